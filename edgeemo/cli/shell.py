@@ -1,0 +1,48 @@
+"""How every command line of the project ends: exit 0 done, 1 not possible (one line on stderr), 2 wrong usage."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import click
+
+from edgeemo.errors import EdgeemoError
+
+
+def run(group: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:
+    """Run a click command as the program `name` and exit; EDGEEMO_DEBUG=1 shows tracebacks."""
+    debug = os.environ.get("EDGEEMO_DEBUG") == "1"
+    # A plain kill, as from systemd or a job scheduler, cleans up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    try:
+        sys.exit(group.main(args=arguments, prog_name=name, standalone_mode=False) or 0)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        _fail(name, error.format_message())
+    except BrokenPipeError:
+        # The reader has gone (`| head`): nothing is wrong, and nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (click.Abort, KeyboardInterrupt):
+        _fail(name, "interrupted; no half-written file is left")
+    except EdgeemoError as error:
+        if debug:
+            raise
+        _fail(name, " ".join(str(error).split()))
+    except Exception as error:
+        if debug:
+            raise
+        text = " ".join(str(error).split())[:500]
+        _fail(name, f"unexpected {type(error).__name__}: {text} (EDGEEMO_DEBUG=1 shows where; please report it)")
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(name: str, message: str) -> None:
+    click.echo(f"{name}: {message}", err=True)
+    sys.exit(1)

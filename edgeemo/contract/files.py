@@ -1,0 +1,96 @@
+"""Writing so that an interrupt or a full disk leaves no half-written file: write beside, then rename into place."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgeemo.errors import StorageError
+
+_WAYS_OUT = {
+    errno.ENOSPC: "free some space or choose another --out",
+    errno.EDQUOT: "free some space or choose another --out",
+    errno.EROFS: "choose an --out on a writable file system",
+    errno.EACCES: "choose an --out that you may write to",
+    errno.EPERM: "choose an --out that you may write to",
+}
+
+
+@contextmanager
+def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path in `path`'s folder; on success it replaces `path`, on any exception it is removed.
+
+    Missing parent folders are made. Raises StorageError when the file system refuses.
+    """
+    target = Path(path)
+    with _translated(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder", str(target))
+        handle, name = tempfile.mkstemp(prefix=".part-", suffix=f"-{target.name}", dir=target.parent)
+        os.close(handle)
+        part = Path(name)
+        try:
+            yield part
+            part.chmod(0o666 & ~_umask())
+            _sync(part)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_beside(path: str | os.PathLike[str], *, marker: str) -> Iterator[Path]:
+    """Like `written_beside` for a whole folder.
+
+    An existing folder is replaced only when it is empty or holds the file `marker`, which says that we made it.
+    """
+    target = Path(path)
+    with _translated(target):
+        if target.exists() and not target.is_dir():
+            raise StorageError(f"{target}: expected a folder or nothing there, found a file; choose another --out")
+        if target.is_dir() and any(target.iterdir()) and not (target / marker).is_file():
+            raise StorageError(
+                f"{target}: the folder holds files but no {marker}, so it is not replaced; choose another --out or empty it"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".part-", suffix=f"-{target.name}", dir=target.parent))
+        part.chmod(0o777 & ~_umask())
+        try:
+            yield part
+            if target.is_dir():
+                old = part.with_name(part.name + ".old")
+                target.replace(old)
+                part.replace(target)
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                part.replace(target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _translated(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        if isinstance(error, (FileNotFoundError, InterruptedError)) or error.errno is None:
+            raise
+        way_out = _WAYS_OUT.get(error.errno, "choose another --out")
+        raise StorageError(f"{target}: cannot be written ({error.strerror}); {way_out}") from error
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

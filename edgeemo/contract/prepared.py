@@ -1,0 +1,175 @@
+"""Prepared data: the folder that training writes and that training, export and `edgeemo evaluate` read.
+
+`images.npy` uint8 (N, 48, 48, 1), `index.csv` with a row a picture, `dataset.json` with label order, input spec,
+seeds, counts and what was rejected.
+"""
+
+import csv
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.contract import strict
+from edgeemo.contract.input_spec import InputSpec
+from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS, check_label_order
+from edgeemo.errors import DataError, MissingFile, SpecMismatch
+
+IMAGES, INDEX, DATASET = "images.npy", "index.csv", "dataset.json"
+INDEX_COLUMNS = ("row", "source", "path", "sha256", "group", "label", "split")
+VOTE_COLUMNS = tuple(f"votes_{name.lower()}" for name in FERPLUS_COLUMNS)
+SPLITS = ("train", "validation", "test")
+EXCLUDED = "excluded"  # in the folder, in no split: a copy of a test picture inside the training part
+_MAX_PICTURES = 2_000_000
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked prepared folder.
+
+    Attributes:
+        images: uint8 (N, 48, 48, 1), read lazily from the file.
+        labels: int64 (N,), positions in LABELS.
+        splits: (N,) of "train", "validation", "test" or "excluded".
+        groups: int64 (N,), one number for all copies of one picture.
+        votes: int64 (N, 10) FER+ votes in FERPLUS_COLUMNS order, -1 where unknown; None without FER+.
+        rows: the index as text, a dict a picture.
+        dataset: the parsed dataset.json.
+    """
+
+    path: Path
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    splits: NDArray[np.str_]
+    groups: NDArray[np.int64]
+    votes: NDArray[np.int64] | None
+    rows: list[dict[str, str]]
+    dataset: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the input spec that the pictures were prepared for."""
+        return str(self.dataset["input_fingerprint"])
+
+    @property
+    def split_hash(self) -> str:
+        """sha256 over every picture's hash, label and split: equal exactly when the same pictures are split equally."""
+        return split_hash((row["sha256"], row["label"], row["split"]) for row in self.rows)
+
+    def indices(self, split: str) -> NDArray[np.int64]:
+        """Row numbers of a split, ascending. Raises DataError when the split is unknown or empty."""
+        if split not in SPLITS:
+            raise DataError(f"expected a split of {', '.join(SPLITS)}, received {split!r}")
+        found = np.flatnonzero(self.splits == split)
+        if not len(found):
+            raise DataError(f"{self.path}: holds no picture in the split {split!r}; prepare the data again with one")
+        return found
+
+
+def split_hash(rows: Iterable[tuple[str, str, str]]) -> str:
+    """sha256 of the sorted (picture sha256, label, split) rows."""
+    text = "\n".join(",".join(row) for row in sorted(rows))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_prepared(path: str | Path) -> bool:
+    """Whether `path` looks like a prepared folder (holds a dataset.json)."""
+    return (Path(path) / DATASET).is_file()
+
+
+def load_prepared(path: str | Path, spec: InputSpec) -> Prepared:
+    """Read and check a prepared folder.
+
+    Raises:
+        MissingFile: no such folder, or one of its files is missing.
+        SpecMismatch: it was prepared for another input spec.
+        DataError: any of its files is damaged or contradicts the others.
+    """
+    folder = Path(path)
+    for name in (DATASET, INDEX, IMAGES):
+        if not (folder / name).is_file():
+            raise MissingFile(
+                f"{folder}: expected a prepared folder with {name}; make one with: python -m training prepare --out {folder}"
+            )
+    dataset = _load_dataset(folder / DATASET, spec)
+    images = _load_images(folder / IMAGES, spec)
+    rows = _load_index(folder / INDEX)
+    if len(rows) != len(images) or dataset["images"] != len(images):
+        raise DataError(
+            f"{folder}: {IMAGES} holds {len(images)} pictures, {INDEX} {len(rows)} rows and {DATASET} promises "
+            f"{dataset['images']}; prepare the data again"
+        )
+    if file_sha256(folder / IMAGES) != dataset["images_sha256"] or file_sha256(folder / INDEX) != dataset["index_sha256"]:
+        raise DataError(f"{folder}: its files have changed since they were prepared (sha256 differs); prepare the data again")
+    labels, splits, groups, votes = _parse_rows(rows, folder / INDEX)
+    return Prepared(folder, images, labels, splits, groups, votes, rows, dataset)
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _load_dataset(path: Path, spec: InputSpec) -> dict[str, Any]:
+    try:
+        dataset = strict.loads(path.read_bytes())
+        labels, fingerprint, count = dataset["labels"], dataset["input_fingerprint"], dataset["images"]
+        hashes = dataset["images_sha256"], dataset["index_sha256"]
+        if not isinstance(count, int) or not all(isinstance(word, str) for word in [*labels, fingerprint, *hashes]):
+            raise ValueError("a field has the wrong type")
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not the dataset.json of prepared data ({error}); prepare the data again") from None
+    check_label_order(labels, str(path), DataError)
+    if fingerprint != spec.fingerprint():
+        raise SpecMismatch(
+            f"{path.parent}: prepared for the input spec {fingerprint}, expected {spec.fingerprint()}; "
+            "prepare the data again with this version"
+        )
+    return dict(dataset)
+
+
+def _load_images(path: Path, spec: InputSpec) -> NDArray[np.uint8]:
+    try:
+        images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path}: not a readable NumPy array ({error}); prepare the data again") from None
+    if getattr(images, "dtype", None) != np.uint8 or images.shape[1:] != spec.shape or len(images) > _MAX_PICTURES:
+        raise DataError(f"{path}: expected uint8 (N, {', '.join(map(str, spec.shape))}), received {images.dtype} {images.shape}")
+    return images
+
+
+def _load_index(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns = tuple(reader.fieldnames or ())
+            if columns not in (INDEX_COLUMNS, INDEX_COLUMNS + VOTE_COLUMNS):
+                raise ValueError(f"expected the columns {', '.join(INDEX_COLUMNS)}, received {', '.join(columns)[:200]}")
+            rows = list(reader)
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path}: {error}; prepare the data again") from None
+    return rows
+
+
+def _parse_rows(
+    rows: list[dict[str, str]], path: Path
+) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.int64], NDArray[np.int64] | None]:
+    try:
+        if any(int(row["row"]) != i for i, row in enumerate(rows)):
+            raise ValueError("rows are not numbered from 0")
+        labels = np.array([LABELS.index(row["label"]) for row in rows], np.int64)
+        splits = np.array([row["split"] for row in rows], np.str_)
+        if not np.isin(splits, (*SPLITS, EXCLUDED)).all():
+            raise ValueError(f"expected a split of {', '.join(SPLITS)} or {EXCLUDED}")
+        groups = np.array([int(row["group"]) for row in rows], np.int64)
+        votes = None
+        if rows and VOTE_COLUMNS[0] in rows[0]:
+            votes = np.array([[int(row[name] or -1) for name in VOTE_COLUMNS] for row in rows], np.int64)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: {error}; prepare the data again") from None
+    return labels, splits, groups, votes

@@ -1,0 +1,45 @@
+"""Numbers in and out of quantized tensors, and the one softmax."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Affine int8 quantization of a tensor: real = scale * (stored - zero_point)  (TFLite quantization spec)."""
+
+    scale: float
+    zero_point: int
+
+    def __post_init__(self) -> None:
+        if not (0 < self.scale < float("inf")) or not -128 <= self.zero_point <= 127:
+            raise InvalidInput(f"expected a positive scale and a zero point of -128 to 127, received {self}")
+
+    def dequantize(self, stored: NDArray[np.int8]) -> NDArray[np.float32]:
+        """float32 values of int8 `stored`, same shape."""
+        return np.float32(self.scale) * (stored.astype(np.float32) - np.float32(self.zero_point))
+
+    def quantize(self, real: NDArray[np.float32]) -> NDArray[np.int8]:
+        """int8 values nearest to `real` (ties away from zero, as TFLite rounds), clipped to -128..127."""
+        scaled = np.asarray(real, np.float64) / self.scale
+        rounded = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled)
+        return np.clip(rounded + self.zero_point, -128, 127).astype(np.int8)
+
+
+# The input of every int8 model: stored = pixel - 128, so that device code is one subtraction.
+PIXEL_QUANTIZATION = Quantization(scale=1.0, zero_point=-128)
+
+
+def pixels_to_int8(pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """uint8 pixels as the int8 that `PIXEL_QUANTIZATION` stores (pixel - 128)."""
+    return (pixels ^ np.uint8(0x80)).view(np.int8)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities over the last axis, float32; the largest logit is subtracted first, so nothing overflows."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)

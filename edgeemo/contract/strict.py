@@ -1,0 +1,89 @@
+"""JSON from outside, read strictly: no doubled keys, no NaN, no unknown or missing fields, types as declared."""
+
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def loads(text: str | bytes) -> Any:
+    """Parse JSON; raises ValueError for doubled keys, NaN, infinities and too deep nesting as for bad syntax."""
+    try:
+        return json.loads(text, object_pairs_hook=_no_doubles, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def dumps(value: Any, *, indent: int | None = 2) -> str:
+    """JSON text that `loads` accepts: keys sorted, NaN refused."""
+    return json.dumps(value, indent=indent, sort_keys=True, allow_nan=False)
+
+
+def from_dict(kind: type[T], value: Any, where: str) -> T:
+    """Build the dataclass `kind` from parsed JSON, refusing what does not match its fields and types.
+
+    Raises:
+        ValueError: naming the field by its path from `where`.
+    """
+    return typing.cast(T, _convert(kind, value, where))
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(k for k in keys if keys.count(k) > 1)!r} appears twice")
+    return result
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not a number that JSON knows")
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if is_dataclass(kind) and isinstance(kind, type):
+        return _convert_dataclass(kind, value, where)
+    if kind is Any:
+        return value
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in args:
+            return None
+        (inner,) = [arg for arg in args if arg is not type(None)]
+        return _convert(inner, value, where)
+    if origin is tuple:
+        _expect(isinstance(value, list), where, "a list", value)
+        if args[-1] is not Ellipsis:
+            _expect(len(value) == len(args), where, f"{len(args)} elements", value)
+            return tuple(_convert(arg, item, f"{where}[{i}]") for i, (arg, item) in enumerate(zip(args, value, strict=True)))
+        return tuple(_convert(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin in (dict, Mapping) or kind is dict:
+        _expect(isinstance(value, dict), where, "an object", value)
+        return {key: _convert(args[1] if args else Any, item, f"{where}.{key}") for key, item in value.items()}
+    if kind is float:
+        _expect(isinstance(value, (int, float)) and not isinstance(value, bool), where, "a number", value)
+        return float(value)
+    _expect(type(value) is kind, where, f"{kind.__name__}", value)
+    return value
+
+
+def _convert_dataclass(kind: Any, value: Any, where: str) -> Any:
+    _expect(isinstance(value, dict), where, "an object", value)
+    hints = typing.get_type_hints(kind)
+    names = [field.name for field in fields(kind)]
+    missing, unknown = sorted(set(names) - set(value)), sorted(set(value) - set(names))
+    if missing or unknown:
+        raise ValueError(f"{where}: missing fields {missing}, unknown fields {unknown}")
+    try:
+        return kind(**{name: _convert(hints[name], value[name], f"{where}.{name}") for name in names})
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _expect(holds: bool, where: str, expected: str, value: Any) -> None:
+    if not holds:
+        raise ValueError(f"{where}: expected {expected}, received {str(value)[:60]!r} ({type(value).__name__})")

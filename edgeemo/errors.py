@@ -1,0 +1,85 @@
+"""Every exception that edgeemo raises on purpose.
+
+EdgeemoError
+├── InvalidInput (ValueError)          an argument or array of the wrong kind
+│   └── UnknownLabel (ValueError)      a word that names none of the seven emotions
+├── MissingFile (FileNotFoundError)    a path that leads nowhere
+├── StorageError (OSError)             a file or folder that cannot be written
+├── PictureError (ValueError)          a file that is no usable picture
+├── ArchiveError (ValueError)          an archive or folder of pictures that cannot be trusted or used
+├── DataError (ValueError)             prepared data that is damaged or does not fit
+├── RunError (ValueError)              a training run that is damaged or incomplete
+├── BundleError (ValueError)           a bundle that is damaged, tampered with or from another version
+├── SpecMismatch (ValueError)          two artifacts that were made for different input specs
+├── DetectorError (RuntimeError)       a face detector that cannot work here
+├── BackendError (RuntimeError)        an interpreter that refuses the model or fails while running it
+├── MissingDependency (ImportError)    an optional package that is not installed
+├── BrokenDependency (ImportError)     an optional package that is installed and does not import
+└── GateFailed (RuntimeError)          a quantized model that lost more than the acceptance gate allows
+
+A message says what was expected, what came instead and what to do about it.
+"""
+
+
+class EdgeemoError(Exception):
+    """Root of all errors raised on purpose by edgeemo, its training and its export stage."""
+
+
+class InvalidInput(EdgeemoError, ValueError):
+    """An argument or array of the wrong kind, shape, dtype or range."""
+
+
+class UnknownLabel(InvalidInput):
+    """A word that names none of the seven emotions."""
+
+
+class MissingFile(EdgeemoError, FileNotFoundError):
+    """A path that leads nowhere."""
+
+
+class StorageError(EdgeemoError, OSError):
+    """A file or folder that cannot be written (disk full, read-only, no permission)."""
+
+
+class PictureError(EdgeemoError, ValueError):
+    """A file that is no usable picture."""
+
+
+class ArchiveError(EdgeemoError, ValueError):
+    """An archive or folder of pictures that cannot be trusted or used."""
+
+
+class DataError(EdgeemoError, ValueError):
+    """Prepared data that is damaged or does not fit."""
+
+
+class RunError(EdgeemoError, ValueError):
+    """A training run that is damaged or incomplete."""
+
+
+class BundleError(EdgeemoError, ValueError):
+    """A bundle that is damaged, tampered with or from another version."""
+
+
+class SpecMismatch(EdgeemoError, ValueError):
+    """Two artifacts that were made for different input specs."""
+
+
+class DetectorError(EdgeemoError, RuntimeError):
+    """A face detector that cannot work here."""
+
+
+class BackendError(EdgeemoError, RuntimeError):
+    """An interpreter that refuses the model or fails while running it."""
+
+
+class MissingDependency(EdgeemoError, ImportError):
+    """An optional package that is not installed."""
+
+
+class BrokenDependency(EdgeemoError, ImportError):
+    """An optional package that is installed and does not import."""
+
+
+class GateFailed(EdgeemoError, RuntimeError):
+    """A quantized model that lost more than the acceptance gate allows."""

@@ -1,0 +1,174 @@
+"""Folders and zip archives of labelled pictures, `.../<class>/<file>`, read as if they were hostile."""
+
+import os
+import stat
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Self
+
+from edgeemo.contract.labels import DROPPED_WORDS, known_label
+from edgeemo.errors import ArchiveError, MissingFile, PictureError
+from edgeemo.pictures import MAX_BYTES, SUFFIXES
+
+MAX_FILES = 500_000
+MAX_TOTAL_BYTES = 16 * 1024**3
+MAX_RATIO = 200  # unpacked over packed; pictures are packed already, so an honest archive stays near 1
+_NEVER_PICTURES = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
+# Folder names that mean a split, and the split they mean.
+SPLIT_WORDS = {
+    "train": "train", "training": "train", "train_dir": "train",
+    "validation": "validation", "valid": "validation", "val": "validation", "validation_dir": "validation",
+    "test": "test", "testing": "test", "test_dir": "test",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """One picture file inside a folder or archive.
+
+    Attributes:
+        path: inside the folder or archive, with `/`.
+        label: one of LABELS, from the nearest folder name that is one in any vocabulary.
+        split: "train", "validation" or "test" where a folder above says so, else None.
+    """
+
+    path: str
+    label: str
+    split: str | None
+
+
+class PictureArchive:
+    """A folder or zip archive of `<class>/` pictures; a context manager.
+
+    `files` are the usable entries in path order, `rejected` the others with their reason; nothing is skipped silently.
+
+    Raises:
+        MissingFile: nothing at `path`.
+        ArchiveError: neither a folder nor a zip archive, or one whose size is out of bounds.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._zip: zipfile.ZipFile | None = None
+        self.rejected: list[dict[str, str]] = []
+        if self.path.is_dir():
+            names = self._folder_names()
+        elif self.path.is_file():
+            names = self._zip_names()
+        else:
+            raise MissingFile(f"{self.path}: no such folder or archive; check the path")
+        self.files = [file for name in sorted(names) if (file := self._classify(name)) is not None]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the archive; more than once does no harm."""
+        if self._zip is not None:
+            self._zip.close()
+
+    def read(self, path: str) -> bytes:
+        """The bytes of one entry. Raises PictureError when it is damaged, too large or unreadable."""
+        try:
+            if self._zip is None:
+                with (self.path / path).open("rb") as file:
+                    data = file.read(MAX_BYTES + 1)
+            else:
+                with self._zip.open(path) as entry:
+                    data = entry.read(MAX_BYTES + 1)
+        except (OSError, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+            raise PictureError(f"{self.path}/{path}: cannot be read ({error})") from None
+        except Exception as error:  # zlib.error, lzma.LZMAError: zipfile passes them on
+            raise PictureError(f"{self.path}/{path}: damaged ({error})") from None
+        if len(data) > MAX_BYTES:
+            raise PictureError(f"{self.path}/{path}: unpacks to more than {MAX_BYTES:,} bytes")
+        return data
+
+    def reject(self, path: str, reason: str) -> None:
+        """Note that `path` was left out, and why."""
+        self.rejected.append({"path": path, "reason": reason})
+
+    def rejected_counts(self) -> dict[str, int]:
+        """How many entries were left out, by reason, most first."""
+        return dict(Counter(row["reason"] for row in self.rejected).most_common())
+
+    def _folder_names(self) -> Iterator[str]:
+        count = 0
+        for root, folders, files in os.walk(self.path):
+            folders.sort()
+            for name in files:
+                count += 1
+                if count > MAX_FILES:
+                    raise ArchiveError(f"{self.path}: more than {MAX_FILES:,} files; name a folder with fewer")
+                full = Path(root, name)
+                relative = full.relative_to(self.path).as_posix()
+                if full.is_symlink() or not full.is_file():
+                    self.reject(relative, "a link or special file")
+                else:
+                    yield relative
+
+    def _zip_names(self) -> Iterator[str]:
+        try:
+            self._zip = zipfile.ZipFile(self.path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise ArchiveError(f"{self.path}: expected a folder or a zip archive, received neither ({error})") from None
+        entries = [entry for entry in self._zip.infolist() if not entry.is_dir()]
+        total = sum(entry.file_size for entry in entries)
+        if len(entries) > MAX_FILES or total > MAX_TOTAL_BYTES:
+            self._zip.close()
+            raise ArchiveError(
+                f"{self.path}: {len(entries):,} entries of {total:,} bytes in all, expected at most {MAX_FILES:,} and "
+                f"{MAX_TOTAL_BYTES:,}; it is no picture archive or a zip bomb"
+            )
+        seen: set[str] = set()
+        for entry in entries:
+            reason = _entry_fault(entry, seen)
+            seen.add(entry.filename)
+            if reason:
+                self.reject(entry.filename, reason)
+            else:
+                yield entry.filename
+
+    def _classify(self, name: str) -> LabelledFile | None:
+        path = PurePosixPath(name)
+        folders = path.parts[:-1]
+        if "__MACOSX" in folders or path.name.lower() in _NEVER_PICTURES or path.name.startswith("._"):
+            self.reject(name, "system file")
+            return None
+        if path.suffix.lower() not in SUFFIXES:
+            self.reject(name, "not a picture file")
+            return None
+        # A folder above that merely happens to be a label word must not label the pictures of an unknown class.
+        label = known_label(folders[-1]) if folders else None
+        if label is None:
+            known_drop = bool(folders) and folders[-1].lower() in DROPPED_WORDS
+            self.reject(name, "class without a place among the seven" if known_drop else "class folder of unknown name")
+            return None
+        split = next((SPLIT_WORDS[folder.lower()] for folder in reversed(folders) if folder.lower() in SPLIT_WORDS), None)
+        return LabelledFile(name, label, split)
+
+
+def _entry_fault(entry: zipfile.ZipInfo, seen: set[str]) -> str | None:
+    parts = PurePosixPath(entry.filename).parts
+    if entry.filename.startswith("/") or ".." in parts or "\\" in entry.filename:
+        return "path that leads outside"
+    if entry.filename in seen:
+        return "second entry of the same name"
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        return "a link or special file"
+    if entry.flag_bits & 1:
+        return "encrypted"
+    if entry.file_size > MAX_BYTES:
+        return "too large"
+    if entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
+        return "packed too tightly to be a picture"
+    return None

@@ -1,0 +1,33 @@
+"""Optional packages: absent says which command installs them, broken says why it does not import."""
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+from edgeemo.errors import BrokenDependency, MissingDependency
+
+
+def is_installed(module: str) -> bool:
+    """Whether `module` can be found, without importing it (a parent package may be imported)."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def need(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import `module`, which the extra `extra` installs.
+
+    Raises:
+        MissingDependency: not installed; the message names the command that installs it.
+        BrokenDependency: installed, but its import fails; the message carries the reason.
+    """
+    if not is_installed(module):
+        raise MissingDependency(f"{module} is needed {purpose} and is not installed; run: pip install 'edgeemo[{extra}]'")
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        raise BrokenDependency(
+            f"{module} is installed but does not import ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); "
+            f"run: pip install --force-reinstall 'edgeemo[{extra}]'"
+        ) from error
