@@ -1,3 +1,45 @@
-"""Facial emotion recognition on the edge, with quantized models."""
+"""Facial emotion recognition on the edge, with quantized models.
+
+import edgeemo
+for face in edgeemo.predict("queue.jpg"):
+    print(face.emotion, f"{face.confidence:.0%}", face.box)
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeemo.backends.fake import FakeBackend
+    from edgeemo.contract.bundle import Bundle
+    from edgeemo.contract.labels import LABELS
+    from edgeemo.errors import EdgeemoError
+    from edgeemo.recognizer import Recognizer, load_bundle, predict
+    from edgeemo.results import Box, Face
 
 __version__ = "0.1.0"
+__all__ = ["LABELS", "Box", "Bundle", "EdgeemoError", "Face", "FakeBackend", "Recognizer", "load_bundle", "predict"]
+
+# Where each public name lives; imported when first used, so that `import edgeemo` stays light.
+_HOMES = {
+    "LABELS": "edgeemo.contract.labels",
+    "Box": "edgeemo.results",
+    "Bundle": "edgeemo.contract.bundle",
+    "EdgeemoError": "edgeemo.errors",
+    "Face": "edgeemo.results",
+    "FakeBackend": "edgeemo.backends.fake",
+    "Recognizer": "edgeemo.recognizer",
+    "load_bundle": "edgeemo.recognizer",
+    "predict": "edgeemo.recognizer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgeemo' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

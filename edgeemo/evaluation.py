@@ -61,7 +61,9 @@ def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64]) ->
     """int64 (7, 7) counts, rows true, columns predicted."""
     size = len(LABELS)
     if labels.shape != predicted.shape or labels.ndim != 1 or not len(labels):
-        raise InvalidInput(f"expected as many labels as predictions and at least one, received {labels.shape}, {predicted.shape}")
+        raise InvalidInput(
+            f"expected as many labels as predictions and at least one, received {labels.shape}, {predicted.shape}"
+        )
     if min(labels.min(), predicted.min()) < 0 or max(labels.max(), predicted.max()) >= size:
         raise InvalidInput(f"expected label numbers of 0 to {size - 1}")
     return np.bincount(labels * size + predicted, minlength=size * size).reshape(size, size).astype(np.int64)
@@ -87,7 +89,9 @@ def score(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> Scorecard:
 def recalls(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     """Recall of each class (7,), NaN where the class does not occur."""
     support = confusion.sum(axis=1)
-    return np.divide(np.diag(confusion), support, out=np.full(len(confusion), np.nan), where=support > 0)
+    shares = np.full(len(confusion), np.nan)
+    np.divide(np.diag(confusion), support, out=shares, where=support > 0)
+    return shares
 
 
 def macro_f1(confusion: NDArray[np.int64]) -> float:
@@ -130,7 +134,10 @@ def expected_calibration_error(logits: NDArray[np.float32], labels: NDArray[np.i
     scores = softmax(logits)
     confidence, right = scores.max(axis=1), scores.argmax(axis=1) == labels
     which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [abs(float(confidence[which == k].mean()) - right[which == k].mean()) * np.sum(which == k) for k in np.unique(which)]
+    gaps = [
+        abs(float(confidence[which == k].mean()) - right[which == k].mean()) * np.sum(which == k)
+        for k in np.unique(which)
+    ]
     return float(sum(gaps) / len(labels))
 
 
@@ -147,4 +154,4 @@ def agreement(reference: NDArray[np.float32], candidate: NDArray[np.float32]) ->
 
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

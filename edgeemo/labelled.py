@@ -10,9 +10,15 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
-from edgeemo.contract.labels import DROPPED_WORDS, known_label
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.contract.input_spec import InputSpec
+from edgeemo.contract.labels import DROPPED_WORDS, LABELS, known_label
+from edgeemo.contract.prepared import is_prepared, load_prepared
+from edgeemo.contract.preprocess import face_to_input
 from edgeemo.errors import ArchiveError, MissingFile, PictureError
-from edgeemo.pictures import MAX_BYTES, SUFFIXES
+from edgeemo.pictures import MAX_BYTES, SUFFIXES, decode_picture
 
 MAX_FILES = 500_000
 MAX_TOTAL_BYTES = 16 * 1024**3
@@ -153,7 +159,9 @@ class PictureArchive:
             known_drop = bool(folders) and folders[-1].lower() in DROPPED_WORDS
             self.reject(name, "class without a place among the seven" if known_drop else "class folder of unknown name")
             return None
-        split = next((SPLIT_WORDS[folder.lower()] for folder in reversed(folders) if folder.lower() in SPLIT_WORDS), None)
+        split = next(
+            (SPLIT_WORDS[folder.lower()] for folder in reversed(folders) if folder.lower() in SPLIT_WORDS), None
+        )
         return LabelledFile(name, label, split)
 
 
@@ -172,3 +180,47 @@ def _entry_fault(entry: zipfile.ZipInfo, seen: set[str]) -> str | None:
     if entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
         return "packed too tightly to be a picture"
     return None
+
+
+@dataclass(frozen=True)
+class LabelledInputs:
+    """Network inputs uint8 (N, 48, 48, 1) with label numbers int64 (N,), and how many files were left out, by reason."""
+
+    inputs: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    left_out: dict[str, int]
+
+
+def load_inputs(path: str | os.PathLike[str], split: str, spec: InputSpec) -> LabelledInputs:
+    """The labelled inputs of a prepared folder, or of a folder or zip archive of `<class>/` pictures of cropped faces.
+
+    Where folder names mean splits (train/, test/, ...), only the files of `split` count; where none do, all.
+
+    Raises:
+        MissingFile, ArchiveError, DataError, SpecMismatch: what it says; also when not a single picture is usable.
+    """
+    if is_prepared(path):
+        data = load_prepared(path, spec)
+        rows = data.indices(split)
+        return LabelledInputs(np.asarray(data.images[rows]), data.labels[rows], {})
+    with PictureArchive(path) as archive:
+        files = archive.files
+        if any(file.split for file in files):
+            files = [file for file in files if file.split == split]
+        inputs, labels = [], []
+        for file in files:
+            try:
+                frame = decode_picture(archive.read(file.path), file.path)
+            except PictureError:
+                archive.reject(file.path, "not a usable picture")
+                continue
+            inputs.append(face_to_input(frame, (0, 0, frame.shape[1], frame.shape[0]), spec))
+            labels.append(LABELS.index(file.label))
+        left_out = archive.rejected_counts()
+    if not inputs:
+        reasons = ", ".join(f"{count} x {reason}" for reason, count in left_out.items()) or "it is empty"
+        raise ArchiveError(
+            f"{path}: not a single usable picture for the split {split!r} ({reasons}); expected <class>/ folders named "
+            f"after {', '.join(LABELS)}, or a prepared folder"
+        )
+    return LabelledInputs(np.stack(inputs), np.array(labels, np.int64), left_out)

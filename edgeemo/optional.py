@@ -23,7 +23,9 @@ def need(module: str, extra: str, purpose: str) -> ModuleType:
         BrokenDependency: installed, but its import fails; the message carries the reason.
     """
     if not is_installed(module):
-        raise MissingDependency(f"{module} is needed {purpose} and is not installed; run: pip install 'edgeemo[{extra}]'")
+        raise MissingDependency(
+            f"{module} is needed {purpose} and is not installed; run: pip install 'edgeemo[{extra}]'"
+        )
     try:
         return importlib.import_module(module)
     except Exception as error:

@@ -38,7 +38,9 @@ def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     except IsADirectoryError:
         raise PictureError(f"{file}: expected a picture, found a folder; name the files in it") from None
     except (OSError, ValueError) as error:
-        raise PictureError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error}); check its permissions") from None
+        raise PictureError(
+            f"{file}: cannot be read ({getattr(error, 'strerror', None) or error}); check its permissions"
+        ) from None
     return decode_picture(data, str(file))
 
 
@@ -52,7 +54,9 @@ def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
         raise PictureError(f"{name}: the file is empty; copy it again")
     size = _declared_size(data)
     if size is None:
-        raise PictureError(f"{name}: not a picture that can be read (expected PNG, JPEG, BMP, WebP, TIFF or PNM); convert it")
+        raise PictureError(
+            f"{name}: not a picture that can be read (expected PNG, JPEG, BMP, WebP, TIFF or PNM); convert it"
+        )
     _check_size(size, name)
     cv2 = _cv2()
     if _is_cut(data):
@@ -102,7 +106,10 @@ def _to_8_bit(picture: NDArray[Any]) -> NDArray[np.uint8]:
         return picture
     if picture.dtype == np.uint16:
         return (picture >> 8).astype(np.uint8)
-    low, high = float(np.nanmin(picture)), float(np.nanmax(picture))  # float TIFF: no fixed range, so stretch what is there
+    low, high = (
+        float(np.nanmin(picture)),
+        float(np.nanmax(picture)),
+    )  # float TIFF: no fixed range, so stretch what is there
     span = high - low if np.isfinite(high - low) and high > low else 1.0
     return (np.nan_to_num((picture - low) / span).clip(0, 1) * 255).astype(np.uint8)
 

@@ -1,5 +1,6 @@
 """python -m training: prepare, train, evaluate."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -21,11 +22,21 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--source", "sources", multiple=True, required=True, metavar="NAME=PATH",
-              help="A data set and its archive or folder; may be given several times. Known: fer2013.")  # fmt: skip
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    required=True,
+    metavar="NAME=PATH",
+    help="A data set and its archive or folder; may be given several times. Known: fer2013.",
+)
 @click.option("--ferplus", type=click.Path(path_type=Path), help="FER+ votes (CSV), stored beside each picture.")
-@click.option("--split", type=click.Choice(["official"]), default="official",
-              help="official: the set's own test part is `test`, a tenth of its training part `validation`.")  # fmt: skip
+@click.option(
+    "--split",
+    type=click.Choice(["official"]),
+    default="official",
+    help="official: the set's own test part is `test`, a tenth of its training part `validation`.",
+)
 @click.option("--seed", type=click.IntRange(0), default=1, help="Seed of the validation draw.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The prepared folder to write.")
 def prepare(sources: tuple[str, ...], ferplus: Path | None, split: str, seed: int, out: Path) -> None:
@@ -33,13 +44,18 @@ def prepare(sources: tuple[str, ...], ferplus: Path | None, split: str, seed: in
     from training.prepare import prepare as run_prepare
     from training.sources import parse_source
 
-    dataset = run_prepare([parse_source(text) for text in sources], out, ferplus=ferplus, seed=seed)
+    dataset = run_prepare([parse_source(text) for text in sources], out, ferplus=ferplus, split=split, seed=seed)
     for source, by_split in dataset["counts"].items():
         for name, by_label in sorted(by_split.items()):
-            click.echo(f"{source} {name:<10} {sum(by_label.values()):>7,}  " + "  ".join(f"{k} {v:,}" for k, v in by_label.items()))
+            click.echo(
+                f"{source} {name:<10} {sum(by_label.values()):>7,}  "
+                + "  ".join(f"{k} {v:,}" for k, v in by_label.items())
+            )
     for reason, count in dataset["rejected_counts"].items():
         click.echo(f"warning: {count:,} files left out: {reason}", err=True)
-    click.echo(f"wrote {out}: {dataset['images']:,} pictures in {dataset['groups']:,} groups; look at {out / 'report.html'}")
+    click.echo(
+        f"wrote {out}: {dataset['images']:,} pictures in {dataset['groups']:,} groups; look at {out / 'report.html'}"
+    )
 
 
 @main.command()
@@ -58,8 +74,12 @@ def train(data: Path, model: str, labels: str, out: Path, epochs: int | None, se
     from training.recipe import Recipe
     from training.train import train as run_train
 
-    changes = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
-    card = run_train(Recipe(model=model, labels=labels, **changes), data, out, resume=resume)
+    recipe = Recipe(model=model, labels=labels)
+    if epochs is not None:
+        recipe = replace(recipe, epochs=epochs)
+    if seed is not None:
+        recipe = replace(recipe, seed=seed)
+    card = run_train(recipe, data, out, resume=resume)
     _print_card(card, f"{out}, float, test")
     click.echo(f"wrote {out}")
 

@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 from training.recipe import Augmentation
 
 
-def augmented_epoch(
-    images: NDArray[np.uint8], choice: Augmentation, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def augmented_epoch(images: NDArray[np.uint8], choice: Augmentation, rng: np.random.Generator) -> NDArray[np.float32]:
     """Random variants of uint8 (N, S, S, 1) pictures as float32 (N, S, S, 1), still 0..255."""
     count, side = images.shape[0], images.shape[1]
     warps = _warps(count, side, choice, rng)
-    blurred = rng.random(count) < choice.blur
+    blurred = np.less(rng.random(count), choice.blur)
     out = np.empty(images.shape, np.float32)
     for i in range(count):
-        picture = cv2.warpAffine(images[i, :, :, 0], warps[i], (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        picture = cv2.warpAffine(
+            images[i, :, :, 0], warps[i], (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         out[i, :, :, 0] = cv2.GaussianBlur(picture, (3, 3), 0) if blurred[i] else picture
     _change_light(out, choice, rng)
     _cut_out(out, choice, rng)

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,15 @@ from edgeemo.contract.files import folder_written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.prepared import (
-    DATASET, EXCLUDED, IMAGES, INDEX, INDEX_COLUMNS, VOTE_COLUMNS, file_sha256, split_hash,
-)  # fmt: skip
+    DATASET,
+    EXCLUDED,
+    IMAGES,
+    INDEX,
+    INDEX_COLUMNS,
+    VOTE_COLUMNS,
+    file_sha256,
+    split_hash,
+)
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.errors import ArchiveError, DataError, PictureError
 from edgeemo.labelled import PictureArchive
@@ -48,13 +55,14 @@ def prepare(
     out: Path,
     *,
     ferplus: Path | None = None,
+    split: str = "official",
     seed: int = 1,
     spec: InputSpec = DEFAULT_SPEC,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Write a prepared folder with the sources' official splits, and return its dataset.json.
+    """Write a prepared folder with its splits, and return its dataset.json.
 
-    The archive's test part is `test`; a tenth of its training part, whole duplicate groups together, is
+    With the split "official", the archive's test part is `test`; a tenth of its training part, whole duplicate groups together, is
     `validation`; a training picture that is a copy of a test picture is `excluded`.
 
     Raises:
@@ -65,12 +73,14 @@ def prepare(
     with folder_written_beside(out, marker=DATASET) as folder:
         pictures, images, rejected = _read(sources, votes, spec, progress)
         if votes is not None and not any(picture.votes for picture in pictures):
-            raise DataError(f"{ferplus}: none of its file names is among the pictures; expected the FER+ file of FER-2013")
+            raise DataError(
+                f"{ferplus}: none of its file names is among the pictures; expected the FER+ file of FER-2013"
+            )
         _group(pictures, images)
-        _split_official(pictures, seed)
+        _SPLITTERS[split](pictures, seed)
         np.save(folder / IMAGES, images, allow_pickle=False)
         _write_index(folder / INDEX, pictures, with_votes=votes is not None)
-        dataset = _describe(sources, pictures, rejected, seed, spec, folder)
+        dataset = _describe(sources, pictures, rejected, split, seed, spec, folder)
         write_report(folder / "report.html", dataset, images, np.array([LABELS.index(p.label) for p in pictures]))
         (folder / DATASET).write_text(strict.dumps(dataset))
     return dataset
@@ -143,6 +153,9 @@ def _split_class(groups: dict[int, list[_Picture]], rng: np.random.Generator) ->
         taken += len(members) if split == "validation" else 0
 
 
+_SPLITTERS: dict[str, Callable[[list[_Picture], int], None]] = {"official": _split_official}
+
+
 def _write_index(path: Path, pictures: list[_Picture], *, with_votes: bool) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -156,6 +169,7 @@ def _describe(
     sources: Sequence[tuple[Source, Path]],
     pictures: list[_Picture],
     rejected: list[dict[str, str]],
+    split: str,
     seed: int,
     spec: InputSpec,
     folder: Path,
@@ -172,7 +186,7 @@ def _describe(
         "input_spec": spec.to_dict(),
         "input_fingerprint": spec.fingerprint(),
         "seed": seed,
-        "split": "official",
+        "split": split,
         "validation_share": VALIDATION_SHARE,
         "images": len(pictures),
         "images_sha256": file_sha256(folder / IMAGES),

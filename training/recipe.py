@@ -49,7 +49,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2 or self.seed < 0:
-            raise InvalidInput(f"expected at least 1 epoch, a batch of at least 2 and a seed of at least 0, received {self}")
+            raise InvalidInput(
+                f"expected at least 1 epoch, a batch of at least 2 and a seed of at least 0, received {self}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain JSON values."""

@@ -22,7 +22,9 @@ th:first-child, td:first-child { text-align: left; } tr { border-bottom: 1px sol
 
 def write_report(path: Path, dataset: dict[str, Any], images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
     """Write the page for uint8 (N, S, S, 1) pictures with label numbers (N,)."""
-    rejected = "".join(f"<tr><td>{html.escape(r)}</td><td>{n:,}</td></tr>" for r, n in dataset["rejected_counts"].items())
+    rejected = "".join(
+        f"<tr><td>{html.escape(r)}</td><td>{n:,}</td></tr>" for r, n in dataset["rejected_counts"].items()
+    )
     page = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Prepared data</title><style>{_STYLE}</style>
 <h1>Prepared data</h1>
 <p>{dataset["images"]:,} pictures in {dataset["groups"]:,} groups; {dataset["pictures_with_copies"]:,} of them have an exact copy.

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -43,7 +43,9 @@ class Run:
         try:
             model.load_weights(weights)
         except (ValueError, OSError, KeyError) as error:
-            raise RunError(f"{weights}: does not fit the network {self.recipe.model} ({str(error)[:200]}); train it again") from None
+            raise RunError(
+                f"{weights}: does not fit the network {self.recipe.model} ({str(error)[:200]}); train it again"
+            ) from None
         return model
 
 
@@ -57,7 +59,9 @@ def load_run(path: str | Path) -> Run:
     folder = Path(path)
     file = folder / CONFIG
     if not file.is_file():
-        raise MissingFile(f"{folder}: expected a run folder with {CONFIG}; make one with: python -m training train --out {folder}")
+        raise MissingFile(
+            f"{folder}: expected a run folder with {CONFIG}; make one with: python -m training train --out {folder}"
+        )
     try:
         config = strict.loads(file.read_bytes())
         recipe = Recipe.from_dict(config["recipe"])
@@ -69,7 +73,9 @@ def load_run(path: str | Path) -> Run:
         raise RunError(f"{file}: not the config of a run ({error}); train it again") from None
     check_label_order(labels, str(file), RunError)
     if fingerprint != spec.fingerprint():
-        raise RunError(f"{file}: its fingerprint {fingerprint} is not that of its input spec ({spec.fingerprint()}); train it again")
+        raise RunError(
+            f"{file}: its fingerprint {fingerprint} is not that of its input spec ({spec.fingerprint()}); train it again"
+        )
     if recipe.model not in ARCHITECTURES:
         raise RunError(f"{file}: unknown network {recipe.model!r}, expected one of {', '.join(ARCHITECTURES)}")
     return Run(folder, config, recipe, spec)
@@ -124,7 +130,7 @@ def write_checkpoint(path: Path, model: keras.Model, history: list[dict[str, Any
     arrays |= {f"optimizer_{i}": np.asarray(_value(v)) for i, v in enumerate(model.optimizer.variables)}
     arrays |= {f"best_{i}": value for i, value in enumerate(best)}
     with written_beside(path / CHECKPOINT) as part, part.open("wb") as file:
-        np.savez(file, history=np.array(strict.dumps(history, indent=None)), **arrays)
+        np.savez(file, history=np.array(strict.dumps(history, indent=None)), **cast(dict[str, Any], arrays))
 
 
 def read_checkpoint(path: Path, model: keras.Model) -> tuple[list[dict[str, Any]], list[NDArray[Any]]]:
@@ -145,7 +151,9 @@ def read_checkpoint(path: Path, model: keras.Model) -> tuple[list[dict[str, Any]
             history = list(strict.loads(str(stored["history"])))
             best = [stored[f"best_{i}"] for i in range(len(model.get_weights()))]
     except (ValueError, KeyError, OSError, EOFError) as error:
-        raise RunError(f"{file}: does not fit the network ({str(error)[:200]}); train again into another --out") from None
+        raise RunError(
+            f"{file}: does not fit the network ({str(error)[:200]}); train again into another --out"
+        ) from None
     return history, best
 
 

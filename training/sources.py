@@ -61,5 +61,7 @@ def parse_source(text: str) -> tuple[Source, Path]:
     """The source and path of `NAME=PATH`. Raises InvalidInput for an unknown name or a missing path."""
     name, sign, path = text.partition("=")
     if name not in SOURCES or not sign or not path:
-        raise InvalidInput(f"expected --source NAME=ARCHIVE_OR_FOLDER with a NAME of {', '.join(SOURCES)}; received {text!r}")
+        raise InvalidInput(
+            f"expected --source NAME=ARCHIVE_OR_FOLDER with a NAME of {', '.join(SOURCES)}; received {text!r}"
+        )
     return SOURCES[name], Path(path)

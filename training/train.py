@@ -23,9 +23,20 @@ from training.augment import augmented_epoch, mixed
 from training.plots import plot_confusion, plot_curves
 from training.recipe import Recipe
 from training.run import (
-    CHECKPOINT, Run, check_fits, has_run, load_run, read_checkpoint, remove_checkpoint, write_checkpoint, write_config,
-    write_history, write_model, write_predictions, write_weights,
-)  # fmt: skip
+    CHECKPOINT,
+    Run,
+    check_fits,
+    has_run,
+    load_run,
+    read_checkpoint,
+    remove_checkpoint,
+    write_checkpoint,
+    write_config,
+    write_history,
+    write_model,
+    write_predictions,
+    write_weights,
+)
 
 
 def train(recipe: Recipe, data_path: Path, out: Path, *, resume: bool = False) -> Scorecard:
@@ -103,10 +114,15 @@ def _one_epoch(
     x = augmented_epoch(images[order], recipe.augmentation, rng)
     x, y = mixed(x, _one_hot(labels[order]), recipe.mixup, rng)
     fitted = model.fit(
-        x, y, batch_size=recipe.batch_size, initial_epoch=epoch, epochs=epoch + 1, shuffle=False,
+        x,
+        y,
+        batch_size=recipe.batch_size,
+        initial_epoch=epoch,
+        epochs=epoch + 1,
+        shuffle=False,
         verbose=1 if sys.stdout.isatty() else 0,
         callbacks=[_StopAtNan()],
-    )  # fmt: skip
+    )
     logits = predict(model, data.images[validation_rows])
     truth = data.labels[validation_rows]
     card = score(truth, logits.argmax(axis=1))
@@ -121,7 +137,7 @@ def _one_epoch(
     }
 
 
-class _StopAtNan(keras.callbacks.Callback):
+class _StopAtNan(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if logs and not np.isfinite(logs["loss"]):
             raise RunError(
@@ -154,7 +170,9 @@ def _write_split(model: keras.Model, data: Prepared, split: str, out: Path) -> S
     logits = predict(model, data.images[rows])
     card = score(data.labels[rows], logits.argmax(axis=1))
     write_predictions(out, split, logits, data.labels[rows], rows)
-    plot_confusion(out / f"confusion_{split}.png", card.confusion, f"{out.name}, {split}: top-1 {card.top1:.1%}, n = {card.n:,}")
+    plot_confusion(
+        out / f"confusion_{split}.png", card.confusion, f"{out.name}, {split}: top-1 {card.top1:.1%}, n = {card.n:,}"
+    )
     return card
 
 
@@ -165,7 +183,9 @@ def _resumable(out: Path, data: Prepared) -> Run:
         finished = "the run is finished" if (out / "model.weights.h5").is_file() else "the run holds no finished epoch"
         raise RunError(f"{out}: nothing to resume, {finished}; train without --resume into another --out")
     if run.config["split_hash"] != data.split_hash:
-        raise RunError(f"{out}: was begun on other data (split hash differs); resume it with the data that it was begun on")
+        raise RunError(
+            f"{out}: was begun on other data (split hash differs); resume it with the data that it was begun on"
+        )
     return run
 
 

@@ -26,8 +26,17 @@ FER2013_CODES: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "s
 
 # Columns of the FER+ votes, in the order of its file (Barsoum et al. 2016).
 FERPLUS_COLUMNS: tuple[str, ...] = (
-    "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF",
-)  # fmt: skip
+    "neutral",
+    "happiness",
+    "surprise",
+    "sadness",
+    "anger",
+    "disgust",
+    "fear",
+    "contempt",
+    "unknown",
+    "NF",
+)
 
 
 def known_label(word: str) -> str | None:

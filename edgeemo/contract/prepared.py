@@ -6,6 +6,7 @@ seeds, counts and what was rejected.
 
 import csv
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,12 +77,12 @@ def split_hash(rows: Iterable[tuple[str, str, str]]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def is_prepared(path: str | Path) -> bool:
+def is_prepared(path: str | os.PathLike[str]) -> bool:
     """Whether `path` looks like a prepared folder (holds a dataset.json)."""
     return (Path(path) / DATASET).is_file()
 
 
-def load_prepared(path: str | Path, spec: InputSpec) -> Prepared:
+def load_prepared(path: str | os.PathLike[str], spec: InputSpec) -> Prepared:
     """Read and check a prepared folder.
 
     Raises:
@@ -103,8 +104,13 @@ def load_prepared(path: str | Path, spec: InputSpec) -> Prepared:
             f"{folder}: {IMAGES} holds {len(images)} pictures, {INDEX} {len(rows)} rows and {DATASET} promises "
             f"{dataset['images']}; prepare the data again"
         )
-    if file_sha256(folder / IMAGES) != dataset["images_sha256"] or file_sha256(folder / INDEX) != dataset["index_sha256"]:
-        raise DataError(f"{folder}: its files have changed since they were prepared (sha256 differs); prepare the data again")
+    if (
+        file_sha256(folder / IMAGES) != dataset["images_sha256"]
+        or file_sha256(folder / INDEX) != dataset["index_sha256"]
+    ):
+        raise DataError(
+            f"{folder}: its files have changed since they were prepared (sha256 differs); prepare the data again"
+        )
     labels, splits, groups, votes = _parse_rows(rows, folder / INDEX)
     return Prepared(folder, images, labels, splits, groups, votes, rows, dataset)
 
@@ -139,7 +145,9 @@ def _load_images(path: Path, spec: InputSpec) -> NDArray[np.uint8]:
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path}: not a readable NumPy array ({error}); prepare the data again") from None
     if getattr(images, "dtype", None) != np.uint8 or images.shape[1:] != spec.shape or len(images) > _MAX_PICTURES:
-        raise DataError(f"{path}: expected uint8 (N, {', '.join(map(str, spec.shape))}), received {images.dtype} {images.shape}")
+        raise DataError(
+            f"{path}: expected uint8 (N, {', '.join(map(str, spec.shape))}), received {images.dtype} {images.shape}"
+        )
     return images
 
 
@@ -149,7 +157,9 @@ def _load_index(path: Path) -> list[dict[str, str]]:
             reader = csv.DictReader(file, strict=True)
             columns = tuple(reader.fieldnames or ())
             if columns not in (INDEX_COLUMNS, INDEX_COLUMNS + VOTE_COLUMNS):
-                raise ValueError(f"expected the columns {', '.join(INDEX_COLUMNS)}, received {', '.join(columns)[:200]}")
+                raise ValueError(
+                    f"expected the columns {', '.join(INDEX_COLUMNS)}, received {', '.join(columns)[:200]}"
+                )
             rows = list(reader)
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path}: {error}; prepare the data again") from None

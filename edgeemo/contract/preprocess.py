@@ -11,6 +11,7 @@ All of it is integer arithmetic, defined so that a few lines of C give the same 
 OpenCV, where it is already loaded, only speeds up steps that give the very same bytes.
 """
 
+import itertools
 import sys
 from typing import Any
 
@@ -55,7 +56,9 @@ def face_to_input(
     frame_height, frame_width = frame_rgb.shape[:2]
     inside = left < frame_width and top < frame_height and left + side > 0 and top + side > 0
     if not inside or side > MAX_SIDE_OVER_FRAME * max(frame_height, frame_width):
-        raise InvalidInput(f"expected a box within the {frame_width}x{frame_height} frame, received {(x, y, width, height)}")
+        raise InvalidInput(
+            f"expected a box within the {frame_width}x{frame_height} frame, received {(x, y, width, height)}"
+        )
     return resize_grey(_square_grey(frame_rgb, left, top, side), spec.height)[:, :, np.newaxis]
 
 
@@ -84,7 +87,9 @@ def resize_grey(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 def _check_frame(frame: NDArray[np.uint8]) -> None:
     shape = getattr(frame, "shape", None)
     dtype = getattr(frame, "dtype", None)
-    right_shape = shape is not None and min(shape, default=0) > 0 and (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3))
+    right_shape = (
+        shape is not None and min(shape, default=0) > 0 and (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3))
+    )
     if dtype != np.uint8 or not right_shape:
         raise InvalidInput(f"expected a frame of uint8, (H, W, 3) RGB or (H, W) grey, received {dtype} {shape}")
 
@@ -122,7 +127,7 @@ def _area_by_bands(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 def _band_sums(values: NDArray[Any], edges: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """Sums over each output pixel's rows, a row counting by its overlap in 1/size rows."""
     sums = np.empty((size, values.shape[1]), np.int64)
-    for i, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for i, (start, stop) in enumerate(itertools.pairwise(edges)):
         first, last = int(start) // size, (int(stop) - 1) // size
         rows = np.arange(first, last + 1, dtype=np.int64) * size
         overlap = np.minimum(rows + size, stop) - np.maximum(rows, start)

@@ -21,13 +21,14 @@ class Quantization:
 
     def dequantize(self, stored: NDArray[np.int8]) -> NDArray[np.float32]:
         """float32 values of int8 `stored`, same shape."""
-        return np.float32(self.scale) * (stored.astype(np.float32) - np.float32(self.zero_point))
+        real = (stored.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
+        return np.asarray(real, np.float32)
 
     def quantize(self, real: NDArray[np.float32]) -> NDArray[np.int8]:
         """int8 values nearest to `real` (ties away from zero, as TFLite rounds), clipped to -128..127."""
         scaled = np.asarray(real, np.float64) / self.scale
         rounded = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled)
-        return np.clip(rounded + self.zero_point, -128, 127).astype(np.int8)
+        return np.asarray(np.clip(rounded + self.zero_point, -128, 127), np.int8)
 
 
 # The input of every int8 model: stored = pixel - 128, so that device code is one subtraction.

@@ -23,6 +23,11 @@ def dumps(value: Any, *, indent: int | None = 2) -> str:
     return json.dumps(value, indent=indent, sort_keys=True, allow_nan=False)
 
 
+def dumps_line(value: Any) -> str:
+    """JSON text on one line, keys in their own order, for `--json` output."""
+    return json.dumps(value, allow_nan=False)
+
+
 def from_dict(kind: type[T], value: Any, where: str) -> T:
     """Build the dataclass `kind` from parsed JSON, refusing what does not match its fields and types.
 
@@ -59,7 +64,9 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         _expect(isinstance(value, list), where, "a list", value)
         if args[-1] is not Ellipsis:
             _expect(len(value) == len(args), where, f"{len(args)} elements", value)
-            return tuple(_convert(arg, item, f"{where}[{i}]") for i, (arg, item) in enumerate(zip(args, value, strict=True)))
+            return tuple(
+                _convert(arg, item, f"{where}[{i}]") for i, (arg, item) in enumerate(zip(args, value, strict=True))
+            )
         return tuple(_convert(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin in (dict, Mapping) or kind is dict:
         _expect(isinstance(value, dict), where, "an object", value)

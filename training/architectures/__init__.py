@@ -21,4 +21,3 @@ def multiply_accumulates(model: keras.Model) -> int:
         elif isinstance(layer, keras.layers.Dense):
             total += math.prod(layer.kernel.shape)
     return total
-

@@ -1,0 +1,163 @@
+"""TFLite models through LiteRT (ai-edge-litert), or its predecessor tflite-runtime where only that is installed."""
+
+import importlib.metadata
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.backends import check_inputs
+from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
+from edgeemo.contract.labels import LABELS
+from edgeemo.contract.manifest import TensorInfo
+from edgeemo.contract.quantize import PIXEL_QUANTIZATION, Quantization, pixels_to_int8
+from edgeemo.errors import BackendError, BrokenDependency, MissingDependency
+from edgeemo.optional import is_installed, need
+
+_PACKAGES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite-runtime"))
+
+
+class LiteRtBackend:
+    """A .tflite model with raw pixels in (int8 with scale 1 and zero point -128, or float32) and seven logits out.
+
+    Raises:
+        MissingDependency: neither interpreter is installed.
+        BackendError: the interpreter refuses the model, or its input or output is not as the contract says.
+    """
+
+    def __init__(
+        self,
+        model: bytes,
+        artifact: str,
+        spec: InputSpec = DEFAULT_SPEC,
+        *,
+        threads: int = 1,
+        reference_kernels: bool = False,
+    ) -> None:
+        module, self.name, self.version = _interpreter_module()
+        self.artifact, self.threads, self._shape = artifact, threads, spec.shape
+        self._interpreter = _open(module, model, artifact, threads, reference_kernels)
+        self._input, self._output = _tensors(self._interpreter)
+        self.input_info, self.output_info = _info(self._input), _info(self._output)
+        self._to_input = _input_conversion(self.input_info, spec, artifact)
+        self._to_logits = _output_conversion(self.output_info, artifact)
+
+    def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """float32 (N, 7) logits of uint8 (N, 48, 48, 1) raw grey pixels 0..255."""
+        check_inputs(inputs, self._shape)
+        stored = self._to_input(inputs)
+        logits = np.empty((len(inputs), len(LABELS)), np.float32)
+        for i in range(len(inputs)):
+            self._interpreter.set_tensor(self._input["index"], stored[i : i + 1])
+            self._interpreter.invoke()
+            logits[i] = self._to_logits(self._interpreter.get_tensor(self._output["index"])[0])
+        return logits
+
+
+def timed_call(model: bytes, name: str, threads: int) -> Callable[[], object]:
+    """A function that runs any single-input .tflite model once (set input, invoke, get output), for benchmarks."""
+    interpreter = _open(_interpreter_module()[0], model, name, threads, reference_kernels=False)
+    source, target = _tensors(interpreter)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, source["shape"])
+    value = (pixels - 128).astype(np.int8) if source["dtype"] == np.int8 else pixels.astype(source["dtype"])
+
+    def call() -> object:
+        interpreter.set_tensor(source["index"], value)
+        interpreter.invoke()
+        return interpreter.get_tensor(target["index"])
+
+    return call
+
+
+def plain_interpreter(model: bytes, name: str) -> Any:
+    """An interpreter without delegates, whose operators and tensors are those of the file, for looking into a model.
+
+    Raises BackendError when it refuses the model.
+    """
+    module = _interpreter_module()[0]
+    try:
+        return module.Interpreter(
+            model_content=model, experimental_op_resolver_type=module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        )
+    except (ValueError, RuntimeError) as error:
+        raise BackendError(
+            f"{name}: the interpreter refuses the model ({' '.join(str(error).split())[:200]})"
+        ) from None
+
+
+def installed_interpreter() -> tuple[str, str]:
+    """(package, version) of the interpreter that would be used. Raises MissingDependency, BrokenDependency."""
+    _, name, version = _interpreter_module()
+    return name, version
+
+
+def _interpreter_module() -> tuple[ModuleType, str, str]:
+    for package, distribution in _PACKAGES:
+        if is_installed(package):
+            if package == "tflite_runtime" and int(np.__version__.split(".")[0]) >= 2:
+                # Its extension was built for NumPy 1 and crashes the process when an interpreter is made.
+                raise BrokenDependency(
+                    f"tflite-runtime needs NumPy below 2 and this is {np.__version__}; run: pip install 'edgeemo[litert]' "
+                    "(or, where there is no ai-edge-litert: pip install 'numpy<2')"
+                )
+            return (
+                need(f"{package}.interpreter", "litert", "to run TFLite models"),
+                distribution,
+                importlib.metadata.version(distribution),
+            )
+    raise MissingDependency("no TFLite interpreter is installed; run: pip install 'edgeemo[litert]'")
+
+
+def _open(module: ModuleType, model: bytes, artifact: str, threads: int, reference_kernels: bool) -> Any:
+    resolver = module.OpResolverType.BUILTIN_REF if reference_kernels else module.OpResolverType.AUTO
+    try:
+        interpreter = module.Interpreter(
+            model_content=model, num_threads=threads, experimental_op_resolver_type=resolver
+        )
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise BackendError(
+            f"{artifact}: the interpreter refuses the model ({' '.join(str(error).split())[:200]})"
+        ) from None
+    return interpreter
+
+
+def _tensors(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    if len(inputs) != 1 or not outputs:
+        raise BackendError(f"expected a model of one input and one output, received {len(inputs)} and {len(outputs)}")
+    return inputs[0], outputs[0]
+
+
+def _info(tensor: dict[str, Any]) -> TensorInfo:
+    shape, dtype = tuple(int(n) for n in tensor["shape"]), np.dtype(tensor["dtype"]).name
+    if dtype != "int8":
+        return TensorInfo(shape, dtype, None, None)
+    scale, zero_point = tensor["quantization"]
+    return TensorInfo(shape, dtype, float(scale), int(zero_point))
+
+
+def _input_conversion(info: TensorInfo, spec: InputSpec, artifact: str) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
+    if info.shape == (1, *spec.shape):
+        if info.dtype == "float32":
+            return lambda pixels: pixels.astype(np.float32)
+        if info.dtype == "int8" and (info.scale, info.zero_point) == (
+            PIXEL_QUANTIZATION.scale,
+            PIXEL_QUANTIZATION.zero_point,
+        ):
+            return pixels_to_int8
+    raise BackendError(
+        f"{artifact}: expected an input of shape {(1, *spec.shape)}, float32 or int8 with scale 1 and zero point -128; received {info}"
+    )
+
+
+def _output_conversion(info: TensorInfo, artifact: str) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+    if info.shape == (1, len(LABELS)):
+        if info.dtype == "float32":
+            return lambda stored: stored
+        if info.dtype == "int8" and info.scale:
+            return Quantization(info.scale, int(info.zero_point or 0)).dequantize
+    raise BackendError(f"{artifact}: expected an output of shape {(1, len(LABELS))}, float32 or int8; received {info}")

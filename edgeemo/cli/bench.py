@@ -1,0 +1,125 @@
+"""edgeemo bench"""
+
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeemo.cli.options import artifact_option, threads_option
+from edgeemo.models import DEFAULT_MODEL
+
+
+@click.command()
+@click.argument("bundle", default=DEFAULT_MODEL)
+@artifact_option()
+@threads_option()
+@click.option(
+    "--beside",
+    type=click.Path(path_type=Path),
+    metavar="OTHER.tflite",
+    help="Run another TFLite model alternately and print the ratio.",
+)
+@click.option("--runs", type=click.IntRange(10, 1_000_000), default=1000, help="Timed inferences of each model.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def bench(bundle: str, artifact: str | None, threads: int, beside: Path | None, runs: int, as_json: bool) -> None:
+    """Time single-face inference on this machine: pixels in, logits out, one face at a time.
+
+    Figures hold for this machine alone. --beside runs the two models in turns in one process, so that noise meets both.
+    """
+    import numpy as np
+
+    from edgeemo.backends import open_backend
+    from edgeemo.contract import strict
+    from edgeemo.recognizer import load_bundle
+
+    opened = load_bundle(bundle)
+    start = time.perf_counter()
+    backend = open_backend(opened, artifact, threads=threads)
+    loaded = time.perf_counter()
+    face = np.random.default_rng(0).integers(0, 256, (1, *opened.manifest.input_spec.shape), dtype=np.uint8)
+    backend.infer(face)
+    first = time.perf_counter()
+    calls: list[Callable[[], object]] = [lambda: backend.infer(face)]
+    if beside:
+        calls.append(_other(beside, threads))
+    times = _alternate(calls, runs)
+    result = {
+        "model": opened.manifest.name,
+        "artifact": backend.artifact,
+        "interpreter": f"{backend.name} {backend.version}",
+        "machine": machine(),
+        "threads": threads,
+        "runs": runs,
+        "load_ms": 1000 * (loaded - start),
+        "first_inference_ms": 1000 * (first - loaded),
+        "ms": _summary(times[0]),
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    if beside:
+        other = _summary(times[1])
+        result |= {"beside": str(beside), "beside_ms": other, "ratio_p50": _summary(times[0])["p50"] / other["p50"]}
+    click.echo(strict.dumps_line(result) if as_json else _text(result))
+
+
+def machine() -> str:
+    """This machine's processor and system, in words."""
+    names = ("model name", "Model", "Hardware")
+    try:
+        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines()]
+    except OSError:
+        lines = []
+    found = {key.strip(): value.strip() for key, _, value in lines}
+    name = next((found[key] for key in names if key in found), platform.processor() or "unknown processor")
+    return f"{name}, {platform.machine()}, {platform.system()} {platform.release()}"
+
+
+def _other(path: Path, threads: int) -> Callable[[], object]:
+    from edgeemo.backends.litert import timed_call
+    from edgeemo.errors import MissingFile
+
+    if not path.is_file():
+        raise MissingFile(f"{path}: no such file; expected a .tflite model for --beside")
+    return timed_call(path.read_bytes(), path.name, threads)
+
+
+def _alternate(calls: Sequence[Callable[[], object]], runs: int) -> list[list[float]]:
+    """Seconds of each call, the calls taking turns; a tenth of the runs warm up first."""
+    times: list[list[float]] = [[] for _ in calls]
+    for run in range(-runs // 10, runs):
+        for call, kept in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            call()
+            if run >= 0:
+                kept.append(time.perf_counter() - start)
+    return times
+
+
+def _summary(seconds: list[float]) -> dict[str, float]:
+    ordered = sorted(seconds)
+    return {
+        "p50": 1000 * statistics.median(ordered),
+        "p95": 1000 * ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))],
+        "mean": 1000 * statistics.fmean(ordered),
+    }
+
+
+def _text(result: dict[str, Any]) -> str:
+    ms = result["ms"]
+    lines = [
+        f"{result['model']} {result['artifact']}  {result['interpreter']}  {result['threads']} thread(s)  {result['machine']}",
+        f"one face     p50 {ms['p50']:.3f} ms  p95 {ms['p95']:.3f} ms  mean {ms['mean']:.3f} ms  ({result['runs']:,} runs)",
+        f"start        model load {result['load_ms']:.1f} ms, first inference {result['first_inference_ms']:.2f} ms",
+        f"memory       peak RSS {result['peak_rss_mb']:.0f} MB",
+    ]
+    if "beside" in result:
+        other = result["beside_ms"]
+        lines.append(
+            f"beside       {result['beside']}: p50 {other['p50']:.3f} ms  p95 {other['p95']:.3f} ms  mean {other['mean']:.3f} ms"
+        )
+        lines.append(f"ratio        {result['ratio_p50']:.2f} (p50 of {result['model']} / p50 of the other)")
+    return "\n".join(lines)

@@ -1,0 +1,202 @@
+"""edgeemo doctor"""
+
+import os
+import platform
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from edgeemo.cli.options import detector_options, model_option
+from edgeemo.errors import EdgeemoError
+
+# Instruction sets that decide how fast int8 runs, as /proc/cpuinfo names them.
+_INT8_FEATURES = ("avx2", "avx512_vnni", "avx_vnni", "neon", "asimd", "asimddp", "i8mm", "sve")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the diagnosis: `state` is "ok", "note" (works without) or "problem"; `mend` is the command that mends it."""
+
+    name: str
+    state: str
+    text: str
+    mend: str = ""
+
+
+@click.command()
+@model_option()
+@detector_options()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a check on stdout.")
+def doctor(model: str, detector: str, detector_model: str | None, as_json: bool) -> None:
+    """Check what works on this machine and print, for each problem, the one command that mends it.
+
+    Exit code 1 when something that `predict` needs does not work.
+    """
+    from edgeemo.contract import strict
+
+    problems = 0
+    for check in _checks(model, detector, detector_model):
+        problems += check.state == "problem"
+        if as_json:
+            click.echo(strict.dumps_line(asdict(check)))
+            continue
+        colour = {"ok": "green", "note": "yellow", "problem": "red"}[check.state]
+        click.echo(click.style(f"{check.state:<8}", fg=colour) + f"{check.name:<13}{check.text}")
+        if check.mend:
+            click.echo(" " * 21 + f"mend: {check.mend}")
+    if problems:
+        click.echo(f"edgeemo: {problems} problem(s) found", err=True)
+        sys.exit(1)
+
+
+def _checks(model: str, detector: str, detector_model: str | None) -> Iterator[Check]:
+    yield from _python()
+    yield _cpu()
+    yield from _interpreters()
+    yield _package("OpenCV", "cv2", "opencv", "without it only arrays can be recognized, and only whole faces")
+    yield from _cameras()
+    yield _guarded("detector", lambda: _detector(detector, detector_model))
+    yield from _bundle(model)
+
+
+def _python() -> Iterator[Check]:
+    import numpy
+
+    libc = " ".join(platform.libc_ver()) or "unknown libc"
+    text = f"{platform.python_version()}, ABI {sysconfig.get_config_var('SOABI')}, {libc}, NumPy {numpy.__version__}"
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+        yield Check("Python", "ok", text)
+    else:
+        yield Check(
+            "Python",
+            "note",
+            f"{text}; tested on 3.11 to 3.13",
+            "install Python 3.11, 3.12 or 3.13 and make a new environment",
+        )
+    system, machine = platform.system(), platform.machine()
+    if system == "Linux" and machine in ("x86_64", "aarch64"):
+        yield Check("system", "ok", f"{system} {platform.release()}, {machine}")
+    else:
+        yield Check(
+            "system",
+            "note",
+            f"{system}, {machine}; supported are Linux on x86_64 and aarch64",
+            "use a 64-bit Linux system",
+        )
+
+
+def _cpu() -> Check:
+    from edgeemo.cli.bench import machine
+
+    words: set[str] = set()
+    try:
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() in ("flags", "Features"):
+                words.update(value.split())
+    except OSError:
+        pass
+    found = [feature for feature in _INT8_FEATURES if feature in words]
+    return Check("CPU", "ok", f"{machine()}, {os.cpu_count()} cores; int8 features: {', '.join(found) or 'none known'}")
+
+
+def _interpreters() -> Iterator[Check]:
+    from edgeemo.backends.litert import installed_interpreter
+    from edgeemo.errors import MissingDependency
+    from edgeemo.optional import is_installed
+
+    try:
+        yield Check("TFLite", "ok", " ".join(installed_interpreter()))
+    except MissingDependency as error:
+        state = "note" if is_installed("onnxruntime") else "problem"
+        yield Check("TFLite", state, "no interpreter is installed", _command(error))
+    except EdgeemoError as error:
+        yield Check("TFLite", "problem", str(error), _command(error))
+    yield _package("ONNX Runtime", "onnxruntime", "onnx", "not needed where a TFLite interpreter is")
+
+
+def _package(name: str, module: str, extra: str, without: str) -> Check:
+    from edgeemo.errors import MissingDependency
+    from edgeemo.optional import need
+
+    try:
+        version = getattr(need(module, extra, ""), "__version__", "installed")
+    except MissingDependency:
+        return Check(name, "note", f"not installed ({without})", f"pip install 'edgeemo[{extra}]'")
+    except EdgeemoError as error:
+        return Check(name, "problem", str(error).split("; run:")[0], _command(error))
+    return Check(name, "ok", str(version))
+
+
+def _cameras() -> Iterator[Check]:
+    found = sorted(Path("/dev").glob("video*"))
+    if not found:
+        yield Check("camera", "note", "no /dev/video* device; pictures work without one")
+    for device in found:
+        if os.access(device, os.R_OK | os.W_OK):
+            yield Check("camera", "ok", f"{device} may be read")
+        else:
+            yield Check(
+                "camera",
+                "note",
+                f"{device}: no permission to read it",
+                "sudo usermod -aG video $USER, then log in again",
+            )
+
+
+def _detector(name: str, model: str | None) -> Check:
+    from edgeemo.faces import choose_detector
+
+    detector, reason = choose_detector(name, model)
+    return Check("detector", "ok", f"{detector.name} ({reason})")
+
+
+def _bundle(model: str) -> Iterator[Check]:
+    from edgeemo.recognizer import load_bundle
+
+    try:
+        bundle = load_bundle(model)
+    except EdgeemoError as error:
+        yield Check("bundle", "problem", str(error), _command(error))
+        return
+    yield Check(
+        "bundle",
+        "ok",
+        f"{bundle.manifest.name} {bundle.manifest.version}, {len(bundle.files) + 1} entries, every hash right",
+    )
+    from edgeemo.selftest import run_selftest
+
+    try:
+        results = run_selftest(bundle)
+    except EdgeemoError as error:
+        yield Check("self-test", "problem", str(error), _command(error))
+        return
+    for result in results:
+        name = f"{result.artifact}, {result.kernels} kernels"
+        if result.passed is None:
+            yield Check(
+                "self-test",
+                "note",
+                f"{name}: not run, its runtime is not installed",
+                _command(EdgeemoError(result.note)),
+            )
+            continue
+        text = f"{name}: largest difference {result.difference:g}, allowed {result.bound:g}"
+        mend = "" if result.passed else "pip install --force-reinstall 'edgeemo[litert,onnx]', then run doctor again"
+        yield Check("self-test", "ok" if result.passed else "problem", text, mend)
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except EdgeemoError as error:
+        return Check(name, "problem", str(error), _command(error))
+
+
+def _command(error: EdgeemoError) -> str:
+    """The command that an error's message ends with, if it names one."""
+    return str(error).partition("run: ")[2]

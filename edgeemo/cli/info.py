@@ -1,0 +1,56 @@
+"""edgeemo info"""
+
+from dataclasses import asdict
+
+import click
+
+from edgeemo.cli.tables import confusion_lines
+
+
+@click.command()
+@click.argument("bundle", default="small")
+@click.option("--json", "as_json", is_flag=True, help="The whole manifest as one JSON object.")
+def info(bundle: str, as_json: bool) -> None:
+    """Show what a bundle holds: files, input, data, training, and the accuracy that was measured when it was built."""
+    from edgeemo.contract import strict
+    from edgeemo.recognizer import load_bundle
+
+    manifest = load_bundle(bundle).manifest
+    if as_json:
+        click.echo(strict.dumps_line(asdict(manifest)))
+        return
+    spec = manifest.input_spec
+    click.echo(
+        f"{manifest.name} {manifest.version}  licence: {manifest.licence}  (needs edgeemo {manifest.minimum_edgeemo})"
+    )
+    click.echo(f"labels       {', '.join(manifest.labels)}")
+    click.echo(f"input        {spec.height}x{spec.width}x{spec.channels} uint8 grey, spec {manifest.input_fingerprint}")
+    click.echo(f"activations  {manifest.tensor_arena_bytes:,} bytes at their peak (int8)")
+    for artifact in manifest.artifacts:
+        quantized = (
+            f"scale {artifact.input.scale:g} zero point {artifact.input.zero_point}"
+            if artifact.input.scale
+            else "no scale"
+        )
+        opset = f"  opset {artifact.opset}" if artifact.opset else ""
+        click.echo(f"  {artifact.file:<12} {artifact.bytes:>9,} bytes  input {artifact.input.dtype} {quantized}{opset}")
+    click.echo(
+        f"data         {', '.join(manifest.data.sets)}, split {manifest.data.split} ({manifest.data.split_hash[:12]})"
+    )
+    recipe = manifest.training.get("recipe", {})
+    click.echo(
+        "training     "
+        + ", ".join(f"{k} {recipe[k]}" for k in ("model", "epochs", "batch_size", "seed") if k in recipe)
+    )
+    click.echo(
+        f"calibration  {manifest.calibration.n} pictures of {manifest.calibration.split}, {manifest.calibration.method}"
+    )
+    for measured in manifest.evaluation:
+        low, high = measured.drop_interval
+        click.echo(
+            f"{measured.artifact} on {measured.split} (n {measured.n:,}): top-1 {measured.top1:.2%}, float {measured.float_top1:.2%}, "
+            f"drop {100 * measured.drop:+.2f} pp (90 % interval {100 * low:+.2f} to {100 * high:+.2f}), "
+            f"agreement {measured.agreement:.2%}, macro-F1 {measured.macro_f1:.2%}"
+        )
+        for line in confusion_lines(measured.confusion, measured.per_class_recall):
+            click.echo("  " + line)

@@ -1,0 +1,77 @@
+"""edgeemo predict"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from edgeemo.cli.options import artifact_option, detector_options, model_option
+from edgeemo.contract import strict
+from edgeemo.errors import MissingFile, PictureError
+from edgeemo.results import Face
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@model_option()
+@artifact_option()
+@detector_options()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a picture on stdout.")
+@click.option(
+    "--annotate",
+    type=click.Path(path_type=Path),
+    metavar="OUT.png",
+    help="Also write the picture with its faces marked.",
+)
+def predict(
+    images: tuple[str, ...],
+    model: str,
+    artifact: str | None,
+    detector: str,
+    detector_model: str | None,
+    as_json: bool,
+    annotate: Path | None,
+) -> None:
+    """Find the faces in pictures and name each one's emotion.
+
+    A picture without a face is no error. A file that is no picture is named on stderr; the others are still done, and
+    the exit code is 1.
+    """
+    from edgeemo.annotate import annotate as draw
+    from edgeemo.pictures import read_picture, write_picture
+    from edgeemo.recognizer import Recognizer
+
+    if annotate and len(images) > 1:
+        raise click.UsageError("--annotate takes one picture at a time")
+    failed = 0
+    with Recognizer(model, detector=detector, detector_model=detector_model, artifact=artifact) as recognizer:
+        for image in images:
+            try:
+                frame = read_picture(image)
+                faces = recognizer.predict(frame)
+            except (PictureError, MissingFile) as error:
+                click.echo(f"edgeemo: {error}", err=True)
+                failed += 1
+                continue
+            if as_json:
+                click.echo(strict.dumps_line({"image": image, "faces": [face.to_dict() for face in faces]}))
+            else:
+                _print_faces(image, faces)
+            if annotate:
+                write_picture(annotate, draw(frame, faces))
+                click.echo(f"wrote {annotate}", err=as_json)
+    if failed:
+        if len(images) > 1:
+            click.echo(f"edgeemo: {failed} of {len(images)} pictures could not be read", err=True)
+        sys.exit(1)
+
+
+def _print_faces(image: str, faces: Sequence[Face]) -> None:
+    if not faces:
+        click.echo(f"{image}: no face found")
+    for face in faces:
+        x, y, width, height = face.box.as_tuple()
+        click.echo(
+            f"{image}: {face.emotion:<8} {face.confidence:>4.0%}  box x {x} y {y} {width}x{height}  {face.latency_ms:.2f} ms"
+        )

@@ -1,0 +1,51 @@
+"""OpenCV's Haar cascade for frontal faces: needs no model file, finds frontal faces only. OpenCV below 5."""
+
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.contract.preprocess import to_grey
+from edgeemo.errors import DetectorError
+from edgeemo.optional import need
+from edgeemo.results import Box
+
+_CASCADE = "haarcascade_frontalface_default.xml"
+_MAX_SIDE = 1280  # larger frames are scaled down first: a cascade's time grows with the area
+_SMALLEST_FACE = 30  # pixels of the scaled frame; below, a 48x48 input would be mostly invented
+_NEIGHBOURS = 5  # overlapping hits that make a face; fewer let false faces through
+
+
+class Haar:
+    """The frontal-face cascade that OpenCV 4 ships.
+
+    Raises:
+        MissingDependency: OpenCV is not installed.
+        DetectorError: OpenCV 5, which has dropped the cascades.
+    """
+
+    name = "haar"
+
+    def __init__(self) -> None:
+        self._cv2 = need("cv2", "opencv", "to find faces")
+        if not hasattr(self._cv2, "CascadeClassifier"):
+            raise DetectorError(
+                f"OpenCV {self._cv2.__version__} has dropped the Haar cascades; run: pip install 'opencv-python-headless>=4.10,<5', "
+                "or use YuNet (--detector-model FILE, or set EDGEEMO_YUNET)"
+            )
+        path = os.path.join(self._cv2.data.haarcascades, _CASCADE)
+        self._cascade = self._cv2.CascadeClassifier(path)
+        if self._cascade.empty():
+            raise DetectorError(f"{path} is missing or damaged; run: pip install --force-reinstall 'edgeemo[opencv]'")
+
+    def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Box]:
+        """Boxes of the frontal faces in uint8 (H, W, 3) RGB, largest first."""
+        grey = to_grey(frame_rgb)
+        scale = min(1.0, _MAX_SIDE / max(grey.shape))
+        if scale < 1:
+            grey = self._cv2.resize(grey, None, fx=scale, fy=scale, interpolation=self._cv2.INTER_AREA)
+        found = self._cascade.detectMultiScale(
+            grey, scaleFactor=1.1, minNeighbors=_NEIGHBOURS, minSize=(_SMALLEST_FACE, _SMALLEST_FACE)
+        )
+        boxes = [Box(*(round(float(value) / scale) for value in row)) for row in found]
+        return sorted(boxes, key=lambda box: (-box.width * box.height, box.x, box.y))

@@ -1,0 +1,29 @@
+"""The bundles that ship, by name."""
+
+from pathlib import Path
+
+from edgeemo.errors import MissingFile
+
+DEFAULT_MODEL = "small"
+_FOLDER = Path(__file__).parent
+
+
+def shipped_models() -> list[str]:
+    """Names of the bundles that ship with this install."""
+    return sorted(path.stem for path in _FOLDER.glob("*.edgeemo"))
+
+
+def find_model(name_or_path: str) -> Path:
+    """The bundle file that a shipped name or a path means.
+
+    Raises:
+        MissingFile: neither; the message lists the shipped names.
+    """
+    if name_or_path in shipped_models():
+        return _FOLDER / f"{name_or_path}.edgeemo"
+    path = Path(name_or_path)
+    if path.exists():
+        return path
+    raise MissingFile(
+        f"{name_or_path}: no such bundle; expected the path of a .edgeemo file or one of {', '.join(shipped_models()) or 'none'}"
+    )

@@ -1,0 +1,133 @@
+"""The main job: faces in a picture or frame, each with its emotion."""
+
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.backends import Backend, open_backend
+from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
+from edgeemo.contract.preprocess import face_to_input
+from edgeemo.contract.quantize import softmax
+from edgeemo.errors import InvalidInput
+from edgeemo.faces import Detector, open_detector
+from edgeemo.models import DEFAULT_MODEL, find_model
+from edgeemo.pictures import read_picture
+from edgeemo.results import Box, Face
+
+
+class Recognizer:
+    """A detector and a model, opened once and used for many pictures. A context manager; not for several threads at once.
+
+    Args:
+        model: name of a shipped bundle, path of a .edgeemo file, or an opened Bundle.
+        detector: "auto", "yunet", "haar", "whole", or any object with `name` and `detect` (see edgeemo.faces.Detector).
+        detector_model: YuNet's model file, where it is not found by itself.
+        artifact: which model file of the bundle; by default int8.tflite, or int8.onnx without LiteRT.
+        threads: threads of one inference.
+        backend: an opened backend instead of the bundle's own, for tests (edgeemo.FakeBackend).
+
+    Raises:
+        EdgeemoError: one of its kinds, see edgeemo.errors.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Bundle = DEFAULT_MODEL,
+        *,
+        detector: str | Detector = "auto",
+        detector_model: str | os.PathLike[str] | None = None,
+        artifact: str | None = None,
+        threads: int = 1,
+        backend: Backend | None = None,
+    ) -> None:
+        self.bundle: Bundle | None = None
+        if backend is None:
+            self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
+            backend = open_backend(self.bundle, artifact, threads=threads)
+        self.backend = backend
+        self.spec = self.bundle.manifest.input_spec if self.bundle else DEFAULT_SPEC
+        path = Path(detector_model) if detector_model else None
+        self.detector = open_detector(detector, path) if isinstance(detector, str) else detector
+        self.spec.crop_for(self.detector.name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the model go; more than once does no harm."""
+        self.__dict__.pop("backend", None)
+
+    def predict(self, picture: str | os.PathLike[str] | NDArray[np.uint8]) -> list[Face]:
+        """The faces of a picture file or frame, largest first; an empty list where there is none.
+
+        Args:
+            picture: a path, or a frame uint8 (H, W, 3) RGB or (H, W) grey.
+        """
+        frame = picture if isinstance(picture, np.ndarray) else read_picture(picture)
+        frame = _as_rgb(frame)
+        return self.classify(frame, self.detector.detect(frame))
+
+    def classify(self, frame_rgb: NDArray[np.uint8], boxes: list[Box]) -> list[Face]:
+        """The emotion of each box of the detector in uint8 (H, W, 3) RGB."""
+        faces = []
+        for box in boxes:
+            start = time.perf_counter()
+            inputs = self.inputs(frame_rgb, box)[np.newaxis]
+            scores = softmax(self.infer(inputs))[0]
+            faces.append(_face(box, scores, 1000 * (time.perf_counter() - start)))
+        return faces
+
+    def inputs(self, frame_rgb: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+        """What the network sees of a box: uint8 (48, 48, 1)."""
+        return face_to_input(frame_rgb, box.as_tuple(), self.spec, detector=self.detector.name)
+
+    def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """float32 (N, 7) logits of uint8 (N, 48, 48, 1) inputs. Raises InvalidInput after `close`."""
+        if "backend" not in self.__dict__:
+            raise InvalidInput("the recognizer is closed; open a new one")
+        return self.backend.infer(inputs)
+
+
+def load_bundle(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Bundle:
+    """Read and check a bundle by shipped name or path. Raises MissingFile, BundleError."""
+    return read_bundle(find_model(os.fspath(name_or_path)))
+
+
+def predict(picture: str | os.PathLike[str] | NDArray[np.uint8]) -> list[Face]:
+    """The faces of one picture with the bundled model and the best detector at hand.
+
+    Opens a `Recognizer` for the one call; keep one open where many pictures come.
+
+    Args:
+        picture: a path, or a frame uint8 (H, W, 3) RGB or (H, W) grey.
+    """
+    with Recognizer() as recognizer:
+        return recognizer.predict(picture)
+
+
+def _as_rgb(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if frame.dtype == np.uint8 and frame.ndim == 2 and frame.size:
+        return np.repeat(frame[:, :, np.newaxis], 3, axis=2)
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
+        raise InvalidInput(
+            f"expected a frame of uint8, (H, W, 3) RGB or (H, W) grey; received {frame.dtype} {frame.shape}"
+        )
+    return np.ascontiguousarray(frame)
+
+
+def _face(box: Box, scores: NDArray[np.float32], latency_ms: float) -> Face:
+    by_label = {label: float(score) for label, score in zip(LABELS, scores, strict=True)}
+    emotion = LABELS[int(scores.argmax())]
+    return Face(box, emotion, by_label[emotion], by_label, latency_ms)

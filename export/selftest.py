@@ -1,0 +1,26 @@
+"""Inputs of the self-test: drawn patterns that exercise the network. Never faces: bundles are published."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.contract.preprocess import resize_grey
+
+_COUNT = 32
+
+
+def selftest_inputs(seed: int, size: int = 48) -> NDArray[np.uint8]:
+    """uint8 (32, size, size, 1): both ends of the range, ramps, a chequer, and smooth random fields of several grains."""
+    ramp = np.linspace(0, 255, size).astype(np.uint8)
+    rows, columns = np.indices((size, size))
+    pictures = [
+        np.zeros((size, size), np.uint8),
+        np.full((size, size), 255, np.uint8),
+        np.tile(ramp, (size, 1)),
+        np.tile(ramp[:, np.newaxis], (1, size)),
+        (((rows // 4 + columns // 4) % 2) * 255).astype(np.uint8),
+    ]
+    rng = np.random.default_rng(seed)
+    while len(pictures) < _COUNT:
+        grain = int(rng.choice([3, 4, 6, 8, 12, 24]))
+        pictures.append(resize_grey(rng.integers(0, 256, (grain, grain), dtype=np.uint8), size))
+    return np.stack(pictures)[..., np.newaxis]
