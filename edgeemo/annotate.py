@@ -17,7 +17,7 @@ def annotate(frame_rgb: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.
     picture = frame_rgb.copy()
     height, width = picture.shape[:2]
     size = max(0.4, min(height, width) / 700)
-    stroke = max(1, round(2 * size))
+    stroke = max(2, round(2 * size))
     for face in faces:
         x, y, w, h = face.box.as_tuple()
         cv2.rectangle(picture, (x, y), (x + w, y + h), _PAPER, stroke)

@@ -1,8 +1,10 @@
-"""Converters write to the process's stdout and stderr from C++; this keeps them from burying our own lines."""
+"""Converters write to the process's stdout and stderr from C++; this keeps that, and their Python warnings, from
+burying our own lines."""
 
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,7 +20,9 @@ def quiet() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         failed = False
         try:
-            yield
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
         except Exception:
             failed = True
             raise

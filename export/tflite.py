@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.backends.litert import plain_interpreter
+from edgeemo.backends.litert import open_interpreter
 from edgeemo.contract.quantize import PIXEL_QUANTIZATION
 from edgeemo.errors import BackendError
 from edgeemo.optional import need
@@ -102,7 +102,7 @@ class _Graph:
 
 
 def _graph(tflite: bytes) -> _Graph:
-    interpreter = plain_interpreter(tflite, "int8.tflite")
+    interpreter = open_interpreter(tflite, "int8.tflite", kernels="plain")
     operators = interpreter._get_ops_details()
     tensors = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
     produced = {int(t) for op in operators for t in op["outputs"]}

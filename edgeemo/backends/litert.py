@@ -1,7 +1,10 @@
 """TFLite models through LiteRT (ai-edge-litert), or its predecessor tflite-runtime where only that is installed."""
 
+import contextlib
 import importlib.metadata
-from collections.abc import Callable
+import os
+import threading
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +19,11 @@ from edgeemo.contract.quantize import PIXEL_QUANTIZATION, Quantization, pixels_t
 from edgeemo.errors import BackendError, BrokenDependency, MissingDependency
 from edgeemo.optional import is_installed, need
 
+_RESOLVERS = {"default": "AUTO", "plain": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
 _PACKAGES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite-runtime"))
+# Written to stderr from C++ once a process; no option of the Python API and no environment variable turns it off.
+_GREETING = b"INFO: Created TensorFlow Lite XNNPACK delegate"
+_STDERR = threading.Lock()
 
 
 class LiteRtBackend:
@@ -24,7 +31,8 @@ class LiteRtBackend:
 
     Raises:
         MissingDependency: neither interpreter is installed.
-        BackendError: the interpreter refuses the model, or its input or output is not as the contract says.
+        BackendError: the interpreter refuses the model or, later, fails while running it, or its input or output is
+            not as the contract says.
     """
 
     def __init__(
@@ -36,9 +44,10 @@ class LiteRtBackend:
         threads: int = 1,
         reference_kernels: bool = False,
     ) -> None:
-        module, self.name, self.version = _interpreter_module()
+        self.name, self.version = installed_interpreter()
         self.artifact, self.threads, self._shape = artifact, threads, spec.shape
-        self._interpreter = _open(module, model, artifact, threads, reference_kernels)
+        kernels = "reference" if reference_kernels else "default"
+        self._interpreter = open_interpreter(model, artifact, threads=threads, kernels=kernels)
         self._input, self._output = _tensors(self._interpreter)
         self.input_info, self.output_info = _info(self._input), _info(self._output)
         self._to_input = _input_conversion(self.input_info, spec, artifact)
@@ -49,16 +58,21 @@ class LiteRtBackend:
         check_inputs(inputs, self._shape)
         stored = self._to_input(inputs)
         logits = np.empty((len(inputs), len(LABELS)), np.float32)
-        for i in range(len(inputs)):
-            self._interpreter.set_tensor(self._input["index"], stored[i : i + 1])
-            self._interpreter.invoke()
-            logits[i] = self._to_logits(self._interpreter.get_tensor(self._output["index"])[0])
+        try:
+            for i in range(len(inputs)):
+                self._interpreter.set_tensor(self._input["index"], stored[i : i + 1])
+                self._interpreter.invoke()
+                logits[i] = self._to_logits(self._interpreter.get_tensor(self._output["index"])[0])
+        except (ValueError, RuntimeError) as error:
+            raise BackendError(
+                f"{self.artifact}: the interpreter fails while running it ({' '.join(str(error).split())[:200]})"
+            ) from None
         return logits
 
 
 def timed_call(model: bytes, name: str, threads: int) -> Callable[[], object]:
     """A function that runs any single-input .tflite model once (set input, invoke, get output), for benchmarks."""
-    interpreter = _open(_interpreter_module()[0], model, name, threads, reference_kernels=False)
+    interpreter = open_interpreter(model, name, threads=threads)
     source, target = _tensors(interpreter)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, source["shape"])
@@ -72,20 +86,30 @@ def timed_call(model: bytes, name: str, threads: int) -> Callable[[], object]:
     return call
 
 
-def plain_interpreter(model: bytes, name: str) -> Any:
-    """An interpreter without delegates, whose operators and tensors are those of the file, for looking into a model.
+def open_interpreter(model: bytes, name: str, *, threads: int = 1, kernels: str = "default") -> Any:
+    """The runtime's own interpreter on a .tflite model, its tensors allocated; `name` stands in messages.
 
-    Raises BackendError when it refuses the model.
+    `kernels`: "default" (XNNPACK and what else the runtime chooses), "plain" (no delegates, so that the operators are
+    those of the file), or "reference" (the same bits on every machine; slow).
+
+    Raises:
+        MissingDependency, BrokenDependency: no interpreter that works is installed.
+        BackendError: it refuses the model.
     """
     module = _interpreter_module()[0]
     try:
-        return module.Interpreter(
-            model_content=model, experimental_op_resolver_type=module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        )
+        with _without_greeting():
+            interpreter = module.Interpreter(
+                model_content=model,
+                num_threads=threads,
+                experimental_op_resolver_type=getattr(module.OpResolverType, _RESOLVERS[kernels]),
+            )
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise BackendError(
             f"{name}: the interpreter refuses the model ({' '.join(str(error).split())[:200]})"
         ) from None
+    return interpreter
 
 
 def installed_interpreter() -> tuple[str, str]:
@@ -106,23 +130,44 @@ def _interpreter_module() -> tuple[ModuleType, str, str]:
             return (
                 need(f"{package}.interpreter", "litert", "to run TFLite models"),
                 distribution,
-                importlib.metadata.version(distribution),
+                _version(distribution),
             )
     raise MissingDependency("no TFLite interpreter is installed; run: pip install 'edgeemo[litert]'")
 
 
-def _open(module: ModuleType, model: bytes, artifact: str, threads: int, reference_kernels: bool) -> Any:
-    resolver = module.OpResolverType.BUILTIN_REF if reference_kernels else module.OpResolverType.AUTO
+def _version(distribution: str) -> str:
     try:
-        interpreter = module.Interpreter(
-            model_content=model, num_threads=threads, experimental_op_resolver_type=resolver
-        )
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise BackendError(
-            f"{artifact}: the interpreter refuses the model ({' '.join(str(error).split())[:200]})"
-        ) from None
-    return interpreter
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:  # a nightly or vendor's build, installed under another name
+        return "of unknown version"
+
+
+@contextlib.contextmanager
+def _without_greeting() -> Iterator[None]:
+    """Keep the greeting off stderr; whatever else is written there meanwhile comes out at the end."""
+    # The lock, because of two threads that both held stderr, the one that ends first would give back the other's copy.
+    with _STDERR, contextlib.ExitStack() as undo:
+        with contextlib.suppress(OSError, AttributeError):  # stderr is closed, or the system has no memfd
+            _hold_stderr(undo)
+        yield
+
+
+def _hold_stderr(undo: contextlib.ExitStack) -> None:
+    real = os.dup(2)
+    undo.callback(os.close, real)
+    held = os.memfd_create("stderr")
+    undo.callback(os.close, held)
+    os.dup2(held, 2)
+    undo.callback(_pass_on, held)
+    undo.callback(os.dup2, real, 2)
+
+
+def _pass_on(held: int) -> None:
+    written = os.pread(held, os.fstat(held).st_size, 0)
+    kept = b"".join(line for line in written.splitlines(keepends=True) if not line.startswith(_GREETING))
+    if kept:
+        with contextlib.suppress(OSError):
+            os.write(2, kept)
 
 
 def _tensors(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -9,7 +9,7 @@ from edgeemo.backends import check_inputs
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.onnx_guard import check_self_contained
-from edgeemo.errors import BackendError
+from edgeemo.errors import BackendError, BundleError
 from edgeemo.optional import need
 
 
@@ -18,14 +18,18 @@ class OnnxBackend:
 
     Raises:
         MissingDependency: ONNX Runtime is not installed.
-        BackendError: it refuses the model, or input or output are not as the contract says.
+        BackendError: it refuses the model or, later, fails while running it, or input or output are not as the contract
+            says.
     """
 
     name = "onnxruntime"
 
     def __init__(self, model: bytes, artifact: str, spec: InputSpec = DEFAULT_SPEC, *, threads: int = 1) -> None:
         runtime = need("onnxruntime", "onnx", "to run ONNX models")
-        check_self_contained(model, artifact)
+        try:
+            check_self_contained(model, artifact)
+        except BundleError as error:
+            raise BackendError(str(error)) from None
         self.version = str(runtime.__version__)
         self.artifact, self.threads, self._shape = artifact, threads, spec.shape
         options = runtime.SessionOptions()
@@ -44,8 +48,13 @@ class OnnxBackend:
         """float32 (N, 7) logits of uint8 (N, 48, 48, 1) raw grey pixels 0..255."""
         check_inputs(inputs, self._shape)
         logits = np.empty((len(inputs), len(LABELS)), np.float32)
-        for i in range(len(inputs)):
-            (logits[i : i + 1],) = self._session.run(None, {self._input: inputs[i : i + 1].astype(np.float32)})
+        try:
+            for i in range(len(inputs)):
+                (logits[i : i + 1],) = self._session.run(None, {self._input: inputs[i : i + 1].astype(np.float32)})
+        except Exception as error:  # as above
+            raise BackendError(
+                f"{self.artifact}: ONNX Runtime fails while running it ({' '.join(str(error).split())[:200]})"
+            ) from None
         return logits
 
 

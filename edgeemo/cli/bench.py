@@ -47,7 +47,7 @@ def bench(bundle: str, artifact: str | None, threads: int, beside: Path | None, 
     calls: list[Callable[[], object]] = [lambda: backend.infer(face)]
     if beside:
         calls.append(_other(beside, threads))
-    times = _alternate(calls, runs)
+    times = alternate(calls, runs)
     result = {
         "model": opened.manifest.name,
         "artifact": backend.artifact,
@@ -57,12 +57,12 @@ def bench(bundle: str, artifact: str | None, threads: int, beside: Path | None, 
         "runs": runs,
         "load_ms": 1000 * (loaded - start),
         "first_inference_ms": 1000 * (first - loaded),
-        "ms": _summary(times[0]),
+        "ms": summary(times[0]),
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     if beside:
-        other = _summary(times[1])
-        result |= {"beside": str(beside), "beside_ms": other, "ratio_p50": _summary(times[0])["p50"] / other["p50"]}
+        other = summary(times[1])
+        result |= {"beside": str(beside), "beside_ms": other, "ratio_p50": summary(times[0])["p50"] / other["p50"]}
     click.echo(strict.dumps_line(result) if as_json else _text(result))
 
 
@@ -87,7 +87,7 @@ def _other(path: Path, threads: int) -> Callable[[], object]:
     return timed_call(path.read_bytes(), path.name, threads)
 
 
-def _alternate(calls: Sequence[Callable[[], object]], runs: int) -> list[list[float]]:
+def alternate(calls: Sequence[Callable[[], object]], runs: int) -> list[list[float]]:
     """Seconds of each call, the calls taking turns; a tenth of the runs warm up first."""
     times: list[list[float]] = [[] for _ in calls]
     for run in range(-runs // 10, runs):
@@ -99,7 +99,7 @@ def _alternate(calls: Sequence[Callable[[], object]], runs: int) -> list[list[fl
     return times
 
 
-def _summary(seconds: list[float]) -> dict[str, float]:
+def summary(seconds: list[float]) -> dict[str, float]:
     ordered = sorted(seconds)
     return {
         "p50": 1000 * statistics.median(ordered),

@@ -15,8 +15,16 @@ def run(group: click.Command, name: str, arguments: Sequence[str] | None = None)
     debug = os.environ.get("EDGEEMO_DEBUG") == "1"
     # A plain kill, as from systemd or a job scheduler, cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    # OpenCV would add lines of its own to the one that says what is wrong.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "WARNING" if debug else "SILENT")
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        sys.exit(group.main(args=arguments, prog_name=name, standalone_mode=False) or 0)
+        # Not group.main, which takes a closed pipe for a failure.
+        with group.make_context(name, words) as context:
+            group.invoke(context)
+        sys.exit(0)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
     except click.UsageError as error:
         error.show()
         sys.exit(2)

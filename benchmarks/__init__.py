@@ -1,0 +1,1 @@
+"""Measurements behind the figures in the docs. Each prints ratios side by side; none decides a test."""

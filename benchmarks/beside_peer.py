@@ -1,0 +1,79 @@
+"""A bundle beside mini_XCEPTION, the small model that several emotion packages ship: accuracy and time on the same faces.
+
+python -m benchmarks.beside_peer BUNDLE prepared/ ../shared/peers/mini_xception_int8.tflite
+
+Accuracy is paired, picture by picture, on the test split. Times are of inference alone, one thread, in turns.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.backends import open_backend
+from edgeemo.backends.litert import open_interpreter
+from edgeemo.cli.bench import alternate, summary
+from edgeemo.cli.tables import scorecard_lines
+from edgeemo.contract.labels import LABELS, label_index
+from edgeemo.contract.prepared import load_prepared
+from edgeemo.contract.preprocess import resize_grey
+from edgeemo.evaluation import paired_drop, score
+from edgeemo.recognizer import load_bundle
+
+_PEER_LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+
+@click.command()
+@click.argument("bundle")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("peer", type=click.Path(path_type=Path))
+@click.option("--runs", default=2000, show_default=True, help="Timed inferences of each model.")
+def main(bundle: str, data: Path, peer: Path, runs: int) -> None:
+    """Compare a bundle's int8.tflite with the peer's .tflite."""
+    opened = load_bundle(bundle)
+    prepared = load_prepared(data, opened.manifest.input_spec)
+    rows = prepared.indices("test")
+    pictures, labels = np.asarray(prepared.images[rows]), prepared.labels[rows]
+    backend = open_backend(opened, "int8.tflite")
+    ours = backend.infer(pictures).argmax(axis=1)
+    run_peer, theirs = _peer(peer, pictures)
+    for name, predicted in ((bundle, ours), (peer.name, theirs)):
+        click.echo("\n".join(scorecard_lines(score(labels, predicted), name)))
+    compared = paired_drop(theirs == labels, ours == labels)
+    click.echo(
+        f"ours over the peer: {-100 * compared.drop:+.2f} pp (90 % interval {-100 * compared.upper95:+.2f} to "
+        f"{-100 * compared.lower95:+.2f}), McNemar p {compared.mcnemar_p:.2g}"
+    )
+    face = pictures[:1]
+    mine, other = (summary(times) for times in alternate([lambda: backend.infer(face), run_peer], runs))
+    click.echo(
+        f"one thread, in turns: ours p50 {mine['p50']:.3f} ms, the peer's {other['p50']:.3f} ms, ratio {mine['p50'] / other['p50']:.2f}"
+    )
+
+
+def _peer(path: Path, pictures: NDArray[np.uint8]) -> tuple[Callable[[], object], NDArray[np.int64]]:
+    """A call that runs the peer once, and its predicted label numbers (N,) for uint8 (N, 48, 48, 1) pictures."""
+    interpreter = open_interpreter(path.read_bytes(), path.name)
+    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    scale, zero_point = source["quantization"]
+    order = [label_index(label) for label in _PEER_LABELS]
+    assert sorted(order) == list(range(len(LABELS)))
+
+    def run(pixels: NDArray[np.uint8]) -> Any:
+        real = pixels.astype(np.float32) / 127.5 - 1  # the peer's own normalization
+        value = np.clip(np.round(real / scale) + zero_point, -128, 127).astype(np.int8) if scale else real
+        interpreter.set_tensor(source["index"], value)
+        interpreter.invoke()
+        return interpreter.get_tensor(target["index"])[0]
+
+    side = int(source["shape"][1])
+    sized = [resize_grey(picture[:, :, 0], side)[np.newaxis, :, :, np.newaxis] for picture in pictures]
+    predicted = np.array([order[int(run(pixels).argmax())] for pixels in sized])
+    return (lambda: run(sized[0])), predicted
+
+
+if __name__ == "__main__":
+    main()

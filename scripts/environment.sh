@@ -1,0 +1,35 @@
+# Sourced by the scripts beside it: makes a virtual environment once and again whenever pyproject.toml changes.
+# usage: environment FOLDER EXTRAS [PIP ARGUMENTS...]
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-} python3.11 python3.12 python3.13 python3; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "edgeemo needs Python 3.11, 3.12 or 3.13 and found none; install one (Debian: apt-get install python3 python3-venv) or set PYTHON=/path/to/python3" >&2
+    return 1
+}
+
+environment() {
+    local folder=$1 extras=$2 python stamp
+    shift 2
+    stamp="$(cksum < pyproject.toml) $extras $*"
+    # The stamp is written last, so that an interrupted installation is done again.
+    if [ "$(cat "$folder/stamp" 2>/dev/null)" = "$stamp" ]; then
+        return
+    fi
+    python=$(find_python)
+    echo "installing edgeemo[$extras] into $folder (once) ..." >&2
+    if ! "$python" -m venv --clear "$folder"; then
+        echo "$python cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2
+        return 1
+    fi
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -e ".[$extras]"
+    if [ $# -gt 0 ]; then
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+    fi
+    echo "$stamp" > "$folder/stamp"
+}
