@@ -5,6 +5,7 @@ Confusion matrices have true labels in rows and predicted ones in columns.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,7 @@ def wilson_interval(hits: int, n: int, z: float = Z95_TWO_SIDED) -> tuple[float,
 
 def paired_drop(reference_right: NDArray[np.bool_], candidate_right: NDArray[np.bool_]) -> PairedDrop:
     """Compare two models on the same pictures, from whether each got each picture right (N,)."""
+    _check_same_pictures(reference_right, candidate_right)
     n = len(reference_right)
     b = int(np.sum(reference_right & ~candidate_right))
     c = int(np.sum(~reference_right & candidate_right))
@@ -131,6 +133,7 @@ def mcnemar_exact(b: int, c: int) -> float:
 
 def expected_calibration_error(logits: NDArray[np.float32], labels: NDArray[np.int64], bins: int = 15) -> float:
     """ECE over equal-width confidence bins (Guo et al. 2017, 15 bins) of logits (N, 7)."""
+    _check_same_pictures(logits[:, 0], labels)
     scores = softmax(logits)
     confidence, right = scores.max(axis=1), scores.argmax(axis=1) == labels
     which = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -143,13 +146,22 @@ def expected_calibration_error(logits: NDArray[np.float32], labels: NDArray[np.i
 
 def mean_kl(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
     """Mean KL divergence in nats of the candidate's softmax from the reference's, from logits (N, 7)."""
+    _check_same_pictures(reference, candidate)
     p, q = _log_softmax(reference), _log_softmax(candidate)
     return float((np.exp(p) * (p - q)).sum(axis=1).mean())
 
 
 def agreement(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
     """Share of pictures, 0..1, on which both logits (N, 7) have the same top label."""
+    _check_same_pictures(reference, candidate)
     return float((reference.argmax(axis=1) == candidate.argmax(axis=1)).mean())
+
+
+def _check_same_pictures(reference: NDArray[Any], candidate: NDArray[Any]) -> None:
+    if reference.shape != candidate.shape or not len(reference):
+        raise InvalidInput(
+            f"expected values for the same pictures and at least one, received {reference.shape}, {candidate.shape}"
+        )
 
 
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -60,6 +60,7 @@ class PictureArchive:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._zip: zipfile.ZipFile | None = None
+        self._entries: dict[str, zipfile.ZipInfo] = {}
         self.rejected: list[dict[str, str]] = []
         if self.path.is_dir():
             names = self._folder_names()
@@ -89,7 +90,7 @@ class PictureArchive:
                 with (self.path / path).open("rb") as file:
                     data = file.read(MAX_BYTES + 1)
             else:
-                with self._zip.open(path) as entry:
+                with self._zip.open(self._entries.get(path, path)) as entry:
                     data = entry.read(MAX_BYTES + 1)
         except (OSError, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
             raise PictureError(f"{self.path}/{path}: cannot be read ({error})") from None
@@ -109,9 +110,10 @@ class PictureArchive:
 
     def _folder_names(self) -> Iterator[str]:
         count = 0
-        for root, folders, files in os.walk(self.path):
+        for root, folders, files in os.walk(self.path, onerror=self._unreadable):
             folders.sort()
-            for name in files:
+            links = [name for name in folders if Path(root, name).is_symlink()]
+            for name in links + files:
                 count += 1
                 if count > MAX_FILES:
                     raise ArchiveError(f"{self.path}: more than {MAX_FILES:,} files; name a folder with fewer")
@@ -121,6 +123,9 @@ class PictureArchive:
                     self.reject(relative, "a link or special file")
                 else:
                     yield relative
+
+    def _unreadable(self, error: OSError) -> None:
+        self.reject(Path(error.filename).relative_to(self.path).as_posix(), "a folder that cannot be read")
 
     def _zip_names(self) -> Iterator[str]:
         try:
@@ -142,6 +147,7 @@ class PictureArchive:
             if reason:
                 self.reject(entry.filename, reason)
             else:
+                self._entries[entry.filename] = entry  # by name alone, zipfile would open the last of several
                 yield entry.filename
 
     def _classify(self, name: str) -> LabelledFile | None:
@@ -205,7 +211,8 @@ def load_inputs(path: str | os.PathLike[str], split: str, spec: InputSpec) -> La
         return LabelledInputs(np.asarray(data.images[rows]), data.labels[rows], {})
     with PictureArchive(path) as archive:
         files = archive.files
-        if any(file.split for file in files):
+        splits = sorted({file.split for file in files if file.split})
+        if splits:
             files = [file for file in files if file.split == split]
         inputs, labels = [], []
         for file in files:
@@ -218,9 +225,11 @@ def load_inputs(path: str | os.PathLike[str], split: str, spec: InputSpec) -> La
             labels.append(LABELS.index(file.label))
         left_out = archive.rejected_counts()
     if not inputs:
-        reasons = ", ".join(f"{count} x {reason}" for reason, count in left_out.items()) or "it is empty"
+        reasons = [f"{count} x {reason}" for reason, count in left_out.items()]
+        if splits and split not in splits:
+            reasons.append(f"its folders name the split {', '.join(splits)}")
         raise ArchiveError(
-            f"{path}: not a single usable picture for the split {split!r} ({reasons}); expected <class>/ folders named "
+            f"{path}: not a single usable picture for the split {split!r} ({', '.join(reasons) or 'it is empty'}); expected <class>/ folders named "
             f"after {', '.join(LABELS)}, or a prepared folder"
         )
     return LabelledInputs(np.stack(inputs), np.array(labels, np.int64), left_out)

@@ -8,11 +8,15 @@ from edgeemo.errors import BrokenDependency, MissingDependency
 
 
 def is_installed(module: str) -> bool:
-    """Whether `module` can be found, without importing it (a parent package may be imported)."""
+    """Whether the package of `module` can be found, without importing it.
+
+    A folder without code, such as an uninstall leaves behind, is no package.
+    """
     try:
-        return importlib.util.find_spec(module) is not None
+        spec = importlib.util.find_spec(module.partition(".")[0])
     except (ImportError, ValueError):
         return False
+    return spec is not None and spec.origin is not None
 
 
 def need(module: str, extra: str, purpose: str) -> ModuleType:

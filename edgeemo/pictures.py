@@ -5,6 +5,7 @@ Needs OpenCV (extra `opencv`).
 
 import os
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
     _check_size(size, name)
     cv2 = _cv2()
     if _is_cut(data):
-        raise PictureError(f"{name}: the picture is truncated; copy it again")
+        raise PictureError(f"{name}: the picture is truncated or damaged; copy it again")
     try:
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -189,7 +190,23 @@ def _tiff_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _is_cut(data: bytes) -> bool:
-    """Whether the end marker is missing: OpenCV fills the missing rest of a PNG or JPEG with grey and says nothing."""
+    """Whether the end of a JPEG or PNG is missing (OpenCV fills it with grey and says nothing) or a PNG is damaged."""
     if data[:2] == b"\xff\xd8":
         return data.find(b"\xff\xd9", _jpeg_frame(data) or 0) < 0
-    return data[:4] == b"\x89PNG" and b"IEND" not in data
+    return data[:4] == b"\x89PNG" and not _png_is_whole(memoryview(data))
+
+
+def _png_is_whole(data: memoryview) -> bool:
+    """Whether all chunks up to IEND are there, the critical ones (capital first letter) with the right checksum."""
+    at = 8
+    while at + 12 <= len(data):
+        (length,) = struct.unpack(">I", data[at : at + 4])
+        end = at + 8 + length
+        kind, checksum = bytes(data[at + 4 : at + 8]), bytes(data[end : end + 4])
+        critical = kind[:1].isupper()
+        if critical and zlib.crc32(data[at + 4 : end]).to_bytes(4, "big") != checksum:
+            return False
+        if kind == b"IEND":
+            return True
+        at = end + 4
+    return False

@@ -75,6 +75,7 @@ class Recognizer:
         Args:
             picture: a path, or a frame uint8 (H, W, 3) RGB or (H, W) grey.
         """
+        self._check_open()
         frame = picture if isinstance(picture, np.ndarray) else read_picture(picture)
         frame = _as_rgb(frame)
         return self.classify(frame, self.detector.detect(frame))
@@ -95,9 +96,12 @@ class Recognizer:
 
     def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
         """float32 (N, 7) logits of uint8 (N, 48, 48, 1) inputs. Raises InvalidInput after `close`."""
+        self._check_open()
+        return self.backend.infer(inputs)
+
+    def _check_open(self) -> None:
         if "backend" not in self.__dict__:
             raise InvalidInput("the recognizer is closed; open a new one")
-        return self.backend.infer(inputs)
 
 
 def load_bundle(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Bundle:

@@ -47,9 +47,12 @@ class Face:
         total = sum(self.scores.values())
         if tuple(self.scores) != LABELS or abs(total - 1) > 1e-3 or not all(0 <= s <= 1 for s in self.scores.values()):
             raise InvalidInput(f"expected seven probabilities in label order that sum to 1, received {self.scores}")
-        if self.emotion not in self.scores or self.confidence != self.scores[self.emotion]:
+        if self.emotion not in self.scores or not self.confidence == self.scores[self.emotion] == max(
+            self.scores.values()
+        ):
             raise InvalidInput(
-                f"expected the confidence to be the score of {self.emotion!r}, received {self.confidence}"
+                f"expected the emotion of the highest score and that score as confidence, received {self.emotion!r} and "
+                f"{self.confidence} with {self.scores}"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.cli.quiet import quiet
 from edgeemo.errors import BackendError
 from edgeemo.optional import need
-from export.quiet import quiet
 
 OPSET = 17
 _INPUT = "pixels"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.cli.quiet import quiet
 from edgeemo.contract import strict
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.labels import LABELS, check_label_order
@@ -60,7 +61,7 @@ def load_config(path: Path) -> tuple[dict[str, Any], InputSpec]:
     for name in ("model.weights.h5", "model.keras", "predictions_test.npz"):
         if not (path / name).is_file():
             raise RunError(
-                f"{path}: the run has no {name}; finish it with: python -m training train --resume --out {path}"
+                f"{path}: the run has no {name}; finish it with: python -m training train --resume --data DATA --out {path}"
             )
     return config, spec
 
@@ -109,7 +110,8 @@ def _model(path: Path, spec: InputSpec) -> Any:
     # Conversion reads TensorFlow graphs, whatever backend trained the run.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    keras = need("keras", "export", "to load the trained network")
+    with quiet():
+        keras = need("keras", "export", "to load the trained network")
     try:
         model = keras.models.load_model(path / "model.keras", compile=False, safe_mode=True)
         model.load_weights(path / "model.weights.h5")

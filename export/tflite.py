@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.backends.litert import open_interpreter
+from edgeemo.cli.quiet import quiet
 from edgeemo.contract.quantize import PIXEL_QUANTIZATION
 from edgeemo.errors import BackendError
 from edgeemo.optional import need
-from export.quiet import quiet
 
 _ALIGNMENT = 16  # bytes, as TensorFlow Lite Micro's planner aligns tensors
 

@@ -72,9 +72,10 @@ def train(data: Path, model: str, labels: str, out: Path, epochs: int | None, se
 
     choose_backend()
     from training.recipe import Recipe
+    from training.run import load_run
     from training.train import train as run_train
 
-    recipe = Recipe(model=model, labels=labels)
+    recipe = load_run(out).recipe if resume else Recipe(model=model, labels=labels)
     if epochs is not None:
         recipe = replace(recipe, epochs=epochs)
     if seed is not None:

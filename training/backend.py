@@ -2,6 +2,7 @@
 
 import os
 
+from edgeemo.cli.quiet import quiet
 from edgeemo.errors import MissingDependency
 from edgeemo.optional import is_installed, need
 
@@ -23,7 +24,7 @@ def choose_backend() -> str:
                 "or pip install torch or jax"
             )
         os.environ["KERAS_BACKEND"] = installed[0]
-    # TensorFlow's start-up notes would bury our own lines; errors still come through.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    need("keras", "train", "to train")
+    with quiet():
+        need("keras", "train", "to train")
     return os.environ["KERAS_BACKEND"]

@@ -113,7 +113,9 @@ def _read_one(archive: PictureArchive, path: str, spec: InputSpec) -> tuple[NDAr
         data = archive.read(path)
         frame = decode_picture(data, path)
     except PictureError as error:
-        archive.reject(path, f"not a usable picture: {str(error).rpartition(path)[2].lstrip(': ').split(';')[0]}")
+        # Without the file's name and details, so that the reasons can be counted.
+        reason = str(error).partition(f"{path}: ")[2].partition(";")[0].partition(" (")[0]
+        archive.reject(path, f"not a usable picture: {reason}")
         return None
     image = face_to_input(frame, (0, 0, frame.shape[1], frame.shape[0]), spec)
     return image, hashlib.sha256(data).hexdigest()

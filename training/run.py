@@ -1,7 +1,6 @@
 """A run folder: `config.json`, weights, history, predictions and pictures of one training, and its checkpoint."""
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,7 @@ class Run:
         weights = self.path / WEIGHTS
         if not weights.is_file():
             raise RunError(
-                f"{self.path}: the run has no {WEIGHTS}; finish it with: python -m training train --resume --out {self.path}"
+                f"{self.path}: the run has no {WEIGHTS}; finish it with: python -m training train --resume --data DATA --out {self.path}"
             )
         model = ARCHITECTURES[self.recipe.model](self.spec)
         try:
@@ -163,8 +162,8 @@ def remove_checkpoint(path: Path) -> None:
 
 
 def has_run(path: Path) -> bool:
-    """Whether `path` holds a run, finished or not."""
-    return os.path.exists(path / CONFIG)
+    """Whether `path` holds a run with something to lose: a finished epoch or finished weights."""
+    return (path / CHECKPOINT).is_file() or (path / WEIGHTS).is_file()
 
 
 def _value(variable: Any) -> Any:

@@ -24,7 +24,7 @@ from training.plots import plot_confusion, plot_curves
 from training.recipe import Recipe
 from training.run import (
     CHECKPOINT,
-    Run,
+    WEIGHTS,
     check_fits,
     has_run,
     load_run,
@@ -43,12 +43,12 @@ def train(recipe: Recipe, data_path: Path, out: Path, *, resume: bool = False) -
     """Train by `recipe` on a prepared folder into the run folder `out`; returns the test scorecard.
 
     Raises:
-        RunError: `out` holds a run already (or none, with `resume`), or the loss is no number.
+        RunError: `out` holds a run already (or, with `resume`, none of this recipe and data), or the loss is no number.
     """
     data = load_prepared(data_path, DEFAULT_SPEC)
     train_rows, validation_rows = data.indices("train"), data.indices("validation")
     if resume:
-        recipe = _resumable(out, data).recipe
+        _check_resumable(out, data, recipe)
     elif has_run(out):
         raise RunError(f"{out}: holds a run already; add --resume to continue it or choose another --out")
     keras.utils.set_random_seed(recipe.seed)
@@ -66,17 +66,23 @@ def train(recipe: Recipe, data_path: Path, out: Path, *, resume: bool = False) -
         f"{len(train_rows):,} training and {len(validation_rows):,} validation faces, Keras on {keras.backend.backend()}"
     )
     images, labels = data.images[train_rows], data.labels[train_rows]
-    for epoch in range(len(history), recipe.epochs):
-        row = _one_epoch(model, recipe, epoch, images, labels, data, validation_rows)
-        if row["validation_top1"] > max((past["validation_top1"] for past in history), default=-1.0):
-            best = model.get_weights()
-        history.append(row)
-        write_checkpoint(out, model, history, best)
-        write_history(out, history)
-        click.echo(
-            f"epoch {epoch + 1}/{recipe.epochs}  loss {row['loss']:.4f}  validation: loss {row['validation_loss']:.4f} "
-            f"top-1 {row['validation_top1']:.2%} macro-F1 {row['validation_macro_f1']:.2%}  {row['seconds']:.0f} s"
-        )
+    try:
+        for epoch in range(len(history), recipe.epochs):
+            row = _one_epoch(model, recipe, epoch, images, labels, data, validation_rows)
+            if row["validation_top1"] > max((past["validation_top1"] for past in history), default=-1.0):
+                best = model.get_weights()
+            write_checkpoint(out, model, [*history, row], best)
+            history.append(row)
+            write_history(out, history)
+            click.echo(
+                f"epoch {epoch + 1}/{recipe.epochs}  loss {row['loss']:.4f}  validation: loss {row['validation_loss']:.4f} "
+                f"top-1 {row['validation_top1']:.2%} macro-F1 {row['validation_macro_f1']:.2%}  {row['seconds']:.0f} s"
+            )
+    except KeyboardInterrupt:
+        raise RunError(
+            f"stopped after {len(history)} of {recipe.epochs} epochs; "
+            f"go on with: python -m training train --resume --data {data_path} --out {out}"
+        ) from None
     model.set_weights(best)
     return _finish(model, recipe, data, history, out)
 
@@ -176,17 +182,21 @@ def _write_split(model: keras.Model, data: Prepared, split: str, out: Path) -> S
     return card
 
 
-def _resumable(out: Path, data: Prepared) -> Run:
+def _check_resumable(out: Path, data: Prepared, recipe: Recipe) -> None:
     run = load_run(out)
     check_fits(run, data)
     if not (out / CHECKPOINT).is_file():
-        finished = "the run is finished" if (out / "model.weights.h5").is_file() else "the run holds no finished epoch"
-        raise RunError(f"{out}: nothing to resume, {finished}; train without --resume into another --out")
+        if (out / WEIGHTS).is_file():
+            raise RunError(f"{out}: nothing to resume, the run is finished; train into another --out")
+        raise RunError(f"{out}: nothing to resume, no epoch was finished; run the same command without --resume")
     if run.config["split_hash"] != data.split_hash:
         raise RunError(
             f"{out}: was begun on other data (split hash differs); resume it with the data that it was begun on"
         )
-    return run
+    then, now = run.recipe.to_dict(), recipe.to_dict()
+    changed = ", ".join(f"{key} {then[key]} there and {now[key]} here" for key in then if then[key] != now[key])
+    if changed:
+        raise RunError(f"{out}: was begun with another recipe ({changed}); resume it with the same choices")
 
 
 def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:

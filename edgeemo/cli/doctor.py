@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -198,5 +199,5 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
 
 
 def _command(error: EdgeemoError) -> str:
-    """The command that an error's message ends with, if it names one."""
-    return str(error).partition("run: ")[2]
+    """The one command that an error's message asks to run, if it names one; alternatives stay in the message."""
+    return re.split(r", or |, then | \(|;", str(error).partition("run: ")[2])[0]

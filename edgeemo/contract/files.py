@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgeemo.errors import StorageError
+from edgeemo.errors import EdgeemoError, StorageError
 
 _WAYS_OUT = {
     errno.ENOSPC: "free some space or choose another --out",
@@ -62,27 +62,34 @@ def folder_written_beside(path: str | os.PathLike[str], *, marker: str) -> Itera
         try:
             yield part
             if target.is_dir():
-                old = part.with_name(part.name + ".old")
-                target.replace(old)
-                part.replace(target)
-                shutil.rmtree(old, ignore_errors=True)
+                _swap(target, part)
             else:
                 part.replace(target)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
 
+def _swap(target: Path, part: Path) -> None:
+    """Put `part` in the place of the folder `target`; when that is interrupted halfway, the old one goes back."""
+    old = part.with_name(part.name + ".old")
+    try:
+        target.replace(old)
+        part.replace(target)
+    finally:
+        if old.is_dir() and not target.exists():
+            old.replace(target)
+        shutil.rmtree(old, ignore_errors=True)
+
+
 @contextmanager
 def _translated(target: Path) -> Iterator[None]:
     try:
         yield
-    except StorageError:
+    except EdgeemoError:
         raise
     except OSError as error:
-        if isinstance(error, (FileNotFoundError, InterruptedError)) or error.errno is None:
-            raise
-        way_out = _WAYS_OUT.get(error.errno, "choose another --out")
-        raise StorageError(f"{target}: cannot be written ({error.strerror}); {way_out}") from error
+        way_out = _WAYS_OUT.get(error.errno or 0, "choose another --out")
+        raise StorageError(f"{target}: cannot be written ({error.strerror or error}); {way_out}") from error
 
 
 def _umask() -> int:

@@ -66,5 +66,5 @@ def check_label_order(labels: Sequence[str], where: str, error: type[Exception])
     if tuple(labels) != LABELS:
         raise error(
             f"{where}: expected the labels {', '.join(LABELS)}, in this order; "
-            f"received {', '.join(map(str, labels))}; it was made for another edgeemo, so make it again with this one"
+            f"received {', '.join(map(str, labels))[:200]!r}; it was made for another edgeemo, so make it again with this one"
         )

@@ -27,7 +27,8 @@ class Quantization:
     def quantize(self, real: NDArray[np.float32]) -> NDArray[np.int8]:
         """int8 values nearest to `real` (ties away from zero, as TFLite rounds), clipped to -128..127."""
         scaled = np.asarray(real, np.float64) / self.scale
-        rounded = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled)
+        fraction, whole = np.modf(scaled)  # exact, where adding a half would round the largest number below it up
+        rounded = whole + np.copysign(np.abs(fraction) >= 0.5, scaled)
         return np.asarray(np.clip(rounded + self.zero_point, -128, 127), np.int8)
 
 

@@ -1,21 +1,27 @@
 """JSON from outside, read strictly: no doubled keys, no NaN, no unknown or missing fields, types as declared."""
 
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
+
+# Our own files nest a dozen levels; whatever walks a parsed value (repr, asdict, dumps) does it by recursion.
+_MAX_DEPTH = 64
 
 
 def loads(text: str | bytes) -> Any:
     """Parse JSON; raises ValueError for doubled keys, NaN, infinities and too deep nesting as for bad syntax."""
     try:
-        return json.loads(text, object_pairs_hook=_no_doubles, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_no_doubles, parse_float=_finite_float, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError("nested too deep") from None
+    _check_depth(value)
+    return value
 
 
 def dumps(value: Any, *, indent: int | None = 2) -> str:
@@ -38,15 +44,35 @@ def from_dict(kind: type[T], value: Any, where: str) -> T:
 
 
 def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(k for k in keys if keys.count(k) > 1)!r} appears twice")
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"key {key[:60]!r} appears twice")
+        result[key] = value
     return result
 
 
-def _no_constant(word: str) -> Any:
+def _finite_float(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _no_constant(digits[:60])
+
+
+def _no_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not a number that JSON knows")
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            child
+            for item in level
+            if isinstance(item, (dict, list))
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return
+    raise ValueError("nested too deep")
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
@@ -70,7 +96,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         return tuple(_convert(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin in (dict, Mapping) or kind is dict:
         _expect(isinstance(value, dict), where, "an object", value)
-        return {key: _convert(args[1] if args else Any, item, f"{where}.{key}") for key, item in value.items()}
+        return {key: _convert(args[1] if args else Any, item, f"{where}[{key[:60]!r}]") for key, item in value.items()}
     if kind is float:
         _expect(isinstance(value, (int, float)) and not isinstance(value, bool), where, "a number", value)
         return float(value)
@@ -84,7 +110,7 @@ def _convert_dataclass(kind: Any, value: Any, where: str) -> Any:
     names = [field.name for field in fields(kind)]
     missing, unknown = sorted(set(names) - set(value)), sorted(set(value) - set(names))
     if missing or unknown:
-        raise ValueError(f"{where}: missing fields {missing}, unknown fields {unknown}")
+        raise ValueError(f"{where}: missing fields {missing}, unknown fields {str(unknown)[:200]}")
     try:
         return kind(**{name: _convert(hints[name], value[name], f"{where}.{name}") for name in names})
     except (TypeError, OverflowError) as error:

@@ -43,7 +43,8 @@ class Haar:
         grey = to_grey(frame_rgb)
         scale = min(1.0, _MAX_SIDE / max(grey.shape))
         if scale < 1:
-            grey = self._cv2.resize(grey, None, fx=scale, fy=scale, interpolation=self._cv2.INTER_AREA)
+            size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
+            grey = self._cv2.resize(grey, size, interpolation=self._cv2.INTER_AREA)
         found = self._cascade.detectMultiScale(
             grey, scaleFactor=1.1, minNeighbors=_NEIGHBOURS, minSize=(_SMALLEST_FACE, _SMALLEST_FACE)
         )

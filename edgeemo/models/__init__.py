@@ -1,5 +1,6 @@
 """The bundles that ship, by name."""
 
+import os
 from pathlib import Path
 
 from edgeemo.errors import MissingFile
@@ -21,9 +22,8 @@ def find_model(name_or_path: str) -> Path:
     """
     if name_or_path in shipped_models():
         return _FOLDER / f"{name_or_path}.edgeemo"
-    path = Path(name_or_path)
-    if path.exists():
-        return path
+    if os.path.exists(name_or_path):  # unlike Path.exists, False for a name that is too long
+        return Path(name_or_path)
     raise MissingFile(
         f"{name_or_path}: no such bundle; expected the path of a .edgeemo file or one of {', '.join(shipped_models()) or 'none'}"
     )

@@ -1,5 +1,5 @@
-"""Converters write to the process's stdout and stderr from C++; this keeps that, and their Python warnings, from
-burying our own lines."""
+"""TensorFlow and the converters write to the process's stdout and stderr from C++; this keeps that, and their Python
+warnings, from burying our own lines."""
 
 import os
 import sys

@@ -1,0 +1,80 @@
+"""Session fixtures: one drawn data set, one tiny run, one tiny bundle, made by the real code and used everywhere."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeemo.contract import strict
+from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
+from edgeemo.contract.prepared import load_prepared
+from tests import support
+
+
+@pytest.fixture(scope="session")
+def drawn_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zip of drawn pictures in FER-2013's layout."""
+    return support.write_drawn_archive(tmp_path_factory.mktemp("archive") / "drawn.zip")
+
+
+@pytest.fixture(scope="session")
+def prepared(drawn_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The drawn pictures as a prepared folder. Read only: copy it before changing it."""
+    from training.prepare import prepare
+    from training.sources import SOURCES
+
+    out = tmp_path_factory.mktemp("prepared") / "drawn"
+    prepare([(SOURCES["fer2013"], drawn_archive)], out, progress=False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of the tiny network, whose answers `support.quadrant_logits` knows. Read only."""
+    import keras
+
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    out.mkdir()
+    pixels = keras.Input(DEFAULT_SPEC.shape, name="pixels")
+    x = keras.layers.Rescaling(DEFAULT_SPEC.scale, DEFAULT_SPEC.offset)(pixels)
+    x = keras.layers.Flatten()(keras.layers.AveragePooling2D(24)(x))
+    dense = keras.layers.Dense(len(LABELS), name="logits")
+    model = keras.Model(pixels, dense(x), name="tiny")
+    dense.set_weights([support.tiny_weights().astype(np.float32), support.tiny_bias().astype(np.float32)])
+    model.save(out / "model.keras")
+    model.save_weights(out / "model.weights.h5")
+    data = load_prepared(prepared, DEFAULT_SPEC)
+    rows = data.indices("test")
+    logits = support.quadrant_logits(np.asarray(data.images[rows])).astype(np.float32)
+    np.savez(out / "predictions_test.npz", logits=logits, labels=data.labels[rows], rows=rows)
+    config = {
+        "recipe": {"model": "tiny"},
+        "labels": list(LABELS),
+        "input_spec": DEFAULT_SPEC.to_dict(),
+        "input_fingerprint": DEFAULT_SPEC.fingerprint(),
+        "data_sets": ["fer2013"],
+        "split_hash": data.split_hash,
+        "parameters": model.count_params(),
+        "multiply_accumulates": 28,
+        "keras": keras.__version__,
+        "backend": "tensorflow",
+        "history": {"epochs": 0},
+    }
+    (out / "config.json").write_text(strict.dumps(config))
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_run: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run as a bundle, built by the real export stage and passed by the real gate. Read only."""
+    from export.build import build
+
+    out = tmp_path_factory.mktemp("bundle") / "tiny.edgeemo"
+    build(tiny_run, prepared, out)
+    return out

@@ -1,0 +1,96 @@
+"""What several tests need: the shared data, drawn pictures, and a tiny network whose answers are known."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgeemo.contract.labels import LABELS
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("EDGEEMO_SHARED", REPOSITORY.parent / "shared"))
+
+# Brightness (dark or bright) of the four quadrants that each class's drawn pictures have: all pairwise different.
+PATTERNS = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1]])
+
+
+def shared(*parts: str) -> Path:
+    """A file of the development data beside the checkout; the test skips, saying so, where it is not there."""
+    path = SHARED.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"needs {'/'.join(parts)} of the shared development data, which is not at {SHARED}")
+    return path
+
+
+def drawn_picture(label: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """uint8 (48, 48): a class's quadrants, dark about 60 and bright about 190, with noise."""
+    blocks = np.kron(PATTERNS[label].reshape(2, 2), np.ones((24, 24)))
+    noisy = 60 + 130 * blocks + rng.normal(0, 12, (48, 48))
+    return noisy.clip(0, 255).astype(np.uint8)
+
+
+def encoded(picture: NDArray[np.uint8], suffix: str = ".png") -> bytes:
+    """A picture's file bytes; a three-channel picture is taken as BGR."""
+    done, data = cv2.imencode(suffix, picture)
+    assert done
+    return bytes(data.tobytes())
+
+
+def write_drawn_archive(path: Path, train: int = 20, test: int = 8, seed: int = 0) -> Path:
+    """A zip in FER-2013's layout (train/<class>/*.png, test/<class>/*.png) of drawn pictures, counts per class."""
+    rng = np.random.default_rng(seed)
+    with zipfile.ZipFile(path, "w") as archive:
+        for split, count in (("train", train), ("test", test)):
+            for number, label in enumerate(LABELS):
+                for i in range(count):
+                    archive.writestr(f"{split}/{label}/{split}_{label}_{i}.png", encoded(drawn_picture(number, rng)))
+    return path
+
+
+def quadrant_logits(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What the tiny network answers to uint8 (N, 48, 48, 1): the oracle, in NumPy, float64 (N, 7)."""
+    scaled = pictures.astype(np.float64)[..., 0] / 127.5 - 1
+    means = scaled.reshape(-1, 2, 24, 2, 24).mean(axis=(2, 4)).reshape(-1, 4)
+    return means @ tiny_weights() + tiny_bias()
+
+
+def tiny_weights() -> NDArray[np.float64]:
+    """(4, 7): a bright quadrant speaks for the classes that have it, a dark one against."""
+    return np.where(PATTERNS == 1, 4.0, -4.0).T
+
+
+def tiny_bias() -> NDArray[np.float64]:
+    """(7,): makes patterns of one and of two bright quadrants comparable."""
+    return np.zeros(len(LABELS))
+
+
+def rezip(bundle: Path, out: Path, change) -> Path:  # type: ignore[no-untyped-def]
+    """A copy of a bundle whose entries, a dict of name to bytes, `change` has changed in place."""
+    with zipfile.ZipFile(bundle) as archive:
+        entries = {info.filename: archive.read(info) for info in archive.infolist()}
+    change(entries)
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return out
+
+
+def png_of(width: int, height: int, channels: int = 3, dtype: type = np.uint8) -> bytes:
+    """A PNG of random pixels of the given kind."""
+    rng = np.random.default_rng(width * 31 + height)
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    return encoded(rng.integers(0, np.iinfo(dtype).max, shape).astype(dtype))
+
+
+def zip_bytes(entries: dict[str, bytes]) -> bytes:
+    """A stored zip archive of the entries."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()

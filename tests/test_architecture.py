@@ -1,0 +1,339 @@
+"""The folder tree is the dependency graph, and the tables below are the truth of it (docs/architecture.md)."""
+
+import ast
+import graphlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support import REPOSITORY
+
+PACKAGES = ("edgeemo", "training", "export")
+
+# What each part of edgeemo may import of edgeemo. A part is a file or folder right below edgeemo/; "" is edgeemo/__init__.py,
+# from which anyone may take the version. A part that is not in this table may not exist.
+LAYERS: dict[str, set[str]] = {
+    "": set(),
+    "errors": set(),
+    "optional": {"errors"},
+    "contract": {"errors"},
+    "results": {"contract", "errors"},
+    "evaluation": {"contract", "errors"},
+    "models": {"errors"},
+    "pictures": {"contract", "errors", "optional"},
+    "labelled": {"contract", "errors", "pictures"},
+    "annotate": {"contract", "errors", "optional", "results"},
+    "smoothing": {"contract", "errors", "results"},
+    "tracking": {"contract", "errors", "results"},
+    "backends": {"contract", "errors", "optional"},
+    "faces": {"contract", "errors", "optional", "results"},
+    "cameras": {"contract", "errors", "optional", "pictures"},
+    "selftest": {"backends", "contract", "errors"},
+    "recognizer": {
+        "backends", "cameras", "contract", "errors", "faces", "models", "pictures", "results", "smoothing", "tracking",
+    },
+    "sensor": {"cameras", "contract", "errors", "recognizer", "results", "smoothing", "tracking"},
+    "cli": {
+        "annotate", "backends", "cameras", "contract", "errors", "evaluation", "faces", "labelled", "models", "optional",
+        "pictures", "recognizer", "results", "selftest", "sensor", "smoothing", "tracking",
+    },
+    "__main__": {"cli"},
+}  # fmt: skip
+
+# What the two workstation packages may import of the project, by the beginning of the module's name.
+WORKSTATION: dict[str, tuple[str, ...]] = {
+    "training": (
+        "edgeemo.contract", "edgeemo.faces", "edgeemo.evaluation", "edgeemo.pictures", "edgeemo.labelled",
+        "edgeemo.errors", "edgeemo.optional", "edgeemo.cli.quiet", "edgeemo.cli.shell", "edgeemo.cli.tables",
+    ),
+    "export": (
+        "edgeemo.backends", "edgeemo.contract", "edgeemo.evaluation", "edgeemo.errors", "edgeemo.optional",
+        "edgeemo.selftest", "edgeemo.cli.quiet", "edgeemo.cli.shell", "edgeemo.cli.tables", "training.layers",
+    ),
+}  # fmt: skip
+
+# Import statements for packages from outside. edgeemo takes optional ones through `need`, which says what to install.
+STATEMENTS: dict[str, set[str]] = {
+    "edgeemo": {"numpy"},
+    "edgeemo/cli": {"numpy", "click"},
+    "training": {"numpy", "click", "cv2", "keras", "kaggle", "matplotlib", "pandas", "sklearn", "tqdm"},
+    "export": {"numpy", "click", "tqdm"},
+}
+
+# Imported in one place each, by statement or by `need`; empty: nowhere.
+SITES: dict[str, set[str]] = {
+    "tensorflow": {"export/tflite.py"},
+    "torch": set(),
+    "jax": set(),
+    "ai_edge_litert": {"edgeemo/backends/litert.py"},
+    "tflite_runtime": {"edgeemo/backends/litert.py"},
+    "onnxruntime": {"edgeemo/backends/onnx.py", "export/onnx.py"},  # the runtime; its quantization tools
+    "onnx": {"export/onnx.py"},
+    "picamera2": {"edgeemo/cameras/picamera2.py"},
+    "kaggle": {"training/kaggle.py"},
+}
+NEVER_ON_A_DEVICE = {"training", "export", "tensorflow", "keras", "torch", "jax", "sklearn", "matplotlib", "pandas"}
+
+# Files that import a name which they compute, and what it can be.
+COMPUTED = {
+    "edgeemo/__init__.py": "its own public names",
+    "edgeemo/optional.py": "what `need` is asked for",
+    "edgeemo/cli/main.py": "its own verbs",
+    "edgeemo/cli/doctor.py": "asks whether optional packages import and uses none of them",
+    "edgeemo/backends/litert.py": "one of the two interpreters",
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module. `when`: "load" of the file, "call" of a function, or "typing" alone; "?" is a computed name."""
+
+    file: str
+    line: int
+    module: str
+    when: str
+    by_statement: bool
+
+    @property
+    def top(self) -> str:
+        return self.module.partition(".")[0]
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} imports {self.module}"
+
+
+def sources(root: Path) -> dict[str, ast.Module]:
+    return {
+        path.relative_to(root).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+        for package in PACKAGES
+        for path in sorted((root / package).rglob("*.py"))
+    }
+
+
+def all_imports(files: dict[str, ast.Module]) -> list[Import]:
+    modules = {module_name(file) for file in files}
+    return [found for file, tree in files.items() for found in _imports(file, tree, "load", modules)]
+
+
+def _imports(file: str, node: ast.AST, when: str, modules: set[str]) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                yield Import(file, child.lineno, alias.name, when, True)
+        elif isinstance(child, ast.ImportFrom):
+            base = child.module or ""
+            if child.level:
+                parts = module_name(file).split(".")
+                above = parts if file.endswith("/__init__.py") else parts[:-1]
+                base = ".".join([*above[: len(above) - child.level + 1], *([base] if base else [])])
+            for alias in child.names:
+                whole = f"{base}.{alias.name}"
+                yield Import(file, child.lineno, whole if whole in modules else base, when, True)
+        elif isinstance(child, ast.Call) and _called(child) in ("need", "import_module", "__import__") and child.args:
+            name = child.args[0]
+            known = isinstance(name, ast.Constant) and isinstance(name.value, str)
+            yield Import(file, child.lineno, str(name.value) if known else "?", "call", False)  # type: ignore[attr-defined]
+        inner = "call" if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)) else when
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            inner = "typing"
+        yield from _imports(file, child, inner, modules)
+
+
+def _called(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def module_name(file: str) -> str:
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def part_of(module: str) -> str:
+    """The part of edgeemo that a module of it belongs to."""
+    return [*module.split("."), ""][1]
+
+
+def device_violations(root: Path) -> list[str]:
+    """edgeemo imports nothing of the workstation."""
+    found = all_imports(sources(root))
+    return [f"{i}: never on a device" for i in found if i.file.startswith("edgeemo/") and i.top in NEVER_ON_A_DEVICE]
+
+
+def layer_violations(root: Path) -> list[str]:
+    """Inside edgeemo, arrows point down as LAYERS says."""
+    files = sources(root)
+    parts = {part_of(module_name(file)) for file in files if file.startswith("edgeemo/")}
+    faults = [f"edgeemo/{part} has no row in LAYERS" for part in sorted(parts - set(LAYERS))]
+    for i in all_imports(files):
+        own = part_of(module_name(i.file))
+        if not i.file.startswith("edgeemo/") or i.top != "edgeemo" or (own == "" and i.when == "typing"):
+            continue
+        if part_of(i.module) not in LAYERS.get(own, set()) | {own, ""}:
+            faults.append(f"{i}: {own} may import {', '.join(sorted(LAYERS.get(own, ()))) or 'nothing'}")
+    return faults
+
+
+def workstation_violations(root: Path) -> list[str]:
+    """training and export import what WORKSTATION names, and not each other."""
+    faults = []
+    for i in all_imports(sources(root)):
+        package = i.file.partition("/")[0]
+        if package not in WORKSTATION or i.top not in PACKAGES or i.top == package or i.module == "edgeemo":
+            continue
+        if not any(i.module == name or i.module.startswith(f"{name}.") for name in WORKSTATION[package]):
+            faults.append(f"{i}: not among what {package} may import")
+    return faults
+
+
+def outside_violations(root: Path) -> list[str]:
+    """Import statements name the standard library, the project, and the packages of STATEMENTS."""
+    faults = []
+    for i in all_imports(sources(root)):
+        folder = "edgeemo/cli" if i.file.startswith("edgeemo/cli/") else i.file.partition("/")[0]
+        if i.by_statement and i.top not in STATEMENTS[folder] | set(sys.stdlib_module_names) | set(PACKAGES):
+            faults.append(f"{i}: not a package that {folder} may import; edgeemo and export use need()")
+        if not i.by_statement and i.file.startswith("edgeemo/contract/"):
+            faults.append(f"{i}: the contract needs the standard library and numpy alone")
+    return faults
+
+
+def site_violations(root: Path) -> list[str]:
+    """What SITES names is imported there and nowhere else; names are computed in the files of COMPUTED alone."""
+    files = sources(root)
+    found = all_imports(files)
+    faults = [f"{i}: a computed name" for i in found if i.module == "?" and i.file not in COMPUTED]
+    # A file that computes its names could import whatever package its strings name.
+    for file in set(COMPUTED) & set(files) - {"edgeemo/cli/doctor.py"}:
+        words = (node for node in ast.walk(files[file]) if isinstance(node, ast.Constant) and node.value in SITES)
+        found += [Import(file, word.lineno, str(word.value), "call", False) for word in words]
+    return faults + [
+        f"{i}: only in {SITES[i.top] or 'no file'}" for i in found if i.file not in SITES.get(i.top, {i.file})
+    ]
+
+
+def cycle_violations(root: Path) -> list[str]:
+    """No file needs itself, over others, while it is being loaded."""
+    files = sources(root)
+    modules = {module_name(file) for file in files}
+    graph: dict[str, set[str]] = {module: set() for module in modules}
+    for i in all_imports(files):
+        own = module_name(i.file)
+        parts = i.module.split(".")
+        # Loading a module loads the packages above it first; those above the importing file are being loaded already.
+        loaded = {".".join(parts[:n]) for n in range(1, len(parts) + 1)} & modules
+        if i.when == "load":
+            graph[own] |= {module for module in loaded if own != module and not f"{own}.".startswith(f"{module}.")}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return [" -> ".join(error.args[1])]
+    return []
+
+
+def print_violations(root: Path) -> list[str]:
+    """edgeemo prints in cli/ alone."""
+    return [
+        f"{file}:{node.lineno} prints"
+        for file, tree in sources(root).items()
+        if file.startswith("edgeemo/") and not file.startswith("edgeemo/cli/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and _called(node) == "print"
+    ]
+
+
+RULES = [
+    device_violations, layer_violations, workstation_violations, outside_violations, site_violations, cycle_violations,
+    print_violations,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_tree_keeps_the_rule(rule) -> None:  # type: ignore[no-untyped-def]
+    assert rule(REPOSITORY) == []
+
+
+def test_layers_name_each_other_and_have_no_cycle() -> None:
+    assert set().union(*LAYERS.values()) <= set(LAYERS)
+    order = list(graphlib.TopologicalSorter(LAYERS).static_order())
+    down = ["errors", "contract", "backends", "recognizer", "sensor", "cli"]
+    assert [part for part in order if part in down] == down
+
+
+def test_the_checker_sees_the_imports_that_are_there() -> None:
+    found = all_imports(sources(REPOSITORY))
+    assert {i.file for i in found if i.top == "tensorflow"} == {"export/tflite.py"}
+    assert {i.file for i in found if i.top == "onnxruntime"} == {"edgeemo/backends/onnx.py", "export/onnx.py"}
+    assert {i.file for i in found if i.module == "?"} <= set(COMPUTED)
+    assert {i.when for i in found if i.file == "edgeemo/backends/__init__.py"} == {"load", "call"}
+    assert "edgeemo.contract.strict" in {i.module for i in found if i.file == "edgeemo/contract/bundle.py"}
+
+
+def test_loading_all_of_edgeemo_loads_no_optional_package() -> None:
+    program = """
+import importlib, json, pkgutil, sys
+import edgeemo
+alone = sorted({name.partition(".")[0] for name in sys.modules})
+for module in pkgutil.walk_packages(edgeemo.__path__, "edgeemo."):
+    if module.name != "edgeemo.__main__":
+        importlib.import_module(module.name)
+print(json.dumps([alone, sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    alone, everything = map(set, json.loads(done.stdout))
+    assert "edgeemo" in alone
+    assert not alone & {"numpy", "click"}
+    assert {"numpy", "click"} <= everything
+    assert not everything & (NEVER_ON_A_DEVICE | set(SITES) | {"cv2", "tqdm"})
+
+
+PLANTED = [
+    (device_violations, "edgeemo/faces/new.py", "def f():\n    from sklearn import metrics", "new.py:2 imports sklearn"),
+    (device_violations, "edgeemo/recognizer.py", "need('torch', 'x', 'y')", "imports torch"),
+    (device_violations, "edgeemo/cli/new.py", "import training.recipe", "imports training.recipe"),
+    (layer_violations, "edgeemo/backends/new.py", "from edgeemo import recognizer", "imports edgeemo.recognizer"),
+    (layer_violations, "edgeemo/faces/new.py", "def f():\n    import edgeemo.cli.shell", "imports edgeemo.cli.shell"),
+    (layer_violations, "edgeemo/contract/new.py", "from edgeemo.optional import need", "contract may import errors"),
+    (layer_violations, "edgeemo/contract/new.py", "from ..backends import litert", "imports edgeemo.backends"),
+    (layer_violations, "edgeemo/errors.py", "from edgeemo.contract import labels", "errors may import nothing"),
+    (layer_violations, "edgeemo/novel.py", "", "edgeemo/novel has no row"),
+    (layer_violations, "edgeemo/__init__.py", "from edgeemo.errors import X", "imports edgeemo.errors"),
+    (workstation_violations, "training/new.py", "from edgeemo.backends import litert", "imports edgeemo.backends"),
+    (workstation_violations, "training/new.py", "from edgeemo.cli.tables_of_others import x", "training may import"),
+    (workstation_violations, "training/new.py", "import export.gate", "imports export.gate"),
+    (workstation_violations, "export/new.py", "from training import recipe", "imports training"),
+    (workstation_violations, "export/new.py", "import edgeemo.recognizer", "imports edgeemo.recognizer"),
+    (outside_violations, "edgeemo/pictures.py", "import cv2", "imports cv2"),
+    (outside_violations, "edgeemo/recognizer.py", "import click", "imports click"),
+    (outside_violations, "edgeemo/contract/new.py", "need('cv2', 'a', 'b')", "standard library and numpy alone"),
+    (outside_violations, "training/new.py", "try:\n    import jax\nexcept ImportError:\n    pass", "imports jax"),
+    (site_violations, "export/new.py", "need('tensorflow', 'export', 'x')", "only in {'export/tflite.py'}"),
+    (site_violations, "training/new.py", "def f():\n    import torch", "only in no file"),
+    (site_violations, "edgeemo/backends/new.py", "import onnxruntime as ort", "imports onnxruntime"),
+    (site_violations, "edgeemo/cli/main.py", "for name in ('ai_edge_litert',):\n    need(name)", "imports ai_edge_litert"),
+    (site_violations, "edgeemo/faces/new.py", "need(f'{name}.x', 'a', 'b')", "a computed name"),
+    (cycle_violations, "edgeemo/contract/new.py", "import edgeemo.contract.newer", "edgeemo.contract.newer"),
+    (print_violations, "edgeemo/faces/new.py", "print('x')", "new.py:1 prints"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "file", "code", "message"), PLANTED)
+def test_a_planted_violation_is_found(rule, file: str, code: str, message: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    others = {
+        "edgeemo/recognizer.py": "",
+        "edgeemo/contract/newer.py": "from edgeemo.contract import new",
+        "training/recipe.py": "",
+    }
+    for name, text in (others | {file: code}).items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    found = rule(tmp_path)
+    assert len(found) == 1
+    assert message in found[0]
+    (tmp_path / file).write_text("")
+    if file != "edgeemo/novel.py":
+        assert rule(tmp_path) == []
