@@ -76,7 +76,7 @@ def test_shift_moves_by_at_most_its_share_of_the_side() -> None:
         offset, rest = _best(
             before, after, lambda p, s: ndimage.shift(p, s, order=1, mode="nearest"), _grid(4.8, 9), 0.6
         )
-        assert max(map(abs, offset)) <= 4.8 + 0.1
+        assert max(map(abs, offset)) <= 4.8 + 0.25  # the search is as fine as that
         assert rest < 1
     assert np.abs(moved - images).mean() > 2
 
@@ -181,7 +181,7 @@ def test_values_stay_between_0_and_255_whatever_the_choice(choice: Augmentation,
 
 def test_the_i_th_result_is_made_of_the_i_th_picture() -> None:
     images = smooth(80)
-    choice = Augmentation(flip=0, rotation=4, zoom=0.05, shift=0.03)
+    choice = replace(OFF, rotation=4, zoom=0.05, shift=0.03)
     result = augmented_epoch(images, choice, np.random.default_rng(2))
     correlation = np.corrcoef(images.reshape(80, -1).astype(float), result.reshape(80, -1))[:80, 80:]
     assert np.array_equal(correlation.argmax(axis=1), np.arange(80))
@@ -220,11 +220,11 @@ def test_mixup_blends_each_picture_and_its_target_with_one_other_by_the_same_sha
 
 def test_mixup_shares_follow_the_larger_of_a_beta_draw_and_its_rest() -> None:
     images = np.zeros((3000, 1, 1, 1), np.float32)
-    # The target of picture i is (1, 0) and of its partner too, unless it is the single odd one: read shares off a wave.
+    # Beta(1, 1) is uniform, so the larger of a draw and its rest is uniform from 0.5 to 1.
     targets = np.eye(3000, dtype=np.float32)
-    _, mixed_targets = mixed(images, targets, 0.1, np.random.default_rng(1))
+    _, mixed_targets = mixed(images, targets, 1.0, np.random.default_rng(1))
     shares = np.diag(mixed_targets).astype(float)
-    assert stats.kstest(shares, lambda x: stats.beta(0.1, 0.1).cdf(x) - stats.beta(0.1, 0.1).cdf(1 - x)).pvalue > 0.001
+    assert stats.kstest(shares, stats.uniform(0.5, 0.5).cdf).pvalue > 0.001
 
 
 def test_mixup_without_alpha_changes_nothing() -> None:

@@ -26,6 +26,14 @@ class Augmentation:
     cutout_side: int = 18
     blur: float = 0.1
 
+    def __post_init__(self) -> None:
+        shares = all(0 <= share <= 1 for share in (self.flip, self.cutout, self.blur))
+        ranges = min(self.rotation, self.shift, self.brightness, self.contrast) >= 0 and 0 <= self.zoom < 1
+        if not (shares and ranges and self.cutout_side >= 4):
+            raise InvalidInput(
+                f"expected an augmentation with shares and zoom of 0 to 1, no negative range and patches from 4 pixels, received {self}"
+            )
+
 
 @dataclass(frozen=True)
 class Recipe:
