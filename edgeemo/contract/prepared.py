@@ -146,7 +146,8 @@ def _load_images(path: Path, spec: InputSpec) -> NDArray[np.uint8]:
         raise DataError(f"{path}: not a readable NumPy array ({error}); prepare the data again") from None
     if getattr(images, "dtype", None) != np.uint8 or images.shape[1:] != spec.shape or len(images) > _MAX_PICTURES:
         raise DataError(
-            f"{path}: expected uint8 (N, {', '.join(map(str, spec.shape))}), received {images.dtype} {images.shape}"
+            f"{path}: expected uint8 (N, {', '.join(map(str, spec.shape))}), received {images.dtype} {images.shape}; "
+            "prepare the data again"
         )
     return images
 
