@@ -580,7 +580,8 @@ def test_ctrl_c_leaves_no_half_written_folder_and_an_old_one_unchanged(
     before = tree(place)
     command = ["prepare", "--source", f"fer2013={large_archive}", "--out", str(place / "out")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "training", *command],
+        # A shell's background job ignores Ctrl-C, and its children inherit that.
+        ["env", "--default-signal=INT", sys.executable, "-m", "training", *command],
         cwd=support.REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -116,7 +116,11 @@ def interrupted_after_first_epoch(prepared: Path, out: Path, recipe: Recipe) -> 
         "shell.run(main, 'train', [])"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=support.REPOSITORY
+        ["env", "--default-signal=INT", sys.executable, "-c", code],  # a shell's background job ignores it
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=support.REPOSITORY,
     )
     deadline = time.monotonic() + 120
     while not (out / "checkpoint.npz").is_file() and process.poll() is None and time.monotonic() < deadline:

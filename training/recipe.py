@@ -27,11 +27,14 @@ class Augmentation:
     blur: float = 0.1
 
     def __post_init__(self) -> None:
-        shares = all(0 <= share <= 1 for share in (self.flip, self.cutout, self.blur))
-        ranges = min(self.rotation, self.shift, self.brightness, self.contrast) >= 0 and 0 <= self.zoom < 1
-        if not (shares and ranges and self.cutout_side >= 4):
+        shares = (self.flip, self.cutout, self.blur)
+        ranges = (self.rotation, self.zoom, self.shift, self.brightness, self.contrast)
+        # The smallest patch that is drawn has 4 pixels a side.
+        sane = all(0 <= share <= 1 for share in shares) and all(limit >= 0 for limit in ranges) and self.zoom < 1
+        if not sane or self.cutout_side < 4:
             raise InvalidInput(
-                f"expected an augmentation with shares and zoom of 0 to 1, no negative range and patches from 4 pixels, received {self}"
+                "expected an augmentation with shares of 0 to 1, ranges of at least 0, a zoom below 1 and a cutout_side of "
+                f"at least 4, received {self}"
             )
 
 
