@@ -336,7 +336,9 @@ def test_the_detector_chooses_the_crop_geometry() -> None:
     ids=str,
 )
 def test_a_frame_of_another_kind_is_refused_with_what_came(frame: Any) -> None:
-    with pytest.raises(InvalidInput, match=r"expected a frame of uint8, \(H, W, 3\) RGB or \(H, W\) grey, received") as caught:
+    with pytest.raises(
+        InvalidInput, match=r"expected a frame of uint8, \(H, W, 3\) RGB or \(H, W\) grey, received"
+    ) as caught:
         face_to_input(frame, (0, 0, 10, 10))
     assert str(caught.value).endswith(f"{getattr(frame, 'dtype', None)} {getattr(frame, 'shape', None)}")
 
