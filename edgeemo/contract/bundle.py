@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import edgeemo
-from edgeemo.contract import strict
+from edgeemo.contract import npy, strict
 from edgeemo.contract.files import written_beside
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.manifest import Artifact, Manifest, parse_manifest
@@ -27,6 +27,9 @@ MAX_BUNDLE_BYTES = 64 * 1024 * 1024
 MAX_ENTRIES = 16
 MAX_MANIFEST_BYTES = 1024 * 1024
 _MAX_SELFTEST_INPUTS = 1024
+# Opening a zip builds an object for each entry, of which a hostile file may list a million: its signatures are counted
+# first. They stand before the entries of the bundle and of its selftest.npz, and by chance inside a model.
+_ENTRY_SIGNATURE, _MAX_SIGNATURES = b"PK\x01\x02", 4 * MAX_ENTRIES
 
 
 @dataclass(frozen=True)
@@ -59,38 +62,37 @@ class Bundle:
         try:
             report = strict.loads(self.files["report.json"])
         except ValueError as error:
-            raise BundleError(f"{self.path}: its report.json is not valid ({error})") from None
+            raise BundleError(f"{self.path}: its report.json is not valid ({error}); build or copy it again") from None
         if not isinstance(report, dict):
-            raise BundleError(f"{self.path}: its report.json is not an object")
+            raise BundleError(f"{self.path}: its report.json is not an object; build or copy it again")
         return report
 
     def selftest(self) -> SelfTest:
         """The self-test's arrays, checked. Raises BundleError for pickled, misshapen or missing ones."""
         size = self.manifest.input_spec.shape
         try:
-            _check_npz(self.files["selftest.npz"])
-            with np.load(io.BytesIO(self.files["selftest.npz"]), allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            arrays = _read_npz(self.files["selftest.npz"])
+        except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             raise BundleError(
-                f"{self.path}: its selftest.npz is not readable without pickle ({error}); do not use it"
+                f"{self.path}: its selftest.npz is not readable without pickle ({str(error)[:200]}); do not use it"
             ) from None
         inputs = arrays.pop("inputs", None)
-        count = 0 if inputs is None else len(inputs)
+        count = 0 if inputs is None or not inputs.ndim else len(inputs)
         if (
             inputs is None
             or inputs.dtype != np.uint8
             or inputs.shape[1:] != size
             or not 1 <= count <= _MAX_SELFTEST_INPUTS
         ):
-            raise BundleError(f"{self.path}: its selftest.npz holds no uint8 inputs of {size}")
+            raise BundleError(f"{self.path}: its selftest.npz holds no uint8 inputs of {size}; do not use this bundle")
         expected = {artifact.file for artifact in self.manifest.artifacts}
         right = (
             a.dtype == np.float32 and a.shape == (count, len(LABELS)) and np.isfinite(a).all() for a in arrays.values()
         )
         if set(arrays) != expected or not all(right):
             raise BundleError(
-                f"{self.path}: its selftest.npz does not hold float32 logits for each of {', '.join(sorted(expected))}"
+                f"{self.path}: its selftest.npz does not hold float32 logits for each of {', '.join(sorted(expected))}; "
+                "do not use this bundle"
             )
         return SelfTest(inputs, arrays)
 
@@ -103,7 +105,16 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
         BundleError: no bundle, damaged, tampered with, out of bounds, or from a newer edgeemo.
     """
     file = Path(path)
-    data = _read_bounded(file)
+    return _parse(_read_bounded(file), file)
+
+
+def _parse(data: bytes, file: Path) -> Bundle:
+    if len(data) > MAX_BUNDLE_BYTES:
+        raise BundleError(f"{file}: larger than {MAX_BUNDLE_BYTES:,} bytes; this is no bundle")
+    if not data:
+        raise BundleError(f"{file}: the file is empty; build or copy it again")
+    if (signatures := data.count(_ENTRY_SIGNATURE)) > _MAX_SIGNATURES:
+        raise BundleError(f"{file}: {signatures} entries, expected at most {MAX_ENTRIES}; this is no bundle")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = _checked_entries(archive.infolist(), len(data), file)
@@ -111,7 +122,9 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError) as error:
         if isinstance(error, BundleError):
             raise
-        raise BundleError(f"{file}: not a bundle or a damaged one ({error}); build or copy it again") from None
+        raise BundleError(
+            f"{file}: not a bundle or a damaged one ({str(error)[:200]}); build or copy it again"
+        ) from None
     manifest = parse_manifest(files.pop(MANIFEST), str(file))
     _check_version(manifest, file)
     _check_files(manifest, files, file)
@@ -130,13 +143,15 @@ def write_bundle(path: str | os.PathLike[str], manifest: Manifest, files: Mappin
         BundleError: the content would not be accepted.
         StorageError: `path` cannot be written.
     """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in [(MANIFEST, manifest.to_json().encode()), *sorted(files.items())]:
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content)
+    _parse(buffer.getvalue(), Path(path))
     with written_beside(path) as part:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            for name, content in [(MANIFEST, manifest.to_json().encode()), *sorted(files.items())]:
-                entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-                entry.external_attr = 0o644 << 16
-                archive.writestr(entry, content)
-        read_bundle(part)
+        part.write_bytes(buffer.getvalue())
     return read_bundle(path)
 
 
@@ -148,16 +163,11 @@ def sha256(data: bytes) -> str:
 def _read_bounded(file: Path) -> bytes:
     try:
         with file.open("rb") as handle:
-            data = handle.read(MAX_BUNDLE_BYTES + 1)
+            return handle.read(MAX_BUNDLE_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFile(f"{file}: no such bundle; check the path") from None
     except OSError as error:
         raise BundleError(f"{file}: cannot be read ({error.strerror}); expected a .edgeemo file") from None
-    if len(data) > MAX_BUNDLE_BYTES:
-        raise BundleError(f"{file}: larger than {MAX_BUNDLE_BYTES:,} bytes; this is no bundle")
-    if not data:
-        raise BundleError(f"{file}: the file is empty; build or copy it again")
-    return data
 
 
 def _checked_entries(infos: list[zipfile.ZipInfo], total: int, file: Path) -> dict[str, zipfile.ZipInfo]:
@@ -167,7 +177,7 @@ def _checked_entries(infos: list[zipfile.ZipInfo], total: int, file: Path) -> di
     for info in infos:
         # orig_filename: ZipInfo cuts a name at a NUL byte, which would hide what stands behind it.
         name = info.orig_filename
-        if not re.fullmatch(r"[a-z0-9]+\.[a-z]+", name):
+        if not re.fullmatch(r"[a-z0-9]{1,32}\.[a-z]{1,16}", name):
             raise BundleError(f"{file}: entry {name[:80]!r} is no plain file name; do not use this bundle")
         if name in entries:
             raise BundleError(f"{file}: entry {name} appears twice; do not use this bundle")
@@ -213,17 +223,16 @@ def _check_files(manifest: Manifest, files: Mapping[str, bytes], file: Path) -> 
             check_self_contained(content, f"{file}: {name}")
 
 
-def _check_npz(data: bytes) -> None:
-    """Bound what np.load will unpack: an .npz is itself a zip."""
+def _read_npz(data: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz as np.savez writes it: a zip of stored .npy files."""
+    arrays: dict[str, NDArray[Any]] = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         infos = archive.infolist()
-        if len(infos) > MAX_ENTRIES or sum(info.file_size for info in infos) > MAX_BUNDLE_BYTES:
+        if len(infos) > MAX_ENTRIES or sum(info.file_size for info in infos) > len(data):
             raise ValueError("more or larger arrays than a self-test holds")
         for info in infos:
-            with archive.open(info) as entry:
-                version = np.lib.format.read_magic(entry)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape, _, dtype = read(entry)
-            # A header may claim far more than its entry holds, and np.load allocates what the header claims.
-            if dtype.hasobject or int(np.prod(shape, dtype=np.float64)) * dtype.itemsize > info.file_size:
-                raise ValueError(f"{info.filename}: pickled objects or a false size")
+            name = info.filename.removesuffix(".npy")
+            if info.compress_type != zipfile.ZIP_STORED or name in arrays:
+                raise ValueError(f"{name[:40]!r} is compressed or appears twice")
+            arrays[name] = npy.parse(archive.read(info))
+    return arrays

@@ -47,8 +47,10 @@ def folder_written_beside(path: str | os.PathLike[str], *, marker: str) -> Itera
     """Like `written_beside` for a whole folder.
 
     An existing folder is replaced only when it is empty or holds the file `marker`, which says that we made it.
+    Of a link to a folder, the folder is replaced and the link stays.
     """
     target = Path(path)
+    target = target.resolve() if target.is_symlink() else target
     with _translated(target):
         if target.exists() and not target.is_dir():
             raise StorageError(f"{target}: expected a folder or nothing there, found a file; choose another --out")

@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgeemo.contract import strict
-from edgeemo.contract.input_spec import InputSpec
+from edgeemo.contract.input_spec import PREPROCESS_VERSION, InputSpec
 from edgeemo.contract.labels import LABELS, check_label_order
 from edgeemo.errors import BundleError
 
 SCHEMA_VERSION = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_VERSION = re.compile(r"\d{1,5}\.\d{1,5}\.\d{1,5}")
+_VERSION = re.compile(r"[0-9]{1,5}\.[0-9]{1,5}\.[0-9]{1,5}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ARTIFACT_FILE = re.compile(r"[a-z0-9]{1,16}\.(tflite|onnx)")
 COMPANIONS = ("report.json", "selftest.npz")
@@ -177,7 +177,9 @@ def _fault(manifest: Manifest) -> str | None:
         if not _VERSION.fullmatch(version):
             return f"expected a version like 1.2.3, received {version[:40]!r}"
     if manifest.input_fingerprint != manifest.input_spec.fingerprint():
-        return f"fingerprint {manifest.input_fingerprint[:40]} is not its input spec's ({manifest.input_spec.fingerprint()})"
+        return f"fingerprint {manifest.input_fingerprint[:40]!r} is not its input spec's ({manifest.input_spec.fingerprint()})"
+    if manifest.input_spec.preprocess != PREPROCESS_VERSION:
+        return f"made for the preprocessing {manifest.input_spec.preprocess[:40]!r}, this edgeemo has {PREPROCESS_VERSION!r}"
     for artifact in manifest.artifacts:
         if not _ARTIFACT_FILE.fullmatch(artifact.file) or artifact.format != artifact.file.rpartition(".")[2]:
             return f"artifact {artifact.file[:80]!r} of format {artifact.format[:20]!r} is none that this version knows"
@@ -191,8 +193,13 @@ def _fault(manifest: Manifest) -> str | None:
     for entry in manifest.entries:
         if not _SHA256.fullmatch(entry.sha256) or entry.bytes < 0:
             return f"{entry.file}: expected a sha256 of 64 hex digits and a size"
+    smoothing = manifest.smoothing
+    if min(smoothing.window, smoothing.hold_time, smoothing.floor) < 0 or smoothing.floor > 1:
+        return "expected smoothing of 0 seconds or more and a floor of 0 to 1"
+    if manifest.tensor_arena_bytes < 0:
+        return "expected a tensor arena of 0 bytes or more"
     for evaluation in manifest.evaluation:
-        if evaluation.artifact not in files:
+        if evaluation.artifact not in [artifact.file for artifact in manifest.artifacts]:
             return f"an evaluation names {evaluation.artifact[:80]!r}, which is no artifact"
         if set(evaluation.per_class_recall) != set(LABELS):
             return f"the evaluation of {evaluation.artifact} has other classes than the seven"

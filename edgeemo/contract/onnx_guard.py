@@ -54,6 +54,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
+        if not 8 <= key < 1 << 32:
+            # Some readers cut a longer key to 32 bits, and would see another field than this one does.
+            raise ValueError("a field number out of range")
         wire = key & 7
         if wire == 0:
             value, at = _varint(message, at)
@@ -66,6 +69,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
             at += length
         elif wire in (1, 5):
             at += 8 if wire == 1 else 4
+            if at > len(message):
+                raise ValueError("a field reaches beyond its message")
             yield key >> 3, 0
         else:
             raise ValueError(f"wire type {wire}")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract import strict
+from edgeemo.contract import npy, strict
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS, check_label_order
 from edgeemo.errors import DataError, MissingFile, SpecMismatch
@@ -133,7 +133,7 @@ def _load_dataset(path: Path, spec: InputSpec) -> dict[str, Any]:
     check_label_order(labels, str(path), DataError)
     if fingerprint != spec.fingerprint():
         raise SpecMismatch(
-            f"{path.parent}: prepared for the input spec {fingerprint}, expected {spec.fingerprint()}; "
+            f"{path.parent}: prepared for the input spec {fingerprint[:40]!r}, expected {spec.fingerprint()}; "
             "prepare the data again with this version"
         )
     return dict(dataset)
@@ -141,15 +141,16 @@ def _load_dataset(path: Path, spec: InputSpec) -> dict[str, Any]:
 
 def _load_images(path: Path, spec: InputSpec) -> NDArray[np.uint8]:
     try:
-        images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        with path.open("rb") as file:
+            dtype, shape, offset = npy.read_header(file.read(npy.MAX_HEADER_BYTES), path.stat().st_size)
+    except (ValueError, OSError) as error:
         raise DataError(f"{path}: not a readable NumPy array ({error}); prepare the data again") from None
-    if getattr(images, "dtype", None) != np.uint8 or images.shape[1:] != spec.shape or len(images) > _MAX_PICTURES:
+    if dtype != np.uint8 or shape[1:] != spec.shape or not 0 < shape[0] <= _MAX_PICTURES:
         raise DataError(
-            f"{path}: expected uint8 (N, {', '.join(map(str, spec.shape))}), received {images.dtype} {images.shape}; "
+            f"{path}: expected uint8 (N, {', '.join(map(str, spec.shape))}), received {dtype} {shape}; "
             "prepare the data again"
         )
-    return images
+    return np.memmap(path, dtype, "r", offset, shape)
 
 
 def _load_index(path: Path) -> list[dict[str, str]]:
@@ -159,9 +160,12 @@ def _load_index(path: Path) -> list[dict[str, str]]:
             columns = tuple(reader.fieldnames or ())
             if columns not in (INDEX_COLUMNS, INDEX_COLUMNS + VOTE_COLUMNS):
                 raise ValueError(
-                    f"expected the columns {', '.join(INDEX_COLUMNS)}, received {', '.join(columns)[:200]}"
+                    f"expected the columns {', '.join(INDEX_COLUMNS)}, received {', '.join(columns)[:200]!r}"
                 )
             rows = list(reader)
+            # DictReader fills a short row with None, and puts what a long one has too much under the key None.
+            if any(None in row or None in row.values() for row in rows):
+                raise ValueError(f"a row of more or fewer than {len(columns)} cells")
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path}: {error}; prepare the data again") from None
     return rows
@@ -173,6 +177,9 @@ def _parse_rows(
     try:
         if any(int(row["row"]) != i for i, row in enumerate(rows)):
             raise ValueError("rows are not numbered from 0")
+        for row in rows:
+            if row["label"] not in LABELS:
+                raise ValueError(f"expected a label of {', '.join(LABELS)}, received {row['label'][:60]!r}")
         labels = np.array([LABELS.index(row["label"]) for row in rows], np.int64)
         splits = np.array([row["split"] for row in rows], np.str_)
         if not np.isin(splits, (*SPLITS, EXCLUDED)).all():
@@ -181,6 +188,6 @@ def _parse_rows(
         votes = None
         if rows and VOTE_COLUMNS[0] in rows[0]:
             votes = np.array([[int(row[name] or -1) for name in VOTE_COLUMNS] for row in rows], np.int64)
-    except (ValueError, TypeError) as error:
+    except (ValueError, OverflowError) as error:
         raise DataError(f"{path}: {error}; prepare the data again") from None
     return labels, splits, groups, votes

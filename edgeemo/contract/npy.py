@@ -1,0 +1,41 @@
+"""NumPy's .npy format as `np.save` writes it for plain numbers, and nothing more.
+
+NumPy's own reader takes whatever a header says (pickles, sizes far beyond the file) and fails in a dozen ways.
+"""
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Version 1.0, two bytes of header length, then the dict that np.save formats; "|b1" to "<f8".
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(..)(\{'descr': '(\|[bui]1|<[iuf][248])', 'fortran_order': False, "
+    rb"'shape': \(((?:\d{1,18}, ?){0,7}\d{0,18})\), \} *\n)",
+    re.DOTALL,
+)
+MAX_HEADER_BYTES = 1024
+
+
+def read_header(start: bytes, total: int) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """(dtype, shape, offset of the values) from a file's first bytes, of `total` in all.
+
+    Raises:
+        ValueError: no .npy file, pickled objects, or a shape that the file's size belies.
+    """
+    found = _HEADER.match(start[:MAX_HEADER_BYTES])
+    if not found or int.from_bytes(found[1], "little") != len(found[2]):
+        raise ValueError("no .npy file of plain numbers")
+    dtype = np.dtype(found[3].decode())
+    shape = tuple(int(digits) for digits in found[4].replace(b" ", b"").split(b",") if digits)
+    if found.end() + math.prod(shape) * dtype.itemsize != total:
+        raise ValueError(f"a header with a false size, {dtype} {shape}")
+    return dtype, shape, found.end()
+
+
+def parse(data: bytes) -> NDArray[Any]:
+    """The array of a .npy file's bytes, read-only. Raises ValueError like `read_header`."""
+    dtype, shape, offset = read_header(data, len(data))
+    return np.frombuffer(data, dtype, math.prod(shape), offset).reshape(shape)
