@@ -268,6 +268,11 @@ def test_calibration_error_by_known_answers() -> None:
     assert expected_calibration_error(sure, np.full(4, 2)) == pytest.approx(0, abs=1e-6)
     assert expected_calibration_error(sure, np.full(4, 3)) == pytest.approx(1, abs=1e-6)
     assert expected_calibration_error(sure, np.array([2, 3, 3, 3])) == pytest.approx(0.75, abs=1e-6)
+    # A confidence of exactly 1 is in the last bin with 0.95, not in one beyond it, where the errors would add up.
+    last = np.full((2, 7), -100, np.float32)
+    last[:, 2] = 100
+    last[1] = np.log([0.95, *[0.05 / 6] * 6])
+    assert expected_calibration_error(last, np.array([3, 0])) == pytest.approx(0.475, abs=1e-6)
     # One in seven right at a confidence of one in seven: calibrated.
     assert expected_calibration_error(np.zeros((7, 7), np.float32), np.arange(7)) == pytest.approx(0, abs=1e-6)
 

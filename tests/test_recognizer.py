@@ -1,5 +1,7 @@
 """The recognizer: a picture in whatever form, faces with checked emotions out."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -221,17 +223,25 @@ def test_file_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
         Recognizer(tmp_path / "x.edgeemo")
 
 
-def test_works_without_opencv_on_arrays_of_whole_faces(tiny_bundle: Path) -> None:
-    import subprocess
-    import sys
-
+def test_without_opencv_arrays_of_whole_faces_work_and_files_name_what_to_install(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.png").write_bytes(support.encoded(drawn(4)))
     code = (
         "import sys; sys.modules['cv2'] = None\n"
         "import numpy as np, edgeemo\n"
         "with edgeemo.Recognizer(sys.argv[1], detector='whole') as r:\n"
         "    print(len(r.predict(np.zeros((60, 60, 3), np.uint8))))\n"
-        "    try: r.predict(sys.argv[1])\n"
-        "    except edgeemo.EdgeemoError as error: print(type(error).__name__)\n"
+        "    try: r.predict(sys.argv[2])\n"
+        "    except edgeemo.EdgeemoError as error: print(type(error).__name__, error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tiny_bundle)], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["1", "PictureError"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_bundle), str(tmp_path / "x.png")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    faces, error = done.stdout.splitlines()
+    assert faces == "1"
+    assert error.startswith("MissingDependency cv2 is needed")
+    assert error.endswith("run: pip install 'edgeemo[opencv]'")

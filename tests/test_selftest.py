@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,3 +40,26 @@ def test_other_answers_than_promised_fail_by_artifact(tiny_bundle: Path, tmp_pat
 
     results = run_selftest(read_bundle(rezip(tiny_bundle, tmp_path / "altered.edgeemo", alter)))
     assert {r.artifact for r in results if not r.passed} == {artifact}
+
+
+@pytest.mark.parametrize(
+    ("hidden", "artifacts"),
+    [("ai_edge_litert", {"int8.tflite"}), ("onnxruntime", {"fp32.onnx", "int8.onnx"})],
+)
+def test_artifact_without_its_runtime_is_neither_passed_nor_failed(
+    tiny_bundle: Path, hidden: str, artifacts: set[str]
+) -> None:
+    code = (
+        "import json, sys\n"
+        "sys.modules.update({sys.argv[2]: None, 'tflite_runtime': None})\n"
+        "from edgeemo.contract.bundle import read_bundle\n"
+        "from edgeemo.selftest import run_selftest\n"
+        "print(json.dumps([[r.artifact, r.passed, r.note] for r in run_selftest(read_bundle(sys.argv[1]))]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_bundle), hidden], capture_output=True, text=True, check=True
+    )
+    results = json.loads(done.stdout)
+    assert {artifact for artifact, passed, _ in results if passed is None} == artifacts
+    assert all(passed is True for artifact, passed, _ in results if artifact not in artifacts)
+    assert all("run: pip install 'edgeemo[" in note for _, passed, note in results if passed is None)

@@ -16,8 +16,10 @@ ASTRONAUT = Path(skimage.__file__).parent / "data" / "astronaut.png"
 YUNET = ("models", "face_detection_yunet_2026may.onnx")
 
 
-def test_astronaut_smiles() -> None:
-    with Recognizer(detector="haar") as recognizer:
+@pytest.mark.parametrize("detector", ["haar", "yunet"])
+def test_astronaut_smiles(detector: str) -> None:
+    model = shared(*YUNET) if detector == "yunet" else None
+    with Recognizer(detector=detector, detector_model=model) as recognizer:
         (face,) = recognizer.predict(ASTRONAUT)
     assert face.emotion == "happy"
     assert abs(face.box.x - 177) < 20
