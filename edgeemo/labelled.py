@@ -50,15 +50,17 @@ class LabelledFile:
 class PictureArchive:
     """A folder or zip archive of `<class>/` pictures; a context manager.
 
+    With `labels_from="name"` the file's own name is the class (`<subject>/Happy.jpg`) instead of its folder.
     `files` are the usable entries in path order, `rejected` the others with their reason; nothing is skipped silently.
 
     Raises:
         MissingFile: nothing at `path`.
-        ArchiveError: neither a folder nor a zip archive, or one whose size is out of bounds.
+        ArchiveError: neither a folder nor a zip archive, or one of too many files.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, labels_from: str = "folder") -> None:
         self.path = Path(path)
+        self._labels_from = labels_from
         self._zip: zipfile.ZipFile | None = None
         self._entries: dict[str, zipfile.ZipInfo] = {}
         self.rejected: list[dict[str, str]] = []
@@ -133,17 +135,19 @@ class PictureArchive:
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise ArchiveError(f"{self.path}: expected a folder or a zip archive, received neither ({error})") from None
         entries = [entry for entry in self._zip.infolist() if not entry.is_dir()]
-        total = sum(entry.file_size for entry in entries)
-        if len(entries) > MAX_FILES or total > MAX_TOTAL_BYTES:
+        if len(entries) > MAX_FILES:
             self._zip.close()
             raise ArchiveError(
-                f"{self.path}: {len(entries):,} entries of {total:,} bytes in all, expected at most {MAX_FILES:,} and "
-                f"{MAX_TOTAL_BYTES:,}; it is no picture archive or a zip bomb"
+                f"{self.path}: {len(entries):,} entries, expected at most {MAX_FILES:,}; split the archive"
             )
         seen: set[str] = set()
+        total = 0
         for entry in entries:
             reason = _entry_fault(entry, seen)
             seen.add(entry.filename)
+            if reason is None:
+                total += entry.file_size
+                reason = "beyond what an archive may unpack to" if total > MAX_TOTAL_BYTES else None
             if reason:
                 self.reject(entry.filename, reason)
             else:
@@ -160,10 +164,12 @@ class PictureArchive:
             self.reject(name, "not a picture file")
             return None
         # A folder above that merely happens to be a label word must not label the pictures of an unknown class.
-        label = known_label(folders[-1]) if folders else None
+        word = path.stem if self._labels_from == "name" else folders[-1] if folders else ""
+        label = known_label(word)
         if label is None:
-            known_drop = bool(folders) and folders[-1].lower() in DROPPED_WORDS
-            self.reject(name, "class without a place among the seven" if known_drop else "class folder of unknown name")
+            dropped = word.strip().lower() in DROPPED_WORDS
+            unknown = "class folder of unknown name" if self._labels_from == "folder" else "file name of no known class"
+            self.reject(name, "class without a place among the seven" if dropped else unknown)
             return None
         split = next(
             (SPLIT_WORDS[folder.lower()] for folder in reversed(folders) if folder.lower() in SPLIT_WORDS), None

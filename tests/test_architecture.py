@@ -61,7 +61,9 @@ WORKSTATION: dict[str, tuple[str, ...]] = {
 STATEMENTS: dict[str, set[str]] = {
     "edgeemo": {"numpy"},
     "edgeemo/cli": {"numpy", "click"},
-    "training": {"numpy", "click", "cv2", "keras", "kaggle", "matplotlib", "pandas", "sklearn", "tqdm"},
+    "training": {
+        "numpy", "click", "cleanlab", "cv2", "faiss", "keras", "kaggle", "matplotlib", "pandas", "requests", "scipy", "sklearn", "tqdm",
+    },
     "export": {"numpy", "click", "tqdm"},
 }
 

@@ -21,10 +21,10 @@ from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS, check_label_order
 from edgeemo.errors import DataError, MissingFile, SpecMismatch
 
 IMAGES, INDEX, DATASET = "images.npy", "index.csv", "dataset.json"
-INDEX_COLUMNS = ("row", "source", "path", "sha256", "group", "label", "split")
+INDEX_COLUMNS = ("row", "source", "path", "sha256", "group", "given_label", "label", "split", "reason")
 VOTE_COLUMNS = tuple(f"votes_{name.lower()}" for name in FERPLUS_COLUMNS)
 SPLITS = ("train", "validation", "test")
-EXCLUDED = "excluded"  # in the folder, in no split: a copy of a test picture inside the training part
+EXCLUDED = "excluded"  # in the folder, in no split; the column `reason` says why
 _MAX_PICTURES = 2_000_000
 
 
@@ -34,9 +34,10 @@ class Prepared:
 
     Attributes:
         images: uint8 (N, 48, 48, 1), read lazily from the file.
-        labels: int64 (N,), positions in LABELS.
+        labels: int64 (N,), positions in LABELS: what to train on and measure against.
+        given_labels: int64 (N,), positions in LABELS: what the set's folder says.
         splits: (N,) of "train", "validation", "test" or "excluded".
-        groups: int64 (N,), one number for all copies of one picture.
+        groups: int64 (N,), one number for all copies and near copies of one picture.
         votes: int64 (N, 10) FER+ votes in FERPLUS_COLUMNS order, -1 where unknown; None without FER+.
         rows: the index as text, a dict a picture.
         dataset: the parsed dataset.json.
@@ -45,6 +46,7 @@ class Prepared:
     path: Path
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    given_labels: NDArray[np.int64]
     splits: NDArray[np.str_]
     groups: NDArray[np.int64]
     votes: NDArray[np.int64] | None
@@ -111,8 +113,7 @@ def load_prepared(path: str | os.PathLike[str], spec: InputSpec) -> Prepared:
         raise DataError(
             f"{folder}: its files have changed since they were prepared (sha256 differs); prepare the data again"
         )
-    labels, splits, groups, votes = _parse_rows(rows, folder / INDEX)
-    return Prepared(folder, images, labels, splits, groups, votes, rows, dataset)
+    return Prepared(folder, images, *_parse_rows(rows, folder / INDEX), rows, dataset)
 
 
 def file_sha256(path: Path) -> str:
@@ -173,21 +174,28 @@ def _load_index(path: Path) -> list[dict[str, str]]:
 
 def _parse_rows(
     rows: list[dict[str, str]], path: Path
-) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.int64], NDArray[np.int64] | None]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_], NDArray[np.int64], NDArray[np.int64] | None]:
+    """The columns label, given_label, split, group and votes as arrays."""
     try:
         if any(int(row["row"]) != i for i, row in enumerate(rows)):
             raise ValueError("rows are not numbered from 0")
-        for row in rows:
-            if row["label"] not in LABELS:
-                raise ValueError(f"expected a label of {', '.join(LABELS)}, received {row['label'][:60]!r}")
-        labels = np.array([LABELS.index(row["label"]) for row in rows], np.int64)
+        labels, given_labels = (_label_column(rows, name) for name in ("label", "given_label"))
         splits = np.array([row["split"] for row in rows], np.str_)
         if not np.isin(splits, (*SPLITS, EXCLUDED)).all():
             raise ValueError(f"expected a split of {', '.join(SPLITS)} or {EXCLUDED}")
+        if any((row["split"] == EXCLUDED) != bool(row["reason"]) for row in rows):
+            raise ValueError("expected a reason exactly where a picture is excluded")
         groups = np.array([int(row["group"]) for row in rows], np.int64)
         votes = None
         if rows and VOTE_COLUMNS[0] in rows[0]:
             votes = np.array([[int(row[name] or -1) for name in VOTE_COLUMNS] for row in rows], np.int64)
     except (ValueError, OverflowError) as error:
         raise DataError(f"{path}: {error}; prepare the data again") from None
-    return labels, splits, groups, votes
+    return labels, given_labels, splits, groups, votes
+
+
+def _label_column(rows: list[dict[str, str]], name: str) -> NDArray[np.int64]:
+    for row in rows:
+        if row[name] not in LABELS:
+            raise ValueError(f"expected a {name} of {', '.join(LABELS)}, received {row[name][:60]!r}")
+    return np.array([LABELS.index(row[name]) for row in rows], np.int64)
