@@ -30,7 +30,7 @@ def prepared(drawn_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     from training.sources import SOURCES
 
     out = tmp_path_factory.mktemp("prepared") / "drawn"
-    prepare([(SOURCES["fer2013"], drawn_archive)], out, progress=False)
+    prepare([(SOURCES["fer2013"], drawn_archive)], out, split="official", progress=False)
     return out
 
 

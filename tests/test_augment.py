@@ -63,6 +63,13 @@ def test_the_same_stream_gives_the_same_bytes_and_another_one_others() -> None:
     assert (np.abs(first - other).max(axis=(1, 2, 3)) > 1).all()
 
 
+def test_copies_of_one_picture_are_each_changed_in_their_own_way() -> None:
+    # What balancing relies on: a row that is drawn several times in an epoch is never fitted twice as the same picture.
+    copies = augmented_epoch(np.repeat(smooth(1), 30, axis=0), Augmentation(), np.random.default_rng(0)).reshape(30, -1)
+    distances = np.abs(copies[:, np.newaxis] - copies).max(axis=2)
+    assert (distances[~np.eye(30, dtype=bool)] > 1).all()
+
+
 def test_the_pictures_handed_in_stay_as_they_are() -> None:
     images = noise()
     before = images.copy()

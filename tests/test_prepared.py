@@ -330,11 +330,29 @@ def cell(column: str, value: str, at: int = 7) -> Callable[[Rows], None]:
         (cell("label", "sad\nsad"), r"received 'sad\nsad'"),
         (cell("split", "dev"), "expected a split of train, validation, test or excluded"),
         (cell("split", ""), "expected a split of train, validation, test or excluded"),
+        (cell("split", "excluded"), "expected a reason exactly where a picture is excluded"),
+        (cell("reason", "a copy"), "expected a reason exactly where a picture is excluded"),
+        (cell("given_label", "bored"), "expected a given_label of angry, neutral,"),
         (cell("group", "1.5"), "invalid literal"),
         (cell("group", "9" * 40), "too large"),
         (lambda rows: rows.reverse(), "rows are not numbered from 0"),
     ],
-    ids=["row twice", "row x", "label", "capital", "none", "lines", "split", "no split", "1.5", "huge", "backwards"],
+    ids=[
+        "row twice",
+        "row x",
+        "label",
+        "capital",
+        "none",
+        "lines",
+        "split",
+        "no split",
+        "no reason",
+        "a reason",
+        "given label",
+        "1.5",
+        "huge",
+        "backwards",
+    ],
 )
 def test_a_wrong_cell_of_the_index_is_refused(change: Callable[[Rows], None], complaint: str, folder: Path) -> None:
     change_index(folder, change)
@@ -365,7 +383,7 @@ def test_a_row_of_more_or_fewer_cells_is_refused(change: str, folder: Path) -> N
     lines[5] = lines[5] + ",surplus" if change == "surplus" else lines[5].rpartition(",")[0]
     (folder / INDEX).write_text("\n".join(lines) + "\n")
     sign(folder)
-    assert f"{folder / INDEX}: a row of more or fewer than 7 cells" in refusal(folder)
+    assert f"{folder / INDEX}: a row of more or fewer than 9 cells" in refusal(folder)
 
 
 def test_votes_are_read_in_ferplus_order_and_minus_one_where_unknown(folder: Path) -> None:
@@ -432,7 +450,7 @@ def test_an_empty_split_is_refused_with_the_way_out(folder: Path) -> None:
 
 
 def test_excluded_pictures_are_in_no_split(folder: Path) -> None:
-    change_index(folder, cell("split", "excluded", 0))
+    change_index(folder, lambda rows: rows[0].update(split="excluded", reason="a copy"))
     data = load_prepared(folder, DEFAULT_SPEC)
     assert data.splits[0] == "excluded"
     assert all(0 not in data.indices(split) for split in SPLITS)

@@ -14,20 +14,27 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from edgeemo.contract import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC
-from edgeemo.contract.prepared import load_prepared
-from edgeemo.errors import RunError, SpecMismatch
+from edgeemo.contract.labels import LABELS
+from edgeemo.contract.prepared import DATASET, INDEX, VOTE_COLUMNS, file_sha256, load_prepared
+from edgeemo.errors import InvalidInput, RunError, SpecMismatch
 from edgeemo.evaluation import score
 from edgeemo.optional import is_installed
 from tests import support
+from training.__main__ import main
 from training.architectures import ARCHITECTURES, multiply_accumulates
+from training.augment import augmented_epoch, mixed
+from training.balance import balanced_rows
 from training.recipe import Recipe
 from training.run import load_run
-from training.train import evaluate_run, predict, train
+from training.targets import ferplus_majority, targets
+from training.train import evaluate_run, ferplus_scorecard, predict, train
 
 RECIPE = Recipe(epochs=3, batch_size=32, warmup_epochs=1, seed=5)
+BALANCED_MIX = replace(RECIPE, labels="mix", mix=0.4, balance=20)
 
 
 def training(*arguments: object, backend: str = "tensorflow") -> subprocess.CompletedProcess[str]:
@@ -42,6 +49,25 @@ def run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of three epochs."""
     out = tmp_path_factory.mktemp("run") / "three"
     train(RECIPE, prepared, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def voted(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The drawn pictures with ten drawn votes each, as a prepared folder; every ninth without votes."""
+    out = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("voted") / "drawn"))
+    rng = np.random.default_rng(0)
+    with (out / INDEX).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for i, row in enumerate(rows):
+        votes = rng.multinomial(10, rng.dirichlet(np.full(10, 0.4)))
+        row |= dict(zip(VOTE_COLUMNS, map(str, votes) if i % 9 else [""] * 10, strict=True))
+    with (out / INDEX).open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    dataset = json.loads((out / DATASET).read_text()) | {"index_sha256": file_sha256(out / INDEX)}
+    (out / DATASET).write_text(json.dumps(dataset))
     return out
 
 
@@ -67,6 +93,35 @@ def test_recipe_survives_json_and_refuses_what_it_does_not_know() -> None:
     assert Recipe.from_dict(stored) == RECIPE
     with pytest.raises(ValueError, match="unknown fields"):
         Recipe.from_dict(stored | {"magic": 1})
+
+
+def test_a_recipe_from_before_class_handling_means_what_it_did() -> None:
+    stored = RECIPE.to_dict()
+    for name in ("mix", "balance", "class_weight", "focal"):
+        del stored[name]
+    assert Recipe.from_dict(stored) == RECIPE
+    del stored["epochs"]
+    with pytest.raises(ValueError, match="missing fields"):
+        Recipe.from_dict(stored)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"balance": 5, "class_weight": True}, "at most one .* received balance and class_weight"),
+        ({"focal": 2.0, "class_weight": True}, "at most one .* received class_weight and focal"),
+        ({"balance": 5, "focal": 2.0}, "at most one .* received balance and focal"),
+        ({"balance": -1}, "at least 0"),
+        ({"focal": -0.5}, "at least 0"),
+        ({"focal": float("nan")}, "at least 0"),
+        ({"labels": "votes"}, "labels of fer2013, ferplus, mix"),
+        ({"mix": 1.5}, "a mix of 0 to 1"),
+        ({"label_smoothing": 1.0}, "label_smoothing"),
+    ],
+)
+def test_a_recipe_that_cannot_be_fitted_is_refused(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        replace(RECIPE, **wrong)  # type: ignore[arg-type]
 
 
 def test_run_folder_holds_the_designs_files_and_its_own_predictions(run: Path, prepared: Path) -> None:
@@ -106,6 +161,80 @@ def test_evaluate_gives_the_stored_predictions_score(run: Path, prepared: Path) 
     assert json.loads(done.stdout)["confusion"] == expected.confusion
 
 
+def numpy_loss(logits: np.ndarray, targets: np.ndarray, gamma: float, smoothing: float) -> np.ndarray:
+    """(n,) focal loss of Lin et al. (2017) for soft targets, alpha 1; gamma 0 is cross-entropy."""
+    smooth = targets * (1 - smoothing) + smoothing / len(LABELS)
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    return -(smooth * (1 - p) ** gamma * np.log(p)).sum(axis=1)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"labels": "fer2013", "focal": 2.0},
+        {"labels": "ferplus", "balance": 25},
+        {"labels": "mix", "mix": 0.3, "class_weight": True},
+    ],
+)
+def test_the_first_epoch_s_loss_is_the_one_that_the_recipe_says(
+    voted: Path, tmp_path: Path, choice: dict[str, object]
+) -> None:
+    recipe = replace(RECIPE, epochs=1, batch_size=1024, **choice)  # type: ignore[arg-type]
+    train(recipe, voted, tmp_path / "run")
+    with (tmp_path / "run" / "history.csv").open() as file:
+        found = float(next(csv.DictReader(file))["loss"])
+    # The one step of the one epoch, worked out again.
+    data = load_prepared(voted, DEFAULT_SPEC)
+    part = targets(data, data.indices("train"), recipe.labels, recipe.mix, 0.1 if recipe.labels == "mix" else 0.0)
+    rng = np.random.default_rng([recipe.seed, 0])
+    drawn = np.arange(len(part.rows))
+    if recipe.balance:
+        drawn = balanced_rows(part.values.argmax(axis=1), recipe.balance, rng)
+        assert len(drawn) == 7 * 25
+    order = rng.permutation(drawn)
+    x = augmented_epoch(data.images[part.rows][order], recipe.augmentation, rng)
+    x, y = mixed(x, part.values[order], recipe.mixup, rng)
+    keras.utils.set_random_seed(recipe.seed)
+    logits = np.asarray(ARCHITECTURES["small"](DEFAULT_SPEC)(x, training=True), np.float64)
+    losses = numpy_loss(logits, y, recipe.focal, 0.1 if recipe.labels == "fer2013" else 0.0)
+    if recipe.class_weight:
+        losses *= y @ (len(part.values) / (7 * part.values.sum(axis=0)))
+    assert abs(found - losses.mean()) < 1e-4
+
+
+def test_config_accounts_for_the_pictures_and_votes_that_the_labels_leave_out(voted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    recipe = replace(RECIPE, epochs=1, labels="ferplus", class_weight=True)
+    card = train(recipe, voted, out)
+    config, data = json.loads((out / "config.json").read_text()), load_prepared(voted, DEFAULT_SPEC)
+    part = targets(data, data.indices("train"), "ferplus")
+    assert config["faces"]["train"] == len(part.rows) < len(data.indices("train"))
+    assert config["left_out"]["train"] == part.left_out
+    assert config["left_out"]["train"]["votes not known"] > 0
+    assert config["votes_dropped"]["train"] == part.votes_dropped
+    expected = len(part.rows) / (7 * part.values.sum(axis=0))
+    assert np.allclose([config["class_weights"][label] for label in LABELS], expected, rtol=1e-5)
+    # The scorecard stays on the hard labels of every test picture; the majority has a card of its own.
+    assert data.votes is not None
+    rows = data.indices("test")
+    predicted = predict(load_run(out).build(), data.images[rows]).argmax(axis=1)
+    assert card == score(data.labels[rows], predicted)
+    labels, known = ferplus_majority(data.votes[rows])
+    assert ferplus_scorecard(out, voted, "test") == score(labels[known], predicted[known])
+    found = json.loads(CliRunner().invoke(main, ["evaluate", str(out), "--data", str(voted), "--json"]).stdout)
+    assert (found["n"], found["ferplus_majority"]["n"]) == (len(rows), int(known.sum()))
+    assert found["ferplus_majority"]["top1"] == (labels == predicted)[known].mean()
+
+
+@pytest.mark.parametrize("options", [["--balance", "20", "--class-weight"], ["--focal", "2", "--balance", "20"]])
+def test_two_ways_of_class_handling_at_once_are_wrong_usage(prepared: Path, tmp_path: Path, options: list[str]) -> None:
+    done = CliRunner().invoke(main, ["train", "--data", str(prepared), "--out", str(tmp_path / "run"), *options])
+    assert done.exit_code == 2
+    assert "expected at most one of balance, class_weight and focal" in " ".join(done.stderr.split())
+    assert not (tmp_path / "run").exists()
+
+
 def interrupted_after_first_epoch(prepared: Path, out: Path, recipe: Recipe) -> subprocess.Popen[str]:
     """A real training process that gets Ctrl-C once its first epoch is finished."""
     code = (
@@ -129,18 +258,22 @@ def interrupted_after_first_epoch(prepared: Path, out: Path, recipe: Recipe) -> 
     return process
 
 
+@pytest.mark.parametrize("recipe", [RECIPE, BALANCED_MIX], ids=["plain", "balanced mix"])
 def test_ctrl_c_leaves_a_checkpoint_and_resuming_gives_the_same_weights(
-    run: Path, prepared: Path, tmp_path: Path
+    run: Path, voted: Path, tmp_path: Path, recipe: Recipe
 ) -> None:
     out = tmp_path / "resumed"
-    process = interrupted_after_first_epoch(prepared, out, RECIPE)
+    if recipe != RECIPE:
+        run = tmp_path / "whole"
+        train(recipe, voted, run)
+    process = interrupted_after_first_epoch(voted, out, recipe)
     _, stderr = process.communicate(timeout=60)
     if process.returncode == 0:
         pytest.fail("the training ended before it could be interrupted; make RECIPE longer")
     assert process.returncode == 1
     assert "go on with: python -m training train --resume" in stderr.splitlines()[-1]
     assert {path.name for path in out.iterdir()} <= {"config.json", "checkpoint.npz", "history.csv"}
-    train(RECIPE, prepared, out, resume=True)
+    train(recipe, voted, out, resume=True)
     assert "checkpoint.npz" not in {path.name for path in out.iterdir()}
     for one, other in zip(load_run(run).build().get_weights(), load_run(out).build().get_weights(), strict=True):
         assert np.array_equal(one, other)

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edgeemo.cli import shell
 from edgeemo.cli.tables import scorecard_lines
 from edgeemo.contract import strict
+from edgeemo.errors import InvalidInput
+from edgeemo.evaluation import Scorecard
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -26,62 +29,145 @@ def main() -> None:
     "--source",
     "sources",
     multiple=True,
-    required=True,
-    metavar="NAME=PATH",
-    help="A data set and its archive or folder; may be given several times. Known: fer2013.",
+    metavar="NAME[=PATH]",
+    help="A data set, and its archive or folder; without =PATH it is downloaded from Kaggle into ~/.cache/edgeemo/data. May be "
+    "given several times. Known: fer2013, facial-emotion-expressions, face-emotion-dataset, facial-emotion-dataset, "
+    "facial-emotion-recognition. [default: all whose licence needs no consent]",
+)
+@click.option(
+    "--accept-license",
+    is_flag=True,
+    help="Take facial-emotion-recognition too: CC BY-NC-ND 4.0 (no commercial use, no derived works), and one subject is 15.",
 )
 @click.option("--ferplus", type=click.Path(path_type=Path), help="FER+ votes (CSV), stored beside each picture.")
 @click.option(
-    "--split",
-    type=click.Choice(["official"]),
-    default="official",
-    help="official: the set's own test part is `test`, a tenth of its training part `validation`.",
+    "--reviewed", type=click.Path(path_type=Path), help="The CSV of `review`, with a person's decisions filled in."
 )
-@click.option("--seed", type=click.IntRange(0), default=1, help="Seed of the validation draw.")
+@click.option(
+    "--split",
+    type=click.Choice(["grouped", "official"]),
+    default="grouped",
+    help="grouped: 60/20/20, copies together, FER-2013's own test part in test. official: that part alone is test, its copies are "
+    "left out, and the rest is 90/10.",
+)
+@click.option(
+    "--conflicts",
+    type=click.Choice(["majority", "drop", "keep"]),
+    default="majority",
+    help="Copies of one picture with different labels: take the majority's (FER+ votes first), drop them, or keep each as it is. "
+    "Labels of FER-2013's test part never change.",
+)
+@click.option("--seed", type=click.IntRange(0), default=1, help="Seed of the split.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The prepared folder to write.")
-def prepare(sources: tuple[str, ...], ferplus: Path | None, split: str, seed: int, out: Path) -> None:
-    """Decode the pictures once, group copies, split, and write a prepared folder."""
-    from training.prepare import prepare as run_prepare
-    from training.sources import parse_source
+@click.option("--json", "as_json", is_flag=True, help="dataset.json on stdout, on one line, instead of the tables.")
+def prepare(
+    sources: tuple[str, ...],
+    accept_license: bool,
+    ferplus: Path | None,
+    reviewed: Path | None,
+    split: str,
+    conflicts: str,
+    seed: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Decode the pictures once, find copies and near copies, settle conflicting labels, split, and write a prepared folder.
 
-    dataset = run_prepare([parse_source(text) for text in sources], out, ferplus=ferplus, split=split, seed=seed)
+    \b
+    python -m training prepare --source fer2013=fer2013.zip --ferplus ferplus_votes.csv --out prepared/
+    """
+    from training.prepare import prepare as run_prepare
+    from training.sources import choose_sources
+
+    chosen = choose_sources(sources, accept_license=accept_license)
+    dataset = run_prepare(
+        [(source, path or _downloaded(source.kaggle)) for source, path in chosen],
+        out,
+        ferplus=ferplus,
+        reviewed=reviewed,
+        split=split,
+        conflicts=conflicts,
+        seed=seed,
+    )
+    if as_json:
+        click.echo(strict.dumps(dataset, indent=None))
+        return
     for source, by_split in dataset["counts"].items():
         for name, by_label in sorted(by_split.items()):
-            click.echo(
-                f"{source} {name:<10} {sum(by_label.values()):>7,}  "
-                + "  ".join(f"{k} {v:,}" for k, v in by_label.items())
-            )
+            counts = "  ".join(f"{label} {count:,}" for label, count in by_label.items())
+            click.echo(f"{source} {name:<10} {sum(by_label.values()):>7,}  {counts}")
     for reason, count in dataset["rejected_counts"].items():
         click.echo(f"warning: {count:,} files left out: {reason}", err=True)
+    for reason, count in dataset["excluded"].items():
+        click.echo(f"{count:,} pictures in no split: {reason}")
+    settled = dataset["conflicts"]
+    click.echo(
+        f"{settled['groups']:,} pictures carry different labels in their {settled['pictures']:,} copies; policy "
+        f"{settled['policy']}: {settled['changed']:,} labels changed, {settled['dropped']:,} copies dropped"
+    )
     click.echo(
         f"wrote {out}: {dataset['images']:,} pictures in {dataset['groups']:,} groups; look at {out / 'report.html'}"
     )
 
 
+def _downloaded(dataset: str) -> Path:
+    from training.kaggle import fetch
+
+    return fetch(dataset)
+
+
 @main.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The prepared folder.")
 @click.option("--model", type=click.Choice(["small"]), default="small", help="The network.")
-@click.option("--labels", type=click.Choice(["fer2013"]), default="fer2013", help="Which labels to fit.")
+@click.option(
+    "--labels",
+    type=click.Choice(["fer2013", "ferplus", "mix"]),
+    help="fer2013: the hard labels. ferplus: the shares of FER+'s votes among the seven; pictures most of whose votes are for "
+    "contempt, unknown or not-a-face are left out. mix: half votes, half hard label [default: fer2013].",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder to write.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training faces [default: the recipe's].")
+@click.option(
+    "--balance",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Fit N faces of each class an epoch: drawn without replacement where there are more, augmented copies where there are "
+    "fewer. Not with --class-weight or --focal.",
+)
+@click.option(
+    "--class-weight",
+    is_flag=True,
+    default=None,
+    help="Weigh each face's loss by how rare its class is, faces / (classes * faces of the class). Not with --balance or --focal.",
+)
+@click.option(
+    "--focal",
+    type=click.FloatRange(0, min_open=True),
+    metavar="GAMMA",
+    help="Focal loss: faces that are right and sure count less, the more so the larger GAMMA (2 is usual). Not with --balance or "
+    "--class-weight.",
+)
 @click.option("--seed", type=click.IntRange(0), help="Seed of weights, order and augmentation [default: the recipe's].")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run from its last epoch, with its own recipe.")
-def train(data: Path, model: str, labels: str, out: Path, epochs: int | None, seed: int | None, resume: bool) -> None:
+def train(data: Path, model: str, out: Path, resume: bool, **choices: object) -> None:
     """Fit a network and write its run folder. Ctrl-C stops it; --resume goes on from the last epoch."""
     from training.backend import choose_backend
 
     choose_backend()
     from training.recipe import Recipe
     from training.run import load_run
+    from training.train import ferplus_scorecard
     from training.train import train as run_train
 
-    recipe = load_run(out).recipe if resume else Recipe(model=model, labels=labels)
-    if epochs is not None:
-        recipe = replace(recipe, epochs=epochs)
-    if seed is not None:
-        recipe = replace(recipe, seed=seed)
+    recipe = load_run(out).recipe if resume else Recipe(model=model)
+    given: dict[str, Any] = {name: value for name, value in choices.items() if value is not None}
+    try:
+        recipe = replace(recipe, **given)
+    except InvalidInput as error:
+        raise click.UsageError(str(error)) from None
     card = run_train(recipe, data, out, resume=resume)
     _print_card(card, f"{out}, float, test")
+    _print_ferplus(ferplus_scorecard(out, data, "test"), f"{out}, float, test")
     click.echo(f"wrote {out}")
 
 
@@ -95,19 +181,27 @@ def evaluate(run: Path, data: Path, split: str, as_json: bool) -> None:
     from training.backend import choose_backend
 
     choose_backend()
-    from training.train import evaluate_run, scorecard_json
+    from training.train import evaluate_run, ferplus_scorecard, scorecard_json
 
     card = evaluate_run(run, data, split)
+    ferplus = ferplus_scorecard(run, data, split)
     if as_json:
-        click.echo(strict.dumps(scorecard_json(card), indent=None))
+        against = {"ferplus_majority": scorecard_json(ferplus) if ferplus else None}
+        click.echo(strict.dumps(scorecard_json(card) | against, indent=None))
         return
     _print_card(card, f"{run}, float, {split}")
+    _print_ferplus(ferplus, f"{run}, float, {split}")
     click.echo(f"wrote {run / f'predictions_{split}.npz'} and {run / f'confusion_{split}.png'}")
 
 
 def _print_card(card: object, title: str) -> None:
     for line in scorecard_lines(card, title):  # type: ignore[arg-type]
         click.echo(line)
+
+
+def _print_ferplus(card: Scorecard | None, title: str) -> None:
+    if card is not None:
+        click.echo(next(iter(scorecard_lines(card, f"{title}, against the FER+ majority"))))
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def find_duplicates(images: Pixels, *, progress: bool = True) -> Duplicates:
 def exact_groups(images: Pixels) -> NDArray[np.int64]:
     """int64 (N,): one number for all pictures of equal pixels, counted in order of first appearance."""
     numbers: dict[bytes, int] = {}
-    hashes = (hashlib.sha256(np.ascontiguousarray(image)).digest() for image in images)
+    hashes = (hashlib.sha256(image.tobytes()).digest() for image in images)
     return np.array([numbers.setdefault(digest, len(numbers)) for digest in hashes], np.int64)
 
 

@@ -53,7 +53,7 @@ class Source:
         archive = PictureArchive(path, labels_from=self.labels_from)
         fits = [file for file in archive.files if self.fits(file.path)]
         if not fits or not set(self.splits) <= {file.split for file in fits}:
-            found = _found(archive)
+            found = _found(archive, self)
             archive.close()
             raise ArchiveError(
                 f"{path}: expected {self.name} as {self.layout}; found {found}; get it from kaggle.com/datasets/{self.kaggle}"
@@ -164,14 +164,13 @@ def choose_sources(texts: Iterable[str], *, accept_license: bool) -> list[tuple[
     return chosen
 
 
-def _found(archive: PictureArchive) -> str:
+def _found(archive: PictureArchive, asked: Source) -> str:
     """What an archive of the wrong layout holds, in words."""
     shapes = Counter(_shape(file.path) for file in archive.files)
     parts = [f"{count:,} pictures at {shape}" for shape, count in shapes.most_common(3)] or ["no usable picture"]
     parts += [f"{count:,} x {reason}" for reason, count in list(archive.rejected_counts().items())[:3]]
-    likely = [
-        s.name for s in SOURCES.values() if sum(s.fits(file.path) for file in archive.files) > len(archive.files) / 2
-    ]
+    paths = [file.path for file in archive.files] + [row["path"] for row in archive.rejected]
+    likely = [s.name for s in SOURCES.values() if s is not asked and sum(map(s.fits, paths)) > len(paths) / 2]
     return ", ".join(parts) + (f" (it looks like {' or '.join(likely)})" if likely else "")
 
 

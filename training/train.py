@@ -3,7 +3,8 @@
 import os
 import sys
 import time
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from edgeemo.errors import RunError
 from edgeemo.evaluation import Scorecard, score
 from training.architectures import ARCHITECTURES, multiply_accumulates
 from training.augment import augmented_epoch, mixed
+from training.balance import balanced_rows, balanced_weights
 from training.plots import plot_confusion, plot_curves
 from training.recipe import Recipe
 from training.run import (
@@ -37,6 +39,16 @@ from training.run import (
     write_predictions,
     write_weights,
 )
+from training.targets import Targets, ferplus_majority, group_votes, targets
+
+
+@dataclass(frozen=True)
+class _Faces:
+    """Pictures uint8 (n, 48, 48, 1) and targets float32 (n, 7); class weights (7,) or None."""
+
+    images: NDArray[np.uint8]
+    targets: NDArray[np.float32]
+    weights: NDArray[np.float32] | None = None
 
 
 def train(recipe: Recipe, data_path: Path, out: Path, *, resume: bool = False) -> Scorecard:
@@ -44,31 +56,32 @@ def train(recipe: Recipe, data_path: Path, out: Path, *, resume: bool = False) -
 
     Raises:
         RunError: `out` holds a run already (or, with `resume`, none of this recipe and data), or the loss is no number.
+        DataError: the recipe's labels or balance ask for votes or classes that the data do not hold.
     """
     data = load_prepared(data_path, DEFAULT_SPEC)
-    train_rows, validation_rows = data.indices("train"), data.indices("validation")
+    fitted, held_out = _targets(recipe, data, "train"), _targets(recipe, data, "validation")
     if resume:
         _check_resumable(out, data, recipe)
     elif has_run(out):
         raise RunError(f"{out}: holds a run already; add --resume to continue it or choose another --out")
     keras.utils.set_random_seed(recipe.seed)
     model = ARCHITECTURES[recipe.model](DEFAULT_SPEC)
-    steps = -(-len(train_rows) // recipe.batch_size)
-    model.compile(
-        optimizer=_optimizer(recipe, steps),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
-    )
+    weights = balanced_weights(fitted.values) if recipe.class_weight else None
+    training = _Faces(data.images[fitted.rows], fitted.values, weights)
+    validation = _Faces(data.images[held_out.rows], held_out.values)
+    model.compile(optimizer=_optimizer(recipe, steps_per_epoch(recipe, len(fitted.rows))), loss=_loss(recipe))
     history, best = read_checkpoint(out, model) if resume else ([], model.get_weights())
     if not resume:
-        write_config(out, _config(recipe, data, model))
+        write_config(out, _config(recipe, data, model) | _account({"train": fitted, "validation": held_out}, weights))
     click.echo(
         f"{recipe.model}: {model.count_params():,} parameters, {multiply_accumulates(model) / 1e6:.1f} M multiply-accumulates, "
-        f"{len(train_rows):,} training and {len(validation_rows):,} validation faces, Keras on {keras.backend.backend()}"
+        f"{len(fitted.rows):,} training and {len(held_out.rows):,} validation faces, Keras on {keras.backend.backend()}"
     )
-    images, labels = data.images[train_rows], data.labels[train_rows]
+    for line in [*_target_lines("train", fitted), *_target_lines("validation", held_out)]:
+        click.echo(line)
     try:
         for epoch in range(len(history), recipe.epochs):
-            row = _one_epoch(model, recipe, epoch, images, labels, data, validation_rows)
+            row = _one_epoch(model, recipe, epoch, training, validation)
             if row["validation_top1"] > max((past["validation_top1"] for past in history), default=-1.0):
                 best = model.get_weights()
             write_checkpoint(out, model, [*history, row], best)
@@ -95,6 +108,45 @@ def evaluate_run(run_path: Path, data_path: Path, split: str) -> Scorecard:
     return _write_split(run.build(), data, split, run.path)
 
 
+def ferplus_scorecard(run_path: Path, data_path: Path, split: str) -> Scorecard | None:
+    """Scorecard of a run's stored predictions on a split against the FER+ majority.
+
+    Only the pictures count where more than half of the taggers agree on one of the seven; None where there is none.
+    """
+    data = load_prepared(data_path, DEFAULT_SPEC)
+    if data.votes is None:
+        return None
+    with np.load(run_path / f"predictions_{split}.npz", allow_pickle=False) as stored:
+        logits, rows = stored["logits"], stored["rows"]
+    labels, known = ferplus_majority(group_votes(data)[rows])
+    return score(labels[known], logits.argmax(axis=1)[known]) if known.any() else None
+
+
+def steps_per_epoch(recipe: Recipe, faces: int) -> int:
+    """Gradient steps of an epoch with `faces` training pictures."""
+    return -(-(len(LABELS) * recipe.balance or faces) // recipe.batch_size)
+
+
+def fitted_epochs(recipe: Recipe, data: Prepared, rows: NDArray[np.int64]) -> Iterator[tuple[keras.Model, float]]:
+    """Fit a network to some rows (n,) of prepared data as `train` does; yields it and its loss after every epoch.
+
+    Nothing is written and nothing validated, so the result is what the last epoch made.
+
+    Raises:
+        RunError: the loss is no number.
+        DataError: the recipe's labels or balance ask for votes or classes that these rows do not hold.
+    """
+    smoothing = recipe.label_smoothing if recipe.labels == "mix" else 0.0
+    fitted = targets(data, rows, recipe.labels, recipe.mix, smoothing)
+    weights = balanced_weights(fitted.values) if recipe.class_weight else None
+    training = _Faces(data.images[fitted.rows], fitted.values, weights)
+    keras.utils.set_random_seed(recipe.seed)
+    model = ARCHITECTURES[recipe.model](DEFAULT_SPEC)
+    model.compile(optimizer=_optimizer(recipe, steps_per_epoch(recipe, len(fitted.rows))), loss=_loss(recipe))
+    for epoch in range(recipe.epochs):
+        yield model, _fit_epoch(model, recipe, epoch, training, verbose=0)
+
+
 def predict(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """float32 (N, 7) logits of uint8 (N, 48, 48, 1) pictures."""
     logits = [
@@ -104,43 +156,62 @@ def predict(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32
     return np.concatenate(logits).astype(np.float32)
 
 
-def _one_epoch(
-    model: keras.Model,
-    recipe: Recipe,
-    epoch: int,
-    images: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    data: Prepared,
-    validation_rows: NDArray[np.int64],
-) -> dict[str, Any]:
+def _one_epoch(model: keras.Model, recipe: Recipe, epoch: int, training: _Faces, validation: _Faces) -> dict[str, Any]:
     start = time.perf_counter()
-    # Each epoch draws from its own stream, so a resumed run sees what an uninterrupted one would have.
-    rng = np.random.default_rng([recipe.seed, epoch])
-    order = rng.permutation(len(images))
-    x = augmented_epoch(images[order], recipe.augmentation, rng)
-    x, y = mixed(x, _one_hot(labels[order]), recipe.mixup, rng)
-    fitted = model.fit(
-        x,
-        y,
-        batch_size=recipe.batch_size,
-        initial_epoch=epoch,
-        epochs=epoch + 1,
-        shuffle=False,
-        verbose=1 if sys.stdout.isatty() else 0,
-        callbacks=[_StopAtNan()],
-    )
-    logits = predict(model, data.images[validation_rows])
-    truth = data.labels[validation_rows]
-    card = score(truth, logits.argmax(axis=1))
-    loss = keras.losses.categorical_crossentropy(_one_hot(truth), logits, from_logits=True)
+    loss = _fit_epoch(model, recipe, epoch, training, verbose=1 if sys.stdout.isatty() else 0)
+    logits = predict(model, validation.images)
+    card = score(validation.targets.argmax(axis=1), logits.argmax(axis=1))
+    validation_loss = keras.losses.categorical_crossentropy(validation.targets, logits, from_logits=True)
     return {
         "epoch": epoch + 1,
-        "loss": float(fitted.history["loss"][0]),
-        "validation_loss": float(keras.ops.convert_to_numpy(loss).mean()),
+        "loss": loss,
+        "validation_loss": float(keras.ops.convert_to_numpy(validation_loss).mean()),
         "validation_top1": card.top1,
         "validation_macro_f1": card.macro_f1,
         "seconds": round(time.perf_counter() - start, 1),
     }
+
+
+def _fit_epoch(model: keras.Model, recipe: Recipe, epoch: int, training: _Faces, *, verbose: int) -> float:
+    """One pass over the training faces; returns its mean loss."""
+    # Each epoch draws from its own stream, so a resumed run sees what an uninterrupted one would have.
+    rng = np.random.default_rng([recipe.seed, epoch])
+    order = rng.permutation(_drawn_rows(recipe, training, rng))
+    x = augmented_epoch(training.images[order], recipe.augmentation, rng)
+    x, y = mixed(x, training.targets[order], recipe.mixup, rng)
+    fitted = model.fit(
+        x,
+        y,
+        sample_weight=None if training.weights is None else y @ training.weights,
+        batch_size=recipe.batch_size,
+        initial_epoch=epoch,
+        epochs=epoch + 1,
+        shuffle=False,
+        verbose=verbose,
+        callbacks=[_StopAtNan()],
+    )
+    return float(fitted.history["loss"][0])
+
+
+def _drawn_rows(recipe: Recipe, training: _Faces, rng: np.random.Generator) -> NDArray[np.int64]:
+    if recipe.balance:
+        return balanced_rows(training.targets.argmax(axis=1), recipe.balance, rng)
+    return np.arange(len(training.images))
+
+
+def _targets(recipe: Recipe, data: Prepared, split: str) -> Targets:
+    # Hard labels are smoothed by the loss; validation measures against labels as they are.
+    smoothing = recipe.label_smoothing if recipe.labels == "mix" and split == "train" else 0.0
+    return targets(data, data.indices(split), recipe.labels, recipe.mix, smoothing)
+
+
+def _loss(recipe: Recipe) -> keras.losses.Loss:
+    smoothing = recipe.label_smoothing if recipe.labels == "fer2013" else 0.0
+    if recipe.focal:
+        return keras.losses.CategoricalFocalCrossentropy(
+            alpha=1.0, gamma=recipe.focal, from_logits=True, label_smoothing=smoothing
+        )
+    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
 
 
 class _StopAtNan(keras.callbacks.Callback):  # type: ignore[misc]
@@ -230,8 +301,22 @@ def _config(recipe: Recipe, data: Prepared, model: keras.Model) -> dict[str, Any
     }
 
 
-def _one_hot(labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    return np.eye(len(LABELS), dtype=np.float32)[labels]
+def _account(chosen: dict[str, Targets], weights: NDArray[np.float32] | None) -> dict[str, Any]:
+    """What the labels made of the pictures, for config.json."""
+    return {
+        "faces": {split: len(part.rows) for split, part in chosen.items()},
+        "left_out": {split: part.left_out for split, part in chosen.items()},
+        "kept_hard": {split: part.kept_hard for split, part in chosen.items()},
+        "votes_dropped": {split: part.votes_dropped for split, part in chosen.items()},
+        "class_weights": None if weights is None else dict(zip(LABELS, weights.tolist(), strict=True)),
+    }
+
+
+def _target_lines(split: str, part: Targets) -> Iterator[str]:
+    counted = ((part.left_out, "pictures left out"), (part.kept_hard, "with their hard label alone"))
+    for counts, what in (*counted, (part.votes_dropped, "votes dropped")):
+        if sum(counts.values()):
+            yield f"{split}: {sum(counts.values()):,} {what} ({', '.join(f'{n:,} {why}' for why, n in counts.items())})"
 
 
 def scorecard_json(card: Scorecard) -> dict[str, Any]:

@@ -1,0 +1,159 @@
+"""Four ways of handling classes of unequal size, with the same network and as many gradient steps.
+
+python -m benchmarks.class_handling prepared/ --out FOLDER [--epochs E] [--balance N] [--seeds 1,2]
+
+Trains `small` with nothing, balance, weights and focal loss, and compares the float models on the test split. Finished runs
+in FOLDER are kept and an interrupted one is continued. Writes table.md and table.json into FOLDER.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from edgeemo.cli import shell
+from edgeemo.contract import strict
+from edgeemo.contract.files import written_beside
+from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
+from edgeemo.contract.prepared import Prepared, load_prepared
+from edgeemo.errors import RunError
+from edgeemo.evaluation import PairedDrop, Scorecard, paired_drop, score
+from training.backend import choose_backend
+from training.recipe import LABEL_CHOICES, Recipe
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("prepared", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the runs and the table.")
+@click.option("--epochs", type=click.IntRange(1), default=15, help="Passes over the training faces as they are.")
+@click.option("--balance", type=click.IntRange(1), default=4000, help="Faces of each class an epoch, when balanced.")
+@click.option("--focal", type=click.FloatRange(0, min_open=True), default=2.0, help="Gamma of the focal loss.")
+@click.option("--labels", type=click.Choice(LABEL_CHOICES), default="fer2013", help="Which labels to fit.")
+@click.option("--seeds", default="1", metavar="S,S", help="One training of each way for each seed.")
+def main(prepared: Path, out: Path, epochs: int, balance: int, focal: float, labels: str, seeds: str) -> None:
+    """Train four ways and compare them on the test split."""
+    choose_backend()
+    data = load_prepared(prepared, DEFAULT_SPEC)
+    plain = Recipe(labels=labels, epochs=epochs)
+    ways = {
+        "nothing": plain,
+        f"balance {balance:,}": _same_steps(replace(plain, balance=balance), plain, data),
+        "weights": replace(plain, class_weight=True),
+        f"focal {focal:g}": replace(plain, focal=focal),
+    }
+    results = []
+    for seed in _parse_seeds(seeds):
+        right: dict[str, Any] = {}
+        for way, recipe in ways.items():
+            run = out / f"{way.replace(' ', '-').replace(',', '')}-seed{seed}"
+            _trained(replace(recipe, seed=seed), prepared, data, run)
+            result, right[way] = _result(run, data)
+            drop = paired_drop(right["nothing"], right[way]) if way != "nothing" else None
+            results.append({"way": way, "seed": seed, "change": drop and asdict(drop), **result})
+            # After each run, so that an interrupted comparison shows what there is.
+            _write(out, results)
+    click.echo((out / "table.md").read_text())
+
+
+def _parse_seeds(text: str) -> list[int]:
+    try:
+        seeds = [int(word) for word in text.split(",")]
+    except ValueError:
+        seeds = [-1]
+    if min(seeds) < 0:
+        raise click.UsageError(f"expected --seeds as whole numbers such as 1,2, received {text!r}")
+    return seeds
+
+
+def _same_steps(recipe: Recipe, plain: Recipe, data: Prepared) -> Recipe:
+    """`recipe` with as many epochs as make nearest to as many gradient steps as `plain` takes."""
+    from training.train import steps_per_epoch
+
+    faces = len(data.indices("train"))
+    ratio = steps_per_epoch(plain, faces) / steps_per_epoch(recipe, faces)
+    epochs, warmup = max(1, round(plain.epochs * ratio)), max(1, round(plain.warmup_epochs * ratio))
+    return replace(recipe, epochs=epochs, warmup_epochs=warmup)
+
+
+def _trained(recipe: Recipe, prepared: Path, data: Prepared, out: Path) -> None:
+    """Train into `out` unless it holds the finished run; raises RunError when it holds another one."""
+    import keras
+
+    from training.run import CHECKPOINT, WEIGHTS, load_run
+    from training.train import train
+
+    begun = (out / CHECKPOINT).is_file()
+    if (out / WEIGHTS).is_file() and not begun:
+        run = load_run(out)
+        if run.recipe != recipe or run.config["split_hash"] != data.split_hash:
+            raise RunError(f"{out}: holds a run of another recipe or other data; choose another --out")
+        click.echo(f"{out}: finished already")
+        return
+    click.echo(f"{out}:")
+    train(recipe, prepared, out, resume=begun)
+    keras.utils.clear_session()  # else each network of the comparison stays in memory
+
+
+def _result(run: Path, data: Prepared) -> tuple[dict[str, Any], Any]:
+    """A finished run's scorecards as JSON values, and bool (n,) which test pictures it got right."""
+    from training.run import load_run
+    from training.train import steps_per_epoch
+
+    config = load_run(run).config
+    with np.load(run / "predictions_test.npz", allow_pickle=False) as stored:
+        labels, predicted = stored["labels"], stored["logits"].argmax(axis=1)
+    with np.load(run / "predictions_validation.npz", allow_pickle=False) as stored:
+        validation = score(stored["labels"], stored["logits"].argmax(axis=1))
+    recipe = load_run(run).recipe
+    result = {
+        "recipe": recipe.to_dict(),
+        "steps": recipe.epochs * steps_per_epoch(recipe, config["faces"]["train"]),
+        "split_hash": data.split_hash,
+        "history": config["history"],
+        "test": asdict(score(labels, predicted)),
+        "validation": asdict(validation),
+    }
+    return result, labels == predicted
+
+
+def _write(out: Path, results: list[dict[str, Any]]) -> None:
+    for name, text in (("table.md", "\n".join(_table(results)) + "\n"), ("table.json", strict.dumps(results))):
+        with written_beside(out / name) as part:
+            part.write_text(text, encoding="utf-8")
+
+
+def _table(results: list[dict[str, Any]]) -> Iterator[str]:
+    """Markdown: a row a run, then with several seeds the mean of each way."""
+    head = ["way", "seed", "steps", "top-1 (95 % interval)", "against nothing (McNemar p)", "macro-F1", *LABELS]
+    yield "| " + " | ".join(head) + " |"
+    yield "|---" * len(head) + "|"
+    for result in results:
+        card = Scorecard(**result["test"])
+        low, high = card.interval
+        change = PairedDrop(**result["change"]) if result["change"] else None
+        paired = f"{100 * (change.c - change.b) / change.n:+.2f} pp (p = {change.mcnemar_p:.2g})" if change else "-"
+        top1 = f"{card.top1:.2%} ({low:.2%} to {high:.2%})"
+        yield _row(result["way"], str(result["seed"]), f"{result['steps']:,}", top1, paired, *_shares([card]))
+    seeds = {result["seed"] for result in results}
+    for way in dict.fromkeys(result["way"] for result in results) if len(seeds) > 1 else ():
+        cards = [Scorecard(**result["test"]) for result in results if result["way"] == way]
+        yield _row(way, f"mean of {len(cards)}", "", f"{np.mean([c.top1 for c in cards]):.2%}", "", *_shares(cards))
+
+
+def _shares(cards: list[Scorecard]) -> list[str]:
+    """Mean macro-F1 and recalls of some scorecards, in percent; all have the same labels."""
+    recalls = [[card.per_class_recall[label] for card in cards] for label in LABELS]
+    known = [[share for share in shares if share is not None] for shares in recalls]
+    return [f"{np.mean(shares):.2%}" if shares else "-" for shares in ([card.macro_f1 for card in cards], *known)]
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    shell.run(main, "python -m benchmarks.class_handling")
