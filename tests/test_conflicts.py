@@ -34,7 +34,12 @@ def settled(
     for row, label in (reviewed or {}).items():
         person[row] = label
     return settle(
-        np.array(labels), np.array(groups), votes_of(count, votes or {}), np.isin(np.arange(count), fixed), person, policy
+        np.array(labels),
+        np.array(groups),
+        votes_of(count, votes or {}),
+        np.isin(np.arange(count), fixed),
+        person,
+        policy,
     )
 
 

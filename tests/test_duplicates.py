@@ -139,8 +139,13 @@ def test_re_encoded_and_augmented_copies_of_real_faces_are_found() -> None:
     """A part of what benchmarks/duplicates.py measures on everything: the set padded with rotated and mirrored copies."""
     data = support.shared("data", "fer2013.zip").parent
     with (data / "kaggle_layouts" / "overlap_truth.csv").open(newline="") as file:
-        truth = [row for row in csv.DictReader(file) if row["archive"] in ("face-emotion-dataset", "facial-emotion-dataset")]
-    faces = {Path(path).name: image for path, image in read(data / "fer2013.zip", {r["fer2013_source"] for r in truth}).items()}
+        truth = [
+            row for row in csv.DictReader(file) if row["archive"] in ("face-emotion-dataset", "facial-emotion-dataset")
+        ]
+    faces = {
+        Path(path).name: image
+        for path, image in read(data / "fer2013.zip", {r["fer2013_source"] for r in truth}).items()
+    }
     images, place = list(faces.values()), {name: i for i, name in enumerate(faces)}
     kinds: dict[str, list[tuple[int, int]]] = {}
     for archive in ("face-emotion-dataset", "facial-emotion-dataset"):

@@ -29,7 +29,10 @@ def test_no_group_is_in_two_splits(table: Table, seed: int, name: str) -> None:
     names = SPLITTERS[name](labels, groups, held_out, seed)
     assert set(names.tolist()) <= {"train", "validation", "test", "excluded"}
     for group in np.unique(groups):
-        assert len(set(names[groups == group].tolist()) - {"excluded"}) == 1 or (names[groups == group] == "excluded").all()
+        assert (
+            len(set(names[groups == group].tolist()) - {"excluded"}) == 1
+            or (names[groups == group] == "excluded").all()
+        )
     assert (names[held_out] == "test").all()
 
 
@@ -69,9 +72,7 @@ def test_more_held_out_than_a_fifth_leaves_the_rest_to_train_and_validation() ->
     assert [(names == split).sum() for split in ("train", "validation", "test")] == [450, 150, 400]
 
 
-@pytest.mark.parametrize(
-    ("name", "digest"), [("grouped", "944bfcdf0c18"), ("official", "a9e146f06518")]
-)
+@pytest.mark.parametrize(("name", "digest"), [("grouped", "944bfcdf0c18"), ("official", "a9e146f06518")])
 def test_a_seed_gives_the_same_split_bit_for_bit_on_every_machine(name: str, digest: str) -> None:
     rng = np.random.default_rng(0)
     labels, groups = rng.integers(0, 7, 2000), rng.integers(0, 1500, 2000)

@@ -189,8 +189,7 @@ def _decide(
         p.label if d == "keep" else LABELS.index(d) if d in LABELS else -1
         for d, p in zip(decided, pictures, strict=True)
     ]
-    votes = np.array([p.votes or [-1] * len(VOTE_COLUMNS) for p in pictures], np.int64)
-    settled = settle(given, groups, votes, held_out, np.array(person, np.int64), conflicts)
+    settled = settle(given, groups, _votes(pictures), held_out, np.array(person, np.int64), conflicts)
     dropped = np.array([d == "drop" for d in decided]) & ~held_out
     reasons = np.where(dropped, DROPPED_IN_REVIEW, np.where(settled.dropped, CONFLICTING, ""))
     used = reasons == ""
@@ -217,6 +216,11 @@ def _decide(
         "not_applied_to_held_out": sum(d is not None and p.held_out for d, p in zip(decided, pictures, strict=True)),
     }
     return rows, {"conflicts": settled.summary, "reviewed": reviewed}
+
+
+def _votes(pictures: list[_Picture]) -> NDArray[np.int64]:
+    """int64 (N, 10), -1 where unknown."""
+    return np.array([p.votes or [-1] * len(VOTE_COLUMNS) for p in pictures], np.int64)
 
 
 def _write_index(path: Path, pictures: list[_Picture], index: list[dict[str, str]], *, with_votes: bool) -> None:
@@ -250,6 +254,7 @@ def _for_report(images: NDArray[np.uint8], pictures: list[_Picture], index: list
         splits=np.array([row["split"] for row in index]),
         groups=np.array([int(row["group"]) for row in index], np.int64),
         sources=np.array([p.source for p in pictures]),
+        votes=_votes(pictures) if any(p.votes for p in pictures) else None,
     )
 
 

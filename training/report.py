@@ -201,12 +201,11 @@ def _conflicts(conflicts: dict[str, Any], pictures: Pictures) -> str:
             f"{conflicts['changed']:,} labels changed, {conflicts['dropped']:,} pictures dropped."
         ),
         _matrix(conflicts["matrix"]),
-        *_sheet("Groups with different labels, the largest", pictures, found[: 2 * _ROWS], captions),
         paragraph(
-            "Below each picture: the label it was given, > the label it has now; out: it is in no split. Labels of an official test part never change."
-        )
-        if found
-        else "",
+            "Below each picture: the label it was given, > the label it has now; out: it is in no split. "
+            "Labels of an official test part never change."
+        ),
+        *_sheet("Groups with different labels, the largest", pictures, found[: 2 * _ROWS], captions),
     )
 
 
@@ -221,7 +220,7 @@ def _ferplus(pictures: Pictures) -> str:
         ("pictures with votes of their own", len(votes)),
         ("most taggers agree on one of the seven", int(agreed.sum())),
         ("of these, the given label is another", int((given[agreed] != majority[agreed]).sum())),
-        *((f"no target: {reason}", n) for reason, n in reasons.most_common()),
+        *((f"left out with --labels ferplus: {reason}", n) for reason, n in reasons.most_common()),
     ]
     return section("FER+ votes", table(["what", "pictures"], rows))
 
@@ -288,4 +287,5 @@ def _number(value: object) -> str:
 
 
 def _text(value: object) -> str:
-    return html.escape(str(value))
+    # A file name that is no UTF-8 comes as surrogates, which cannot be written.
+    return html.escape(str(value).encode("utf-8", "replace").decode())
