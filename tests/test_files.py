@@ -277,3 +277,10 @@ def test_a_device_that_is_always_full_is_a_storage_error(tmp_path: Path) -> None
 def test_a_storage_error_is_an_os_error_of_edgeemo() -> None:
     assert issubclass(StorageError, EdgeemoError)
     assert issubclass(StorageError, OSError)
+
+
+def test_numpys_word_for_a_full_disk_which_has_no_errno_names_the_way_out(tmp_path: Path) -> None:
+    complaint = r"cannot be written \(10 requested and 5 written\); free some space"
+    with pytest.raises(StorageError, match=complaint), written_beside(tmp_path / "x"):
+        raise OSError("10 requested and 5 written")
+    assert list(tmp_path.iterdir()) == []

@@ -241,6 +241,24 @@ def test_reviewed_decisions_are_applied_outside_the_held_out_part(tmp_path: Path
     assert data.dataset["reviewed"] == {"decisions": 5, "pictures": 5, "not_applied_to_held_out": 1}
 
 
+@pytest.mark.parametrize("policy", ["majority", "drop", "keep"])
+def test_a_decision_reaches_the_copies_under_every_policy(policy: str, tmp_path: Path) -> None:
+    entries = drawn_entries()
+    relabelled, dropped = support.drawn_path("train", 0, 0), support.drawn_path("train", 0, 1)
+    copies = {more("train", 0, 0): relabelled, more("train", 0, 1): dropped}
+    entries |= {copy: reencoded(entries[first]) for copy, first in copies.items()}
+    decisions = [
+        f"{hashlib.sha256(entries[name]).hexdigest()},{word}" for name, word in ((relabelled, "sad"), (dropped, "drop"))
+    ]
+    (tmp_path / "r.csv").write_text("\n".join(["sha256,decision", *decisions]))
+    archive = write_archive(tmp_path / "a.zip", entries)
+    rows = prepared_from(archive, tmp_path / "out", reviewed=tmp_path / "r.csv", conflicts=policy).rows
+    by_path = {row["path"]: row for row in rows}
+    assert [by_path[name]["label"] for name in (relabelled, more("train", 0, 0))] == ["sad", "sad"]
+    assert [by_path[name]["reason"] for name in (dropped, more("train", 0, 1))] == ["dropped in review"] * 2
+    assert sum(row["split"] == "excluded" for row in rows) == 2
+
+
 def test_a_review_of_other_pictures_is_refused(tmp_path: Path, drawn_archive: Path) -> None:
     (tmp_path / "r.csv").write_text(f"sha256,decision\n{'0' * 64},drop\n")
     with pytest.raises(DataError, match="none of its pictures is among the sources"):

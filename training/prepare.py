@@ -185,12 +185,14 @@ def _decide(
     held_out = np.array([p.held_out for p in pictures])
     decided = [decisions.get(p.sha256) for p in pictures]
     # "keep" fixes the given label; a held-out test part is what others compare on, so no review changes it.
-    person = [
-        p.label if d == "keep" else LABELS.index(d) if d in LABELS else -1
-        for d, p in zip(decided, pictures, strict=True)
-    ]
-    settled = settle(given, groups, _votes(pictures), held_out, np.array(person, np.int64), conflicts)
-    dropped = np.array([d == "drop" for d in decided]) & ~held_out
+    person = np.array(
+        [
+            p.label if d == "keep" else LABELS.index(d) if d in LABELS else -1
+            for d, p in zip(decided, pictures, strict=True)
+        ]
+    )
+    settled = settle(given, groups, _votes(pictures), held_out, _to_copies(person, groups), conflicts)
+    dropped = np.isin(groups, groups[[d == "drop" for d in decided]]) & ~held_out
     reasons = np.where(dropped, DROPPED_IN_REVIEW, np.where(settled.dropped, CONFLICTING, ""))
     used = reasons == ""
     names = np.full(len(pictures), EXCLUDED, "U10")  # room for "validation"
@@ -216,6 +218,14 @@ def _decide(
         "not_applied_to_held_out": sum(d is not None and p.held_out for d, p in zip(decided, pictures, strict=True)),
     }
     return rows, {"conflicts": settled.summary, "reviewed": reviewed}
+
+
+def _to_copies(person: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A person's labels (N,), -1 for none, given to the copies too: of several copies, review shows one."""
+    of_group = np.full(int(groups.max()) + 1, -1, np.int64)
+    decided = np.flatnonzero(person >= 0)[::-1]  # backwards, so that the first one stays
+    of_group[groups[decided]] = person[decided]
+    return np.where(person >= 0, person, of_group[groups])
 
 
 def _votes(pictures: list[_Picture]) -> NDArray[np.int64]:

@@ -90,7 +90,8 @@ def _translated(target: Path) -> Iterator[None]:
     except EdgeemoError:
         raise
     except OSError as error:
-        way_out = _WAYS_OUT.get(error.errno or 0, "choose another --out")
+        # NumPy says of a full disk only how many bytes it could write, without an errno.
+        way_out = _WAYS_OUT.get(error.errno or errno.ENOSPC, "choose another --out")
         raise StorageError(f"{target}: cannot be written ({error.strerror or error}); {way_out}") from error
 
 
