@@ -476,6 +476,7 @@ def test_the_command_prints_the_check_and_one_json_object(
     check = reviewed[1]["ferplus"]
     assert f"FER+ votes contradict {check['contradicted']} of {check['suspects_with_votes']} suspects" in spoken.stdout
     assert f"wrote {run / 'review' / 'review.csv'}" in spoken.stdout
+    assert f"3 networks of means, {RECIPE.epochs} of the run's {RECIPE.epochs} epochs each, seed 1" in spoken.stderr
     printed = CliRunner().invoke(main, [*arguments, "--json"], catch_exceptions=False)
     assert json.loads(printed.stdout) == reviewed[1] | {"data": str(data.path), "run": str(run)}
     assert CliRunner().invoke(main, [*arguments, "--folds", "1"]).exit_code == 2

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
@@ -84,6 +85,11 @@ def review(
     check_fits(run, data)
     _keep_decisions(out / CSV)
     recipe = replace(run.recipe, epochs=epochs or min(EPOCHS, run.recipe.epochs), seed=seed)
+    if progress:
+        click.echo(
+            f"{folds} networks of {recipe.model}, {recipe.epochs} of the run's {run.recipe.epochs} epochs each, seed {seed}",
+            err=True,
+        )
     rows, logits = out_of_fold(recipe, data, folds, out / FOLDS, progress=progress)
     ranking = rank(data, rows, logits)
     suspects = ranking[np.flatnonzero(ranking.suggestions != data.labels[ranking.rows])[:top]]
