@@ -276,14 +276,14 @@ def test_evaluate_of_pictures_with_wrong_labels_gives_scikit_learns_numbers(
             told.append(label)
             shown.append(label if rng.random() < 0.6 else int(rng.integers(7)))
             for split in ("train", "test"):  # other noise in each, so that no test picture is a copy
-                path = folder / split / LABELS[label] / f"{i}.png"
+                path = folder / support.drawn_path(split, label, i)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(support.encoded(support.drawn_picture(shown[-1], rng)))
     if kind == "zip":
         data = Path(shutil.make_archive(str(tmp_path / "archive"), "zip", folder))
     elif kind == "prepared":
         data = tmp_path / "prepared"
-        prepare([(SOURCES["fer2013"], folder)], data, progress=False)
+        prepare([(SOURCES["fer2013"], folder)], data, split="official", progress=False)
     else:
         data = folder
     done = run("evaluate", tiny_bundle, data, "--json", tmp_path / "out.json")

@@ -12,6 +12,7 @@ from edgeemo.optional import need
 from edgeemo.results import Box
 
 ENVIRONMENT = "EDGEEMO_YUNET"
+_MIN_FACE = 10  # pixels; its smallest face (OpenCV Zoo, face_detection_yunet: "around 10x10 to 300x300")
 _MAX_SIDE = 640  # pixels of the frame that the network sees; faces from about 10 of them are found
 _SCORE = 0.7
 _PATTERN = "face_detection_yunet*.onnx"
@@ -72,6 +73,8 @@ class YuNet:
         if scale < 1:
             size = max(1, round(width * scale)), max(1, round(height * scale))
             bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
+        if min(bgr.shape[:2]) < _MIN_FACE:
+            return []  # no face fits in, and on frames of a pixel or two OpenCV's result is now and then a wild box
         self._detector.setInputSize(bgr.shape[1::-1])
         try:
             _, rows = self._detector.detect(bgr)
