@@ -1,4 +1,4 @@
-"""python -m training: prepare, train, evaluate, review."""
+"""python -m training: prepare, stats, leaks, train, evaluate, review."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +19,11 @@ def main() -> None:
 
     \b
     python -m training prepare --source fer2013=fer2013.zip --out prepared/
+    python -m training stats prepared/
+    python -m training leaks prepared/
     python -m training train --data prepared/ --out runs/small
     python -m training evaluate runs/small --data prepared/
+    python -m training review prepared/ --run runs/small
     """
 
 
