@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
-from training.conflicts import POLICIES, VOTE_LABELS, Settled, settle
+from training.conflicts import POLICIES, Settled, settle
+from training.ferplus import VOTES_TO_LABELS
 
 ANGRY, NEUTRAL, DISGUST, FEAR, HAPPY, SAD, SURPRISE = range(7)
 
@@ -46,8 +47,8 @@ def settled(
 def test_vote_columns_map_to_the_seven_labels() -> None:
     words = {"neutral": "neutral", "happiness": "happy", "surprise": "surprise", "sadness": "sad", "anger": "angry"}
     words |= {"disgust": "disgust", "fear": "fear"}
-    for column, label in zip(FERPLUS_COLUMNS, VOTE_LABELS, strict=True):
-        assert label == (LABELS.index(words[column]) if column in words else -1)
+    for column, votes_for in zip(FERPLUS_COLUMNS, VOTES_TO_LABELS, strict=True):
+        assert votes_for.tolist() == [label == words.get(column) for label in LABELS]
 
 
 def test_majority_gives_all_copies_the_label_that_most_carry() -> None:

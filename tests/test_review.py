@@ -27,7 +27,7 @@ from edgeemo.errors import DataError, RunError, StorageError
 from tests import support
 from training.__main__ import main
 from training.architectures import ARCHITECTURES
-from training.conflicts import VOTE_LABELS
+from training.ferplus import VOTES_TO_LABELS
 from training.folds import fold_numbers, out_of_fold
 from training.prepare import prepare
 from training.recipe import Augmentation, Recipe
@@ -78,7 +78,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
                 path = path.replace(f"/{name}/", f"/{wrong}/")
                 planted[path] = name
             entries[path] = support.encoded(picture)
-            column = FERPLUS_COLUMNS[VOTE_LABELS.tolist().index(label)]
+            column = FERPLUS_COLUMNS[VOTES_TO_LABELS[:, label].argmax()]
             votes[Path(path).name] = {"contempt": 9} if i == 1 and label < 2 else {column: 8, "unknown": 1}
             if i == 0 and label < 3:
                 copy = support.drawn_path("train", label, 900).replace(f"/{name}/", f"/{wrong}/")

@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS, known_label
+from edgeemo.contract.labels import LABELS
+from training.ferplus import VOTES_TO_LABELS
 
 POLICIES = ("majority", "drop", "keep")
 CONFLICTING = "copies with other labels"
-# The label number that each FER+ column votes for, -1 for contempt, unknown and NF.
-VOTE_LABELS = np.array([LABELS.index(label) if (label := known_label(c)) else -1 for c in FERPLUS_COLUMNS])
 
 
 @dataclass(frozen=True)
@@ -85,10 +84,7 @@ def _chosen(
         return _most(np.bincount(by_person, minlength=len(LABELS)), labels[members])
     if votes is not None:
         known = votes[members][votes[members, 0] >= 0]
-        counts = np.zeros(len(LABELS), np.int64)
-        for column, label in enumerate(VOTE_LABELS):
-            if label >= 0:
-                counts[label] += known[:, column].sum()
+        counts = known.sum(axis=0) @ VOTES_TO_LABELS
         if counts.any():
             return _most(counts, labels[members])
     return _most(np.bincount(labels[members], minlength=len(LABELS)), labels[members])

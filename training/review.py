@@ -21,7 +21,7 @@ from edgeemo.contract.prepared import Prepared, load_prepared
 from edgeemo.contract.quantize import softmax
 from edgeemo.errors import StorageError
 from edgeemo.evaluation import wilson_interval
-from training.conflicts import VOTE_LABELS
+from training.ferplus import VOTES_TO_LABELS
 from training.folds import out_of_fold
 from training.reviewed import DECISIONS, read_reviewed
 from training.run import check_fits, load_run
@@ -38,7 +38,7 @@ COLUMNS = (
 )  # fmt: skip
 _SHEET_COLUMNS, _SHEET_ROWS = 10, 6
 # FER+ column of each label.
-_VOTE_COLUMN = np.array([VOTE_LABELS.tolist().index(i) for i in range(len(LABELS))])
+_VOTE_COLUMN = VOTES_TO_LABELS.argmax(axis=0)
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS, known_label
+from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.contract.prepared import Prepared
 from edgeemo.errors import DataError, InvalidInput
+from training.ferplus import VOTES_TO_LABELS
 from training.recipe import LABEL_CHOICES
 
 # Columns of the votes without a class among the seven: contempt, unknown, NF (not a face).
-_OTHER = np.array([known_label(column) is None for column in FERPLUS_COLUMNS])
-# (10, 7): one where the column of votes is for the class.
-_TO_CLASSES = np.array([[known_label(column) == label for label in LABELS] for column in FERPLUS_COLUMNS], np.int64)
+_OTHER = VOTES_TO_LABELS.sum(axis=1) == 0
 _UNVOTED, _NO_VOTES = "votes not known", "no vote for any of the seven"
 
 
@@ -65,7 +64,7 @@ def targets(data: Prepared, rows: NDArray[np.int64], labels: str, mix: float = 0
         )
     counts = dict(Counter(reasons[~usable].tolist()).most_common())
     others = {FERPLUS_COLUMNS[i]: int(votes[usable, i].sum()) for i in np.flatnonzero(_OTHER)}
-    soft = votes[usable] @ _TO_CLASSES
+    soft = votes[usable] @ VOTES_TO_LABELS
     shares = (soft / soft.sum(axis=1, keepdims=True)).astype(np.float32)
     if labels == "ferplus":
         return Targets(rows[usable], shares, left_out=counts, votes_dropped=others)
@@ -94,7 +93,7 @@ def unusable_votes(votes: NDArray[np.int64]) -> NDArray[np.str_]:
 
     As in Barsoum et al. (2016), a picture is unusable when contempt, unknown or not-a-face got more votes than each of the seven.
     """
-    classes, others = (votes @ _TO_CLASSES).max(axis=1), np.where(_OTHER, votes, -1)
+    classes, others = (votes @ VOTES_TO_LABELS).max(axis=1), np.where(_OTHER, votes, -1)
     mostly = np.array([f"most votes for {column}" for column in FERPLUS_COLUMNS])[others.argmax(axis=1)]
     reasons = np.where(others.max(axis=1) > classes, mostly, np.where(classes > 0, "", _NO_VOTES))
     return np.where((votes < 0).any(axis=1), _UNVOTED, reasons)
@@ -105,6 +104,6 @@ def ferplus_majority(votes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArr
 
     The label is -1 where they do not, or where the votes are not known.
     """
-    classes = votes @ _TO_CLASSES
+    classes = votes @ VOTES_TO_LABELS
     known = (votes >= 0).all(axis=1) & (2 * classes.max(axis=1) > votes.sum(axis=1))
     return np.where(known, classes.argmax(axis=1), -1), known
