@@ -71,7 +71,7 @@ def _parse_seeds(text: str) -> list[int]:
 
 def _same_steps(recipe: Recipe, plain: Recipe, data: Prepared) -> Recipe:
     """`recipe` with as many epochs as make nearest to as many gradient steps as `plain` takes."""
-    from training.train import steps_per_epoch
+    from training.fit import steps_per_epoch
 
     faces = len(data.indices("train"))
     ratio = steps_per_epoch(plain, faces) / steps_per_epoch(recipe, faces)
@@ -101,7 +101,7 @@ def _trained(recipe: Recipe, prepared: Path, data: Prepared, out: Path) -> None:
 def _result(run: Path, data: Prepared) -> tuple[dict[str, Any], Any]:
     """A finished run's scorecards as JSON values, and bool (n,) which test pictures it got right."""
     from training.run import load_run
-    from training.train import steps_per_epoch
+    from training.fit import steps_per_epoch
 
     config = load_run(run).config
     with np.load(run / "predictions_test.npz", allow_pickle=False) as stored:

@@ -28,10 +28,11 @@ from training.__main__ import main
 from training.architectures import ARCHITECTURES, multiply_accumulates
 from training.augment import augmented_epoch, mixed
 from training.balance import balanced_rows
+from training.predict import predict
 from training.recipe import Recipe
 from training.run import load_run
 from training.targets import ferplus_majority, targets
-from training.train import evaluate_run, ferplus_scorecard, predict, train
+from training.train import evaluate_run, ferplus_scorecard, train
 
 RECIPE = Recipe(epochs=3, batch_size=32, warmup_epochs=1, seed=5)
 BALANCED_MIX = replace(RECIPE, labels="mix", mix=0.4, balance=20)

@@ -41,6 +41,23 @@ def mixed(
     return result, targets * share[:, np.newaxis] + targets[other] * (1 - share[:, np.newaxis])
 
 
+def cut_mixed(
+    images: NDArray[np.float32], targets: NDArray[np.float32], alpha: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """CutMix (Yun et al. 2019): a box of another picture pasted in, of a Beta(alpha, alpha) share; targets by the area that is left."""
+    if alpha <= 0:
+        return images, targets
+    count, side = images.shape[0], images.shape[1]
+    length = np.round(side * np.sqrt(1 - rng.beta(alpha, alpha, count))).astype(int)
+    top, left = (rng.integers(0, side - length + 1) for _ in range(2))
+    other = rng.permutation(count)
+    result = images.copy()
+    for i, (n, y, x) in enumerate(zip(length, top, left, strict=True)):
+        result[i, y : y + n, x : x + n] = images[other[i], y : y + n, x : x + n]
+    share = (1 - (length / side) ** 2).astype(np.float32)[:, np.newaxis]
+    return result, targets * share + targets[other] * (1 - share)
+
+
 def _warps(count: int, side: int, choice: Augmentation, rng: np.random.Generator) -> NDArray[np.float64]:
     angle = np.deg2rad(rng.normal(0, choice.rotation, count))
     zoom = 1 + rng.uniform(-choice.zoom, choice.zoom, count)

@@ -13,8 +13,9 @@ from edgeemo.contract.files import written_beside
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.prepared import EXCLUDED, Prepared
 from edgeemo.errors import DataError, RunError
+from training.fit import fitted_epochs
+from training.predict import predict
 from training.recipe import Recipe
-from training.train import fitted_epochs, predict
 
 
 def out_of_fold(

@@ -22,9 +22,9 @@ from training.architectures import ARCHITECTURES
 from training.augment import augmented_epoch
 from training.balance import balanced_rows
 from training.leaks import TRAIN_SHARE, has_copy, official_test, random_split, repeated
+from training.predict import predict
 from training.recipe import Augmentation
 from training.splits import grouped_split
-from training.train import predict
 
 # What the reference work stored: brightness, zoom, rotation. Nothing is augmented on the fly, in either protocol.
 STORED = Augmentation(flip=0, rotation=10, zoom=0.15, shift=0, brightness=0.2, contrast=0, cutout=0, blur=0)

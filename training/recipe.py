@@ -8,8 +8,13 @@ from edgeemo.contract import strict
 from edgeemo.errors import InvalidInput
 
 LABEL_CHOICES = ("fer2013", "ferplus", "mix")
-# Fields that came after the first runs; a run without them was made as their defaults say.
-_LATER = ("mix", "balance", "class_weight", "focal")
+OPTIMIZERS = ("adamw", "sgd")
+PRECISIONS = ("float32", "bfloat16", "float16")
+# Fields that came after the first runs, and what such a run was made with.
+_LATER: dict[str, Any] = {
+    "mix": 0.5, "balance": 0, "class_weight": False, "focal": 0.0, "optimizer": "adamw", "final_rate": 0.0, "ema": 0.0,
+    "cutmix": 0.0, "precision": "float32", "patience": 0, "init": "", "teachers": (), "distill": 0.5, "temperature": 2.0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,16 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is fitted: AdamW with cosine decay after a linear warm-up.
+    """How a network is fitted: every choice that changes its weights.
 
-    learning_rate is the peak; weight_decay is decoupled and spares biases and batch normalization; mixup is the
-    alpha of its Beta distribution, 0 for none.
+    Optimizer: "adamw", or "sgd" with Nesterov momentum 0.9. learning_rate is the peak, reached by a linear warm-up of
+    warmup_epochs from a twentieth of it; a cosine takes it from there to final_rate (a share of the peak; 1 keeps it constant).
+    weight_decay is decoupled and spares biases and batch normalization. ema is the momentum (0..1) of an exponential moving
+    average of the weights over steps, which then is what is validated and kept; 0 for none. precision is what layers compute in on
+    a GPU ("bfloat16" or "float16"; weights stay float32). patience stops after so many epochs without a better validation top-1;
+    0 for never. init is the run whose weights training starts from; "" for random ones.
+
+    Pictures: mixup and cutmix are the alphas of their Beta distributions, 0 for none; with both, each picture gets one of the two.
 
     labels: "fer2013" (hard), "ferplus" (shares of the votes), or "mix" (`mix` parts of votes, 1 - `mix` of the hard label).
     label_smoothing (0..1) is for hard labels: "ferplus" has none, and "mix" smooths its hard part alone.
@@ -56,6 +67,9 @@ class Recipe:
     Of these at most one, none by default: balance, pictures of each class an epoch, drawn anew each time (0 for all as they
     are); class_weight, each picture's loss times the expected weight n / (k n_c) of its target; focal, the gamma of the focal
     loss (Lin et al. 2017, alpha 1; 0 for plain cross-entropy).
+
+    teachers are the runs whose scores, averaged, are soft targets beside the labels (Hinton et al. 2015); distill (0..1) is
+    their share of the loss and temperature what both sides' logits are divided by.
     """
 
     model: str = "small"
@@ -63,14 +77,24 @@ class Recipe:
     mix: float = 0.5
     epochs: int = 120
     batch_size: int = 128
+    optimizer: str = "adamw"
     learning_rate: float = 3e-3
     warmup_epochs: int = 3
+    final_rate: float = 0.0
     weight_decay: float = 0.05
+    ema: float = 0.998
     label_smoothing: float = 0.1
     mixup: float = 0.1
+    cutmix: float = 0.0
     balance: int = 0
     class_weight: bool = False
     focal: float = 0.0
+    precision: str = "float32"
+    patience: int = 0
+    init: str = ""
+    teachers: tuple[str, ...] = ()
+    distill: float = 0.5
+    temperature: float = 2.0
     seed: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -93,6 +117,24 @@ class Recipe:
             raise InvalidInput(
                 f"expected at most one of balance, class_weight and focal, received {' and '.join(chosen)}"
             )
+        if self.optimizer not in OPTIMIZERS or self.precision not in PRECISIONS:
+            raise InvalidInput(
+                f"expected an optimizer of {', '.join(OPTIMIZERS)} and a precision of {', '.join(PRECISIONS)}, "
+                f"received {self.optimizer!r} and {self.precision!r}"
+            )
+        for name in ("learning_rate", "warmup_epochs", "weight_decay", "mixup", "cutmix", "patience"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InvalidInput(f"expected a {name} of at least 0, received {getattr(self, name)}")
+        if not (
+            0 <= self.final_rate <= 1
+            and 0 <= self.ema < 1
+            and 0 <= self.distill <= 1
+            and 0 < self.temperature < math.inf
+        ):
+            raise InvalidInput(
+                "expected a final_rate and a distill of 0 to 1, an ema of 0 to below 1 and a temperature above 0, "
+                f"received {self.final_rate}, {self.distill}, {self.ema} and {self.temperature}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain JSON values."""
@@ -102,6 +144,5 @@ class Recipe:
     def from_dict(cls, value: object) -> "Recipe":
         """The recipe from parsed JSON; raises ValueError where a field does not fit."""
         if isinstance(value, dict):
-            defaults = cls().to_dict()
-            value = {name: defaults[name] for name in _LATER} | value
+            value = _LATER | value
         return strict.from_dict(cls, value, "recipe")

@@ -116,11 +116,16 @@ def write_history(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def write_predictions(
-    path: Path, split: str, logits: NDArray[np.float32], labels: NDArray[np.int64], rows: NDArray[np.int64]
+    path: Path,
+    split: str,
+    logits: NDArray[np.float32],
+    mirrored: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    rows: NDArray[np.int64],
 ) -> None:
-    """Write predictions_SPLIT.npz: logits float32 (N, 7), labels int64 (N,), rows int64 (N,) into index.csv."""
+    """Write predictions_SPLIT.npz: logits float32 (N, 7) of the pictures and of them mirrored, labels and rows of index.csv (N,)."""
     with written_beside(path / f"predictions_{split}.npz") as part, part.open("wb") as file:
-        np.savez(file, logits=logits, labels=labels, rows=rows)
+        np.savez(file, logits=logits, mirrored=mirrored, labels=labels, rows=rows)
 
 
 def write_checkpoint(path: Path, model: keras.Model, history: list[dict[str, Any]], best: list[NDArray[Any]]) -> None:

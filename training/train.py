@@ -1,10 +1,9 @@
 """Fit a network: read the data, build, fit epoch by epoch, evaluate, write the run. Resumable after every epoch."""
 
 import os
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ from edgeemo.contract.prepared import Prepared, load_prepared
 from edgeemo.errors import RunError
 from edgeemo.evaluation import Scorecard, score
 from training.architectures import ARCHITECTURES, multiply_accumulates
-from training.augment import augmented_epoch, mixed
-from training.balance import balanced_rows, balanced_weights
+from training.distill import leaned_on, trusted_run
+from training.fit import Faces, averaged_weights, chosen_targets, fit_epoch, new_model, steps_per_epoch, training_faces
 from training.plots import plot_confusion, plot_curves
+from training.predict import mirrored, predict
 from training.recipe import Recipe
 from training.run import (
     CHECKPOINT,
@@ -39,40 +39,34 @@ from training.run import (
     write_predictions,
     write_weights,
 )
-from training.targets import Targets, ferplus_majority, group_votes, targets
-
-
-@dataclass(frozen=True)
-class _Faces:
-    """Pictures uint8 (n, 48, 48, 1) and targets float32 (n, 7); class weights (7,) or None."""
-
-    images: NDArray[np.uint8]
-    targets: NDArray[np.float32]
-    weights: NDArray[np.float32] | None = None
+from training.targets import Targets, ferplus_majority, group_votes
 
 
 def train(recipe: Recipe, data_path: Path, out: Path, *, resume: bool = False) -> Scorecard:
     """Train by `recipe` on a prepared folder into the run folder `out`; returns the test scorecard.
 
     Raises:
-        RunError: `out` holds a run already (or, with `resume`, none of this recipe and data), or the loss is no number.
+        RunError: `out` holds a run already (or, with `resume`, none of this recipe and data), the loss is no number, the device's
+            memory is full, or a teacher or the run to start from was trained on another split.
         DataError: the recipe's labels or balance ask for votes or classes that the data do not hold.
     """
     data = load_prepared(data_path, DEFAULT_SPEC)
-    fitted, held_out = _targets(recipe, data, "train"), _targets(recipe, data, "validation")
+    fitted = chosen_targets(recipe, data, data.indices("train"), fitted=True)
+    held_out = chosen_targets(recipe, data, data.indices("validation"), fitted=False)
     if resume:
         _check_resumable(out, data, recipe)
     elif has_run(out):
         raise RunError(f"{out}: holds a run already; add --resume to continue it or choose another --out")
-    keras.utils.set_random_seed(recipe.seed)
-    model = ARCHITECTURES[recipe.model](DEFAULT_SPEC)
-    weights = balanced_weights(fitted.values) if recipe.class_weight else None
-    training = _Faces(data.images[fitted.rows], fitted.values, weights)
-    validation = _Faces(data.images[held_out.rows], held_out.values)
-    model.compile(optimizer=_optimizer(recipe, steps_per_epoch(recipe, len(fitted.rows))), loss=_loss(recipe))
+    others = leaned_on(recipe, data)
+    model = new_model(recipe, steps_per_epoch(recipe, len(fitted.rows)))
+    if recipe.init:
+        _start_from(model, recipe, data)
     history, best = read_checkpoint(out, model) if resume else ([], model.get_weights())
+    training = training_faces(recipe, data, fitted)
+    validation = Faces(data.images[held_out.rows], held_out.values)
     if not resume:
-        write_config(out, _config(recipe, data, model) | _account({"train": fitted, "validation": held_out}, weights))
+        account = _account({"train": fitted, "validation": held_out}, training.weights)
+        write_config(out, _config(recipe, data, model) | account | {"leaned_on": others})
     click.echo(
         f"{recipe.model}: {model.count_params():,} parameters, {multiply_accumulates(model) / 1e6:.1f} M multiply-accumulates, "
         f"{len(fitted.rows):,} training and {len(held_out.rows):,} validation faces, Keras on {keras.backend.backend()}"
@@ -81,9 +75,12 @@ def train(recipe: Recipe, data_path: Path, out: Path, *, resume: bool = False) -
         click.echo(line)
     try:
         for epoch in range(len(history), recipe.epochs):
-            row = _one_epoch(model, recipe, epoch, training, validation)
+            if _is_tired(history, recipe.patience):
+                click.echo(f"stopped early: no better validation top-1 in {recipe.patience} epochs")
+                break
+            row, weights = _one_epoch(model, recipe, epoch, training, validation)
             if row["validation_top1"] > max((past["validation_top1"] for past in history), default=-1.0):
-                best = model.get_weights()
+                best = weights
             write_checkpoint(out, model, [*history, row], best)
             history.append(row)
             write_history(out, history)
@@ -122,47 +119,32 @@ def ferplus_scorecard(run_path: Path, data_path: Path, split: str) -> Scorecard 
     return score(labels[known], logits.argmax(axis=1)[known]) if known.any() else None
 
 
-def steps_per_epoch(recipe: Recipe, faces: int) -> int:
-    """Gradient steps of an epoch with `faces` training pictures."""
-    return -(-(len(LABELS) * recipe.balance or faces) // recipe.batch_size)
+def _start_from(model: keras.Model, recipe: Recipe, data: Prepared) -> None:
+    run = trusted_run(recipe.init, data)
+    if run.recipe.model != recipe.model:
+        raise RunError(
+            f"{recipe.init}: is a {run.recipe.model}, a {recipe.model} cannot start from it; add --model {run.recipe.model}"
+        )
+    model.set_weights(run.build().get_weights())
 
 
-def fitted_epochs(recipe: Recipe, data: Prepared, rows: NDArray[np.int64]) -> Iterator[tuple[keras.Model, float]]:
-    """Fit a network to some rows (n,) of prepared data as `train` does; yields it and its loss after every epoch.
-
-    Nothing is written and nothing validated, so the result is what the last epoch made.
-
-    Raises:
-        RunError: the loss is no number.
-        DataError: the recipe's labels or balance ask for votes or classes that these rows do not hold.
-    """
-    smoothing = recipe.label_smoothing if recipe.labels == "mix" else 0.0
-    fitted = targets(data, rows, recipe.labels, recipe.mix, smoothing)
-    weights = balanced_weights(fitted.values) if recipe.class_weight else None
-    training = _Faces(data.images[fitted.rows], fitted.values, weights)
-    keras.utils.set_random_seed(recipe.seed)
-    model = ARCHITECTURES[recipe.model](DEFAULT_SPEC)
-    model.compile(optimizer=_optimizer(recipe, steps_per_epoch(recipe, len(fitted.rows))), loss=_loss(recipe))
-    for epoch in range(recipe.epochs):
-        yield model, _fit_epoch(model, recipe, epoch, training, verbose=0)
+def _is_tired(history: list[dict[str, Any]], patience: int) -> bool:
+    """Whether the last `patience` epochs brought nothing better than what was before them."""
+    scores = [row["validation_top1"] for row in history]
+    return 0 < patience < len(scores) and max(scores[-patience:]) <= max(scores[:-patience])
 
 
-def predict(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """float32 (N, 7) logits of uint8 (N, 48, 48, 1) pictures."""
-    logits = [
-        keras.ops.convert_to_numpy(model.predict_on_batch(images[i : i + 512].astype(np.float32)))
-        for i in range(0, len(images), 512)
-    ]
-    return np.concatenate(logits).astype(np.float32)
-
-
-def _one_epoch(model: keras.Model, recipe: Recipe, epoch: int, training: _Faces, validation: _Faces) -> dict[str, Any]:
+def _one_epoch(
+    model: keras.Model, recipe: Recipe, epoch: int, training: Faces, validation: Faces
+) -> tuple[dict[str, Any], list[NDArray[Any]]]:
+    """The epoch's row of history.csv, and the weights that it speaks of."""
     start = time.perf_counter()
-    loss = _fit_epoch(model, recipe, epoch, training, verbose=1 if sys.stdout.isatty() else 0)
-    logits = predict(model, validation.images)
-    card = score(validation.targets.argmax(axis=1), logits.argmax(axis=1))
+    loss = fit_epoch(model, recipe, epoch, training)
+    with averaged_weights(model):
+        logits, weights = predict(model, validation.images), model.get_weights()
+    card = score(validation.labels, logits.argmax(axis=1))
     validation_loss = keras.losses.categorical_crossentropy(validation.targets, logits, from_logits=True)
-    return {
+    row = {
         "epoch": epoch + 1,
         "loss": loss,
         "validation_loss": float(keras.ops.convert_to_numpy(validation_loss).mean()),
@@ -170,57 +152,7 @@ def _one_epoch(model: keras.Model, recipe: Recipe, epoch: int, training: _Faces,
         "validation_macro_f1": card.macro_f1,
         "seconds": round(time.perf_counter() - start, 1),
     }
-
-
-def _fit_epoch(model: keras.Model, recipe: Recipe, epoch: int, training: _Faces, *, verbose: int) -> float:
-    """One pass over the training faces; returns its mean loss."""
-    # Each epoch draws from its own stream, so a resumed run sees what an uninterrupted one would have.
-    rng = np.random.default_rng([recipe.seed, epoch])
-    order = rng.permutation(_drawn_rows(recipe, training, rng))
-    x = augmented_epoch(training.images[order], recipe.augmentation, rng)
-    x, y = mixed(x, training.targets[order], recipe.mixup, rng)
-    fitted = model.fit(
-        x,
-        y,
-        sample_weight=None if training.weights is None else y @ training.weights,
-        batch_size=recipe.batch_size,
-        initial_epoch=epoch,
-        epochs=epoch + 1,
-        shuffle=False,
-        verbose=verbose,
-        callbacks=[_StopAtNan()],
-    )
-    return float(fitted.history["loss"][0])
-
-
-def _drawn_rows(recipe: Recipe, training: _Faces, rng: np.random.Generator) -> NDArray[np.int64]:
-    if recipe.balance:
-        return balanced_rows(training.targets.argmax(axis=1), recipe.balance, rng)
-    return np.arange(len(training.images))
-
-
-def _targets(recipe: Recipe, data: Prepared, split: str) -> Targets:
-    # Hard labels are smoothed by the loss; validation measures against labels as they are.
-    smoothing = recipe.label_smoothing if recipe.labels == "mix" and split == "train" else 0.0
-    return targets(data, data.indices(split), recipe.labels, recipe.mix, smoothing)
-
-
-def _loss(recipe: Recipe) -> keras.losses.Loss:
-    smoothing = recipe.label_smoothing if recipe.labels == "fer2013" else 0.0
-    if recipe.focal:
-        return keras.losses.CategoricalFocalCrossentropy(
-            alpha=1.0, gamma=recipe.focal, from_logits=True, label_smoothing=smoothing
-        )
-    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
-
-
-class _StopAtNan(keras.callbacks.Callback):  # type: ignore[misc]
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if logs and not np.isfinite(logs["loss"]):
-            raise RunError(
-                f"the loss became {logs['loss']} at step {batch + 1} of this epoch; the last epoch's checkpoint is kept: "
-                "train again with a lower learning rate"
-            )
+    return row, weights
 
 
 def _finish(model: keras.Model, recipe: Recipe, data: Prepared, history: list[dict[str, Any]], out: Path) -> Scorecard:
@@ -244,9 +176,10 @@ def _finish(model: keras.Model, recipe: Recipe, data: Prepared, history: list[di
 
 def _write_split(model: keras.Model, data: Prepared, split: str, out: Path) -> Scorecard:
     rows = data.indices(split)
-    logits = predict(model, data.images[rows])
-    card = score(data.labels[rows], logits.argmax(axis=1))
-    write_predictions(out, split, logits, data.labels[rows], rows)
+    images, labels = data.images[rows], data.labels[rows]
+    logits, of_mirrored = predict(model, images), predict(model, mirrored(images))
+    card = score(labels, logits.argmax(axis=1))
+    write_predictions(out, split, logits, of_mirrored, labels, rows)
     plot_confusion(
         out / f"confusion_{split}.png", card.confusion, f"{out.name}, {split}: top-1 {card.top1:.1%}, n = {card.n:,}"
     )
@@ -268,19 +201,6 @@ def _check_resumable(out: Path, data: Prepared, recipe: Recipe) -> None:
     changed = ", ".join(f"{key} {then[key]} there and {now[key]} here" for key in then if then[key] != now[key])
     if changed:
         raise RunError(f"{out}: was begun with another recipe ({changed}); resume it with the same choices")
-
-
-def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
-    warmup = recipe.warmup_epochs * steps
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=recipe.learning_rate / 20,
-        decay_steps=max(1, recipe.epochs * steps - warmup),
-        warmup_target=recipe.learning_rate,
-        warmup_steps=warmup,
-    )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
 
 
 def _config(recipe: Recipe, data: Prepared, model: keras.Model) -> dict[str, Any]:

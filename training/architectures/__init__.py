@@ -6,9 +6,16 @@ from collections.abc import Callable
 import keras
 
 from edgeemo.contract.input_spec import InputSpec
+from training.architectures.base import base
+from training.architectures.baseline5 import baseline5
+from training.architectures.nano import nano
 from training.architectures.small import small
+from training.architectures.teacher import teacher
+from training.architectures.vgg16 import vgg16
 
-ARCHITECTURES: dict[str, Callable[[InputSpec], keras.Model]] = {"small": small}
+ARCHITECTURES: dict[str, Callable[[InputSpec], keras.Model]] = {
+    network.__name__: network for network in (nano, small, base, teacher, baseline5, vgg16)
+}
 
 
 def multiply_accumulates(model: keras.Model) -> int:

@@ -1,0 +1,220 @@
+"""The gradient steps: loss, optimizer, and one seeded pass over the training faces."""
+
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
+from edgeemo.contract.prepared import Prepared
+from edgeemo.errors import RunError
+from training.architectures import ARCHITECTURES
+from training.augment import augmented_epoch, cut_mixed, mixed
+from training.balance import balanced_rows, balanced_weights
+from training.distill import teacher_scores
+from training.recipe import Recipe
+from training.targets import Targets, targets
+
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+# How the three backends begin to say that a GPU's memory is full.
+_OUT_OF_MEMORY = (
+    "resource_exhausted",
+    "resource exhausted",
+    "resourceexhausted",
+    "out of memory",
+    "outofmemory",
+    "oom when",
+)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Pictures uint8 (n, 48, 48, 1) and targets float32 (n, 7), or (n, 14) with a teacher's scores behind; class weights (7,)."""
+
+    images: NDArray[np.uint8]
+    targets: NDArray[np.float32]
+    weights: NDArray[np.float32] | None = None
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """int64 (n,), the most probable label by the targets."""
+        return np.asarray(self.targets[:, : len(LABELS)].argmax(axis=1), np.int64)
+
+
+def chosen_targets(recipe: Recipe, data: Prepared, rows: NDArray[np.int64], *, fitted: bool) -> Targets:
+    """Targets of some rows (n,); where they are `fitted` to, the hard part of a mix is smoothed (the loss smooths plain hard ones)."""
+    smoothing = recipe.label_smoothing if recipe.labels == "mix" and fitted else 0.0
+    return targets(data, rows, recipe.labels, recipe.mix, smoothing)
+
+
+def training_faces(recipe: Recipe, data: Prepared, fitted: Targets) -> Faces:
+    """The pictures of `fitted` with all that the loss wants of them: class weights, and teachers' scores behind the targets."""
+    weights = balanced_weights(fitted.values) if recipe.class_weight else None
+    images, values = data.images[fitted.rows], fitted.values
+    if recipe.teachers:
+        values = np.concatenate([values, teacher_scores(recipe, data, images)], axis=1)
+    return Faces(images, values, weights)
+
+
+def new_model(recipe: Recipe, steps: int) -> keras.Model:
+    """The recipe's network, seeded and compiled for epochs of so many steps, in the recipe's precision."""
+    keras.utils.set_random_seed(recipe.seed)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(_POLICIES[recipe.precision])
+    try:
+        model = ARCHITECTURES[recipe.model](DEFAULT_SPEC)
+    finally:
+        keras.config.set_dtype_policy(before)
+    model.compile(optimizer=_optimizer(recipe, steps), loss=Objective(recipe))
+    return model
+
+
+def steps_per_epoch(recipe: Recipe, faces: int) -> int:
+    """Gradient steps of an epoch with `faces` training pictures; what does not fill a batch is left for another epoch."""
+    return max(1, (len(LABELS) * recipe.balance or faces) // recipe.batch_size)
+
+
+def fit_epoch(model: keras.Model, recipe: Recipe, epoch: int, faces: Faces, *, progress: bool = True) -> float:
+    """One pass over the training faces; returns its mean loss.
+
+    Raises:
+        RunError: the loss is no number, or the device's memory is full.
+    """
+    # Each epoch draws from its own stream, so a resumed run sees what an uninterrupted one would have.
+    rng = np.random.default_rng([recipe.seed, epoch])
+    rows = balanced_rows(faces.labels, recipe.balance, rng) if recipe.balance else np.arange(len(faces.images))
+    order = rng.permutation(rows)
+    x = augmented_epoch(faces.images[order], recipe.augmentation, rng)
+    x, y = _blended(x, faces.targets[order], recipe, rng)
+    weights = None if faces.weights is None else y[:, : len(LABELS)] @ faces.weights
+    steps = steps_per_epoch(recipe, len(faces.images))
+    model.reset_metrics()
+    loss = math.nan
+    shown = progress and sys.stderr.isatty()
+    for step in tqdm(range(steps), f"epoch {epoch + 1}/{recipe.epochs}", unit="step", leave=False, disable=not shown):
+        part = slice(step * recipe.batch_size, (step + 1) * recipe.batch_size)
+        # The mean over the epoch so far: once it is no number, it stays none.
+        loss = _step(model, recipe, x[part], y[part], None if weights is None else weights[part])
+        if not math.isfinite(loss):
+            raise RunError(
+                f"the loss became {loss} at step {step + 1} of epoch {epoch + 1} (step {epoch * steps + step + 1} in all); "
+                f"the weights of epoch {epoch} are the last good ones: train again with a lower --learning-rate"
+                if epoch
+                else f"the loss became {loss} at step {step + 1} of the first epoch: train again with a lower --learning-rate"
+            )
+    return loss
+
+
+@contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Inside, a model whose optimizer keeps a moving average of the weights has that average for weights."""
+    # Under float16 the optimizer is wrapped in one that scales the loss.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not optimizer.use_ema:
+        yield
+        return
+    kept = model.get_weights()
+    optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        model.set_weights(kept)
+
+
+def fitted_epochs(recipe: Recipe, data: Prepared, rows: NDArray[np.int64]) -> Iterator[tuple[keras.Model, float]]:
+    """Fit a network to some rows (n,) of prepared data as `train` does; yields it and its loss after every epoch.
+
+    Nothing is written and nothing validated, so the result is what the last epoch made.
+
+    Raises:
+        RunError: the loss is no number.
+        DataError: the recipe's labels or balance ask for votes or classes that these rows do not hold.
+    """
+    faces = training_faces(recipe, data, chosen_targets(recipe, data, rows, fitted=True))
+    model = new_model(recipe, steps_per_epoch(recipe, len(faces.images)))
+    for epoch in range(recipe.epochs):
+        loss = fit_epoch(model, recipe, epoch, faces, progress=False)
+        with averaged_weights(model):
+            yield model, loss
+
+
+class Objective(keras.losses.Loss):  # type: ignore[misc]
+    """A recipe's loss of targets (n, 7) and logits (n, 7); with teachers, of targets (n, 14), their scores behind the labels.
+
+    With a teacher: (1 - d) CE(labels, logits) + d T^2 CE(teacher's scores at T, logits / T), d = `distill` (Hinton et al. 2015).
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(name="objective")
+        self._recipe = recipe
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """(n,) losses."""
+        recipe, count = self._recipe, len(LABELS)
+        hard = y_true[:, :count]
+        smoothing = recipe.label_smoothing if recipe.labels == "fer2013" else 0.0
+        if recipe.focal:
+            loss = keras.losses.categorical_focal_crossentropy(
+                hard, y_pred, alpha=1.0, gamma=recipe.focal, from_logits=True, label_smoothing=smoothing
+            )
+        else:
+            loss = keras.losses.categorical_crossentropy(hard, y_pred, from_logits=True, label_smoothing=smoothing)
+        if not recipe.teachers:
+            return loss
+        soft = ops.categorical_crossentropy(y_true[:, count:], y_pred / recipe.temperature, from_logits=True)
+        return (1 - recipe.distill) * loss + recipe.distill * recipe.temperature**2 * soft
+
+
+def _step(model: keras.Model, recipe: Recipe, x: Any, y: Any, weights: Any) -> float:
+    try:
+        return float(model.train_on_batch(x, y, sample_weight=weights))
+    except Exception as error:  # each backend has its own class for a full memory, and none can be imported here
+        text = f"{type(error).__name__} {error}".lower()
+        if not any(sign in text for sign in _OUT_OF_MEMORY):
+            raise
+        raise RunError(
+            f"the device's memory is too small for a batch of {recipe.batch_size} with {recipe.model}; "
+            f"try --batch-size {max(2, recipe.batch_size // 2)} and --learning-rate {recipe.learning_rate / 2:g}"
+        ) from None
+
+
+def _blended(
+    x: NDArray[np.float32], y: NDArray[np.float32], recipe: Recipe, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    if not (recipe.mixup and recipe.cutmix):
+        return cut_mixed(*mixed(x, y, recipe.mixup, rng), recipe.cutmix, rng)
+    half = len(x) // 2  # in a random order already
+    first, second = mixed(x[:half], y[:half], recipe.mixup, rng), cut_mixed(x[half:], y[half:], recipe.cutmix, rng)
+    blend = [np.concatenate(pair) for pair in zip(first, second, strict=True)]
+    order = rng.permutation(len(x))
+    return blend[0][order], blend[1][order]
+
+
+def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+    warmup = recipe.warmup_epochs * steps
+    rate = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=recipe.learning_rate / 20,
+        decay_steps=max(1, recipe.epochs * steps - warmup),
+        warmup_target=recipe.learning_rate,
+        warmup_steps=warmup,
+        alpha=recipe.final_rate,
+    )
+    averaging = {"use_ema": recipe.ema > 0, "ema_momentum": recipe.ema}
+    if recipe.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(
+            rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None, **averaging
+        )
+    else:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, **averaging)
+    if recipe.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer

@@ -1,0 +1,21 @@
+"""Logits of a network, batch by batch."""
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+_BATCH = 512
+
+
+def predict(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """float32 (N, 7) logits of uint8 (N, 48, 48, 1) pictures."""
+    logits = [
+        keras.ops.convert_to_numpy(model.predict_on_batch(images[i : i + _BATCH].astype(np.float32)))
+        for i in range(0, len(images), _BATCH)
+    ]
+    return np.concatenate(logits).astype(np.float32)
+
+
+def mirrored(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 (N, S, S, 1) pictures with left and right exchanged."""
+    return images[:, :, ::-1]
