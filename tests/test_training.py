@@ -28,11 +28,12 @@ from training.__main__ import main
 from training.architectures import ARCHITECTURES, multiply_accumulates
 from training.augment import augmented_epoch, mixed
 from training.balance import balanced_rows
+from training.evaluate import evaluate_run, scorecards
 from training.predict import predict
 from training.recipe import Recipe
 from training.run import load_run
 from training.targets import ferplus_majority, targets
-from training.train import evaluate_run, ferplus_scorecard, train
+from training.train import train
 
 RECIPE = Recipe(epochs=3, batch_size=32, warmup_epochs=1, seed=5)
 BALANCED_MIX = replace(RECIPE, labels="mix", mix=0.4, balance=20)
@@ -222,7 +223,7 @@ def test_config_accounts_for_the_pictures_and_votes_that_the_labels_leave_out(vo
     predicted = predict(load_run(out).build(), data.images[rows]).argmax(axis=1)
     assert card == score(data.labels[rows], predicted)
     labels, known = ferplus_majority(data.votes[rows])
-    assert ferplus_scorecard(out, voted, "test") == score(labels[known], predicted[known])
+    assert scorecards(out, voted, "test")["ferplus_majority"] == score(labels[known], predicted[known])
     found = json.loads(CliRunner().invoke(main, ["evaluate", str(out), "--data", str(voted), "--json"]).stdout)
     assert (found["n"], found["ferplus_majority"]["n"]) == (len(rows), int(known.sum()))
     assert found["ferplus_majority"]["top1"] == (labels == predicted)[known].mean()

@@ -107,7 +107,7 @@ def fit_epoch(model: keras.Model, recipe: Recipe, epoch: int, faces: Faces, *, p
         if not math.isfinite(loss):
             raise RunError(
                 f"the loss became {loss} at step {step + 1} of epoch {epoch + 1} (step {epoch * steps + step + 1} in all); "
-                f"the weights of epoch {epoch} are the last good ones: train again with a lower --learning-rate"
+                "the best weights so far are kept in model.weights.h5: train again with a lower --learning-rate"
                 if epoch
                 else f"the loss became {loss} at step {step + 1} of the first epoch: train again with a lower --learning-rate"
             )

@@ -1,4 +1,4 @@
-"""Pictures of a run: learning curves and confusion matrix."""
+"""Pictures of a run: learning curves, confusion matrix and reliability diagram."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +9,14 @@ import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from numpy.typing import NDArray
 
 from edgeemo.contract.files import written_beside
 from edgeemo.contract.labels import LABELS
+from edgeemo.contract.quantize import softmax
+from edgeemo.evaluation import expected_calibration_error
+
+_BINS = 10
 
 
 def plot_curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
@@ -42,6 +47,42 @@ def plot_confusion(path: Path, confusion: list[list[int]], title: str) -> None:
     axes.set_xticklabels(LABELS, rotation=40, ha="right")
     axes.set_yticklabels(LABELS)
     _save(figure, path)
+
+
+def plot_reliability(path: Path, logits: NDArray[np.float32], labels: NDArray[np.int64], title: str) -> None:
+    """Write `path` as PNG: for the answer and for each class, how often what is said with a score comes true.
+
+    The first panel bins the confidence of the top answer, each other one that class's score, over all n pictures of logits
+    (n, 7) and labels (n,); bars below show where the pictures are. On the diagonal a score means what it says.
+    """
+    scores = softmax(logits)
+    right = scores.argmax(axis=1) == labels
+    panels = [(f"top answer, ECE {expected_calibration_error(logits, labels):.3f}", scores.max(axis=1), right)]
+    panels += [(label, scores[:, i], labels == i) for i, label in enumerate(LABELS)]
+    figure, axes = plt.subplots(2, 4, figsize=(13, 6.8), layout="constrained", sharex=True, sharey=True)
+    for axis, (name, said, true) in zip(axes.flat, panels, strict=True):
+        centres, observed, counts = reliability(said, true)
+        axis.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
+        axis.bar(centres, counts / counts.sum(), width=0.9 / _BINS, color="tab:blue", alpha=0.25)
+        axis.plot(centres, observed, color="tab:blue", marker="o", markersize=4)
+        axis.set(xlim=(0, 1), ylim=(0, 1), title=name)
+    for axis in axes[-1]:
+        axis.set_xlabel("score")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("share that is so (bars: share of pictures)")
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def reliability(
+    said: NDArray[np.float32], true: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Mean score, share that is true, and number of pictures of each of ten equal bins of scores 0..1 (n,); empty bins are NaN."""
+    which = np.minimum((said * _BINS).astype(int), _BINS - 1)
+    counts = np.bincount(which, minlength=_BINS)
+    sums = [np.bincount(which, weights=values.astype(np.float64), minlength=_BINS) for values in (said, true)]
+    means = [np.divide(total, counts, out=np.full(_BINS, np.nan), where=counts > 0) for total in sums]
+    return means[0], means[1], counts
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -138,7 +138,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain JSON values."""
-        return asdict(self)
+        return asdict(self) | {"teachers": list(self.teachers)}
 
     @classmethod
     def from_dict(cls, value: object) -> "Recipe":

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ from edgeemo.errors import RunError
 from edgeemo.evaluation import Scorecard, score
 from training.architectures import ARCHITECTURES, multiply_accumulates
 from training.distill import leaned_on, trusted_run
+from training.evaluate import write_split
 from training.fit import Faces, averaged_weights, chosen_targets, fit_epoch, new_model, steps_per_epoch, training_faces
-from training.plots import plot_confusion, plot_curves
-from training.predict import mirrored, predict
+from training.plots import plot_curves
+from training.predict import predict
 from training.recipe import Recipe
 from training.run import (
     CHECKPOINT,
@@ -36,10 +36,9 @@ from training.run import (
     write_config,
     write_history,
     write_model,
-    write_predictions,
     write_weights,
 )
-from training.targets import Targets, ferplus_majority, group_votes
+from training.targets import Targets
 
 
 def train(recipe: Recipe, data_path: Path, out: Path, *, resume: bool = False) -> Scorecard:
@@ -93,30 +92,12 @@ def train(recipe: Recipe, data_path: Path, out: Path, *, resume: bool = False) -
             f"stopped after {len(history)} of {recipe.epochs} epochs; "
             f"go on with: python -m training train --resume --data {data_path} --out {out}"
         ) from None
+    except RunError:  # the loss is no number or the memory is full: the best weights so far can still be used
+        if history:
+            write_weights(out, _plain(recipe, best))
+        raise
     model.set_weights(best)
     return _finish(model, recipe, data, history, out)
-
-
-def evaluate_run(run_path: Path, data_path: Path, split: str) -> Scorecard:
-    """Evaluate a run's float model on a split, writing its predictions and confusion matrix into the run."""
-    run = load_run(run_path)
-    data = load_prepared(data_path, run.spec)
-    check_fits(run, data)
-    return _write_split(run.build(), data, split, run.path)
-
-
-def ferplus_scorecard(run_path: Path, data_path: Path, split: str) -> Scorecard | None:
-    """Scorecard of a run's stored predictions on a split against the FER+ majority.
-
-    Only the pictures count where more than half of the taggers agree on one of the seven; None where there is none.
-    """
-    data = load_prepared(data_path, DEFAULT_SPEC)
-    if data.votes is None:
-        return None
-    with np.load(run_path / f"predictions_{split}.npz", allow_pickle=False) as stored:
-        logits, rows = stored["logits"], stored["rows"]
-    labels, known = ferplus_majority(group_votes(data)[rows])
-    return score(labels[known], logits.argmax(axis=1)[known]) if known.any() else None
 
 
 def _start_from(model: keras.Model, recipe: Recipe, data: Prepared) -> None:
@@ -156,13 +137,12 @@ def _one_epoch(
 
 
 def _finish(model: keras.Model, recipe: Recipe, data: Prepared, history: list[dict[str, Any]], out: Path) -> Scorecard:
-    plain = ARCHITECTURES[recipe.model](DEFAULT_SPEC)
-    plain.set_weights(model.get_weights())
+    plain = _plain(recipe, model.get_weights())
     write_weights(out, plain)
     write_model(out, plain)
     plot_curves(out, history)
-    _write_split(plain, data, "validation", out)
-    card = _write_split(plain, data, "test", out)
+    write_split(plain, data, "validation", out)
+    card = write_split(plain, data, "test", out)
     config = load_run(out).config
     config["history"] = {
         "epochs": len(history),
@@ -174,16 +154,11 @@ def _finish(model: keras.Model, recipe: Recipe, data: Prepared, history: list[di
     return card
 
 
-def _write_split(model: keras.Model, data: Prepared, split: str, out: Path) -> Scorecard:
-    rows = data.indices(split)
-    images, labels = data.images[rows], data.labels[rows]
-    logits, of_mirrored = predict(model, images), predict(model, mirrored(images))
-    card = score(labels, logits.argmax(axis=1))
-    write_predictions(out, split, logits, of_mirrored, labels, rows)
-    plot_confusion(
-        out / f"confusion_{split}.png", card.confusion, f"{out.name}, {split}: top-1 {card.top1:.1%}, n = {card.n:,}"
-    )
-    return card
+def _plain(recipe: Recipe, weights: list[NDArray[Any]]) -> keras.Model:
+    """The recipe's network with these weights, uncompiled and in float32 whatever it was fitted in."""
+    plain = ARCHITECTURES[recipe.model](DEFAULT_SPEC)
+    plain.set_weights(weights)
+    return plain
 
 
 def _check_resumable(out: Path, data: Prepared, recipe: Recipe) -> None:
@@ -237,8 +212,3 @@ def _target_lines(split: str, part: Targets) -> Iterator[str]:
     for counts, what in (*counted, (part.votes_dropped, "votes dropped")):
         if sum(counts.values()):
             yield f"{split}: {sum(counts.values()):,} {what} ({', '.join(f'{n:,} {why}' for why, n in counts.items())})"
-
-
-def scorecard_json(card: Scorecard) -> dict[str, Any]:
-    """A scorecard as plain JSON values."""
-    return asdict(card)

@@ -1,18 +1,20 @@
 """Scorecards on the terminal."""
 
+from collections.abc import Mapping
+
 import click
 
 from edgeemo.cli.tables import scorecard_lines
 from edgeemo.evaluation import Scorecard
 
 
-def print_card(card: Scorecard, title: str) -> None:
-    """A scorecard against the data's labels, with the recall of each class."""
-    for line in scorecard_lines(card, title):
+def print_cards(cards: Mapping[str, Scorecard], title: str) -> None:
+    """Scorecards as `training.evaluate.scorecards` gives them: the first in full, of the others the first line."""
+    whole, *others = cards.items()
+    for line in scorecard_lines(whole[1], title):
         click.echo(line)
-
-
-def print_ferplus(card: Scorecard | None, title: str) -> None:
-    """The first line of a scorecard against the FER+ majority, if there is one."""
-    if card is not None:
-        click.echo(next(iter(scorecard_lines(card, f"{title}, against the FER+ majority"))))
+    for name, card in others:
+        against = ", against the FER+ majority" * name.startswith("ferplus") + ", flip averaging" * name.endswith(
+            "flipped"
+        )
+        click.echo(next(iter(scorecard_lines(card, f"{title}{against}"))))

@@ -1,11 +1,12 @@
 """`evaluate`: a run's float model on one split."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from edgeemo.contract import strict
-from training.commands.cards import print_card, print_ferplus
+from training.commands.cards import print_cards
 
 
 @click.command()
@@ -14,18 +15,21 @@ from training.commands.cards import print_card, print_ferplus
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), default="test", help="Which pictures.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout instead of the table.")
 def evaluate(run: Path, data: Path, split: str, as_json: bool) -> None:
-    """Evaluate a run's float model and write its predictions and confusion matrix into the run."""
+    """Evaluate a run's float model, and write its predictions, confusion matrices and reliability diagrams into the run.
+
+    Top-1 is shown against the data set's labels and, where votes are known, against the FER+ majority; both again with each
+    picture and its mirror image averaged.
+    """
     from training.backend import choose_backend
 
     choose_backend()
-    from training.train import evaluate_run, ferplus_scorecard, scorecard_json
+    from training.evaluate import evaluate_run, scorecards
 
-    card = evaluate_run(run, data, split)
-    ferplus = ferplus_scorecard(run, data, split)
+    evaluate_run(run, data, split)
+    cards = scorecards(run, data, split)
     if as_json:
-        against = {"ferplus_majority": scorecard_json(ferplus) if ferplus else None}
-        click.echo(strict.dumps(scorecard_json(card) | against, indent=None))
+        values = {name: asdict(card) for name, card in cards.items()}
+        click.echo(strict.dumps(values.pop("labels") | {"ferplus_majority": None} | values, indent=None))
         return
-    print_card(card, f"{run}, float, {split}")
-    print_ferplus(ferplus, f"{run}, float, {split}")
-    click.echo(f"wrote {run / f'predictions_{split}.npz'} and {run / f'confusion_{split}.png'}")
+    print_cards(cards, f"{run}, float, {split}")
+    click.echo(f"wrote {run / f'predictions_{split}.npz'} and pictures beside it, among them confusion_{split}.png")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from edgeemo.errors import InvalidInput
-from training.commands.cards import print_card, print_ferplus
+from training.commands.cards import print_cards
 
 
 @click.command()
@@ -102,9 +102,9 @@ def train(data: Path, out: Path, resume: bool, **choices: object) -> None:
     from training.backend import choose_backend
 
     choose_backend()
+    from training.evaluate import scorecards
     from training.recipe import Recipe
     from training.run import load_run
-    from training.train import ferplus_scorecard
     from training.train import train as run_train
 
     recipe = load_run(out).recipe if resume else Recipe()
@@ -113,7 +113,6 @@ def train(data: Path, out: Path, resume: bool, **choices: object) -> None:
         recipe = replace(recipe, **given)
     except InvalidInput as error:
         raise click.UsageError(str(error)) from None
-    card = run_train(recipe, data, out, resume=resume)
-    print_card(card, f"{out}, float, test")
-    print_ferplus(ferplus_scorecard(out, data, "test"), f"{out}, float, test")
+    run_train(recipe, data, out, resume=resume)
+    print_cards(scorecards(out, data, "test"), f"{out}, float, test")
     click.echo(f"wrote {out}")
