@@ -39,7 +39,7 @@ def main(bundle: str, data: Path, peer: Path, runs: int) -> None:
     pictures, labels = np.asarray(prepared.images[rows]), prepared.labels[rows]
     backend = open_backend(opened, "int8.tflite")
     ours = backend.infer(pictures).argmax(axis=1)
-    run_peer, theirs = _peer(peer, pictures)
+    run_peer, theirs = open_peer(peer, pictures)
     for name, predicted in ((bundle, ours), (peer.name, theirs)):
         click.echo("\n".join(scorecard_lines(score(labels, predicted), name)))
     compared = paired_drop(theirs == labels, ours == labels)
@@ -54,7 +54,7 @@ def main(bundle: str, data: Path, peer: Path, runs: int) -> None:
     )
 
 
-def _peer(path: Path, pictures: NDArray[np.uint8]) -> tuple[Callable[[], object], NDArray[np.int64]]:
+def open_peer(path: Path, pictures: NDArray[np.uint8]) -> tuple[Callable[[], object], NDArray[np.int64]]:
     """A call that runs the peer once, and its predicted label numbers (N,) for uint8 (N, 48, 48, 1) pictures."""
     interpreter = open_interpreter(path.read_bytes(), path.name)
     source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]

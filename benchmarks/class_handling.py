@@ -100,8 +100,8 @@ def _trained(recipe: Recipe, prepared: Path, data: Prepared, out: Path) -> None:
 
 def _result(run: Path, data: Prepared) -> tuple[dict[str, Any], Any]:
     """A finished run's scorecards as JSON values, and bool (n,) which test pictures it got right."""
-    from training.run import load_run
     from training.fit import steps_per_epoch
+    from training.run import load_run
 
     config = load_run(run).config
     with np.load(run / "predictions_test.npz", allow_pickle=False) as stored:

@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.ferplus import ferplus_majority, group_votes
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.labels import DROPPED_WORDS, LABELS, known_label
 from edgeemo.contract.prepared import is_prepared, load_prepared
@@ -196,11 +197,16 @@ def _entry_fault(entry: zipfile.ZipInfo, seen: set[str]) -> str | None:
 
 @dataclass(frozen=True)
 class LabelledInputs:
-    """Network inputs uint8 (N, 48, 48, 1) with label numbers int64 (N,), and how many files were left out, by reason."""
+    """Network inputs uint8 (N, 48, 48, 1) with label numbers int64 (N,), and how many files were left out, by reason.
+
+    `majority` is the label number that more than half of FER+'s taggers agree on, int64 (N,), -1 where they agree on none of the
+    seven; None where no votes are known.
+    """
 
     inputs: NDArray[np.uint8]
     labels: NDArray[np.int64]
     left_out: dict[str, int]
+    majority: NDArray[np.int64] | None = None
 
 
 def load_inputs(path: str | os.PathLike[str], split: str, spec: InputSpec) -> LabelledInputs:
@@ -214,7 +220,8 @@ def load_inputs(path: str | os.PathLike[str], split: str, spec: InputSpec) -> La
     if is_prepared(path):
         data = load_prepared(path, spec)
         rows = data.indices(split)
-        return LabelledInputs(np.asarray(data.images[rows]), data.labels[rows], {})
+        majority = None if data.votes is None else ferplus_majority(group_votes(data)[rows])[0]
+        return LabelledInputs(np.asarray(data.images[rows]), data.labels[rows], {}, majority)
     with PictureArchive(path) as archive:
         files = archive.files
         splits = sorted({file.split for file in files if file.split})

@@ -2,8 +2,13 @@
 
 import io
 import os
+import signal
+import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -11,6 +16,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeemo.contract.labels import LABELS
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("EDGEEMO_SHARED", REPOSITORY.parent / "shared"))
@@ -104,3 +112,26 @@ def zip_bytes(entries: dict[str, bytes]) -> bytes:
         for name, data in entries.items():
             archive.writestr(name, data)
     return buffer.getvalue()
+
+
+def interrupted_after_first_epoch(prepared: Path, out: Path, recipe: "Recipe") -> subprocess.Popen[str]:
+    """A real training process that gets Ctrl-C once its first epoch is finished."""
+    code = (
+        "from pathlib import Path; from edgeemo.cli import shell; import click, sys\n"
+        "from training.train import train; from training.recipe import Recipe\n"
+        f"recipe = Recipe.from_dict({recipe.to_dict()!r})\n"
+        f"@click.command()\ndef main(): train(recipe, Path({str(prepared)!r}), Path({str(out)!r}))\n"
+        "shell.run(main, 'train', [])"
+    )
+    process = subprocess.Popen(
+        ["env", "--default-signal=INT", sys.executable, "-c", code],  # a shell's background job ignores it
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+    )
+    deadline = time.monotonic() + 120
+    while not (out / "checkpoint.npz").is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    return process

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgeemo.contract.ferplus import VOTES_TO_LABELS
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from training.conflicts import POLICIES, Settled, settle
-from training.ferplus import VOTES_TO_LABELS
 
 ANGRY, NEUTRAL, DISGUST, FEAR, HAPPY, SAD, SURPRISE = range(7)
 

@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeemo.contract import strict
+from edgeemo.contract.ferplus import VOTES_TO_LABELS
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.contract.prepared import Prepared, load_prepared
@@ -27,7 +28,6 @@ from edgeemo.errors import DataError, RunError, StorageError
 from tests import support
 from training.__main__ import main
 from training.architectures import ARCHITECTURES
-from training.ferplus import VOTES_TO_LABELS
 from training.folds import fold_numbers, out_of_fold
 from training.prepare import prepare
 from training.recipe import Augmentation, Recipe

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from edgeemo.contract.ferplus import ferplus_majority, group_votes
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.contract.prepared import Prepared
 from edgeemo.errors import DataError, InvalidInput
 from tests import support
 from training.ferplus import read_votes
-from training.targets import ferplus_majority, group_votes, targets, unusable_votes
+from training.targets import targets, unusable_votes
 
 UNVOTED = [-1] * 10
 VOTES = st.lists(

@@ -4,10 +4,8 @@ import csv
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgeemo.contract import strict
+from edgeemo.contract.ferplus import ferplus_majority
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.prepared import DATASET, INDEX, VOTE_COLUMNS, file_sha256, load_prepared
@@ -32,7 +31,7 @@ from training.evaluate import evaluate_run, scorecards
 from training.predict import predict
 from training.recipe import Recipe
 from training.run import load_run
-from training.targets import ferplus_majority, targets
+from training.targets import targets
 from training.train import train
 
 RECIPE = Recipe(epochs=3, batch_size=32, warmup_epochs=1, seed=5)
@@ -237,29 +236,6 @@ def test_two_ways_of_class_handling_at_once_are_wrong_usage(prepared: Path, tmp_
     assert not (tmp_path / "run").exists()
 
 
-def interrupted_after_first_epoch(prepared: Path, out: Path, recipe: Recipe) -> subprocess.Popen[str]:
-    """A real training process that gets Ctrl-C once its first epoch is finished."""
-    code = (
-        "from pathlib import Path; from edgeemo.cli import shell; import click, sys\n"
-        "from training.train import train; from training.recipe import Recipe\n"
-        f"recipe = Recipe.from_dict({recipe.to_dict()!r})\n"
-        f"@click.command()\ndef main(): train(recipe, Path({str(prepared)!r}), Path({str(out)!r}))\n"
-        "shell.run(main, 'train', [])"
-    )
-    process = subprocess.Popen(
-        ["env", "--default-signal=INT", sys.executable, "-c", code],  # a shell's background job ignores it
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=support.REPOSITORY,
-    )
-    deadline = time.monotonic() + 120
-    while not (out / "checkpoint.npz").is_file() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    return process
-
-
 @pytest.mark.parametrize("recipe", [RECIPE, BALANCED_MIX], ids=["plain", "balanced mix"])
 def test_ctrl_c_leaves_a_checkpoint_and_resuming_gives_the_same_weights(
     run: Path, voted: Path, tmp_path: Path, recipe: Recipe
@@ -268,7 +244,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_resuming_gives_the_same_weights(
     if recipe != RECIPE:
         run = tmp_path / "whole"
         train(recipe, voted, run)
-    process = interrupted_after_first_epoch(voted, out, recipe)
+    process = support.interrupted_after_first_epoch(voted, out, recipe)
     _, stderr = process.communicate(timeout=60)
     if process.returncode == 0:
         pytest.fail("the training ended before it could be interrupted; make RECIPE longer")

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.ferplus import VOTES_TO_LABELS
 from edgeemo.contract.labels import LABELS
-from training.ferplus import VOTES_TO_LABELS
 
 POLICIES = ("majority", "drop", "keep")
 CONFLICTING = "copies with other labels"

@@ -3,13 +3,8 @@
 import csv
 from pathlib import Path
 
-import numpy as np
-
-from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS, known_label
+from edgeemo.contract.labels import FERPLUS_COLUMNS
 from edgeemo.errors import DataError, MissingFile
-
-# (10, 7), 1 where a column votes for a label: votes (n, 10) @ this are votes for the seven. Contempt, unknown and NF have no label.
-VOTES_TO_LABELS = np.array([[known_label(column) == label for label in LABELS] for column in FERPLUS_COLUMNS], np.int64)
 
 
 def read_votes(path: str | Path) -> dict[str, tuple[int, ...]]:

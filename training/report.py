@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.ferplus import ferplus_majority
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.prepared import EXCLUDED, SPLITS
 from training.duplicates import exact_groups
 from training.sheets import group_sheet, png
 from training.stats import class_figure, source_overlap
-from training.targets import ferplus_majority, unusable_votes
+from training.targets import unusable_votes
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #d8dee6; --heat: 0, 114, 178; }

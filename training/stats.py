@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from edgeemo.contract.ferplus import ferplus_majority, group_votes
 from edgeemo.contract.files import written_beside
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.prepared import EXCLUDED, SPLITS, Prepared
 from training.sheets import contact_sheet, png
-from training.targets import ferplus_majority, group_votes
 
 # Okabe and Ito's palette, which colour-blind people can tell apart.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.ferplus import VOTES_TO_LABELS, group_votes
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.contract.prepared import Prepared
 from edgeemo.errors import DataError, InvalidInput
-from training.ferplus import VOTES_TO_LABELS
 from training.recipe import LABEL_CHOICES
 
 # Columns of the votes without a class among the seven: contempt, unknown, NF (not a face).
@@ -72,22 +72,6 @@ def targets(data: Prepared, rows: NDArray[np.int64], labels: str, mix: float = 0
     return Targets(rows, hard, kept_hard=counts, votes_dropped=others)
 
 
-def group_votes(data: Prepared) -> NDArray[np.int64]:
-    """int64 (N, 10): the votes of every picture; where it has none, the sum of its group's (a copy in another set), else -1.
-
-    Raises:
-        DataError: the folder was prepared without FER+.
-    """
-    if data.votes is None:
-        raise DataError(f"{data.path}: was prepared without FER+ votes; prepare the data again with --ferplus CSV")
-    known = np.asarray((data.votes >= 0).all(axis=1))
-    numbers, group = np.unique(data.groups, return_inverse=True)
-    sums = np.zeros((len(numbers), len(FERPLUS_COLUMNS)), np.int64)
-    np.add.at(sums, group[known], data.votes[known])
-    sums[np.bincount(group, known, len(numbers)) == 0] = -1
-    return np.where(known[:, np.newaxis], data.votes, sums[group])
-
-
 def unusable_votes(votes: NDArray[np.int64]) -> NDArray[np.str_]:
     """(n,) why votes (n, 10) give no target, empty where they do.
 
@@ -97,13 +81,3 @@ def unusable_votes(votes: NDArray[np.int64]) -> NDArray[np.str_]:
     mostly = np.array([f"most votes for {column}" for column in FERPLUS_COLUMNS])[others.argmax(axis=1)]
     reasons = np.where(others.max(axis=1) > classes, mostly, np.where(classes > 0, "", _NO_VOTES))
     return np.where((votes < 0).any(axis=1), _UNVOTED, reasons)
-
-
-def ferplus_majority(votes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Labels int64 (n,) of votes (n, 10), and (n,) whether more than half of all taggers agree on that one of the seven.
-
-    The label is -1 where they do not, or where the votes are not known.
-    """
-    classes = votes @ VOTES_TO_LABELS
-    known = (votes >= 0).all(axis=1) & (2 * classes.max(axis=1) > votes.sum(axis=1))
-    return np.where(known, classes.argmax(axis=1), -1), known

@@ -28,6 +28,7 @@ def evaluate(bundle: str, data: str, artifact: str | None, split: str, threads: 
 
     BUNDLE is a shipped name or a .edgeemo file. DATA is a prepared folder, or a folder or zip archive of cropped faces
     in <class>/ folders (angry, neutral, disgust, fear, happy, sad, surprise, or a known data set's words for them).
+    Where a prepared folder holds FER+ votes, a second line counts the faces on which more than half of the taggers agree.
     """
     import numpy as np
 
@@ -50,9 +51,15 @@ def evaluate(bundle: str, data: str, artifact: str | None, split: str, threads: 
                 predicted += recognizer.infer(part).argmax(axis=1).tolist()
                 bar.update(len(part))
         backend = recognizer.backend
-        card = score(labelled.labels, np.array(predicted, np.int64))
-    for line in scorecard_lines(card, f"{bundle} {backend.artifact} on {data}"):
+        said = np.array(predicted, np.int64)
+        card = score(labelled.labels, said)
+    title = f"{bundle} {backend.artifact} on {data}"
+    for line in scorecard_lines(card, title):
         click.echo(line)
+    ferplus, majority = None, labelled.majority
+    if majority is not None and (majority >= 0).any():
+        ferplus = score(majority[majority >= 0], said[majority >= 0])
+        click.echo(next(iter(scorecard_lines(ferplus, f"{title}, against the FER+ majority"))))
     assert recognizer.bundle is not None
     for promise in recognizer.bundle.manifest.evaluation:
         if promise.artifact == backend.artifact:
@@ -62,6 +69,7 @@ def evaluate(bundle: str, data: str, artifact: str | None, split: str, threads: 
             )
     if json_path:
         result = asdict(card) | {"labels": list(LABELS), "artifact": backend.artifact, "split": split}
+        result |= {"ferplus_majority": asdict(ferplus) if ferplus else None}
         result |= {"backend": f"{backend.name} {backend.version}", "left_out": labelled.left_out}
         with written_beside(json_path) as part_path:
             part_path.write_text(strict.dumps(result))

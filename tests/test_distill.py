@@ -1,0 +1,114 @@
+"""Runs that lean on other runs: teachers' scores, starting weights, and whom they refuse."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
+from edgeemo.contract.prepared import file_sha256, load_prepared
+from edgeemo.errors import RunError, SpecMismatch
+from training.__main__ import main
+from training.distill import teacher_scores
+from training.recipe import Recipe
+from training.run import load_run
+from training.train import train
+
+RECIPE = Recipe(model="nano", epochs=1, batch_size=32, warmup_epochs=0, seed=3)
+
+
+@pytest.fixture(scope="module")
+def teachers(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two finished runs of other seeds."""
+    folder = tmp_path_factory.mktemp("teachers")
+    for seed in (1, 2):
+        train(replace(RECIPE, seed=seed), prepared, folder / str(seed))
+    return folder / "1", folder / "2"
+
+
+def changed(run: Path, out: Path, **values: object) -> Path:
+    """A copy of a run whose config says something else."""
+    shutil.copytree(run, out)
+    config = json.loads((out / "config.json").read_text()) | values
+    (out / "config.json").write_text(json.dumps(config))
+    return out
+
+
+def test_teacher_scores_are_the_mean_of_softened_scores_over_teachers_and_mirroring(
+    prepared: Path, teachers: tuple[Path, Path]
+) -> None:
+    data = load_prepared(prepared, DEFAULT_SPEC)
+    images = np.asarray(data.images[:30])
+    found = teacher_scores(replace(RECIPE, teachers=tuple(map(str, teachers)), temperature=3.0), data, images)
+    expected = np.zeros((30, 7))
+    for path in teachers:
+        model = load_run(path).build()
+        for pictures in (images, np.flip(images, axis=2)):
+            logits = np.asarray(model(pictures.astype(np.float32)), np.float64) / 3
+            expected += np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.allclose(found, expected / 4, atol=1e-5)
+
+
+def test_a_distilled_run_says_whom_it_learned_from_and_resumes_by_itself(
+    prepared: Path, teachers: tuple[Path, Path], tmp_path: Path
+) -> None:
+    both, out = ",".join(map(str, teachers)), tmp_path / "student"
+    options = ["--data", str(prepared), "--out", str(out), "--model", "nano", "--epochs", "1", "--batch-size", "32"]
+    done = CliRunner().invoke(main, ["train", *options, "--distill", both, "--distill-share", "0.7"])
+    assert done.exit_code == 0, done.output
+    run = load_run(out)
+    assert run.recipe.teachers == tuple(map(str, teachers))
+    assert run.recipe.distill == 0.7
+    for path, said in zip(teachers, run.config["leaned_on"], strict=True):
+        assert (said["use"], said["run"]) == ("teacher", str(path))
+        assert said["weights_sha256"] == file_sha256(path / "model.weights.h5")
+
+
+def test_training_starts_from_the_weights_of_another_run(
+    prepared: Path, teachers: tuple[Path, Path], tmp_path: Path
+) -> None:
+    still = replace(RECIPE, init=str(teachers[0]), learning_rate=1e-12, ema=0.0)
+    train(still, prepared, tmp_path / "student")
+    before, after = (load_run(path).build() for path in (teachers[0], tmp_path / "student"))
+    # Steps of almost no length leave the weights; only the normalization's statistics go on.
+    for one, other in zip(before.trainable_variables, after.trainable_variables, strict=True):
+        assert np.allclose(one.numpy(), other.numpy(), atol=1e-6)
+    with pytest.raises(RunError, match="is a nano, a small cannot start from it; add --model nano"):
+        train(replace(still, model="small"), prepared, tmp_path / "other")
+
+
+@pytest.mark.parametrize("use", ["--distill", "--init"])
+def test_a_run_that_may_have_seen_the_test_pictures_is_refused(
+    prepared: Path, teachers: tuple[Path, Path], tmp_path: Path, use: str
+) -> None:
+    leaky = changed(teachers[0], tmp_path / "leaky", split_hash="0" * 64)
+    options = ["--data", str(prepared), "--out", str(tmp_path / "student"), "--model", "nano"]
+    done = CliRunner().invoke(main, ["train", *options, use, str(leaky)])
+    assert isinstance(done.exception, RunError)
+    assert "so it may have seen the test pictures" in str(done.exception)
+    assert not (tmp_path / "student").exists()
+
+
+def test_a_teacher_of_other_labels_or_input_or_without_weights_is_refused(
+    prepared: Path, teachers: tuple[Path, Path], tmp_path: Path
+) -> None:
+    def distil(path: Path) -> None:
+        train(replace(RECIPE, teachers=(str(path),)), prepared, tmp_path / "student")
+
+    permuted = [*LABELS[1:], LABELS[0]]
+    with pytest.raises(RunError, match="label"):
+        distil(changed(teachers[0], tmp_path / "permuted", labels=permuted))
+    spec = replace(DEFAULT_SPEC, height=64, width=64)
+    other = changed(teachers[0], tmp_path / "spec", input_spec=spec.to_dict(), input_fingerprint=spec.fingerprint())
+    with pytest.raises(SpecMismatch, match=DEFAULT_SPEC.fingerprint()):
+        distil(other)
+    unfinished = changed(teachers[0], tmp_path / "unfinished")
+    (unfinished / "model.weights.h5").unlink()
+    with pytest.raises(RunError, match="is not finished; finish it with: python -m training train --resume"):
+        distil(unfinished)
+    assert not (tmp_path / "student").exists()

@@ -1,0 +1,44 @@
+"""`base` and `teacher` for a few hundred steps on drawn pictures: they train, resume, teach and export. Minutes each."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeemo import load_bundle
+from export.build import build
+from tests.support import interrupted_after_first_epoch, write_drawn_archive
+from training.prepare import prepare
+from training.recipe import Recipe
+from training.run import load_run
+from training.sources import SOURCES
+from training.train import train
+
+STUDENT = Recipe(model="nano", epochs=4, batch_size=32, warmup_epochs=1, ema=0.9)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,400 drawn training pictures and 210 test pictures, prepared."""
+    folder = tmp_path_factory.mktemp("many")
+    archive = write_drawn_archive(folder / "drawn.zip", train=200, test=30)
+    prepare([(SOURCES["fer2013"], archive)], folder / "prepared", split="official", progress=False)
+    return folder / "prepared"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "batch"), [("base", 16), ("teacher", 8)])
+def test_a_large_network_trains_resumes_teaches_and_exports(many: Path, tmp_path: Path, model: str, batch: int) -> None:
+    recipe = Recipe(model=model, epochs=3, batch_size=batch, learning_rate=1e-3, warmup_epochs=1, ema=0.9)
+    whole = train(recipe, many, tmp_path / "whole")
+    assert whole.top1 > 0.9
+    interrupted_after_first_epoch(many, tmp_path / "resumed", recipe).communicate(timeout=900)
+    train(recipe, many, tmp_path / "resumed", resume=True)
+    for one, other in zip(*(load_run(tmp_path / n).build().get_weights() for n in ("whole", "resumed")), strict=True):
+        assert np.array_equal(one, other)
+    student = replace(STUDENT, teachers=(str(tmp_path / "whole"), str(tmp_path / "resumed")))
+    assert train(student, many, tmp_path / "student").top1 > 0.9
+    bundle, verdicts = build(tmp_path / "whole", many, tmp_path / f"{model}.edgeemo")
+    assert all(verdict.passed for verdict in verdicts.values())
+    assert load_bundle(tmp_path / f"{model}.edgeemo").manifest == bundle.manifest
