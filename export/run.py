@@ -1,4 +1,4 @@
-"""Reads what training left in a run folder: files only, never training's code."""
+"""Reads what training left in a run folder: files only, and of training's code the layers that a network may be made of."""
 
 import os
 import zipfile
@@ -20,8 +20,9 @@ from edgeemo.optional import need
 
 @dataclass(frozen=True)
 class FloatRun:
-    """A finished run: its config, input spec, network, and its float logits on the test split.
+    """A finished run: its config, input spec, float network, and that network's logits on the test split.
 
+    `simulated` is, of a run of quantization-aware training, the same network with its int8 simulation; else None.
     `logits` float32 (N, 7), `labels` int64 (N,), in the order of the split's rows.
     """
 
@@ -29,6 +30,7 @@ class FloatRun:
     config: dict[str, Any]
     spec: InputSpec
     model: Any
+    simulated: Any | None
     logits: NDArray[np.float32]
     labels: NDArray[np.int64]
 
@@ -85,7 +87,7 @@ def load_float_run(path: Path, data: Prepared) -> FloatRun:
             f"{data.split_hash[:12]}), so test pictures may have been trained on; use the data that it was trained on"
         )
     logits, labels = _predictions(path / "predictions_test.npz", data)
-    return FloatRun(path, config, spec, _model(path, spec), logits, labels)
+    return FloatRun(path, config, spec, *_networks(path, config, spec), logits, labels)
 
 
 def _predictions(path: Path, data: Prepared) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -106,12 +108,15 @@ def _predictions(path: Path, data: Prepared) -> tuple[NDArray[np.float32], NDArr
     return logits.astype(np.float32), data.labels[rows]
 
 
-def _model(path: Path, spec: InputSpec) -> Any:
+def _networks(path: Path, config: dict[str, Any], spec: InputSpec) -> tuple[Any, Any | None]:
+    """The run's float network and, of a run of quantization-aware training, the one that simulates int8."""
     # Conversion reads TensorFlow graphs, whatever backend trained the run.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet():
         keras = need("keras", "export", "to load the trained network")
+        # Before loading: Keras finds the simulation's layers by the names that they are registered under.
+        from training.layers import without_simulation
     try:
         model = keras.models.load_model(path / "model.keras", compile=False, safe_mode=True)
         model.load_weights(path / "model.weights.h5")
@@ -124,4 +129,4 @@ def _model(path: Path, spec: InputSpec) -> Any:
             f"{path}: expected a network of shapes {(None, *spec.shape)} -> {(None, len(LABELS))}, "
             f"received {model.input_shape} -> {model.output_shape}"
         )
-    return model
+    return (without_simulation(model), model) if config["recipe"].get("qat") else (model, None)

@@ -5,6 +5,9 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import csv
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ import pytest
 from edgeemo.contract import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
-from edgeemo.contract.prepared import load_prepared
+from edgeemo.contract.prepared import DATASET, INDEX, VOTE_COLUMNS, file_sha256, load_prepared
 from tests import support
 
 
@@ -31,6 +34,25 @@ def prepared(drawn_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
     out = tmp_path_factory.mktemp("prepared") / "drawn"
     prepare([(SOURCES["fer2013"], drawn_archive)], out, split="official", progress=False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def voted(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The drawn pictures with ten drawn votes each, as a prepared folder; every ninth without votes."""
+    out = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("voted") / "drawn"))
+    rng = np.random.default_rng(0)
+    with (out / INDEX).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for i, row in enumerate(rows):
+        votes = rng.multinomial(10, rng.dirichlet(np.full(10, 0.4)))
+        row |= dict(zip(VOTE_COLUMNS, map(str, votes) if i % 9 else [""] * 10, strict=True))
+    with (out / INDEX).open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    dataset = json.loads((out / DATASET).read_text()) | {"index_sha256": file_sha256(out / INDEX)}
+    (out / DATASET).write_text(json.dumps(dataset))
     return out
 
 

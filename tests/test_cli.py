@@ -16,11 +16,14 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC
-from edgeemo.contract.labels import LABELS
+from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.contract.prepared import load_prepared
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.results import Face
 from tests import support
+
+# FER+'s words for our labels, in their order.
+IN_FERPLUS = ("anger", "neutral", "disgust", "fear", "happiness", "sadness", "surprise")
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -297,6 +300,26 @@ def test_evaluate_of_pictures_with_wrong_labels_gives_scikit_learns_numbers(
     assert result["confusion"] == confusion_matrix(told, shown, labels=range(7)).tolist()
     assert [result["per_class_recall"][label] for label in LABELS[:6]] == pytest.approx(recall)
     assert result["per_class_recall"]["surprise"] is None
+
+
+def test_evaluate_counts_the_ferplus_majority_where_votes_are_known(
+    tiny_bundle: Path, voted: Path, tmp_path: Path
+) -> None:
+    done = run("evaluate", tiny_bundle, voted, "--json", tmp_path / "out.json")
+    data = load_prepared(voted, DEFAULT_SPEC)
+    rows = data.indices("test")
+    assert data.votes is not None
+    said = support.quadrant_logits(np.asarray(data.images[rows])).argmax(axis=1)
+    agreed, right = 0, 0
+    for votes, label in zip(data.votes[rows].tolist(), said, strict=True):
+        named = dict(zip(FERPLUS_COLUMNS, votes, strict=True))
+        seven = [named[word] for word in IN_FERPLUS]
+        if min(votes) >= 0 and 2 * max(seven) > sum(votes):
+            agreed, right = agreed + 1, right + (seven.index(max(seven)) == label)
+    found = json.loads((tmp_path / "out.json").read_text())["ferplus_majority"]
+    assert (found["n"], found["top1"]) == (agreed, right / agreed)
+    (line,) = [line for line in done.stdout.splitlines() if "against the FER+ majority" in line]
+    assert f"n {agreed:,}  top-1 {right / agreed:.2%}" in line
 
 
 def test_evaluate_of_what_holds_no_pictures_is_one_line(tiny_bundle: Path, drawn: Path, tmp_path: Path) -> None:

@@ -12,10 +12,13 @@ import numpy as np
 import onnx
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 from onnx import numpy_helper
 
+from edgeemo.cli.main import main as cli
 from edgeemo.cli.quiet import quiet
 from edgeemo.contract.bundle import read_bundle
+from edgeemo.contract.ferplus import ferplus_majority, group_votes
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.prepared import load_prepared
@@ -59,9 +62,36 @@ def calibration(prepared: Path) -> np.ndarray:
 def test_small_becomes_full_int8_per_channel_tflite(small: keras.Model, calibration: np.ndarray) -> None:
     model = convert_int8(small, calibration)
     check_full_int8(model)
-    assert len(model) < 700_000
-    # 24x24x24 twice (skip and branch) and the addition's result are alive together at the peak.
-    assert activation_bytes(model) == 3 * 24 * 24 * 24
+    assert len(model) <= 400_000
+    # 24x24x32 twice (skip and branch) and the addition's result are alive together at the peak.
+    assert activation_bytes(model) == 3 * 24 * 24 * 32
+
+
+def test_nano_fits_a_microcontroller(calibration: np.ndarray) -> None:
+    keras.utils.set_random_seed(0)
+    model = convert_int8(ARCHITECTURES["nano"](DEFAULT_SPEC), calibration)
+    check_full_int8(model)
+    assert len(model) <= 64_000
+    assert activation_bytes(model) == 3 * 24 * 24 * 16 <= 48_000
+
+
+def test_report_compares_on_the_ferplus_majority_too(tiny_run: Path, voted: Path, tmp_path: Path) -> None:
+    bundle, _ = build(tiny_run, voted, tmp_path / "voted.edgeemo")
+    report = bundle.report()
+    data = load_prepared(voted, DEFAULT_SPEC)
+    rows = data.indices("test")
+    majority, known = ferplus_majority(group_votes(data)[rows])
+    predicted = support.quadrant_logits(np.asarray(data.images[rows])).argmax(axis=1)
+    for file in ("int8.tflite", "int8.onnx"):
+        found = report["artifacts"][file]["ferplus_majority"]
+        assert found["float_card"]["n"] == known.sum() < len(rows)
+        assert found["int8_card"]["top1"] == (predicted == majority)[known].mean()
+        assert "passed" not in found
+    shown = CliRunner().invoke(cli, ["info", str(tmp_path / "voted.edgeemo")]).stdout
+    assert (
+        shown.count(f"against the FER+ majority (n {known.sum()}): top-1 {(predicted == majority)[known].mean():.2%}")
+        == 2
+    )
 
 
 def test_float_dynamic_range_and_endless_models_are_refused(small: keras.Model, calibration: np.ndarray) -> None:

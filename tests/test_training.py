@@ -18,13 +18,13 @@ from edgeemo.contract import strict
 from edgeemo.contract.ferplus import ferplus_majority
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
-from edgeemo.contract.prepared import DATASET, INDEX, VOTE_COLUMNS, file_sha256, load_prepared
+from edgeemo.contract.prepared import load_prepared
 from edgeemo.errors import InvalidInput, RunError, SpecMismatch
 from edgeemo.evaluation import score
 from edgeemo.optional import is_installed
 from tests import support
 from training.__main__ import main
-from training.architectures import ARCHITECTURES, multiply_accumulates
+from training.architectures import ARCHITECTURES
 from training.augment import augmented_epoch, mixed
 from training.balance import balanced_rows
 from training.evaluate import evaluate_run, scorecards
@@ -34,7 +34,7 @@ from training.run import load_run
 from training.targets import targets
 from training.train import train
 
-RECIPE = Recipe(epochs=3, batch_size=32, warmup_epochs=1, seed=5)
+RECIPE = Recipe(model="nano", epochs=3, batch_size=32, warmup_epochs=1, seed=5)
 BALANCED_MIX = replace(RECIPE, labels="mix", mix=0.4, balance=20)
 
 
@@ -51,42 +51,6 @@ def run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run") / "three"
     train(RECIPE, prepared, out)
     return out
-
-
-@pytest.fixture(scope="module")
-def voted(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The drawn pictures with ten drawn votes each, as a prepared folder; every ninth without votes."""
-    out = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("voted") / "drawn"))
-    rng = np.random.default_rng(0)
-    with (out / INDEX).open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    for i, row in enumerate(rows):
-        votes = rng.multinomial(10, rng.dirichlet(np.full(10, 0.4)))
-        row |= dict(zip(VOTE_COLUMNS, map(str, votes) if i % 9 else [""] * 10, strict=True))
-    with (out / INDEX).open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    dataset = json.loads((out / DATASET).read_text()) | {"index_sha256": file_sha256(out / INDEX)}
-    (out / DATASET).write_text(json.dumps(dataset))
-    return out
-
-
-def test_small_has_the_counted_size_and_rescales_first() -> None:
-    model = ARCHITECTURES["small"](DEFAULT_SPEC)
-    widths, side, channels, parameters, macs = (24, 48, 96, 160), 48, 1, 0, 0
-    for stage, width in enumerate(widths):
-        side //= 2
-        for fan_in in [channels] + [width] * (2 if stage < 3 else 0):
-            parameters += 9 * fan_in * width + 4 * width  # kernel; scale, shift, mean and variance of the normalization
-            macs += side * side * 9 * fan_in * width
-        channels = width
-    assert model.count_params() == parameters + 160 * 7 + 7
-    assert multiply_accumulates(model) == macs + 160 * 7
-    assert (model.input_shape, model.output_shape) == ((None, 48, 48, 1), (None, 7))
-    rescale = model.layers[1]
-    assert isinstance(rescale, keras.layers.Rescaling)
-    assert (rescale.scale, rescale.offset) == (1 / 127.5, -1.0)
 
 
 def test_recipe_survives_json_and_refuses_what_it_does_not_know() -> None:
@@ -128,7 +92,8 @@ def test_a_recipe_that_cannot_be_fitted_is_refused(wrong: dict[str, object], mes
 def test_run_folder_holds_the_designs_files_and_its_own_predictions(run: Path, prepared: Path) -> None:
     assert {path.name for path in run.iterdir()} == {
         "config.json", "model.keras", "model.weights.h5", "history.csv", "curves.png", "predictions_validation.npz",
-        "predictions_test.npz", "confusion_validation.png", "confusion_test.png",
+        "predictions_test.npz", "confusion_validation.png", "confusion_test.png", "reliability_validation.png",
+        "reliability_test.png",
     }  # fmt: skip
     data = load_prepared(prepared, DEFAULT_SPEC)
     rebuilt, saved = load_run(run).build(), keras.models.load_model(run / "model.keras")
@@ -197,7 +162,7 @@ def test_the_first_epoch_s_loss_is_the_one_that_the_recipe_says(
     x = augmented_epoch(data.images[part.rows][order], recipe.augmentation, rng)
     x, y = mixed(x, part.values[order], recipe.mixup, rng)
     keras.utils.set_random_seed(recipe.seed)
-    logits = np.asarray(ARCHITECTURES["small"](DEFAULT_SPEC)(x, training=True), np.float64)
+    logits = np.asarray(ARCHITECTURES[recipe.model](DEFAULT_SPEC)(x, training=True), np.float64)
     losses = numpy_loss(logits, y, recipe.focal, 0.1 if recipe.labels == "fer2013" else 0.0)
     if recipe.class_weight:
         losses *= y @ (len(part.values) / (7 * part.values.sum(axis=0)))
@@ -261,6 +226,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_resuming_gives_the_same_weights(
             return [row["loss"] + row["validation_loss"] for row in csv.DictReader(file)]
 
     assert losses(out) == losses(run)
+    assert (out / "history.csv").read_text().splitlines()[0] == (run / "history.csv").read_text().splitlines()[0]
 
 
 def test_refusals_name_the_way_out(run: Path, prepared: Path, tmp_path: Path) -> None:
@@ -308,7 +274,7 @@ def test_other_backends_train_and_their_weights_load_under_tensorflow(
     code = (
         "from pathlib import Path; from training.backend import choose_backend; choose_backend()\n"
         "from training.train import train; from training.recipe import Recipe\n"
-        f"train(Recipe(epochs=1, batch_size=32), Path({str(prepared)!r}), Path({str(tmp_path / 'run')!r}))"
+        f"train(Recipe(model='nano', epochs=1, batch_size=32), Path({str(prepared)!r}), Path({str(tmp_path / 'run')!r}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY,
@@ -320,4 +286,4 @@ def test_other_backends_train_and_their_weights_load_under_tensorflow(
     with np.load(tmp_path / "run" / "predictions_test.npz") as stored:
         here = predict(load_run(tmp_path / "run").build(), data.images[stored["rows"]])
         assert np.abs(here - stored["logits"]).max() < 1e-4
-    assert keras.models.load_model(tmp_path / "run" / "model.keras").count_params() == 411_807
+    assert keras.models.load_model(tmp_path / "run" / "model.keras").count_params() == 48_679

@@ -1,13 +1,16 @@
-"""python -m training: prepare, stats, leaks, train, evaluate, review."""
+"""python -m training: prepare, stats, leaks, train, finetune, evaluate, crossval, sweep, review."""
 
 import click
 
 from edgeemo.cli import shell
+from training.commands.crossval import crossval
 from training.commands.evaluate import evaluate
+from training.commands.finetune import finetune
 from training.commands.leaks import leaks
 from training.commands.prepare import prepare
 from training.commands.review import review
 from training.commands.stats import stats
+from training.commands.sweep import sweep
 from training.commands.train import train
 
 
@@ -20,12 +23,15 @@ def main() -> None:
     python -m training stats prepared/
     python -m training leaks prepared/
     python -m training train --data prepared/ --out runs/small
+    python -m training finetune --qat runs/small --data prepared/ --out runs/small-qat
     python -m training evaluate runs/small --data prepared/
+    python -m training crossval prepared/ --out crossval/
+    python -m training sweep --data prepared/ --out sweep/
     python -m training review prepared/ --run runs/small
     """
 
 
-for command in (prepare, stats, leaks, train, evaluate, review):
+for command in (prepare, stats, leaks, train, finetune, evaluate, crossval, sweep, review):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ def choose_backend() -> str:
                 "or pip install torch or jax"
             )
         os.environ["KERAS_BACKEND"] = installed[0]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # A worker that is lost gets one line of ours, not twenty of TensorFlow's.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if os.environ.get("TF_CONFIG") else "2")
     with quiet():
         need("keras", "train", "to train")
     return os.environ["KERAS_BACKEND"]

@@ -17,10 +17,11 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.prepared import Prepared
 from edgeemo.errors import RunError
-from training.architectures import ARCHITECTURES
 from training.augment import augmented_epoch, cut_mixed, mixed
 from training.balance import balanced_rows, balanced_weights
+from training.devices import ONE, Devices
 from training.distill import teacher_scores
+from training.qat import network
 from training.recipe import Recipe
 from training.targets import Targets, targets
 
@@ -34,6 +35,10 @@ _OUT_OF_MEMORY = (
     "outofmemory",
     "oom when",
 )
+
+
+class Diverged(RunError):
+    """The loss became infinite or no number."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def new_model(recipe: Recipe, steps: int) -> keras.Model:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(_POLICIES[recipe.precision])
     try:
-        model = ARCHITECTURES[recipe.model](DEFAULT_SPEC)
+        model = network(recipe, DEFAULT_SPEC)
     finally:
         keras.config.set_dtype_policy(before)
     model.compile(optimizer=_optimizer(recipe, steps), loss=Objective(recipe))
@@ -83,11 +88,14 @@ def steps_per_epoch(recipe: Recipe, faces: int) -> int:
     return max(1, (len(LABELS) * recipe.balance or faces) // recipe.batch_size)
 
 
-def fit_epoch(model: keras.Model, recipe: Recipe, epoch: int, faces: Faces, *, progress: bool = True) -> float:
-    """One pass over the training faces; returns its mean loss.
+def fit_epoch(
+    model: keras.Model, recipe: Recipe, epoch: int, faces: Faces, *, progress: bool = True, devices: Devices = ONE
+) -> float:
+    """One pass over the training faces; returns its mean loss. Every worker makes the same epoch from the same seed.
 
     Raises:
-        RunError: the loss is no number, or the device's memory is full.
+        Diverged: the loss is no number.
+        RunError: the device's memory is full.
     """
     # Each epoch draws from its own stream, so a resumed run sees what an uninterrupted one would have.
     rng = np.random.default_rng([recipe.seed, epoch])
@@ -97,21 +105,20 @@ def fit_epoch(model: keras.Model, recipe: Recipe, epoch: int, faces: Faces, *, p
     x, y = _blended(x, faces.targets[order], recipe, rng)
     weights = None if faces.weights is None else y[:, : len(LABELS)] @ faces.weights
     steps = steps_per_epoch(recipe, len(faces.images))
-    model.reset_metrics()
-    loss = math.nan
+    losses = []
     shown = progress and sys.stderr.isatty()
     for step in tqdm(range(steps), f"epoch {epoch + 1}/{recipe.epochs}", unit="step", leave=False, disable=not shown):
         part = slice(step * recipe.batch_size, (step + 1) * recipe.batch_size)
-        # The mean over the epoch so far: once it is no number, it stays none.
-        loss = _step(model, recipe, x[part], y[part], None if weights is None else weights[part])
+        loss = _step(devices, model, recipe, x[part], y[part], None if weights is None else weights[part])
         if not math.isfinite(loss):
-            raise RunError(
+            raise Diverged(
                 f"the loss became {loss} at step {step + 1} of epoch {epoch + 1} (step {epoch * steps + step + 1} in all); "
                 "the best weights so far are kept in model.weights.h5: train again with a lower --learning-rate"
                 if epoch
                 else f"the loss became {loss} at step {step + 1} of the first epoch: train again with a lower --learning-rate"
             )
-    return loss
+        losses.append(loss)
+    return float(np.mean(losses))
 
 
 @contextmanager
@@ -124,6 +131,8 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
         return
     kept = model.get_weights()
     optimizer.finalize_variable_values(model.trainable_variables)
+    # Own copies: under JAX both would share arrays, and a prediction gives up those of the model.
+    model.set_weights(model.get_weights())
     try:
         yield
     finally:
@@ -136,9 +145,14 @@ def fitted_epochs(recipe: Recipe, data: Prepared, rows: NDArray[np.int64]) -> It
     Nothing is written and nothing validated, so the result is what the last epoch made.
 
     Raises:
-        RunError: the loss is no number.
+        RunError: the recipe is of a run in simulated int8, which starts from a float run that has seen other rows.
+        Diverged: the loss is no number.
         DataError: the recipe's labels or balance ask for votes or classes that these rows do not hold.
     """
+    if recipe.qat:
+        raise RunError(
+            f"expected the recipe of a float run to fit anew, received one in simulated int8; take that of {recipe.init}"
+        )
     faces = training_faces(recipe, data, chosen_targets(recipe, data, rows, fitted=True))
     model = new_model(recipe, steps_per_epoch(recipe, len(faces.images)))
     for epoch in range(recipe.epochs):
@@ -174,9 +188,9 @@ class Objective(keras.losses.Loss):  # type: ignore[misc]
         return (1 - recipe.distill) * loss + recipe.distill * recipe.temperature**2 * soft
 
 
-def _step(model: keras.Model, recipe: Recipe, x: Any, y: Any, weights: Any) -> float:
+def _step(devices: Devices, model: keras.Model, recipe: Recipe, x: Any, y: Any, weights: Any) -> float:
     try:
-        return float(model.train_on_batch(x, y, sample_weight=weights))
+        return devices.step(model, x, y, weights)
     except Exception as error:  # each backend has its own class for a full memory, and none can be imported here
         text = f"{type(error).__name__} {error}".lower()
         if not any(sign in text for sign in _OUT_OF_MEMORY):

@@ -1,6 +1,7 @@
 """Out-of-fold predictions: every picture is judged by a network that was fitted to no picture of its group."""
 
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from edgeemo.contract.files import written_beside
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.prepared import EXCLUDED, Prepared
 from edgeemo.errors import DataError, RunError
-from training.fit import fitted_epochs
+from training.fit import Diverged, fitted_epochs
 from training.predict import predict
 from training.recipe import Recipe
 
@@ -32,19 +33,35 @@ def out_of_fold(
         StorageError: `cache` cannot be written.
     """
     rows = np.flatnonzero(data.splits != EXCLUDED)
-    numbers = fold_numbers(data.labels[rows], data.groups[rows], folds, recipe.seed)
     logits = np.empty((len(rows), len(LABELS)), np.float32)
+    for held_out, found in fold_by_fold(recipe, data, rows, folds, cache, progress=progress):
+        logits[held_out] = found
+    return rows, logits
+
+
+def fold_by_fold(
+    recipe: Recipe, data: Prepared, rows: NDArray[np.int64], folds: int, cache: Path, *, progress: bool = True
+) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.float32]]]:
+    """Yields of each fold which of `rows` (n,) it holds, (n,), and their logits float32 (m, 7).
+
+    Raises and keeps finished folds as `out_of_fold` does.
+    """
+    numbers = fold_numbers(data.labels[rows], data.groups[rows], folds, recipe.seed)
     for fold in range(folds):
+        held_out = numbers == fold
         try:
-            held_out = numbers == fold
-            logits[held_out] = _one_fold(
+            logits = _one_fold(
                 recipe, data, rows[~held_out], rows[held_out], (fold, folds), cache / f"fold_{fold}.npz", progress
             )
         except KeyboardInterrupt:
             raise RunError(
                 f"stopped in fold {fold + 1} of {folds}; finished folds are kept in {cache}: run the same command again"
             ) from None
-    return rows, logits
+        except Diverged:
+            raise RunError(
+                f"the loss became no number in fold {fold + 1} of {folds}; take a recipe with a lower learning_rate"
+            ) from None
+        yield held_out, logits
 
 
 def fold_numbers(labels: NDArray[np.int64], groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
@@ -78,7 +95,7 @@ def _one_fold(
 ) -> NDArray[np.float32]:
     """Logits float32 (n, 7) of the held-out `rows`, from the cache or from a network fitted to the rows `fitted`."""
     key = _key(recipe, data, which)
-    logits = _read(file, key, rows)
+    logits = _read(file, key, fitted, rows)
     if logits is None:
         title = f"fold {which[0] + 1} of {which[1]}"
         epochs = tqdm(fitted_epochs(recipe, data, fitted), title, recipe.epochs, unit="epoch", disable=not progress)
@@ -101,12 +118,13 @@ def _key(recipe: Recipe, data: Prepared, which: tuple[int, int]) -> str:
     return strict.dumps(made_from, indent=None)
 
 
-def _read(file: Path, key: str, rows: NDArray[np.int64]) -> NDArray[np.float32] | None:
+def _read(file: Path, key: str, fitted: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float32] | None:
     """The stored logits; None where there are none, where they were made from something else, or where they are damaged."""
     try:
         # Opened here, since np.load leaves a damaged file open.
         with file.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
-            if str(stored["key"]) != key or not np.array_equal(stored["rows"], rows):
+            same = np.array_equal(stored["fitted"], fitted) and np.array_equal(stored["rows"], rows)
+            if str(stored["key"]) != key or not same:
                 return None
             logits = np.asarray(stored["logits"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

@@ -14,6 +14,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 _LATER: dict[str, Any] = {
     "mix": 0.5, "balance": 0, "class_weight": False, "focal": 0.0, "optimizer": "adamw", "final_rate": 0.0, "ema": 0.0,
     "cutmix": 0.0, "precision": "float32", "patience": 0, "init": "", "teachers": (), "distill": 0.5, "temperature": 2.0,
+    "qat": False,
 }  # fmt: skip
 
 
@@ -57,7 +58,8 @@ class Recipe:
     weight_decay is decoupled and spares biases and batch normalization. ema is the momentum (0..1) of an exponential moving
     average of the weights over steps, which then is what is validated and kept; 0 for none. precision is what layers compute in on
     a GPU ("bfloat16" or "float16"; weights stay float32). patience stops after so many epochs without a better validation top-1;
-    0 for never. init is the run whose weights training starts from; "" for random ones.
+    0 for never. init is the run whose weights training starts from; "" for random ones. qat simulates int8 while training, as
+    `finetune` does with a finished float run.
 
     Pictures: mixup and cutmix are the alphas of their Beta distributions, 0 for none; with both, each picture gets one of the two.
 
@@ -95,6 +97,7 @@ class Recipe:
     teachers: tuple[str, ...] = ()
     distill: float = 0.5
     temperature: float = 2.0
+    qat: bool = False
     seed: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -121,6 +124,10 @@ class Recipe:
             raise InvalidInput(
                 f"expected an optimizer of {', '.join(OPTIMIZERS)} and a precision of {', '.join(PRECISIONS)}, "
                 f"received {self.optimizer!r} and {self.precision!r}"
+            )
+        if self.qat and (not self.init or self.precision != "float32"):
+            raise InvalidInput(
+                f"expected a float run as init and precision float32 for qat, received {self.init!r} and {self.precision!r}"
             )
         for name in ("learning_rate", "warmup_epochs", "weight_decay", "mixup", "cutmix", "patience"):
             if not 0 <= getattr(self, name) < math.inf:

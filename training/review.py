@@ -15,18 +15,17 @@ from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 
 from edgeemo.contract import strict
+from edgeemo.contract.ferplus import VOTES_TO_LABELS, group_votes
 from edgeemo.contract.files import written_beside
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.prepared import Prepared, load_prepared
 from edgeemo.contract.quantize import softmax
 from edgeemo.errors import StorageError
 from edgeemo.evaluation import wilson_interval
-from training.ferplus import VOTES_TO_LABELS
 from training.folds import out_of_fold
 from training.reviewed import DECISIONS, read_reviewed
 from training.run import check_fits, load_run
 from training.sheets import contact_sheet, png
-from training.targets import group_votes
 
 CSV, PAGE, SUMMARY, FOLDS = "review.csv", "review.html", "review.json", "folds"
 EPOCHS = 12  # enough to tell wrong labels; a network fitted for long begins to learn them by heart

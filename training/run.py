@@ -17,6 +17,8 @@ from edgeemo.contract.labels import check_label_order
 from edgeemo.contract.prepared import Prepared
 from edgeemo.errors import MissingFile, RunError, SpecMismatch
 from training.architectures import ARCHITECTURES
+from training.layers import without_simulation
+from training.qat import network
 from training.recipe import Recipe
 
 CONFIG, CHECKPOINT, WEIGHTS, MODEL = "config.json", "checkpoint.npz", "model.weights.h5", "model.keras"
@@ -32,20 +34,24 @@ class Run:
     spec: InputSpec
 
     def build(self) -> keras.Model:
-        """The run's network with its trained weights. Raises RunError when the weights are missing or do not fit."""
+        """The run's float network with its trained weights; of a run in simulated int8, the network that it simulates.
+
+        Raises:
+            RunError: the weights are missing or do not fit.
+        """
         weights = self.path / WEIGHTS
         if not weights.is_file():
             raise RunError(
                 f"{self.path}: the run has no {WEIGHTS}; finish it with: python -m training train --resume --data DATA --out {self.path}"
             )
-        model = ARCHITECTURES[self.recipe.model](self.spec)
+        model = network(self.recipe, self.spec)
         try:
             model.load_weights(weights)
         except (ValueError, OSError, KeyError) as error:
             raise RunError(
                 f"{weights}: does not fit the network {self.recipe.model} ({str(error)[:200]}); train it again"
             ) from None
-        return model
+        return without_simulation(model) if self.recipe.qat else model
 
 
 def load_run(path: str | Path) -> Run:
@@ -110,7 +116,8 @@ def write_model(path: Path, model: keras.Model) -> None:
 def write_history(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write history.csv in one step, a row an epoch."""
     with written_beside(path / "history.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        # The last row's order: those of a checkpoint come back with their columns sorted.
+        writer = csv.DictWriter(file, rows[-1].keys(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 

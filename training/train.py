@@ -1,5 +1,6 @@
 """Fit a network: read the data, build, fit epoch by epoch, evaluate, write the run. Resumable after every epoch."""
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator
@@ -17,16 +18,21 @@ from edgeemo.contract.labels import LABELS
 from edgeemo.contract.prepared import Prepared, load_prepared
 from edgeemo.errors import RunError
 from edgeemo.evaluation import Scorecard, score
-from training.architectures import ARCHITECTURES, multiply_accumulates
+from training.architectures import multiply_accumulates
+from training.devices import ONE, Devices
 from training.distill import leaned_on, trusted_run
 from training.evaluate import write_split
+from training.events import Events
 from training.fit import Faces, averaged_weights, chosen_targets, fit_epoch, new_model, steps_per_epoch, training_faces
+from training.layers import without_simulation
 from training.plots import plot_curves
 from training.predict import predict
+from training.qat import network, simulated
 from training.recipe import Recipe
 from training.run import (
     CHECKPOINT,
     WEIGHTS,
+    Run,
     check_fits,
     has_run,
     load_run,
@@ -41,12 +47,23 @@ from training.run import (
 from training.targets import Targets
 
 
-def train(recipe: Recipe, data_path: Path, out: Path, *, resume: bool = False) -> Scorecard:
+def train(
+    recipe: Recipe,
+    data_path: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    devices: Devices = ONE,
+    events: Events | None = None,
+) -> Scorecard | None:
     """Train by `recipe` on a prepared folder into the run folder `out`; returns the test scorecard.
+
+    Of several workers the chief alone writes into `out`; the others return None, once it has.
 
     Raises:
         RunError: `out` holds a run already (or, with `resume`, none of this recipe and data), the loss is no number, the device's
-            memory is full, or a teacher or the run to start from was trained on another split.
+            memory is full, a teacher or the run to start from was trained on another split, the devices cannot share a batch, or
+            another worker was lost.
         DataError: the recipe's labels or balance ask for votes or classes that the data do not hold.
     """
     data = load_prepared(data_path, DEFAULT_SPEC)
@@ -56,33 +73,47 @@ def train(recipe: Recipe, data_path: Path, out: Path, *, resume: bool = False) -
         _check_resumable(out, data, recipe)
     elif has_run(out):
         raise RunError(f"{out}: holds a run already; add --resume to continue it or choose another --out")
+    devices.check(recipe, len(LABELS) * recipe.balance or len(fitted.rows))
+    devices.check_agreement({"arguments": [recipe.to_dict(), resume], "data": data.split_hash})
     others = leaned_on(recipe, data)
-    model = new_model(recipe, steps_per_epoch(recipe, len(fitted.rows)))
-    if recipe.init:
-        _start_from(model, recipe, data)
-    history, best = read_checkpoint(out, model) if resume else ([], model.get_weights())
+    with devices.scope():
+        model = new_model(recipe, steps_per_epoch(recipe, len(fitted.rows)))
+        if recipe.init:
+            _start_from(model, recipe, data)
+        history, best = read_checkpoint(out, model) if resume else ([], model.get_weights())
+    devices.check_agreement({"checkpoints": [len(history), _digest(model)]})
     training = training_faces(recipe, data, fitted)
     validation = Faces(data.images[held_out.rows], held_out.values)
-    if not resume:
+    if devices.chief:
         account = _account({"train": fitted, "validation": held_out}, training.weights)
-        write_config(out, _config(recipe, data, model) | account | {"leaned_on": others})
+        config = load_run(out).config if resume else _config(recipe, data, model) | account | {"leaned_on": others}
+        write_config(out, config | {"devices": devices.count, "workers": devices.workers})
+    if events is not None:
+        events.begin(history)
     click.echo(
         f"{recipe.model}: {model.count_params():,} parameters, {multiply_accumulates(model) / 1e6:.1f} M multiply-accumulates, "
         f"{len(fitted.rows):,} training and {len(held_out.rows):,} validation faces, Keras on {keras.backend.backend()}"
+        f"{f', {devices.count} devices of {devices.workers} machines' * (devices.count > 1)}"
     )
     for line in [*_target_lines("train", fitted), *_target_lines("validation", held_out)]:
         click.echo(line)
+    # A network that lives on several devices would be asked by all of them, each with a part of the pictures.
+    asked = model if devices.count == 1 else network(recipe, DEFAULT_SPEC)
     try:
         for epoch in range(len(history), recipe.epochs):
             if _is_tired(history, recipe.patience):
                 click.echo(f"stopped early: no better validation top-1 in {recipe.patience} epochs")
                 break
-            row, weights = _one_epoch(model, recipe, epoch, training, validation)
+            row, weights = _one_epoch(model, asked, recipe, epoch, training, validation, devices)
             if row["validation_top1"] > max((past["validation_top1"] for past in history), default=-1.0):
                 best = weights
-            write_checkpoint(out, model, [*history, row], best)
+            if events is not None:
+                events.epoch(row | {"learning_rate": _rate(model)})
+            if devices.chief:
+                write_checkpoint(out, model, [*history, row], best)
             history.append(row)
-            write_history(out, history)
+            if devices.chief:
+                write_history(out, history)
             click.echo(
                 f"epoch {epoch + 1}/{recipe.epochs}  loss {row['loss']:.4f}  validation: loss {row['validation_loss']:.4f} "
                 f"top-1 {row['validation_top1']:.2%} macro-F1 {row['validation_macro_f1']:.2%}  {row['seconds']:.0f} s"
@@ -93,11 +124,14 @@ def train(recipe: Recipe, data_path: Path, out: Path, *, resume: bool = False) -
             f"go on with: python -m training train --resume --data {data_path} --out {out}"
         ) from None
     except RunError:  # the loss is no number or the memory is full: the best weights so far can still be used
-        if history:
+        if history and devices.chief:
             write_weights(out, _plain(recipe, best))
         raise
-    model.set_weights(best)
-    return _finish(model, recipe, data, history, out)
+    card = _finish(best, recipe, data, history, out) if devices.chief else None
+    if events is not None:
+        events.picture("validation/confusion", out / "confusion_validation.png", len(history))
+    devices.gathered([0.0])  # nobody leaves before the chief is done
+    return card
 
 
 def _start_from(model: keras.Model, recipe: Recipe, data: Prepared) -> None:
@@ -106,7 +140,12 @@ def _start_from(model: keras.Model, recipe: Recipe, data: Prepared) -> None:
         raise RunError(
             f"{recipe.init}: is a {run.recipe.model}, a {recipe.model} cannot start from it; add --model {run.recipe.model}"
         )
-    model.set_weights(run.build().get_weights())
+    if run.recipe.qat:
+        raise RunError(
+            f"{recipe.init}: was trained in simulated int8, its normalization is gone; start from the float run {run.recipe.init}"
+        )
+    trained = run.build()
+    model.set_weights((simulated(trained) if recipe.qat else trained).get_weights())
 
 
 def _is_tired(history: list[dict[str, Any]], patience: int) -> bool:
@@ -116,33 +155,48 @@ def _is_tired(history: list[dict[str, Any]], patience: int) -> bool:
 
 
 def _one_epoch(
-    model: keras.Model, recipe: Recipe, epoch: int, training: Faces, validation: Faces
+    model: keras.Model,
+    asked: keras.Model,
+    recipe: Recipe,
+    epoch: int,
+    training: Faces,
+    validation: Faces,
+    devices: Devices,
 ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
-    """The epoch's row of history.csv, and the weights that it speaks of."""
+    """The epoch's row of history.csv, and the weights that it speaks of; `asked` is what predicts with them."""
     start = time.perf_counter()
-    loss = fit_epoch(model, recipe, epoch, training)
+    with devices.scope():
+        loss = fit_epoch(model, recipe, epoch, training, devices=devices)
     with averaged_weights(model):
-        logits, weights = predict(model, validation.images), model.get_weights()
+        if asked is not model:
+            asked.set_weights(model.get_weights())
+        logits, weights = predict(asked, validation.images), asked.get_weights()
     card = score(validation.labels, logits.argmax(axis=1))
-    validation_loss = keras.losses.categorical_crossentropy(validation.targets, logits, from_logits=True)
+    losses = keras.losses.categorical_crossentropy(validation.targets, logits, from_logits=True)
+    # Every worker validates, and the chief's figures count: all stop after the same epoch, however each one rounds.
+    measured = [float(keras.ops.convert_to_numpy(losses).mean()), card.top1, card.macro_f1]
+    validation_loss, top1, macro_f1 = devices.gathered(measured)[0].tolist()
     row = {
         "epoch": epoch + 1,
         "loss": loss,
-        "validation_loss": float(keras.ops.convert_to_numpy(validation_loss).mean()),
-        "validation_top1": card.top1,
-        "validation_macro_f1": card.macro_f1,
+        "validation_loss": validation_loss,
+        "validation_top1": top1,
+        "validation_macro_f1": macro_f1,
         "seconds": round(time.perf_counter() - start, 1),
     }
     return row, weights
 
 
-def _finish(model: keras.Model, recipe: Recipe, data: Prepared, history: list[dict[str, Any]], out: Path) -> Scorecard:
-    plain = _plain(recipe, model.get_weights())
+def _finish(
+    best: list[NDArray[Any]], recipe: Recipe, data: Prepared, history: list[dict[str, Any]], out: Path
+) -> Scorecard:
+    plain = _plain(recipe, best)
     write_weights(out, plain)
     write_model(out, plain)
     plot_curves(out, history)
-    write_split(plain, data, "validation", out)
-    card = write_split(plain, data, "test", out)
+    measured = without_simulation(plain) if recipe.qat else plain
+    write_split(measured, data, "validation", out)
+    card = write_split(measured, data, "test", out)
     config = load_run(out).config
     config["history"] = {
         "epochs": len(history),
@@ -154,11 +208,34 @@ def _finish(model: keras.Model, recipe: Recipe, data: Prepared, history: list[di
     return card
 
 
+def _rate(model: keras.Model) -> float:
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+
+
+def _digest(model: keras.Model) -> str:
+    return hashlib.sha256(b"".join(weights.tobytes() for weights in model.get_weights())).hexdigest()
+
+
 def _plain(recipe: Recipe, weights: list[NDArray[Any]]) -> keras.Model:
     """The recipe's network with these weights, uncompiled and in float32 whatever it was fitted in."""
-    plain = ARCHITECTURES[recipe.model](DEFAULT_SPEC)
+    plain = network(recipe, DEFAULT_SPEC)
     plain.set_weights(weights)
     return plain
+
+
+def begun(out: Path, devices: Devices) -> Run:
+    """The run to resume.
+
+    Raises:
+        RunError: this worker does not see what the chief wrote.
+    """
+    if not devices.chief and not (out / CHECKPOINT).is_file():
+        raise RunError(
+            f"{out}: expected the chief's {CHECKPOINT} to resume from, found none on this worker; put --out on a folder that all "
+            "workers share or copy the chief's there, and start all of them again"
+        )
+    return load_run(out)
 
 
 def _check_resumable(out: Path, data: Prepared, recipe: Recipe) -> None:

@@ -1,6 +1,7 @@
 """edgeemo info"""
 
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -15,7 +16,8 @@ def info(bundle: str, as_json: bool) -> None:
     from edgeemo.contract import strict
     from edgeemo.recognizer import load_bundle
 
-    manifest = load_bundle(bundle).manifest
+    opened = load_bundle(bundle)
+    manifest = opened.manifest
     if as_json:
         click.echo(strict.dumps_line(asdict(manifest)))
         return
@@ -40,7 +42,7 @@ def info(bundle: str, as_json: bool) -> None:
     recipe = manifest.training.get("recipe", {})
     click.echo(
         "training     "
-        + ", ".join(f"{k} {recipe[k]}" for k in ("model", "epochs", "batch_size", "seed") if k in recipe)
+        + ", ".join(f"{k} {recipe[k]}" for k in ("model", "labels", "epochs", "batch_size", "seed") if k in recipe)
     )
     click.echo(
         f"calibration  {manifest.calibration.n} pictures of {manifest.calibration.split}, {manifest.calibration.method}"
@@ -54,3 +56,18 @@ def info(bundle: str, as_json: bool) -> None:
         )
         for line in confusion_lines(measured.confusion, measured.per_class_recall):
             click.echo("  " + line)
+        if ferplus := _against_ferplus(opened.report(), measured.artifact):
+            click.echo(f"  {ferplus}")
+
+
+def _against_ferplus(report: dict[str, Any], artifact: str) -> str | None:
+    """The report's line about the FER+ majority; None where it has none. A report's inside is not checked when it is read."""
+    try:
+        ferplus = report["artifacts"][artifact]["ferplus_majority"]
+        int8, full = ferplus["int8_card"], ferplus["float_card"]
+        return (
+            f"against the FER+ majority (n {int8['n']:,}): top-1 {int8['top1']:.2%}, float {full['top1']:.2%}, "
+            f"macro-F1 {int8['macro_f1']:.2%}"
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
