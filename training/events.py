@@ -32,6 +32,7 @@ class Events:
     """
 
     def __init__(self, run: Path) -> None:
+        need("tensorboard", "train", "to write event files")
         # Not its EventFileWriter, which imports TensorFlow wherever that is installed.
         self._records = need("tensorboard.summary.writer.record_writer", "train", "to write event files")
         self._event = need("tensorboard.compat.proto.event_pb2", "train", "to write event files")
