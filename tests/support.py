@@ -114,7 +114,9 @@ def zip_bytes(entries: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def interrupted_after_first_epoch(prepared: Path, out: Path, recipe: "Recipe") -> subprocess.Popen[str]:
+def interrupted_after_first_epoch(
+    prepared: Path, out: Path, recipe: "Recipe", seconds: float = 120
+) -> subprocess.Popen[str]:
     """A real training process that gets Ctrl-C once its first epoch is finished."""
     code = (
         "from pathlib import Path; from edgeemo.cli import shell; import click, sys\n"
@@ -130,7 +132,7 @@ def interrupted_after_first_epoch(prepared: Path, out: Path, recipe: "Recipe") -
         text=True,
         cwd=REPOSITORY,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + seconds
     while not (out / "checkpoint.npz").is_file() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)

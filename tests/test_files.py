@@ -1,6 +1,7 @@
 """Writing beside and renaming: whatever happens, the old content or the new one is there, and nothing else."""
 
 import os
+import signal
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
@@ -99,8 +100,18 @@ def test_an_exception_leaves_the_old_content_and_no_part(
     assert [path.name for path in tmp_path.iterdir()] == (["out"] if existed else [])
 
 
+@pytest.fixture
+def ctrl_c_works() -> Iterator[None]:
+    """Python's own handler of SIGINT, which a shell's background job does not get."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @BOTH
-def test_an_interrupt_by_signal_leaves_the_old_content_and_no_part(writer: Writer, tmp_path: Path) -> None:
+def test_an_interrupt_by_signal_leaves_the_old_content_and_no_part(
+    writer: Writer, tmp_path: Path, ctrl_c_works: None
+) -> None:
     target = tmp_path / "out"
     write(writer, target, "old")
     before = content(target)

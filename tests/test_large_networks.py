@@ -20,20 +20,21 @@ STUDENT = Recipe(model="nano", epochs=4, batch_size=32, warmup_epochs=1, ema=0.9
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """1,400 drawn training pictures and 210 test pictures, prepared."""
+    """700 drawn training pictures and 210 test pictures, prepared."""
     folder = tmp_path_factory.mktemp("many")
-    archive = write_drawn_archive(folder / "drawn.zip", train=200, test=30)
+    archive = write_drawn_archive(folder / "drawn.zip", train=100, test=30)
     prepare([(SOURCES["fer2013"], archive)], folder / "prepared", split="official", progress=False)
     return folder / "prepared"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "batch"), [("base", 16), ("teacher", 8)])
-def test_a_large_network_trains_resumes_teaches_and_exports(many: Path, tmp_path: Path, model: str, batch: int) -> None:
-    recipe = Recipe(model=model, epochs=3, batch_size=batch, learning_rate=1e-3, warmup_epochs=1, ema=0.9)
+@pytest.mark.parametrize("model", ["base", "teacher"])
+def test_a_large_network_trains_resumes_teaches_and_exports(many: Path, tmp_path: Path, model: str) -> None:
+    # About 310 steps: a tenth of the training pictures are for validation.
+    recipe = Recipe(model=model, epochs=2, batch_size=4, learning_rate=5e-4, warmup_epochs=1, ema=0.9)
     whole = train(recipe, many, tmp_path / "whole")
     assert whole.top1 > 0.9
-    interrupted_after_first_epoch(many, tmp_path / "resumed", recipe).communicate(timeout=900)
+    interrupted_after_first_epoch(many, tmp_path / "resumed", recipe, seconds=900).communicate(timeout=900)
     train(recipe, many, tmp_path / "resumed", resume=True)
     for one, other in zip(*(load_run(tmp_path / n).build().get_weights() for n in ("whole", "resumed")), strict=True):
         assert np.array_equal(one, other)
