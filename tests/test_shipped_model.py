@@ -1,13 +1,17 @@
-"""The bundle that ships: finds what it has to find, keeps its promises, and holds nobody's face."""
+"""The bundles that ship: they find what they have to find, keep their promises, and hold nobody's face."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import skimage
 
 from edgeemo import Recognizer, load_bundle
-from edgeemo.labelled import load_inputs
+from edgeemo.contract.bundle import Bundle
+from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.labelled import LabelledInputs, load_inputs
+from edgeemo.models import find_model, shipped_models
 from export.gate import MAX_DROP_UPPER_BOUND, MIN_AGREEMENT
 from export.selftest import selftest_inputs
 from tests.support import shared
@@ -35,24 +39,66 @@ def test_portrait_has_one_happy_face_and_the_empty_picture_none(detector: str, a
         assert recognizer.predict(shared("media", "no-faces.jpg")) == []
 
 
-def test_manifest_meets_the_bars() -> None:
-    manifest = load_bundle("small").manifest
-    assert manifest.artifact("int8.tflite").bytes <= 700_000
-    measured = {evaluation.artifact: evaluation for evaluation in manifest.evaluation}
-    assert set(measured) == {"int8.tflite", "int8.onnx"}
-    assert measured["int8.tflite"].top1 >= 0.655
-    for evaluation in measured.values():
+# Bytes of int8.tflite, bytes of live activations, and top-1 on PublicTest: against its labels, or the FER+ majority.
+BARS = {
+    "nano": (64_000, 48_000, "ferplus", 0.75),
+    "nano-fer2013": (64_000, 48_000, "fer2013", 0.63),
+    "small": (400_000, 64_000, "ferplus", 0.81),
+    "small-fer2013": (400_000, 64_000, "fer2013", 0.675),
+}
+
+
+def test_the_family_ships_in_twelve_megabytes() -> None:
+    assert set(shipped_models()) == set(BARS)
+    assert sum(find_model(name).stat().st_size for name in BARS) <= 12_000_000
+
+
+@pytest.mark.parametrize("name", BARS)
+def test_model_meets_its_bars(name: str) -> None:
+    bundle = load_bundle(name)
+    manifest = bundle.manifest
+    most_bytes, most_activations, labels, _ = BARS[name]
+    assert manifest.artifact("int8.tflite").bytes <= most_bytes
+    assert manifest.tensor_arena_bytes <= most_activations
+    assert manifest.training["recipe"]["labels"] == labels
+    assert {evaluation.artifact for evaluation in manifest.evaluation} == {"int8.tflite", "int8.onnx"}
+    for evaluation in manifest.evaluation:
         assert (evaluation.n, evaluation.split) == (3579, "test")
         assert evaluation.agreement >= MIN_AGREEMENT
         assert evaluation.drop_interval[1] < MAX_DROP_UPPER_BOUND
+    assert abs(judged(bundle)["drop"]["drop"]) <= 0.005
+
+
+# Strict: a model that meets its bar has to lose its mark.
+SHORT = pytest.mark.xfail(
+    strict=True, reason="short of the bar on FER-2013's labels, with copies of test faces kept out (training/README.md)"
+)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[SHORT] * name.endswith("-fer2013")) for name in BARS])
+def test_model_is_as_accurate_as_it_has_to_be(name: str) -> None:
+    assert judged(load_bundle(name))["int8_card"]["top1"] >= BARS[name][3]
+
+
+def judged(bundle: Bundle) -> dict[str, Any]:
+    """What the report says of int8.tflite by the labels that the model was trained on."""
+    measured = bundle.report()["artifacts"]["int8.tflite"]
+    labels = BARS[bundle.manifest.name][2]
+    return dict(measured["ferplus_majority"] if labels == "ferplus" else measured)
+
+
+@pytest.fixture(scope="module")
+def public_test() -> LabelledInputs:
+    """PublicTest as the network takes it."""
+    return load_inputs(shared("data", "fer2013.zip"), "test", DEFAULT_SPEC)
 
 
 @pytest.mark.parametrize("artifact", ["int8.tflite", "int8.onnx"])
-def test_public_test_gives_the_promised_matrix(artifact: str) -> None:
-    archive = shared("data", "fer2013.zip")
-    with Recognizer("small", detector="whole", artifact=artifact) as recognizer:
+@pytest.mark.parametrize("name", BARS)
+def test_public_test_gives_the_promised_matrix(public_test: LabelledInputs, name: str, artifact: str) -> None:
+    labelled = public_test
+    with Recognizer(name, detector="whole", artifact=artifact) as recognizer:
         assert recognizer.bundle is not None
-        labelled = load_inputs(archive, "test", recognizer.spec)
         predicted = recognizer.infer(labelled.inputs).argmax(axis=1)
         (promise,) = (e for e in recognizer.bundle.manifest.evaluation if e.artifact == artifact)
     confusion = np.zeros((7, 7), int)
@@ -61,5 +107,6 @@ def test_public_test_gives_the_promised_matrix(artifact: str) -> None:
     assert np.abs(confusion - np.array(promise.confusion)).sum() <= 2 * 0.005 * promise.n
 
 
-def test_bundle_holds_drawn_patterns_and_no_face() -> None:
-    assert np.array_equal(load_bundle("small").selftest().inputs, selftest_inputs(seed=1))
+@pytest.mark.parametrize("name", BARS)
+def test_bundle_holds_drawn_patterns_and_no_face(name: str) -> None:
+    assert np.array_equal(load_bundle(name).selftest().inputs, selftest_inputs(seed=1))
