@@ -105,6 +105,20 @@ def test_averaged_weights_are_the_moving_average_of_the_weights_after_each_step(
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
+def test_the_average_begins_with_the_warm_up_s_end(prepared: Path) -> None:
+    data = load_prepared(prepared, DEFAULT_SPEC)
+    recipe = replace(RECIPE, ema=0.9, warmup_epochs=1, learning_rate=0.01, epochs=3)
+    faces = training_faces(recipe, data, chosen_targets(recipe, data, data.indices("train"), fitted=True))
+    model = new_model(recipe, steps_per_epoch(recipe, len(faces.images)))
+    for epoch, differs in ((0, False), (1, True)):
+        fit_epoch(model, recipe, epoch, faces, progress=False)
+        fitted = [variable.numpy() for variable in model.trainable_variables]
+        with averaged_weights(model):
+            averaged = [variable.numpy() for variable in model.trainable_variables]
+        same = all(np.array_equal(one, other) for one, other in zip(fitted, averaged, strict=True))
+        assert same is not differs
+
+
 def test_the_rate_warms_up_and_then_follows_the_cosine_to_its_end() -> None:
     recipe = replace(RECIPE, epochs=10, warmup_epochs=2, learning_rate=0.1, final_rate=0.05)
     rate = new_model(recipe, 50).optimizer._learning_rate

@@ -118,14 +118,15 @@ def fit_epoch(
                 else f"the loss became {loss} at step {step + 1} of the first epoch: train again with a lower --learning-rate"
             )
         losses.append(loss)
+    if epoch < recipe.warmup_epochs:
+        _restart_average(model)
     return float(np.mean(losses))
 
 
 @contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
     """Inside, a model whose optimizer keeps a moving average of the weights has that average for weights."""
-    # Under float16 the optimizer is wrapped in one that scales the loss.
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer = _inner_optimizer(model)
     if not optimizer.use_ema:
         yield
         return
@@ -137,6 +138,19 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
         yield
     finally:
         model.set_weights(kept)
+
+
+def _restart_average(model: keras.Model) -> None:
+    """Let the moving average begin here: drawn weights and those of the warm-up would be felt in it for epochs."""
+    optimizer = _inner_optimizer(model)
+    if optimizer.use_ema:
+        for average, variable in zip(optimizer._model_variables_moving_average, model.trainable_variables, strict=True):
+            average.assign(ops.convert_to_numpy(variable))  # a copy, see averaged_weights
+
+
+def _inner_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
+    """The optimizer, which under float16 is wrapped in one that scales the loss."""
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
 
 def fitted_epochs(recipe: Recipe, data: Prepared, rows: NDArray[np.int64]) -> Iterator[tuple[keras.Model, float]]:

@@ -56,7 +56,7 @@ class Recipe:
     Optimizer: "adamw", or "sgd" with Nesterov momentum 0.9. learning_rate is the peak, reached by a linear warm-up of
     warmup_epochs from a twentieth of it; a cosine takes it from there to final_rate (a share of the peak; 1 keeps it constant).
     weight_decay is decoupled and spares biases and batch normalization. ema is the momentum (0..1) of an exponential moving
-    average of the weights over steps, which then is what is validated and kept; 0 for none. precision is what layers compute in on
+    average of the weights over the steps after the warm-up, which then is what is validated and kept; 0 for none. precision is what layers compute in on
     a GPU ("bfloat16" or "float16"; weights stay float32). patience stops after so many epochs without a better validation top-1;
     0 for never. init is the run whose weights training starts from; "" for random ones. qat simulates int8 while training, as
     `finetune` does with a finished float run.
