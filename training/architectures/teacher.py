@@ -5,7 +5,8 @@ import keras
 from edgeemo.contract.input_spec import InputSpec
 from training.architectures.blocks import classifier, convolution, rescaled_input, residual
 
-WIDTHS = (64, 128, 256, 512)
+# 384 at the end: a bundle with its three forms stays below the 64 MB that a reader accepts.
+WIDTHS = (64, 128, 256, 384)
 BLOCKS = (2, 2, 2, 2)
 
 
