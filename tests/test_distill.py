@@ -10,11 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC
-from edgeemo.contract.labels import LABELS
+from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.contract.prepared import file_sha256, load_prepared
-from edgeemo.errors import RunError, SpecMismatch
+from edgeemo.contract.quantize import softmax
+from edgeemo.errors import InvalidInput, RunError, SpecMismatch
 from training.__main__ import main
-from training.distill import teacher_scores
+from training.distill import informed_logits, teacher_scores
 from training.recipe import Recipe
 from training.run import load_run
 from training.train import train
@@ -43,8 +44,9 @@ def test_teacher_scores_are_the_mean_of_softened_scores_over_teachers_and_mirror
     prepared: Path, teachers: tuple[Path, Path]
 ) -> None:
     data = load_prepared(prepared, DEFAULT_SPEC)
-    images = np.asarray(data.images[:30])
-    found = teacher_scores(replace(RECIPE, teachers=tuple(map(str, teachers)), temperature=3.0), data, images)
+    rows = np.arange(30)[::-1]
+    images = np.asarray(data.images[rows])
+    found = teacher_scores(replace(RECIPE, teachers=tuple(map(str, teachers)), temperature=3.0), data, rows)
     expected = np.zeros((30, 7))
     for path in teachers:
         model = load_run(path).build()
@@ -54,16 +56,56 @@ def test_teacher_scores_are_the_mean_of_softened_scores_over_teachers_and_mirror
     assert np.allclose(found, expected / 4, atol=1e-5)
 
 
+def test_an_informed_teacher_knows_how_often_a_vote_means_a_label() -> None:
+    # Ten votes for column c mean label c in six of ten cases, and each other label as often as the rest allows.
+    rng = np.random.default_rng(1)
+    column = rng.integers(0, len(LABELS), 20_000)
+    votes = np.zeros((20_000, len(FERPLUS_COLUMNS)), np.int64)
+    votes[np.arange(20_000), column] = 10
+    labels = np.where(rng.random(20_000) < 0.6, column, rng.integers(0, len(LABELS), 20_000))
+    scores = softmax(informed_logits(votes, np.zeros((20_000, 7), np.float32), labels))
+    expected = np.full((len(LABELS), len(LABELS)), 0.4 / 7) + 0.6 * np.eye(len(LABELS))
+    assert np.allclose(scores, expected[column], atol=0.03)
+
+
+def test_an_informed_teacher_without_votes_follows_the_teachers() -> None:
+    rng = np.random.default_rng(2)
+    logits = rng.normal(0, 1, (20_000, 7)).astype(np.float32)
+    true = softmax(logits)
+    labels = (rng.random((20_000, 1)) > true.cumsum(axis=1)[:, :-1]).sum(axis=1)
+    scores = softmax(informed_logits(np.full((20_000, 10), -1), logits, labels))
+    assert np.abs(scores - true).mean() < 0.01
+
+
+def test_an_informed_teacher_gives_a_class_without_faces_nothing(voted: Path, teachers: tuple[Path, Path]) -> None:
+    data = load_prepared(voted, DEFAULT_SPEC)
+    rows = data.indices("train")
+    rows = rows[data.labels[rows] != LABELS.index("fear")]
+    recipe = replace(RECIPE, teachers=(str(teachers[0]),), informed=True)
+    scores = teacher_scores(recipe, data, rows)
+    assert np.allclose(scores.sum(axis=1), 1, atol=1e-5)
+    assert scores[:, LABELS.index("fear")].max() < 1e-6
+    # It has seen what the votes say, so it is nearer to the labels than the teacher alone.
+    own = np.arange(len(rows)), data.labels[rows]
+    assert scores[own].mean() > teacher_scores(replace(recipe, informed=False), data, rows)[own].mean()
+
+
+def test_votes_alone_or_for_soft_labels_inform_nobody() -> None:
+    for recipe in ({"teachers": ()}, {"teachers": ("t",), "labels": "ferplus"}):
+        with pytest.raises(InvalidInput, match="expected teachers and labels fer2013 for informed teachers"):
+            Recipe(informed=True, **recipe)
+
+
 def test_a_distilled_run_says_whom_it_learned_from_and_resumes_by_itself(
-    prepared: Path, teachers: tuple[Path, Path], tmp_path: Path
+    voted: Path, teachers: tuple[Path, Path], tmp_path: Path
 ) -> None:
     both, out = ",".join(map(str, teachers)), tmp_path / "student"
-    options = ["--data", str(prepared), "--out", str(out), "--model", "nano", "--epochs", "1", "--batch-size", "32"]
-    done = CliRunner().invoke(main, ["train", *options, "--distill", both, "--distill-share", "0.7"])
+    options = ["--data", str(voted), "--out", str(out), "--model", "nano", "--epochs", "1", "--batch-size", "32"]
+    done = CliRunner().invoke(main, ["train", *options, "--distill", both, "--distill-share", "0.7", "--distill-votes"])
     assert done.exit_code == 0, done.output
     run = load_run(out)
     assert run.recipe.teachers == tuple(map(str, teachers))
-    assert run.recipe.distill == 0.7
+    assert (run.recipe.distill, run.recipe.informed) == (0.7, True)
     for path, said in zip(teachers, run.config["leaned_on"], strict=True):
         assert (said["use"], said["run"]) == ("teacher", str(path))
         assert said["weights_sha256"] == file_sha256(path / "model.weights.h5")

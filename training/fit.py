@@ -66,7 +66,7 @@ def training_faces(recipe: Recipe, data: Prepared, fitted: Targets) -> Faces:
     weights = balanced_weights(fitted.values) if recipe.class_weight else None
     images, values = data.images[fitted.rows], fitted.values
     if recipe.teachers:
-        values = np.concatenate([values, teacher_scores(recipe, data, images)], axis=1)
+        values = np.concatenate([values, teacher_scores(recipe, data, fitted.rows)], axis=1)
     return Faces(images, values, weights)
 
 

@@ -14,7 +14,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 _LATER: dict[str, Any] = {
     "mix": 0.5, "balance": 0, "class_weight": False, "focal": 0.0, "optimizer": "adamw", "final_rate": 0.0, "ema": 0.0,
     "cutmix": 0.0, "precision": "float32", "patience": 0, "init": "", "teachers": (), "distill": 0.5, "temperature": 2.0,
-    "qat": False,
+    "qat": False, "informed": False,
 }  # fmt: skip
 
 
@@ -71,7 +71,8 @@ class Recipe:
     loss (Lin et al. 2017, alpha 1; 0 for plain cross-entropy).
 
     teachers are the runs whose scores, averaged, are soft targets beside the labels (Hinton et al. 2015); distill (0..1) is
-    their share of the loss and temperature what both sides' logits are divided by.
+    their share of the loss and temperature what both sides' logits are divided by. informed teachers also see what FER+'s
+    taggers said of each training face (see `training.distill.informed_logits`); for hard labels alone.
     """
 
     model: str = "small"
@@ -97,6 +98,7 @@ class Recipe:
     teachers: tuple[str, ...] = ()
     distill: float = 0.5
     temperature: float = 2.0
+    informed: bool = False
     qat: bool = False
     seed: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -119,6 +121,11 @@ class Recipe:
         if len(chosen) > 1:
             raise InvalidInput(
                 f"expected at most one of balance, class_weight and focal, received {' and '.join(chosen)}"
+            )
+        if self.informed and not (self.teachers and self.labels == "fer2013"):
+            raise InvalidInput(
+                "expected teachers and labels fer2013 for informed teachers, which guess the hard label from the votes, "
+                f"received {len(self.teachers)} teachers and labels {self.labels}"
             )
         if self.optimizer not in OPTIMIZERS or self.precision not in PRECISIONS:
             raise InvalidInput(

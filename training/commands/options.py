@@ -96,6 +96,14 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
         callback=lambda _, __, value: None if value is None else tuple(value.split(",")),
         help="Teachers: finished runs on the same split, whose averaged scores are soft targets beside the labels.",
     ),
+    "informed": click.option(
+        "--distill-votes",
+        "informed",
+        is_flag=True,
+        default=None,
+        help="Let the teachers also see FER+'s votes for each training face: a logistic regression from votes and teachers' logits to "
+        "FER-2013's labels makes the soft targets. With --labels fer2013.",
+    ),
     "distill": click.option(
         "--distill-share",
         "distill",
