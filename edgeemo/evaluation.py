@@ -151,6 +151,25 @@ def mean_kl(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> f
     return float((np.exp(p) * (p - q)).sum(axis=1).mean())
 
 
+def psnr(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float | None:
+    """Peak signal to noise ratio in dB of the candidate's logits (N, 7): 10 log10(peak^2 / mean squared difference).
+
+    The peak is the span of the reference's logits, largest less smallest. None where nothing differs.
+    """
+    _check_same_pictures(reference, candidate)
+    error = float(np.mean((reference.astype(np.float64) - candidate) ** 2))
+    return 10 * math.log10(float(np.ptp(reference)) ** 2 / error) if error else None
+
+
+def recall_intervals(confusion: NDArray[np.int64]) -> dict[str, tuple[float, float] | None]:
+    """95 % Wilson interval of each class's recall, by label; None where the class does not occur."""
+    support = confusion.sum(axis=1)
+    return {
+        label: wilson_interval(int(confusion[i, i]), int(support[i])) if support[i] else None
+        for i, label in enumerate(LABELS)
+    }
+
+
 def agreement(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
     """Share of pictures, 0..1, on which both logits (N, 7) have the same top label."""
     _check_same_pictures(reference, candidate)

@@ -1,8 +1,12 @@
-"""Inputs of the self-test: drawn patterns that exercise the network. Never faces: bundles are published."""
+"""The self-test: drawn patterns that exercise the network (never faces: bundles are published), and what they do inside."""
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.backends.litert import trace
+from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.preprocess import resize_grey
 
 _COUNT = 32
@@ -24,3 +28,17 @@ def selftest_inputs(seed: int, size: int = 48) -> NDArray[np.uint8]:
         grain = int(rng.choice([3, 4, 6, 8, 12, 24]))
         pictures.append(resize_grey(rng.integers(0, 256, (grain, grain), dtype=np.uint8), size))
     return np.stack(pictures)[..., np.newaxis]
+
+
+def selftest_trace(
+    models: Mapping[str, bytes], inputs: NDArray[np.uint8], spec: InputSpec
+) -> dict[str, list[list[str]]]:
+    """The report's "selftest": [name, digest] of every operator's output on `inputs`, for each TFLite file of `models`.
+
+    `inputs` is uint8 (N, size, size, 1); see `edgeemo.backends.litert.trace` for the digests. Raises BackendError.
+    """
+    return {
+        file: [[name, digest] for name, digest in trace(model, file, inputs, spec)]
+        for file, model in models.items()
+        if file.endswith(".tflite")
+    }

@@ -34,13 +34,17 @@ LAYERS: dict[str, set[str]] = {
     "faces": {"contract", "errors", "optional", "results"},
     "cameras": {"contract", "errors", "optional", "pictures"},
     "selftest": {"backends", "contract", "errors"},
+    "selftest_child": {"contract", "errors", "selftest"},
+    "selftest_apart": {"contract", "errors", "selftest"},
+    "provenance": {"contract", "errors", "evaluation"},
+    "agreement": {"contract", "errors", "evaluation"},
     "recognizer": {
         "backends", "cameras", "contract", "errors", "faces", "models", "pictures", "results", "smoothing", "tracking",
     },
     "sensor": {"cameras", "contract", "errors", "recognizer", "results", "smoothing", "tracking"},
     "cli": {
-        "annotate", "backends", "cameras", "contract", "errors", "evaluation", "faces", "labelled", "models", "optional",
-        "pictures", "recognizer", "results", "selftest", "sensor", "smoothing", "tracking",
+        "agreement", "annotate", "backends", "cameras", "contract", "errors", "evaluation", "faces", "labelled", "models", "optional",
+        "pictures", "provenance", "recognizer", "results", "selftest", "selftest_apart", "sensor", "smoothing", "tracking",
     },
     "__main__": {"cli"},
 }  # fmt: skip
@@ -77,13 +81,14 @@ STATEMENTS: dict[str, set[str]] = {
         "sklearn",
         "tqdm",
     },
-    "export": {"numpy", "click", "tqdm"},
+    "export": {"numpy", "click", "matplotlib", "tqdm"},
 }
 
 # Imported in one place each, by statement or by `need`; empty: nowhere.
 SITES: dict[str, set[str]] = {
     # Conversion; and, the one exception, the strategies for several machines, which Keras has under TensorFlow alone.
     "tensorflow": {"export/tflite.py", "training/workers.py"},
+    "ai_edge_quantizer": {"export/tflite.py"},
     "tensorboard": {"training/events.py"},
     "torch": set(),
     "jax": set(),

@@ -33,7 +33,7 @@ def open_backend(
 ) -> Backend:
     """Open a bundle's model with the runtime that its format needs.
 
-    Without `artifact`, int8.tflite is tried first and int8.onnx where LiteRT is not installed. "Not installed" falls
+    Without `artifact`, the quantized TFLite model is tried first and the ONNX one where LiteRT is not installed. "Not installed" falls
     through; "installed but broken" raises. `reference_kernels` asks LiteRT for its plain kernels, whose results are
     the same bits on every machine (slow; ONNX Runtime knows no such switch and ignores it).
 
@@ -43,8 +43,10 @@ def open_backend(
     """
     if artifact is not None:
         return _open(bundle, artifact, threads, reference_kernels)
-    held = [a.file for a in bundle.manifest.artifacts]
-    candidates = [file for file in ("int8.tflite", "int8.onnx") if file in held] or held[:1]
+    held = [artifact for artifact in bundle.manifest.artifacts if artifact.is_integer]
+    candidates = [a.file for a in sorted(held, key=lambda a: a.format != "tflite")] or [
+        bundle.manifest.artifacts[0].file
+    ]
     for file in candidates[:-1]:
         try:
             return _open(bundle, file, threads, reference_kernels)

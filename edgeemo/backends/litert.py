@@ -1,9 +1,11 @@
 """TFLite models through LiteRT (ai-edge-litert), or its predecessor tflite-runtime where only that is installed."""
 
 import contextlib
+import hashlib
 import importlib.metadata
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -64,10 +66,61 @@ class LiteRtBackend:
                 self._interpreter.invoke()
                 logits[i] = self._to_logits(self._interpreter.get_tensor(self._output["index"])[0])
         except (ValueError, RuntimeError) as error:
-            raise BackendError(
-                f"{self.artifact}: the interpreter fails while running it ({' '.join(str(error).split())[:200]})"
-            ) from None
+            raise _failed(self.artifact, error) from None
         return logits
+
+
+def _failed(artifact: str, error: Exception) -> BackendError:
+    return BackendError(f"{artifact}: the interpreter fails while running it ({' '.join(str(error).split())[:200]})")
+
+
+def trace(
+    model: bytes,
+    artifact: str,
+    inputs: NDArray[np.uint8],
+    spec: InputSpec = DEFAULT_SPEC,
+    *,
+    sign: Callable[[], object] = lambda: None,
+) -> list[tuple[str, str]]:
+    """(name, digest) of every operator's output tensors under reference kernels, in the order of execution.
+
+    A digest is the first 16 hex digits of sha256 over the tensor's bytes for each of `inputs` (uint8 (N, 48, 48, 1) raw
+    grey pixels, one at a time, in order). It is "" for a tensor whose memory the interpreter gave to a later one, as
+    tflite-runtime 2.14 does with what it adds in place. `sign` is called once the model is open and after each picture.
+
+    Raises:
+        MissingDependency, BrokenDependency: no interpreter that works is installed.
+        BackendError: it refuses the model or fails while running it.
+    """
+    check_inputs(inputs, spec.shape)
+    interpreter = open_interpreter(model, artifact, kernels="reference", keep_tensors=True)
+    source, _ = _tensors(interpreter)
+    stored = _input_conversion(_info(source), spec, artifact)(inputs)
+    try:
+        names = {tensor["index"]: str(tensor["name"]) for tensor in interpreter.get_tensor_details()}
+        # The operator lists of both packages begin with an underscore and have been the same since TensorFlow 2.4.
+        outputs = [int(i) for step in interpreter._get_ops_details() for i in step["outputs"] if i in names]
+        hashes = [hashlib.sha256() for _ in outputs]
+        sign()
+        for i in range(len(inputs)):
+            interpreter.set_tensor(source["index"], stored[i : i + 1])
+            interpreter.invoke()
+            for index, held in zip(outputs, hashes, strict=True):
+                held.update(interpreter.get_tensor(index).tobytes())
+            sign()
+        kept = _kept(interpreter, outputs)
+    except (ValueError, RuntimeError) as error:
+        raise _failed(artifact, error) from None
+    return [
+        (names[index], held.hexdigest()[:16] if index in kept else "")
+        for index, held in zip(outputs, hashes, strict=True)
+    ]
+
+
+def _kept(interpreter: Any, outputs: list[int]) -> set[int]:
+    """The tensors that still hold what their operator wrote: of several in one place, the last."""
+    # The view must be gone before the next call, so only its address is taken.
+    return set({interpreter.tensor(index)().ctypes.data: index for index in outputs}.values())
 
 
 def timed_call(model: bytes, name: str, threads: int) -> Callable[[], object]:
@@ -86,11 +139,14 @@ def timed_call(model: bytes, name: str, threads: int) -> Callable[[], object]:
     return call
 
 
-def open_interpreter(model: bytes, name: str, *, threads: int = 1, kernels: str = "default") -> Any:
+def open_interpreter(
+    model: bytes, name: str, *, threads: int = 1, kernels: str = "default", keep_tensors: bool = False
+) -> Any:
     """The runtime's own interpreter on a .tflite model, its tensors allocated; `name` stands in messages.
 
     `kernels`: "default" (XNNPACK and what else the runtime chooses), "plain" (no delegates, so that the operators are
-    those of the file), or "reference" (the same bits on every machine; slow).
+    those of the file), or "reference" (the same bits on every machine; slow). With `keep_tensors` (not with "default"
+    kernels) every tensor can be read after a run, because none shares its memory with another.
 
     Raises:
         MissingDependency, BrokenDependency: no interpreter that works is installed.
@@ -98,11 +154,13 @@ def open_interpreter(model: bytes, name: str, *, threads: int = 1, kernels: str 
     """
     module = _interpreter_module()[0]
     try:
-        with _without_greeting():
+        with _without_greeting(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that kept tensors need memory
             interpreter = module.Interpreter(
                 model_content=model,
                 num_threads=threads,
                 experimental_op_resolver_type=getattr(module.OpResolverType, _RESOLVERS[kernels]),
+                experimental_preserve_all_tensors=keep_tensors,
             )
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:

@@ -1,5 +1,6 @@
 """edgeemo doctor"""
 
+import math
 import os
 import platform
 import re
@@ -8,11 +9,15 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgeemo.cli.options import detector_options, model_option
 from edgeemo.errors import EdgeemoError
+
+if TYPE_CHECKING:
+    from edgeemo.selftest import SelfTestResult
 
 # Instruction sets that decide how fast int8 runs, as /proc/cpuinfo names them.
 _INT8_FEATURES = ("avx2", "avx512_vnni", "avx_vnni", "neon", "asimd", "asimddp", "i8mm", "sve")
@@ -31,16 +36,28 @@ class Check:
 @click.command()
 @model_option()
 @detector_options()
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(0.01, 3600),
+    default=8.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="The self-test runs in a process of its own, which is ended when it gives no sign of life for so long: a damaged "
+    "model can hang. A sign comes with each picture, so only a very slow machine or a huge model needs more.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a check on stdout.")
-def doctor(model: str, detector: str, detector_model: str | None, as_json: bool) -> None:
+def doctor(model: str, detector: str, detector_model: str | None, time_limit: float, as_json: bool) -> None:
     """Check what works on this machine and print, for each problem, the one command that mends it.
+
+    The bundle is checked too: every hash, whether its numbers are those of the answers in its report, and its self-test,
+    which must give the same bits as where it was built.
 
     Exit code 1 when something that `predict` needs does not work.
     """
     from edgeemo.contract import strict
 
     problems = 0
-    for check in _checks(model, detector, detector_model):
+    for check in _checks(model, detector, detector_model, time_limit):
         problems += check.state == "problem"
         if as_json:
             click.echo(strict.dumps_line(asdict(check)))
@@ -54,14 +71,14 @@ def doctor(model: str, detector: str, detector_model: str | None, as_json: bool)
         sys.exit(1)
 
 
-def _checks(model: str, detector: str, detector_model: str | None) -> Iterator[Check]:
+def _checks(model: str, detector: str, detector_model: str | None, time_limit: float) -> Iterator[Check]:
     yield from _python()
     yield _cpu()
     yield from _interpreters()
     yield _package("OpenCV", "cv2", "opencv", "without it only arrays can be recognized, and only whole faces")
     yield from _cameras()
     yield _guarded("detector", lambda: _detector(detector, detector_model))
-    yield from _bundle(model)
+    yield from _bundle(model, time_limit)
 
 
 def _python() -> Iterator[Check]:
@@ -156,8 +173,10 @@ def _detector(name: str, model: str | None) -> Check:
     return Check("detector", "ok", f"{detector.name} ({reason})")
 
 
-def _bundle(model: str) -> Iterator[Check]:
+def _bundle(model: str, time_limit: float) -> Iterator[Check]:
+    from edgeemo.provenance import holds_answers, report_faults
     from edgeemo.recognizer import load_bundle
+    from edgeemo.selftest_apart import OVERALL_LIMIT, run_selftest_apart
 
     try:
         bundle = load_bundle(model)
@@ -169,26 +188,37 @@ def _bundle(model: str) -> Iterator[Check]:
         "ok",
         f"{bundle.manifest.name} {bundle.manifest.version}, {len(bundle.files) + 1} entries, every hash right",
     )
-    from edgeemo.selftest import run_selftest
-
+    faults = report_faults(bundle)
+    for fault in faults:
+        yield Check("report", "problem", fault)
+    if holds_answers(bundle) and not faults:
+        yield Check("report", "ok", "the manifest's numbers are those of the answers in the report")
     try:
-        results = run_selftest(bundle)
+        results = run_selftest_apart(bundle, time_limit=time_limit, overall_limit=max(OVERALL_LIMIT, 20 * time_limit))
     except EdgeemoError as error:
         yield Check("self-test", "problem", str(error), _command(error))
         return
-    for result in results:
-        name = f"{result.artifact}, {result.kernels} kernels"
-        if result.passed is None:
-            yield Check(
-                "self-test",
-                "note",
-                f"{name}: not run, its runtime is not installed",
-                _command(EdgeemoError(result.note)),
-            )
-            continue
-        text = f"{name}: largest difference {result.difference:g}, allowed {result.bound:g}"
-        mend = "" if result.passed else "pip install --force-reinstall 'edgeemo[litert,onnx]', then run doctor again"
-        yield Check("self-test", "ok" if result.passed else "problem", text, mend)
+    yield from map(_selftest, results)
+
+
+def _selftest(result: "SelfTestResult") -> Check:
+    name = f"{result.artifact}, {result.kernels} kernels"
+    if result.passed is None:
+        return Check(
+            "self-test", "note", f"{name}: not run, its runtime is not installed", _command(EdgeemoError(result.note))
+        )
+    text = f"{name}: largest difference {result.difference:g}, allowed {result.bound:g}"
+    if result.passed:
+        return Check("self-test", "ok", text)
+    if math.isinf(result.difference) and result.note:  # it gave no answer
+        return Check("self-test", "problem", f"{name}: {result.note}", _command(EdgeemoError(result.note)))
+    text += f"; {result.note}" * bool(result.note) + f"; first tensor that differs: {result.tensor}"
+    return Check(
+        "self-test",
+        "problem",
+        text,
+        "pip install --force-reinstall 'edgeemo[litert,onnx]', then run doctor again",
+    )
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:

@@ -1,12 +1,23 @@
 """edgeemo evaluate"""
 
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeemo.cli.options import artifact_option, threads_option
+from edgeemo.errors import BundleError, MissingFile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgeemo.agreement import Agreement
+    from edgeemo.contract.bundle import Bundle
+    from edgeemo.labelled import LabelledInputs
 
 
 @click.command()
@@ -23,7 +34,15 @@ from edgeemo.cli.options import artifact_option, threads_option
 @click.option(
     "--json", "json_path", type=click.Path(path_type=Path), metavar="OUT.json", help="Also write the result here."
 )
-def evaluate(bundle: str, data: str, artifact: str | None, split: str, threads: int, json_path: Path | None) -> None:
+@click.option(
+    "--against",
+    metavar="report|REPORT.json",
+    help="Repeat the check after quantization here: `report` is the bundle's own. Exit 0 when at least 99.5 % of the answers are those "
+    "that it lists and top-1 lies within its interval, else 1 with the difference.",
+)
+def evaluate(
+    bundle: str, data: str, artifact: str | None, split: str, threads: int, json_path: Path | None, against: str | None
+) -> None:
     """Measure a bundle's accuracy on labelled pictures, through the same code that `predict` runs.
 
     BUNDLE is a shipped name or a .edgeemo file. DATA is a prepared folder, or a folder or zip archive of cropped faces
@@ -67,10 +86,57 @@ def evaluate(bundle: str, data: str, artifact: str | None, split: str, threads: 
                 f"its report promises: n {promise.n:,} ({', '.join(recognizer.bundle.manifest.data.sets)} {promise.split})  "
                 f"top-1 {promise.top1:.2%}  macro-F1 {promise.macro_f1:.2%}  (float {promise.float_top1:.2%})"
             )
+    compared = _compared(recognizer.bundle, against, backend.artifact, labelled, said) if against else None
+    if compared:
+        click.echo("\n".join(_agreement_lines(compared)))
     if json_path:
         result = asdict(card) | {"labels": list(LABELS), "artifact": backend.artifact, "split": split}
         result |= {"ferplus_majority": asdict(ferplus) if ferplus else None}
         result |= {"backend": f"{backend.name} {backend.version}", "left_out": labelled.left_out}
+        result |= {"against": asdict(compared) if compared else None}
         with written_beside(json_path) as part_path:
             part_path.write_text(strict.dumps(result))
         click.echo(f"wrote {json_path}")
+    if compared and compared.faults:
+        raise BundleError(f"{bundle} does not answer here as its report says: {'; '.join(compared.faults)}")
+
+
+def _compared(
+    bundle: "Bundle", against: str, artifact: str, labelled: "LabelledInputs", answers: "NDArray[np.int64]"
+) -> "Agreement":
+    """What was answered here beside the report that --against names, and what is wrong with the bundle's own claims."""
+    from dataclasses import replace
+
+    from edgeemo.agreement import agree
+    from edgeemo.provenance import report_faults
+
+    own = against == "report"
+    report = bundle.report() if own else _read_report(Path(against))
+    where = f"the report of {bundle.path.name}" if own else against
+    compared = agree(report, artifact, labelled.inputs, labelled.labels, answers, where)
+    return replace(compared, faults=(*report_faults(bundle), *compared.faults)) if own else compared
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    from edgeemo.contract import strict
+
+    if not path.is_file():
+        raise MissingFile(f"{path}: expected `report` for the bundle's own or a report.json, found no file")
+    try:
+        report = strict.loads(path.read_bytes())
+    except (ValueError, OSError) as error:
+        raise BundleError(f"{path}: not a report ({error}); take the one that python -m export build wrote") from None
+    if not isinstance(report, dict):
+        raise BundleError(f"{path}: expected a report, received another JSON value")
+    return report
+
+
+def _agreement_lines(compared: "Agreement") -> Iterator[str]:
+    low, high = compared.interval
+    yield (
+        f"against its report: {compared.n:,} of its {compared.promised_n:,} pictures"
+        + (f" ({compared.unknown:,} here that it does not know)" if compared.unknown else "")
+        + f"  same label {compared.same:.2%}  top-1 {compared.top1:.2%}, report {compared.promised_top1:.2%} ({low:.2%} to {high:.2%}): "
+        + ("it does not agree" if compared.faults else "it agrees")
+    )
+    yield from (f"  {fault}" for fault in compared.faults)

@@ -54,6 +54,8 @@ def info(bundle: str, as_json: bool) -> None:
             f"drop {100 * measured.drop:+.2f} pp (90 % interval {100 * low:+.2f} to {100 * high:+.2f}), "
             f"agreement {measured.agreement:.2%}, macro-F1 {measured.macro_f1:.2%}"
         )
+        if not manifest.artifact(measured.artifact).is_integer:
+            continue  # what the float files answer is the float model's matrix
         for line in confusion_lines(measured.confusion, measured.per_class_recall):
             click.echo("  " + line)
         if ferplus := _against_ferplus(opened.report(), measured.artifact):
@@ -64,10 +66,10 @@ def _against_ferplus(report: dict[str, Any], artifact: str) -> str | None:
     """The report's line about the FER+ majority; None where it has none. A report's inside is not checked when it is read."""
     try:
         ferplus = report["artifacts"][artifact]["ferplus_majority"]
-        int8, full = ferplus["int8_card"], ferplus["float_card"]
+        card, full = ferplus["card"], ferplus["float_card"]
         return (
-            f"against the FER+ majority (n {int8['n']:,}): top-1 {int8['top1']:.2%}, float {full['top1']:.2%}, "
-            f"macro-F1 {int8['macro_f1']:.2%}"
+            f"against the FER+ majority (n {card['n']:,}): top-1 {card['top1']:.2%}, float {full['top1']:.2%}, "
+            f"macro-F1 {card['macro_f1']:.2%}"
         )
     except (KeyError, TypeError, ValueError):
         return None

@@ -14,6 +14,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[0-9]{1,5}\.[0-9]{1,5}\.[0-9]{1,5}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ARTIFACT_FILE = re.compile(r"[a-z0-9]{1,16}\.(tflite|onnx)")
+# mixed: int8, but for some layers that have 16-bit activations (TFLite) or stay float (ONNX).
+PRECISIONS = ("int8", "mixed", "fp16", "fp32")
 COMPANIONS = ("report.json", "selftest.npz")
 
 
@@ -29,7 +31,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A model file of the bundle: format "tflite" or "onnx", precision "int8" or "fp32"; opset for ONNX alone."""
+    """A model file of the bundle: format "tflite" or "onnx", one of PRECISIONS; opset for ONNX alone."""
 
     file: str
     format: str
@@ -39,6 +41,11 @@ class Artifact:
     input: TensorInfo
     output: TensorInfo
     opset: int | None
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether its tensors are integers, so that reference kernels give the same bits everywhere."""
+        return self.precision in ("int8", "mixed")
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one int8 artifact scored against the float model on the same `n` pictures of `split`; shares are 0..1."""
+    """What one artifact scored against the float model on the same `n` pictures of `split`; shares are 0..1."""
 
     artifact: str
     split: str
@@ -183,8 +190,8 @@ def _fault(manifest: Manifest) -> str | None:
     for artifact in manifest.artifacts:
         if not _ARTIFACT_FILE.fullmatch(artifact.file) or artifact.format != artifact.file.rpartition(".")[2]:
             return f"artifact {artifact.file[:80]!r} of format {artifact.format[:20]!r} is none that this version knows"
-        if artifact.precision not in ("int8", "fp32"):
-            return f"{artifact.file}: expected the precision int8 or fp32, received {artifact.precision[:20]!r}"
+        if artifact.precision not in PRECISIONS:
+            return f"{artifact.file}: expected a precision of {', '.join(PRECISIONS)}, received {artifact.precision[:20]!r}"
     if tuple(companion.file for companion in manifest.companions) != COMPANIONS:
         return f"expected the companions {', '.join(COMPANIONS)}"
     files = [entry.file for entry in manifest.entries]
