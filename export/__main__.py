@@ -1,11 +1,13 @@
-"""python -m export: build."""
+"""python -m export: build, inspect, compare, tensorrt."""
 
 from pathlib import Path
 
 import click
 
 from edgeemo.cli import shell
-from edgeemo.cli.tables import scorecard_lines
+from export.profiles import PROFILES
+
+_STEPS = ("min-max", "percentile", "entropy", "bias", "mixed")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -13,7 +15,10 @@ def main() -> None:
     """From a trained run to a bundle that a device can trust.
 
     \b
-    python -m export build runs/small --data prepared/ --out small.edgeemo
+    python -m export build runs/small --data prepared/ --out small.edgeemo   # int8, proved
+    python -m export inspect runs/small --data prepared/                     # where int8 loses what, layer by layer
+    python -m export compare A.edgeemo B.edgeemo --data prepared/            # is B better than A?
+    python -m export tensorrt small.edgeemo --out engines/                   # on a Jetson: engines from its ONNX files
     """
 
 
@@ -26,31 +31,150 @@ def main() -> None:
 @click.option("--name", help="The bundle's name [default: the file's].")
 @click.option("--version", default="0.1.0", help="The bundle's version.")
 @click.option(
+    "--profile",
+    type=click.Choice(list(PROFILES)),
+    default="all",
+    help="For which devices. " + " ".join(f"{p.name}: {p.for_whom}." for p in PROFILES.values()),
+)
+@click.option(
+    "--max-step",
+    type=click.Choice(_STEPS),
+    default=_STEPS[-1],
+    help="The last step of the ladder that may be tried: ranges by min-max, percentile or entropy, corrected biases, mixed precision.",
+)
+@click.option(
     "--seed", type=click.IntRange(0), default=1, help="Seed of the calibration draw and the self-test's patterns."
 )
-def build(run: Path, data: Path, out: Path, name: str | None, version: str, seed: int) -> None:
-    """Convert RUN to int8 TFLite, int8 ONNX and fp32 ONNX, run the acceptance gate, and write the bundle if all pass.
+def build(
+    run: Path, data: Path, out: Path, name: str | None, version: str, profile: str, max_step: str, seed: int
+) -> None:
+    """Convert RUN, climb the ladder until int8 passes, and write the bundle if every artifact passes the gate.
 
-    The gate compares each int8 file with the float model on the whole test split; no option loosens it. When it
-    refuses, no bundle is written, the reasons are printed, and the report is kept beside as NAME.report.json.
+    A step is tried on the validation split; what passes there has to pass on the whole test split, and no option loosens the
+    gate. Beside the bundle lies NAME.report.html, which shows both confusion matrices, their difference, and each picture whose
+    label changed. When the gate refuses, no bundle is written, the reasons are printed, and NAME.report.json is kept.
     """
     if out.suffix != ".edgeemo":
         raise click.UsageError(f"--out must end in .edgeemo, received {out}")
     from export.build import build as run_build
+    from export.tables import measured_lines
 
-    bundle, verdicts = run_build(run, data, out, name=name, version=version, seed=seed)
-    for line in scorecard_lines(next(iter(verdicts.values())).float_card, "float"):
+    bundle, made = run_build(run, data, out, name=name, version=version, seed=seed, profile=profile, max_step=max_step)
+    for line in measured_lines(made):
         click.echo(line)
-    for file, verdict in verdicts.items():
-        for line in scorecard_lines(verdict.int8_card, file):
+    click.echo(
+        f"wrote {out}: {bundle.manifest.name} {bundle.manifest.version}, {out.stat().st_size:,} bytes, "
+        f"and {out.with_suffix('.report.html')}"
+    )
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="The prepared folder that the run was trained on [default: where the run says it was].",
+)
+@click.option(
+    "--ranges",
+    type=click.Choice(_STEPS[:3]),
+    default=_STEPS[0],
+    help="How ranges are found; a run of quantization-aware training has its own.",
+)
+@click.option(
+    "--pictures", type=click.IntRange(1, 500), default=64, help="About how many calibration pictures to look at."
+)
+@click.option("--worst", "count", type=click.IntRange(1), default=5, help="How many layers to give advice on.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Where to draw it [default: int8_layers.png in RUN].")
+@click.option("--seed", type=click.IntRange(0), default=1, help="Seed of the calibration draw.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a layer on stdout, in the order of execution.")
+def inspect(
+    run: Path, data: Path | None, ranges: str, pictures: int, count: int, plot: Path | None, seed: int, as_json: bool
+) -> None:
+    """Show where RUN loses what in int8: its layers in float and in int8 side by side, the worst ones, and what to do.
+
+    SQNR is signal to quantization noise in dB: 30 and more is good, below 20 is poor. A layer's noise comes from those before it
+    and from itself; `adds` is its own part.
+    """
+    from dataclasses import asdict
+
+    from edgeemo.contract import strict
+    from export.inspect import inspect_run, plot_layers
+    from export.tables import layer_lines
+
+    detail, layers = inspect_run(run, data, ranges, pictures, seed)
+    picture = plot or run / "int8_layers.png"
+    plot_layers(picture, f"{run}: {detail}", layers, count)
+    if as_json:
+        for layer in layers:
+            # JSON has no infinity: nothing was lost.
+            lossless = {"sqnr_db": None} if layer.sqnr_db == float("inf") else {}
+            click.echo(strict.dumps_line(asdict(layer) | {"advice": layer.advice} | lossless))
+        return
+    click.echo(f"{run}: {detail}")
+    for line in layer_lines(layers, count):
+        click.echo(line)
+    click.echo(f"wrote {picture}")
+
+
+@main.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="A prepared folder.")
+@click.option("--artifact", metavar="FILE", help="Of both bundles [default: the int8 model that this machine can run].")
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="test", help="Which pictures.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each kind of labels on stdout.")
+def compare(a: Path, b: Path, data: Path, artifact: str | None, split: str, as_json: bool) -> None:
+    """Compare the bundles A and B picture by picture: who is right where the other is not.
+
+    The difference in top-1 stands with its 90 % interval and the exact McNemar test; it is paired, so it tells smaller
+    differences than two intervals side by side. Where the data holds FER+ votes, the majority's faces are counted too.
+    """
+    from dataclasses import asdict
+
+    from edgeemo.contract import strict
+    from export.compare import compare as run_compare
+    from export.tables import comparison_lines
+
+    titles, found = run_compare((a, b), data, artifact=artifact, split=split)
+    for comparison in found:
+        if as_json:
+            click.echo(strict.dumps_line({"bundles": titles, **asdict(comparison), "verdict": comparison.verdict}))
+    if not as_json:
+        for line in comparison_lines(titles, found):
             click.echo(line)
-        drop = verdict.drop
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write into.")
+@click.option("--trtexec", metavar="PATH", help="TensorRT's builder [default: found in PATH or /usr/src/tensorrt/bin].")
+def tensorrt(bundle: Path, out: Path, trtexec: str | None) -> None:
+    """Write BUNDLE's ONNX files and the commands that make TensorRT engines of them; where TensorRT is installed, the engines.
+
+    Each engine is held against the logits of the bundle's self-test; exit code 1 when one answers something else. An engine
+    fits the GPU and the TensorRT version that built it, so run this on the device.
+    """
+    from edgeemo.contract.bundle import read_bundle
+    from edgeemo.errors import GateFailed
+    from export.tensorrt import SCRIPT, build_engines, find_trtexec, write_commands
+
+    opened, program = read_bundle(bundle), trtexec or find_trtexec()
+    if program is None:
+        for command in write_commands(opened, out):
+            click.echo(" ".join(command))
         click.echo(
-            f"{file} against float: drop {100 * drop.drop:+.2f} pp (one-sided 95 % bound {100 * drop.upper95:+.2f}), "
-            f"agreement {verdict.agreement:.2%}, discordant {drop.b}:{drop.c}, McNemar p {drop.mcnemar_p:.3f}, "
-            f"KL {verdict.mean_kl:.5f}, ECE {verdict.ece_float:.3f} -> {verdict.ece_int8:.3f}: passed"
+            f"TensorRT is not installed here; on the device run {out / SCRIPT}, or this command again for the check"
         )
-    click.echo(f"wrote {out}: {bundle.manifest.name} {bundle.manifest.version}, {out.stat().st_size:,} bytes")
+        return
+    engines = build_engines(opened, out, program)
+    for engine in engines:
+        click.echo(
+            f"{engine.path}: largest difference of a logit {engine.difference:.4g}, allowed {engine.bound:g}: "
+            + ("passed" if engine.passed else "failed")
+        )
+    if failed := [str(engine.path) for engine in engines if not engine.passed]:
+        raise GateFailed(f"{', '.join(failed)}: does not answer as the bundle promises; do not use it")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""run/ -> bundle: convert, measure every int8 artifact against the float model, write only what passes the gate."""
+"""run/ -> bundle: convert, climb the ladder, measure every artifact against the float model, write only what passes the gate."""
 
 import io
-import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,6 @@ from edgeemo.backends.litert import LiteRtBackend
 from edgeemo.backends.onnx import OnnxBackend
 from edgeemo.contract import strict
 from edgeemo.contract.bundle import Bundle, sha256, write_bundle
-from edgeemo.contract.ferplus import ferplus_majority, group_votes
 from edgeemo.contract.files import written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import LABELS
@@ -36,77 +35,215 @@ from edgeemo.contract.manifest import (
 )
 from edgeemo.contract.prepared import Prepared, load_prepared
 from edgeemo.errors import GateFailed, RunError
-from edgeemo.selftest import run_selftest
-from export import onnx, tflite
-from export.calibration import METHOD, SPLIT, TRAINED_RANGES, calibration_set, pixels_sha256
-from export.gate import Verdict, judge, limits
+from edgeemo.selftest import OPTIMIZED_BOUND_LSB, run_selftest
+from export import onnx
+from export.calibration import SPLIT, calibration_set, pixels_sha256
+from export.gate import judge
+from export.graph import activation_bytes
+from export.ladder import (
+    STEPS,
+    TRAINED,
+    Attempt,
+    Candidate,
+    Judged,
+    Maker,
+    OnnxMaker,
+    TfliteMaker,
+    TrainedMaker,
+    climb,
+)
+from export.page import write_html
+from export.profiles import PROFILES, Profile
+from export.report import Measured, report_dict
 from export.run import FloatRun, load_config, load_float_run
-from export.selftest import selftest_inputs
+from export.selftest import selftest_inputs, selftest_trace
+from export.tables import attempt_heading, attempt_line
 
-INT8_ARTIFACTS = ("int8.tflite", "int8.onnx")
-# The float ONNX must be the float model: it only sums in another order.
+# The float network that is converted must be the one whose predictions are stored: it only sums in another order.
 _FLOAT_TOLERANCE = 1e-3
 DEFAULT_LICENCE = "MIT; trained on FER-2013 (DbCL), pictures from the web"
 DEFAULT_SMOOTHING = Smoothing(window=0.5, hold_time=0.8, floor=0.4)
 
 
+@dataclass(frozen=True)
+class _Job:
+    """A build under way: a run and data that fit, and what was chosen.
+
+    `validation` are its pictures uint8 (N, 48, 48, 1), their float logits float32 (N, 7) and their labels (N,).
+    """
+
+    run: FloatRun
+    data: Prepared
+    calibration: NDArray[np.uint8]
+    selftest: NDArray[np.uint8]
+    profile: Profile
+    steps: tuple[str, ...]
+    seed: int
+    validation: tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]
+    test: NDArray[np.uint8]
+
+
 def build(
-    run_path: Path, data_path: Path, out: Path, *, name: str | None = None, version: str = "0.1.0", seed: int = 1
-) -> tuple[Bundle, dict[str, Verdict]]:
-    """Convert a finished run and write the bundle `out` if every int8 artifact passes the gate.
+    run_path: Path,
+    data_path: Path,
+    out: Path,
+    *,
+    name: str | None = None,
+    version: str = "0.1.0",
+    seed: int = 1,
+    profile: str = "all",
+    max_step: str = STEPS[-1],
+) -> tuple[Bundle, dict[str, Measured]]:
+    """Convert a finished run and write the bundle `out` if every artifact of the profile passes the gate.
+
+    `max_step` is the last step of the ladder that may be tried. NAME.report.html is written beside the bundle; when the gate
+    refuses, NAME.report.json is too and no bundle is.
 
     Raises:
-        GateFailed: an artifact lost too much; the report is written beside `out` as NAME.report.json.
+        GateFailed: an artifact lost too much.
+        MissingDependency: a runtime that the profile needs is not installed.
         EdgeemoError: the run, the data or the conversion does not fit.
     """
-    load_config(run_path)
-    data = load_prepared(data_path, DEFAULT_SPEC)
-    run = load_float_run(run_path, data)
-    calibration = calibration_set(data, seed)
-    models = _convert(run, calibration)
-    verdicts, report = _measure(run, data, models)
-    failed = {file: verdict.reasons for file, verdict in verdicts.items() if not verdict.passed}
-    if failed:
-        report_path = out.with_suffix(".report.json")
-        with written_beside(report_path) as part:
-            part.write_text(strict.dumps(report))
-        reasons = "; ".join(f"{file}: {', '.join(why)}" for file, why in failed.items())
-        raise GateFailed(f"the gate refuses {run_path}: {reasons}. No bundle was written; look at {report_path}")
-    files = {**models, "report.json": strict.dumps(report).encode(), "selftest.npz": _selftest(models, run.spec, seed)}
-    manifest = _manifest(name or out.stem, version, run, data, calibration, models, files, verdicts)
-    bundle = write_bundle(out, manifest, files)
+    job = _job(run_path, data_path, PROFILES[profile], STEPS[: STEPS.index(max_step) + 1], seed)
+    made = _make(job)
+    models = {file: measured.model for file, measured in made.items()}
+    report = report_dict(job.run, job.data, made) | {"selftest": selftest_trace(models, job.selftest, job.run.spec)}
+    write_html(out.with_suffix(".report.html"), name or out.stem, report, job.run, job.test, made)
+    if failed := {file: measured.reasons for file, measured in made.items() if measured.reasons}:
+        raise GateFailed(_refusal(job.run, out, report, failed))
+    report_file, selftest = strict.dumps(report).encode(), _selftest(models, job)
+    files = {**models, "report.json": report_file, "selftest.npz": selftest}
+    bundle = write_bundle(out, _manifest(name or out.stem, version, job, made, files), files)
     wrong = [result for result in run_selftest(bundle) if result.passed is False]
     if wrong:
         out.unlink()
         raise GateFailed(
             f"{out}: its own self-test fails ({wrong[0]}); the interpreter of this machine is not to be trusted"
         )
-    return bundle, verdicts
+    return bundle, made
 
 
-def _convert(run: FloatRun, calibration: NDArray[np.uint8]) -> dict[str, bytes]:
-    models: dict[str, bytes] = {}
-    steps: list[tuple[str, Any]] = [
-        ("int8.tflite", lambda: _convert_tflite(run, calibration)),
-        ("fp32.onnx", lambda: onnx.convert_fp32(run.model)),
-        ("int8.onnx", lambda: onnx.convert_int8(models["fp32.onnx"], calibration)),
+def _job(run_path: Path, data_path: Path, profile: Profile, steps: tuple[str, ...], seed: int) -> _Job:
+    """Everything that can be refused before anything takes time."""
+    if any(file.endswith(".onnx") for file in profile.artifacts):
+        onnx.check_installed(
+            f"for the profile {profile.name}, whose ONNX files are measured with it (or choose --profile pi)"
+        )
+    load_config(run_path)
+    data = load_prepared(data_path, DEFAULT_SPEC)
+    calibration = calibration_set(data, seed)
+    rows, test_rows = data.indices("validation"), data.indices("test")
+    run = load_float_run(run_path, data)
+    validation, test = np.asarray(data.images[rows]), np.asarray(data.images[test_rows])
+    difference = float(np.abs(run.predict(test) - run.logits).max())
+    if not difference <= _FLOAT_TOLERANCE:
+        raise RunError(
+            f"{run.path}: its stored float predictions differ from its model's by up to {difference:.3g}, allowed {_FLOAT_TOLERANCE}; "
+            f"run: python -m training evaluate {run.path} --data {data.path}"
+        )
+    patterns = selftest_inputs(seed, run.spec.height)
+    floats = (validation, run.predict(validation), data.labels[rows])
+    return _Job(run, data, calibration, patterns, profile, steps, seed, floats, test)
+
+
+def _refusal(run: FloatRun, out: Path, report: dict[str, Any], failed: Mapping[str, Sequence[str]]) -> str:
+    path = out.with_suffix(".report.json")
+    with written_beside(path) as part:
+        part.write_text(strict.dumps(report))
+    reasons = "; ".join(f"{file}: {', '.join(why)}" for file, why in failed.items())
+    way_out = (
+        "train it longer or with another learning rate in simulated int8 (python -m training finetune --qat)"
+        if run.simulated is not None
+        else f"train it in simulated int8: python -m training finetune --qat {run.path} --data DATA --out {run.path}-qat"
+    )
+    return (
+        f"the gate refuses {run.path}: {reasons}. No bundle was written; {way_out}; what was measured: {path} and .html"
+    )
+
+
+def _make(job: _Job) -> dict[str, Measured]:
+    """Every artifact of the profile, measured on the test split."""
+    click.echo(
+        f"profile {job.profile.name}: {', '.join(job.profile.artifacts)}; calibration: {len(job.calibration)} pictures of {SPLIT}"
+    )
+    click.echo(attempt_heading())
+    found = [_climbed(job, *_tflite_ladder(job))]
+    if any(file.endswith(".onnx") for file in job.profile.artifacts):
+        fp32 = onnx.convert_fp32(job.run.model)
+        found.append(_climbed(job, OnnxMaker(fp32, job.calibration), job.steps))
+        found += [_measured(job, "fp16.onnx", onnx.convert_fp16(fp32)), _measured(job, "fp32.onnx", fp32)]
+    return {measured.file: measured for measured in found}
+
+
+def _tflite_ladder(job: _Job) -> tuple[Maker, tuple[str, ...]]:
+    if job.run.simulated is not None:
+        return TrainedMaker(job.run.simulated), (TRAINED,)
+    steps = tuple(step for step in job.steps if step != "mixed" or job.profile.wide_tflite)
+    return TfliteMaker(job.run.model, job.calibration, job.seed), steps
+
+
+def _climbed(job: _Job, maker: Maker, steps: tuple[str, ...]) -> Measured:
+    """The first candidate that passes on validation and then on the test split; where none does, the closest one with the reasons."""
+    attempts: list[Attempt] = []
+    closest: Candidate | None = None
+    for candidate, attempt in climb(maker, steps, lambda made: _judged(job, made), time.perf_counter):
+        click.echo(attempt_line(attempt))
+        if closest is None or attempt.mean_kl < min(earlier.mean_kl for earlier in attempts):
+            closest = candidate
+        attempts.append(attempt)
+        if attempt.passed:
+            measured = _measured(job, candidate.file, candidate.model, attempts, candidate.detail)
+            if measured.verdict.passed:
+                return measured
+            click.echo(f"  but not on the test split: {'; '.join(measured.verdict.reasons)}")
+    assert closest is not None  # there is no ladder without steps
+    tried = f"no step up to {steps[-1]} passes on validation and test"
+    return _measured(job, closest.file, closest.model, attempts, closest.detail, (tried, *attempts[-1].reasons))
+
+
+def _judged(job: _Job, candidate: Candidate) -> Judged:
+    pictures, logits, labels = job.validation
+    start = time.perf_counter()
+    answered = _infer(_open(candidate.file, candidate.model, job.run.spec), pictures)
+    ms = 1000 * (time.perf_counter() - start) / len(pictures)
+    return Judged(judge(logits, answered, labels), tuple(_restless(job, candidate)), ms)
+
+
+def _restless(job: _Job, candidate: Candidate) -> Iterator[str]:
+    """What the self-test would say against a .tflite: a device's kernels answer too differently from the reference ones."""
+    if not candidate.file.endswith(".tflite"):
+        return
+    backends = [
+        LiteRtBackend(candidate.model, candidate.file, job.run.spec, reference_kernels=reference)
+        for reference in (True, False)
     ]
-    for file, convert in tqdm(steps, desc="converting", unit="file"):
-        models[file] = convert()
-    for file, model in models.items():
-        click.echo(f"{file:<12} {len(model):>9,} bytes")
-    return models
+    exact, fast = (backend.infer(job.selftest) for backend in backends)
+    steps = float(np.abs(exact - fast).max()) / (backends[0].output_info.scale or 1.0)
+    if steps > OPTIMIZED_BOUND_LSB:
+        yield f"default and reference kernels differ by {steps:.0f} output steps on the self-test, allowed {OPTIMIZED_BOUND_LSB:.0f}"
 
 
-def _convert_tflite(run: FloatRun, calibration: NDArray[np.uint8]) -> bytes:
-    if run.simulated is None:
-        return tflite.convert_int8(run.model, calibration)
-    return tflite.convert_int8(run.simulated, None)
-
-
-def _calibration(run: FloatRun, pictures: NDArray[np.uint8]) -> Calibration:
-    method = METHOD if run.simulated is None else f"int8.onnx: {METHOD}; int8.tflite: {TRAINED_RANGES}"
-    return Calibration(len(pictures), method, SPLIT, pixels_sha256(pictures))
+def _measured(
+    job: _Job,
+    file: str,
+    model: bytes,
+    attempts: Sequence[Attempt] = (),
+    detail: str = "",
+    refused: tuple[str, ...] = (),
+) -> Measured:
+    start = time.perf_counter()
+    logits = _infer(_open(file, model, job.run.spec), job.test, progress=True)
+    verdict = judge(job.run.logits, logits, job.run.labels)
+    return Measured(
+        file,
+        model,
+        detail,
+        logits,
+        verdict,
+        tuple(attempts),
+        round(time.perf_counter() - start, 2),
+        refused or verdict.reasons,
+    )
 
 
 def _open(file: str, model: bytes, spec: InputSpec, *, reference_kernels: bool = False) -> LiteRtBackend | OnnxBackend:
@@ -115,90 +252,22 @@ def _open(file: str, model: bytes, spec: InputSpec, *, reference_kernels: bool =
     return OnnxBackend(model, file, spec)
 
 
-def _infer(backend: Backend, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    starts = tqdm(range(0, len(pictures), 64), desc=backend.artifact, unit="batch")
+def _infer(backend: Backend, pictures: NDArray[np.uint8], *, progress: bool = False) -> NDArray[np.float32]:
+    starts = tqdm(range(0, len(pictures), 64), desc=backend.artifact, unit="batch", disable=not progress, leave=False)
     return np.concatenate([backend.infer(pictures[start : start + 64]) for start in starts])
 
 
-def _measure(run: FloatRun, data: Prepared, models: Mapping[str, bytes]) -> tuple[dict[str, Verdict], dict[str, Any]]:
-    pictures = np.asarray(data.images[data.indices("test")])
-    float_again = _infer(_open("fp32.onnx", models["fp32.onnx"], run.spec), pictures)
-    difference = float(np.abs(float_again - run.logits).max())
-    if not difference <= _FLOAT_TOLERANCE:
-        raise RunError(
-            f"{run.path}: its stored float predictions differ from its model's by up to {difference:.3g}, allowed {_FLOAT_TOLERANCE}; "
-            f"run: python -m training evaluate {run.path} --data {data.path}"
-        )
-    verdicts: dict[str, Verdict] = {}
-    seconds: dict[str, float] = {}
-    ferplus: dict[str, dict[str, Any] | None] = {}
-    for file in INT8_ARTIFACTS:
-        start = time.perf_counter()
-        logits = _infer(_open(file, models[file], run.spec), pictures)
-        seconds[file] = time.perf_counter() - start
-        verdicts[file] = judge(run.logits, logits, run.labels)
-        ferplus[file] = _against_ferplus(run, data, logits)
-    report = {
-        "format": 1,
-        "split": "test",
-        "n": len(pictures),
-        "labels": list(LABELS),
-        "limits": limits(),
-        "fp32_onnx_max_difference": difference,
-        "artifacts": {
-            file: verdict.to_dict() | {"seconds": round(seconds[file], 2), "ferplus_majority": ferplus[file]}
-            for file, verdict in verdicts.items()
-        },
-        "made_with": _versions(),
-    }
-    return verdicts, report
-
-
-def _against_ferplus(run: FloatRun, data: Prepared, logits: NDArray[np.float32]) -> dict[str, Any] | None:
-    """The same comparison on the faces where more than half of FER+'s taggers agree; it is reported and decides nothing.
-
-    Few of those faces show disgust or fear, so that one of them moves macro-F1 by more than the gate allows.
-    """
-    if data.votes is None:
-        return None
-    majority, known = ferplus_majority(group_votes(data)[data.indices("test")])
-    if not known.any():
-        return None
-    verdict = judge(run.logits[known], logits[known], majority[known]).to_dict()
-    return {key: value for key, value in verdict.items() if key not in ("passed", "reasons")}
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    packages = ("tensorflow-cpu", "tensorflow", "keras", "onnx", "tf2onnx", "onnxruntime", "ai-edge-litert", "numpy")
-    found = {"edgeemo": edgeemo.__version__, "python": platform.python_version(), "machine": platform.machine()}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except ImportError:  # PackageNotFoundError: one of the two TensorFlow packages is always absent
-            continue
-    return found
-
-
-def _selftest(models: Mapping[str, bytes], spec: InputSpec, seed: int) -> bytes:
-    inputs = selftest_inputs(seed, spec.height)
-    logits = {file: _open(file, model, spec, reference_kernels=True).infer(inputs) for file, model in models.items()}
+def _selftest(models: Mapping[str, bytes], job: _Job) -> bytes:
+    opened = {file: _open(file, model, job.run.spec, reference_kernels=True) for file, model in models.items()}
+    logits = {file: backend.infer(job.selftest) for file, backend in opened.items()}
     buffer = io.BytesIO()
-    np.savez(buffer, inputs=inputs, **cast(dict[str, Any], logits))
+    np.savez(buffer, inputs=job.selftest, **cast(dict[str, Any], logits))
     return buffer.getvalue()
 
 
-def _manifest(
-    name: str,
-    version: str,
-    run: FloatRun,
-    data: Prepared,
-    calibration: NDArray[np.uint8],
-    models: Mapping[str, bytes],
-    files: Mapping[str, bytes],
-    verdicts: Mapping[str, Verdict],
-) -> Manifest:
+def _manifest(name: str, version: str, job: _Job, made: Mapping[str, Measured], files: Mapping[str, bytes]) -> Manifest:
+    run, data = job.run, job.data
+    tflite_file = next(file for file in made if file.endswith(".tflite"))
     return Manifest(
         schema_version=SCHEMA_VERSION,
         name=name,
@@ -208,7 +277,7 @@ def _manifest(
         labels=LABELS,
         input_spec=run.spec,
         input_fingerprint=run.spec.fingerprint(),
-        artifacts=tuple(_artifact(file, model, run.spec) for file, model in sorted(models.items())),
+        artifacts=tuple(_artifact(file, made[file].model, run.spec) for file in sorted(made)),
         companions=tuple(Companion(file, len(files[file]), sha256(files[file])) for file in COMPANIONS),
         data=DataInfo(
             tuple(run.config["data_sets"]), str(data.dataset["split"]), data.split_hash, int(data.dataset["seed"])
@@ -217,11 +286,16 @@ def _manifest(
             key: run.config[key]
             for key in ("recipe", "parameters", "multiply_accumulates", "keras", "backend", "history")
         },
-        calibration=_calibration(run, calibration),
-        evaluation=tuple(_evaluation(file, verdict) for file, verdict in verdicts.items()),
+        calibration=_calibration(job, made),
+        evaluation=tuple(_evaluation(measured) for measured in made.values()),
         smoothing=DEFAULT_SMOOTHING,
-        tensor_arena_bytes=tflite.activation_bytes(models["int8.tflite"]),
+        tensor_arena_bytes=activation_bytes(made[tflite_file].model),
     )
+
+
+def _calibration(job: _Job, made: Mapping[str, Measured]) -> Calibration:
+    method = "; ".join(f"{file}: {measured.detail}" for file, measured in made.items() if measured.detail)
+    return Calibration(len(job.calibration), method, SPLIT, pixels_sha256(job.calibration))
 
 
 def _artifact(file: str, model: bytes, spec: InputSpec) -> Artifact:
@@ -236,20 +310,21 @@ def _artifact(file: str, model: bytes, spec: InputSpec) -> Artifact:
     return Artifact(file, kind, precision, len(model), sha256(model), source, target, opset)
 
 
-def _evaluation(file: str, verdict: Verdict) -> Evaluation:
-    int8, full = verdict.int8_card, verdict.float_card
+def _evaluation(measured: Measured) -> Evaluation:
+    verdict = measured.verdict
+    card, full = verdict.card, verdict.float_card
     return Evaluation(
-        artifact=file,
+        artifact=measured.file,
         split="test",
-        n=int8.n,
+        n=card.n,
         float_top1=full.top1,
-        top1=int8.top1,
+        top1=card.top1,
         drop=verdict.drop.drop,
         drop_interval=(verdict.drop.lower95, verdict.drop.upper95),
         agreement=verdict.agreement,
         float_macro_f1=full.macro_f1,
-        macro_f1=int8.macro_f1,
-        per_class_recall=int8.per_class_recall,
+        macro_f1=card.macro_f1,
+        per_class_recall=card.per_class_recall,
         float_confusion=tuple(map(tuple, full.confusion)),
-        confusion=tuple(map(tuple, int8.confusion)),
+        confusion=tuple(map(tuple, card.confusion)),
     )

@@ -10,8 +10,6 @@ from edgeemo.contract.prepared import Prepared
 from edgeemo.errors import DataError
 
 PER_CLASS = 72  # 504 faces: ranges of `small` move by less than 1 % when they are doubled (docs/quantization.md)
-METHOD = "min-max over a class-stratified draw, plus all-0 and all-255"
-TRAINED_RANGES = "moving ranges of quantization-aware training"
 SPLIT = "train"
 
 

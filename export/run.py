@@ -17,6 +17,8 @@ from edgeemo.contract.prepared import Prepared
 from edgeemo.errors import MissingFile, RunError, SpecMismatch
 from edgeemo.optional import need
 
+_BATCH = 256
+
 
 @dataclass(frozen=True)
 class FloatRun:
@@ -33,6 +35,12 @@ class FloatRun:
     simulated: Any | None
     logits: NDArray[np.float32]
     labels: NDArray[np.int64]
+
+    def predict(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """float32 (N, 7) logits of the float network for uint8 (N, 48, 48, 1) pictures."""
+        batches = range(0, len(pictures), _BATCH)
+        logits = [self.model.predict_on_batch(pictures[i : i + _BATCH].astype(np.float32)) for i in batches]
+        return np.concatenate(logits).astype(np.float32)
 
 
 def load_config(path: Path) -> tuple[dict[str, Any], InputSpec]:
@@ -121,8 +129,13 @@ def _networks(path: Path, config: dict[str, Any], spec: InputSpec) -> tuple[Any,
         model = keras.models.load_model(path / "model.keras", compile=False, safe_mode=True)
         model.load_weights(path / "model.weights.h5")
     except Exception as error:  # keras raises whatever its layers and h5py raise
+        trained_with, here = str(config.get("keras")), str(keras.__version__)
+        way_out = (
+            "train it again" if trained_with == here else f"it was trained with Keras {trained_with} and this is {here}; "
+            f"run: pip install keras=={trained_with} (or train it again)"
+        )  # fmt: skip
         raise RunError(
-            f"{path / 'model.keras'}: cannot be loaded ({' '.join(str(error).split())[:200]}); train it again"
+            f"{path / 'model.keras'}: cannot be loaded ({' '.join(str(error).split())[:200]}); {way_out}"
         ) from None
     if model.input_shape != (None, *spec.shape) or model.output_shape != (None, len(LABELS)):
         raise RunError(

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from edgeemo.contract.labels import LABELS
 
 if TYPE_CHECKING:
+    import keras
+
     from training.recipe import Recipe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -85,6 +87,35 @@ def tiny_weights() -> NDArray[np.float64]:
 def tiny_bias() -> NDArray[np.float64]:
     """(7,): makes patterns of one and of two bright quadrants comparable."""
     return np.zeros(len(LABELS))
+
+
+def drawn_network(kernel: int = 3, seed: int = 0) -> "keras.Model":
+    """A network of the kinds of layers that ours are made of, with drawn weights: 48x48 pixels to 7 logits.
+
+    With `kernel` 1 nothing is padded, so that means of layers are what their weights and the means of their inputs say.
+    """
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(seed)
+    pixels = keras.Input((48, 48, 1), name="pixels")
+    x = layers.Rescaling(1 / 127.5, -1.0, name="rescale")(pixels)
+    x = layers.AveragePooling2D(4, name="coarse")(x)
+    x = layers.ReLU(name="first_relu")(layers.Conv2D(8, kernel, padding="same", name="first")(x))
+    x = layers.ReLU(name="depth_relu")(layers.DepthwiseConv2D(kernel, padding="same", name="depth")(x))
+    x = layers.Conv2D(16, kernel, padding="same", name="last")(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    model = keras.Model(pixels, layers.Dense(len(LABELS), name="logits")(x), name="drawn")
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.normal(0.1, 0.5, w.shape).astype(np.float32) for w in model.get_weights()])
+    return model
+
+
+def drawn_faces(count: int, seed: int = 0) -> NDArray[np.uint8]:
+    """uint8 (count + 2, 48, 48, 1): drawn pictures of all classes in turn, and the two ends of the pixel range."""
+    rng = np.random.default_rng(seed)
+    pictures = [drawn_picture(i % len(LABELS), rng) for i in range(count)]
+    return np.stack([*pictures, np.zeros((48, 48), np.uint8), np.full((48, 48), 255, np.uint8)])[..., np.newaxis]
 
 
 def rezip(bundle: Path, out: Path, change) -> Path:  # type: ignore[no-untyped-def]

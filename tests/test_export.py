@@ -23,12 +23,15 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.prepared import load_prepared
 from edgeemo.errors import BackendError, DataError, GateFailed, RunError, SpecMismatch
+from export.activations import min_max, record
 from export.build import build
 from export.calibration import PER_CLASS, calibration_set
+from export.graph import activation_bytes, check_full_int8
 from export.onnx import convert_fp32
 from export.onnx import convert_int8 as convert_int8_onnx
 from export.selftest import selftest_inputs
-from export.tflite import activation_bytes, check_full_int8, convert_int8
+from export.tflite import convert_fp32 as convert_fp32_tflite
+from export.tflite import quantize
 from tests import support
 from training.architectures import ARCHITECTURES
 
@@ -46,6 +49,12 @@ def converted(model: keras.Model, **settings: object) -> bytes:
         setattr(converter, name, value)
     with quiet():
         return bytes(converter.convert())
+
+
+def convert_int8(model: keras.Model, pictures: np.ndarray) -> bytes:
+    """Full-int8 TFLite, calibrated by min-max."""
+    fp32 = convert_fp32_tflite(model)
+    return quantize(fp32, min_max(record(fp32, pictures, seed=0)))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +94,7 @@ def test_report_compares_on_the_ferplus_majority_too(tiny_run: Path, voted: Path
     for file in ("int8.tflite", "int8.onnx"):
         found = report["artifacts"][file]["ferplus_majority"]
         assert found["float_card"]["n"] == known.sum() < len(rows)
-        assert found["int8_card"]["top1"] == (predicted == majority)[known].mean()
+        assert found["card"]["top1"] == (predicted == majority)[known].mean()
         assert "passed" not in found
     shown = CliRunner().invoke(cli, ["info", str(tmp_path / "voted.edgeemo")]).stdout
     assert (
@@ -234,11 +243,21 @@ def test_gate_refuses_keeps_the_report_and_leaves_the_old_bundle(
     report = json.loads((tmp_path / "lossy.report.json").read_text())
     assert report["artifacts"]["int8.tflite"]["passed"] is False
     assert report["artifacts"]["int8.tflite"]["float_card"]["top1"] == 1.0
+    # Every step was tried, but for the 16 bits that not every device of the profile "all" runs.
+    steps = [attempt["step"] for attempt in report["artifacts"]["int8.tflite"]["ladder"]]
+    assert steps == ["min-max", "percentile", "entropy", "bias"]
+    assert [attempt["step"] for attempt in report["artifacts"]["int8.onnx"]["ladder"]] == [*steps, "mixed"]
     command = [sys.executable, "-m", "export", "build", str(run), "--data", str(prepared), "--out", str(out)]
+    command += ["--profile", "mcu", "--max-step", "min-max"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("python -m export: the gate refuses")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["lossy", "lossy.edgeemo", "lossy.report.json"]
+    assert f"python -m training finetune --qat {run}" in done.stderr
+    (measured,) = json.loads((tmp_path / "lossy.report.json").read_text())["artifacts"].values()
+    assert [attempt["step"] for attempt in measured["ladder"]] == ["min-max"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "lossy", "lossy.edgeemo", "lossy.report.html", "lossy.report.json",
+    ]  # fmt: skip
 
 
 def test_command_line_builds_and_refuses_bad_places(tiny_run: Path, prepared: Path, tmp_path: Path) -> None:
@@ -252,4 +271,4 @@ def test_command_line_builds_and_refuses_bad_places(tiny_run: Path, prepared: Pa
     assert export("good.zip").returncode == 2
     done = export("/proc/good.edgeemo")
     assert done.returncode == 1
-    assert "/proc/good.edgeemo: cannot be written" in done.stderr.splitlines()[-1]
+    assert "/proc/good.report.html: cannot be written" in done.stderr.splitlines()[-1]

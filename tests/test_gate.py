@@ -48,7 +48,7 @@ def test_limits_are_the_ones_that_were_set_before_measuring() -> None:
 
 def test_no_option_of_build_reaches_the_gate() -> None:
     names = {option for parameter in build.params for option in parameter.opts}
-    assert names == {"run", "--data", "--out", "--name", "--version", "--seed"}
+    assert names == {"run", "--data", "--out", "--name", "--version", "--seed", "--profile", "--max-step"}
     assert isinstance(build, click.Command)
 
 

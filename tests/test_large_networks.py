@@ -42,6 +42,6 @@ def test_a_large_network_trains_resumes_teaches_and_exports(many: Path, tmp_path
         assert np.array_equal(one, other)
     student = replace(STUDENT, teachers=(str(tmp_path / "whole"), str(tmp_path / "resumed")))
     assert train(student, many, tmp_path / "student").top1 > 0.9
-    bundle, verdicts = build(tmp_path / "whole", many, tmp_path / f"{model}.edgeemo")
-    assert all(verdict.passed for verdict in verdicts.values())
+    bundle, made = build(tmp_path / "whole", many, tmp_path / f"{model}.edgeemo")
+    assert all(measured.verdict.passed for measured in made.values())
     assert load_bundle(tmp_path / f"{model}.edgeemo").manifest == bundle.manifest

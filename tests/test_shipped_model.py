@@ -77,7 +77,7 @@ SHORT = pytest.mark.xfail(
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[SHORT] * (name == "small-fer2013")) for name in BARS])
 def test_model_is_as_accurate_as_it_has_to_be(name: str) -> None:
-    assert judged(load_bundle(name))["int8_card"]["top1"] >= BARS[name][3]
+    assert judged(load_bundle(name))["card"]["top1"] >= BARS[name][3]
 
 
 def judged(bundle: Bundle) -> dict[str, Any]:

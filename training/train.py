@@ -263,6 +263,7 @@ def _config(recipe: Recipe, data: Prepared, model: keras.Model) -> dict[str, Any
         "input_spec": DEFAULT_SPEC.to_dict(),
         "input_fingerprint": DEFAULT_SPEC.fingerprint(),
         "data_sets": [source["name"] for source in data.dataset["sources"]],
+        "data": str(data.path),
         "data_seed": data.dataset["seed"],
         "split_hash": data.split_hash,
         "parameters": model.count_params(),
