@@ -66,7 +66,7 @@ DEFAULT_SMOOTHING = Smoothing(window=0.5, hold_time=0.8, floor=0.4)
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """A build under way: a run and data that fit, and what was chosen.
 
     `validation` are its pictures uint8 (N, 48, 48, 1), their float logits float32 (N, 7) and their labels (N,).
@@ -104,7 +104,7 @@ def build(
         MissingDependency: a runtime that the profile needs is not installed.
         EdgeemoError: the run, the data or the conversion does not fit.
     """
-    job = _job(run_path, data_path, PROFILES[profile], STEPS[: STEPS.index(max_step) + 1], seed)
+    job = prepare_job(run_path, data_path, PROFILES[profile], STEPS[: STEPS.index(max_step) + 1], seed)
     made = _make(job)
     models = {file: measured.model for file, measured in made.items()}
     report = report_dict(job.run, job.data, made) | {"selftest": selftest_trace(models, job.selftest, job.run.spec)}
@@ -123,7 +123,7 @@ def build(
     return bundle, made
 
 
-def _job(run_path: Path, data_path: Path, profile: Profile, steps: tuple[str, ...], seed: int) -> _Job:
+def prepare_job(run_path: Path, data_path: Path, profile: Profile, steps: tuple[str, ...], seed: int) -> Job:
     """Everything that can be refused before anything takes time."""
     if any(file.endswith(".onnx") for file in profile.artifacts):
         onnx.check_installed(
@@ -143,7 +143,7 @@ def _job(run_path: Path, data_path: Path, profile: Profile, steps: tuple[str, ..
         )
     patterns = selftest_inputs(seed, run.spec.height)
     floats = (validation, run.predict(validation), data.labels[rows])
-    return _Job(run, data, calibration, patterns, profile, steps, seed, floats, test)
+    return Job(run, data, calibration, patterns, profile, steps, seed, floats, test)
 
 
 def _refusal(run: FloatRun, out: Path, report: dict[str, Any], failed: Mapping[str, Sequence[str]]) -> str:
@@ -161,32 +161,32 @@ def _refusal(run: FloatRun, out: Path, report: dict[str, Any], failed: Mapping[s
     )
 
 
-def _make(job: _Job) -> dict[str, Measured]:
+def _make(job: Job) -> dict[str, Measured]:
     """Every artifact of the profile, measured on the test split."""
     click.echo(
         f"profile {job.profile.name}: {', '.join(job.profile.artifacts)}; calibration: {len(job.calibration)} pictures of {SPLIT}"
     )
     click.echo(attempt_heading())
-    found = [_climbed(job, *_tflite_ladder(job))]
+    found = [_climbed(job, _tflite_maker(job))]
     if any(file.endswith(".onnx") for file in job.profile.artifacts):
         fp32 = onnx.convert_fp32(job.run.model)
-        found.append(_climbed(job, OnnxMaker(fp32, job.calibration), job.steps))
+        found.append(_climbed(job, OnnxMaker(fp32, job.calibration)))
         found += [_measured(job, "fp16.onnx", onnx.convert_fp16(fp32)), _measured(job, "fp32.onnx", fp32)]
     return {measured.file: measured for measured in found}
 
 
-def _tflite_ladder(job: _Job) -> tuple[Maker, tuple[str, ...]]:
+def _tflite_maker(job: Job) -> Maker:
     if job.run.simulated is not None:
-        return TrainedMaker(job.run.simulated), (TRAINED,)
-    steps = tuple(step for step in job.steps if step != "mixed" or job.profile.wide_tflite)
-    return TfliteMaker(job.run.model, job.calibration, job.seed), steps
+        return TrainedMaker(job.run.simulated)
+    return TfliteMaker(job.run.model, job.calibration, job.seed, may_be_mixed=job.profile.wide_tflite)
 
 
-def _climbed(job: _Job, maker: Maker, steps: tuple[str, ...]) -> Measured:
+def _climbed(job: Job, maker: Maker) -> Measured:
     """The first candidate that passes on validation and then on the test split; where none does, the closest one with the reasons."""
+    steps = tuple(step for step in maker.steps if step in (*job.steps, TRAINED))
     attempts: list[Attempt] = []
     closest: Candidate | None = None
-    for candidate, attempt in climb(maker, steps, lambda made: _judged(job, made), time.perf_counter):
+    for candidate, attempt in climb(maker, steps, lambda made: judged(job, made), time.perf_counter):
         click.echo(attempt_line(attempt))
         if closest is None or attempt.mean_kl < min(earlier.mean_kl for earlier in attempts):
             closest = candidate
@@ -201,7 +201,8 @@ def _climbed(job: _Job, maker: Maker, steps: tuple[str, ...]) -> Measured:
     return _measured(job, closest.file, closest.model, attempts, closest.detail, (tried, *attempts[-1].reasons))
 
 
-def _judged(job: _Job, candidate: Candidate) -> Judged:
+def judged(job: Job, candidate: Candidate) -> Judged:
+    """What the validation split and the self-test say of a candidate."""
     pictures, logits, labels = job.validation
     start = time.perf_counter()
     answered = _infer(_open(candidate.file, candidate.model, job.run.spec), pictures)
@@ -209,7 +210,7 @@ def _judged(job: _Job, candidate: Candidate) -> Judged:
     return Judged(judge(logits, answered, labels), tuple(_restless(job, candidate)), ms)
 
 
-def _restless(job: _Job, candidate: Candidate) -> Iterator[str]:
+def _restless(job: Job, candidate: Candidate) -> Iterator[str]:
     """What the self-test would say against a .tflite: a device's kernels answer too differently from the reference ones."""
     if not candidate.file.endswith(".tflite"):
         return
@@ -224,7 +225,7 @@ def _restless(job: _Job, candidate: Candidate) -> Iterator[str]:
 
 
 def _measured(
-    job: _Job,
+    job: Job,
     file: str,
     model: bytes,
     attempts: Sequence[Attempt] = (),
@@ -257,7 +258,7 @@ def _infer(backend: Backend, pictures: NDArray[np.uint8], *, progress: bool = Fa
     return np.concatenate([backend.infer(pictures[start : start + 64]) for start in starts])
 
 
-def _selftest(models: Mapping[str, bytes], job: _Job) -> bytes:
+def _selftest(models: Mapping[str, bytes], job: Job) -> bytes:
     opened = {file: _open(file, model, job.run.spec, reference_kernels=True) for file, model in models.items()}
     logits = {file: backend.infer(job.selftest) for file, backend in opened.items()}
     buffer = io.BytesIO()
@@ -265,7 +266,7 @@ def _selftest(models: Mapping[str, bytes], job: _Job) -> bytes:
     return buffer.getvalue()
 
 
-def _manifest(name: str, version: str, job: _Job, made: Mapping[str, Measured], files: Mapping[str, bytes]) -> Manifest:
+def _manifest(name: str, version: str, job: Job, made: Mapping[str, Measured], files: Mapping[str, bytes]) -> Manifest:
     run, data = job.run, job.data
     tflite_file = next(file for file in made if file.endswith(".tflite"))
     return Manifest(
@@ -293,7 +294,7 @@ def _manifest(name: str, version: str, job: _Job, made: Mapping[str, Measured], 
     )
 
 
-def _calibration(job: _Job, made: Mapping[str, Measured]) -> Calibration:
+def _calibration(job: Job, made: Mapping[str, Measured]) -> Calibration:
     method = "; ".join(f"{file}: {measured.detail}" for file, measured in made.items() if measured.detail)
     return Calibration(len(job.calibration), method, SPLIT, pixels_sha256(job.calibration))
 

@@ -67,9 +67,10 @@ class Attempt:
 
 
 class Maker(Protocol):
-    """Makes the candidates of one format."""
+    """Makes the candidates of one format, by the `steps` that it knows."""
 
     file: str
+    steps: tuple[str, ...]
 
     def calibrated(self, method: str) -> Candidate:
         """With ranges of the method, one of export.activations.METHODS."""
@@ -86,7 +87,8 @@ class TfliteMaker:
 
     file = "int8.tflite"
 
-    def __init__(self, model: Any, calibration: NDArray[np.uint8], seed: int) -> None:
+    def __init__(self, model: Any, calibration: NDArray[np.uint8], seed: int, *, may_be_mixed: bool = True) -> None:
+        self.steps = tuple(step for step in STEPS if may_be_mixed or step != "mixed")
         self._fp32 = tflite.convert_fp32(model)
         self._calibration = calibration
         self._activations: dict[str, Activation] = record(self._fp32, calibration, seed)
@@ -125,6 +127,8 @@ class OnnxMaker:
     """int8.onnx of a float ONNX model, calibrated on uint8 (N, 48, 48, 1) pictures; in its mixed step nodes stay float."""
 
     file = "int8.onnx"
+    # ONNX Runtime's entropy calibration starts with as many bins as levels and so finds min-max again.
+    steps: tuple[str, ...] = tuple(step for step in STEPS if step != "entropy")
 
     def __init__(self, fp32: bytes, calibration: NDArray[np.uint8]) -> None:
         self._fp32, self._calibration = onnx.folded(fp32), calibration
@@ -154,6 +158,7 @@ class TrainedMaker:
     """int8.tflite of a network of quantization-aware training, whose layers hold its ranges: one step, TRAINED."""
 
     file = "int8.tflite"
+    steps: tuple[str, ...] = (TRAINED,)
 
     def __init__(self, simulated: Any) -> None:
         self._simulated = simulated

@@ -61,11 +61,11 @@ def convert_int8(
     """int8 QDQ ONNX: per-channel weights in 7 bits, activations int8, calibrated on uint8 (N, 48, 48, 1) pictures.
 
     Seven bits (`reduce_range`), because on x86-64 without VNNI the products of full 8-bit weights saturate (docs/stack.md).
-    `method` is how ranges are found: "min-max", "percentile" or "entropy". The nodes `as_float` stay float32.
+    `method` is how ranges are found: "min-max" or "percentile". The nodes `as_float` stay float32.
     Raises BackendError.
     """
     quantization = need("onnxruntime.quantization", "export", "to quantize ONNX")
-    calibrate = {"min-max": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}[method]
+    calibrate = {"min-max": "MinMax", "percentile": "Percentile"}[method]
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "folded.onnx"), Path(folder, "int8.onnx")
         source.write_bytes(fp32)
@@ -106,9 +106,9 @@ def folded(fp32: bytes) -> bytes:
 def entropy_ranges(samples: Mapping[str, NDArray[np.float32]]) -> dict[str, tuple[float, float]]:
     """Low and high of each tensor's values, cut where the 8-bit histogram has the smallest KL divergence to theirs."""
     calibrate = need("onnxruntime.quantization.calibrate", "export", "to calibrate")
-    # Bins of the values and of the 7 bits (of each sign) that they are cut to; with as many of the one as of the other
-    # there would be nothing to search.
-    collector = calibrate.HistogramCollector("entropy", False, 2048, 128, PERCENTILE, "same")
+    # Bins of the values, and levels that they are cut to; with as many of the one as of the other there would be nothing
+    # to search.
+    collector = calibrate.HistogramCollector("entropy", False, 2048, 256, PERCENTILE, "same")
     with quiet():
         collector.collect({name: [values] for name, values in samples.items()})
         found = collector.compute_collection_result()
