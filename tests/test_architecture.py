@@ -95,7 +95,7 @@ SITES: dict[str, set[str]] = {
     "ai_edge_litert": {"edgeemo/backends/litert.py"},
     "tflite_runtime": {"edgeemo/backends/litert.py"},
     "onnxruntime": {"edgeemo/backends/onnx.py", "export/onnx.py"},  # the runtime; its quantization tools
-    "onnx": {"export/onnx.py"},
+    "onnx": {"export/onnx.py", "training/restore.py"},  # conversion; the float weights of a bundle
     "picamera2": {"edgeemo/cameras/picamera2.py"},
     "kaggle": {"training/kaggle.py"},
 }

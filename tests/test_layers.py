@@ -127,9 +127,9 @@ def test_training_notes_where_its_data_is(prepared: Path) -> None:
     import keras
 
     from training.recipe import Recipe
-    from training.train import _config
+    from training.train import run_config
 
     data = load_prepared(prepared, DEFAULT_SPEC)
-    assert _config(Recipe(model="nano"), data, keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))[
+    assert run_config(Recipe(model="nano"), data, keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))[
         "data"
     ] == str(prepared)

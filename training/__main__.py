@@ -1,4 +1,4 @@
-"""python -m training: prepare, stats, leaks, train, finetune, evaluate, crossval, sweep, review."""
+"""python -m training: prepare, stats, leaks, train, finetune, evaluate, crossval, sweep, review, restore."""
 
 import click
 
@@ -8,6 +8,7 @@ from training.commands.evaluate import evaluate
 from training.commands.finetune import finetune
 from training.commands.leaks import leaks
 from training.commands.prepare import prepare
+from training.commands.restore import restore
 from training.commands.review import review
 from training.commands.stats import stats
 from training.commands.sweep import sweep
@@ -28,10 +29,11 @@ def main() -> None:
     python -m training crossval prepared/ --out crossval/
     python -m training sweep --data prepared/ --out sweep/
     python -m training review prepared/ --run runs/small
+    python -m training restore small.edgeemo --data prepared/ --out runs/small
     """
 
 
-for command in (prepare, stats, leaks, train, finetune, evaluate, crossval, sweep, review):
+for command in (prepare, stats, leaks, train, finetune, evaluate, crossval, sweep, review, restore):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def train(
     validation = Faces(data.images[held_out.rows], held_out.values)
     if devices.chief:
         account = _account({"train": fitted, "validation": held_out}, training.weights)
-        config = load_run(out).config if resume else _config(recipe, data, model) | account | {"leaned_on": others}
+        config = load_run(out).config if resume else run_config(recipe, data, model) | account | {"leaned_on": others}
         write_config(out, config | {"devices": devices.count, "workers": devices.workers})
     if events is not None:
         events.begin(history)
@@ -255,7 +255,8 @@ def _check_resumable(out: Path, data: Prepared, recipe: Recipe) -> None:
         raise RunError(f"{out}: was begun with another recipe ({changed}); resume it with the same choices")
 
 
-def _config(recipe: Recipe, data: Prepared, model: keras.Model) -> dict[str, Any]:
+def run_config(recipe: Recipe, data: Prepared, model: keras.Model) -> dict[str, Any]:
+    """What config.json says of a run of `model` by `recipe` on `data`, before anything was trained."""
     return {
         "edgeemo": edgeemo.__version__,
         "recipe": recipe.to_dict(),
