@@ -274,3 +274,66 @@ def test_command_line_builds_and_refuses_bad_places(tiny_run: Path, prepared: Pa
     done = export("/proc/good.edgeemo")
     assert done.returncode == 1
     assert "/proc/good.report.html: cannot be written" in done.stderr.splitlines()[-1]
+
+
+def test_run_of_another_keras_that_cannot_be_loaded_names_both_versions(
+    tiny_run: Path, prepared: Path, tmp_path: Path
+) -> None:
+    run = changed_copy(tiny_run, tmp_path / "run", keras="9.9.9")
+    # A run of another version that loads all the same is measured like any other.
+    assert build(run, prepared, tmp_path / "x.edgeemo", profile="mcu")[0].manifest.training["keras"] == "9.9.9"
+    with zipfile.ZipFile(tiny_run / "model.keras") as old, zipfile.ZipFile(run / "model.keras", "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, content.replace(b'"Rescaling"', b'"Rescaled"') if name == "config.json" else content)
+    with pytest.raises(
+        RunError, match=rf"trained with Keras 9.9.9 and this is {keras.__version__}; run: pip install keras==9.9.9"
+    ):
+        build(run, prepared, tmp_path / "x.edgeemo", profile="mcu")
+
+
+def test_data_without_a_test_split_is_named_before_anything_is_converted(
+    tiny_run: Path, prepared: Path, tmp_path: Path
+) -> None:
+    from edgeemo.contract.prepared import DATASET, INDEX, file_sha256
+
+    data = Path(shutil.copytree(prepared, tmp_path / "data"))
+    text = (data / INDEX).read_text()
+    (data / INDEX).write_text(text.replace(",test,", ",train,"))
+    assert (data / INDEX).read_text() != text
+    dataset = json.loads((data / DATASET).read_text()) | {"index_sha256": file_sha256(data / INDEX)}
+    (data / DATASET).write_text(json.dumps(dataset))
+    with pytest.raises(DataError, match="holds no picture in the split 'test'; prepare the data again"):
+        build(tiny_run, data, tmp_path / "x.edgeemo")
+
+
+def test_missing_onnx_runtime_is_said_first_and_not_needed_for_every_profile(
+    tiny_run: Path, prepared: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import sys; sys.modules['onnxruntime'] = None\n"
+        "from edgeemo.cli import shell; from export.__main__ import main\n"
+        "shell.run(main, 'export', sys.argv[1:])"
+    )
+
+    def run(profile: str) -> subprocess.CompletedProcess[str]:
+        words = [
+            "build",
+            str(tiny_run),
+            "--data",
+            str(prepared),
+            "--out",
+            str(tmp_path / "x.edgeemo"),
+            "--profile",
+            profile,
+        ]
+        return subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY
+        )
+
+    done = run("jetson")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "run: pip install 'edgeemo[export]'" in done.stderr.splitlines()[-1]
+    done = run("mcu")
+    assert done.returncode == 0, done.stderr

@@ -48,6 +48,9 @@ BARS = {
 }
 
 
+ARTIFACTS = {"int8.tflite", "int8.onnx", "fp16.onnx", "fp32.onnx"}
+
+
 def test_the_family_ships_in_twelve_megabytes() -> None:
     assert set(shipped_models()) == set(BARS)
     assert sum(find_model(name).stat().st_size for name in BARS) <= 12_000_000
@@ -61,7 +64,9 @@ def test_model_meets_its_bars(name: str) -> None:
     assert manifest.artifact("int8.tflite").bytes <= most_bytes
     assert manifest.tensor_arena_bytes <= most_activations
     assert manifest.training["recipe"]["labels"] == labels
-    assert {evaluation.artifact for evaluation in manifest.evaluation} == {"int8.tflite", "int8.onnx"}
+    assert (
+        {evaluation.artifact for evaluation in manifest.evaluation} == {a.file for a in manifest.artifacts} == ARTIFACTS
+    )
     for evaluation in manifest.evaluation:
         assert (evaluation.n, evaluation.split) == (3579, "test")
         assert evaluation.agreement >= MIN_AGREEMENT
