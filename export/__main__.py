@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 
 from edgeemo.cli import shell
+from export.activations import METHODS
+from export.ladder import STEPS
 from export.profiles import PROFILES
-
-_STEPS = ("min-max", "percentile", "entropy", "bias", "mixed")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -38,8 +38,8 @@ def main() -> None:
 )
 @click.option(
     "--max-step",
-    type=click.Choice(_STEPS),
-    default=_STEPS[-1],
+    type=click.Choice(STEPS),
+    default=STEPS[-1],
     help="The last step of the ladder that may be tried: ranges by min-max, percentile or entropy, corrected biases, mixed precision.",
 )
 @click.option(
@@ -77,8 +77,8 @@ def build(
 )
 @click.option(
     "--ranges",
-    type=click.Choice(_STEPS[:3]),
-    default=_STEPS[0],
+    type=click.Choice(list(METHODS)),
+    default=STEPS[0],
     help="How ranges are found; a run of quantization-aware training has its own.",
 )
 @click.option(

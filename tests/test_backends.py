@@ -19,7 +19,7 @@ from edgeemo.contract.quantize import softmax
 from edgeemo.errors import BackendError, BundleError, InvalidInput, UnknownLabel
 from tests import support
 
-ARTIFACTS = ["int8.tflite", "int8.onnx", "fp32.onnx"]
+ARTIFACTS = ["int8.tflite", "int8.onnx", "fp16.onnx", "fp32.onnx"]
 SHAPE = (1, 48, 48, 1)
 
 
@@ -37,7 +37,9 @@ def pictures() -> np.ndarray:
     return np.stack([np.zeros((48, 48), np.uint8), np.full((48, 48), 255, np.uint8), *noise, *drawn])[..., np.newaxis]
 
 
-@pytest.mark.parametrize(("artifact", "tolerance"), [("fp32.onnx", 1e-4), ("int8.tflite", 0.25), ("int8.onnx", 0.35)])
+@pytest.mark.parametrize(
+    ("artifact", "tolerance"), [("fp32.onnx", 1e-4), ("fp16.onnx", 0.02), ("int8.tflite", 0.25), ("int8.onnx", 0.35)]
+)
 def test_logits_are_those_of_the_known_network(
     bundle: Bundle, pictures: np.ndarray, artifact: str, tolerance: float
 ) -> None:

@@ -24,6 +24,7 @@ from edgeemo.contract.bundle import MAX_BUNDLE_BYTES, MAX_ENTRIES, read_bundle, 
 from edgeemo.errors import BundleError, EdgeemoError, MissingFile, StorageError
 from tests.support import rezip
 
+MODELS = ("int8.tflite", "int8.onnx", "fp16.onnx", "fp32.onnx")
 Entries = dict[str, bytes]
 WAYS_OUT = "do not use|copy it again|copy the bundle again|run: pip install|this is no bundle|make it again"
 
@@ -70,7 +71,7 @@ def test_bundle_is_read_back_as_written_and_the_same_content_gives_the_same_byte
     again = write_bundle(tmp_path / "again.edgeemo", bundle.manifest, bundle.files)
     assert (tmp_path / "again.edgeemo").read_bytes() == tiny_bundle.read_bytes()
     assert again.files == bundle.files
-    assert set(bundle.files) == {"int8.tflite", "int8.onnx", "fp32.onnx", "report.json", "selftest.npz"}
+    assert set(bundle.files) == {*MODELS, "report.json", "selftest.npz"}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def rewritten(source: Path, out: Path, edit: Callable[[zipfile.ZipInfo], None], 
 def test_a_selftest_that_fits_is_read_with_its_values(tiny_bundle: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     arrays = {"inputs": rng.integers(0, 256, (3, 48, 48, 1), dtype=np.uint8)}
-    arrays |= {name: rng.normal(0, 9, (3, 7)).astype(np.float32) for name in ("int8.tflite", "int8.onnx", "fp32.onnx")}
+    arrays |= {name: rng.normal(0, 9, (3, 7)).astype(np.float32) for name in MODELS}
     path = rezip(tiny_bundle, tmp_path / "other.edgeemo", replaced("selftest.npz", npz(**arrays)))
     selftest = read_bundle(path).selftest()
     np.testing.assert_array_equal(selftest.inputs, arrays.pop("inputs"))
@@ -152,11 +153,13 @@ def test_a_bundle_for_this_or_an_older_edgeemo_is_read(tiny_bundle: Path, tmp_pa
 
 def test_an_artifact_that_the_bundle_does_not_hold_is_refused_with_those_it_holds(tiny_bundle: Path) -> None:
     bundle = read_bundle(tiny_bundle)
-    for name in ("int8.tflite", "int8.onnx", "fp32.onnx"):
+    for name in MODELS:
         artifact, data = bundle.artifact(name)
         assert (artifact.file, artifact.bytes, artifact.sha256) == (name, len(data), sha256(data))
-    with pytest.raises(BundleError, match=r"\(fp32\.onnx, int8\.onnx, int8\.tflite\), received 'fp16\.onnx'"):
-        bundle.artifact("fp16.onnx")
+    with pytest.raises(
+        BundleError, match=r"\(fp16\.onnx, fp32\.onnx, int8\.onnx, int8\.tflite\), received 'fp8\.onnx'"
+    ):
+        bundle.artifact("fp8.onnx")
 
 
 def test_doubled_entry_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -326,7 +329,7 @@ def of_version(version: int, data: bytes) -> bytes:
 
 INPUTS = np.zeros((2, 48, 48, 1), np.uint8)
 LOGITS = np.zeros((2, 7), np.float32)
-FULL = {"inputs": INPUTS, "int8.tflite": LOGITS, "int8.onnx": LOGITS, "fp32.onnx": LOGITS}
+FULL = {"inputs": INPUTS, **dict.fromkeys(MODELS, LOGITS)}
 SMALL = npz(inputs=INPUTS)
 
 

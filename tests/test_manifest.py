@@ -136,7 +136,7 @@ def set_at(*path: Any) -> Callable[[Json, Any], None]:
         (("input_spec", "crops", "whole", "scale_q10"), 9999, "crop scale of 256 to 4096"),
         (("artifacts", 0, "file"), "../fp32.onnx", "none that this version knows"),
         (("artifacts", 0, "format"), "tflite", "none that this version knows"),
-        (("artifacts", 0, "precision"), "int4", "expected the precision"),
+        (("artifacts", 0, "precision"), "int4", "expected a precision"),
         (("artifacts", 0, "sha256"), "abc", "sha256 of 64 hex digits"),
         (("artifacts", 0, "bytes"), -1, "sha256 of 64 hex digits and a size"),
         (("artifacts", 0, "sha256"), "A" * 64, "sha256 of 64 hex digits"),
@@ -248,11 +248,12 @@ def test_an_unknown_artifact_is_refused_with_those_there_are(manifest: Json) -> 
     parsed = parse_manifest(json.dumps(manifest).encode(), "some.edgeemo")
     assert parsed.artifact("int8.onnx").opset == 17
     assert [entry.file for entry in parsed.entries] == [
+        "fp16.onnx",
         "fp32.onnx",
         "int8.onnx",
         "int8.tflite",
         "report.json",
         "selftest.npz",
     ]
-    with pytest.raises(BundleError, match=r"\(fp32\.onnx, int8\.onnx, int8\.tflite\), received 'report\.json'"):
+    with pytest.raises(BundleError, match=r"\(fp16\.onnx, fp32\.onnx, int8\.onnx, int8\.tflite\), received 'report\.json'"):
         parsed.artifact("report.json")

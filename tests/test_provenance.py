@@ -65,7 +65,11 @@ def numbers(evaluation: Evaluation, true: list[int], said: list[int], full: list
 
 @pytest.fixture(scope="module")
 def nano() -> Bundle:
-    return read_bundle(find_model("nano"))
+    """A shipped bundle as those from before answers were recorded: two evaluations, and a report without answers."""
+    bundle = read_bundle(find_model("nano"))
+    old = {key: value for key, value in bundle.report().items() if key not in ("pictures", "float", "artifacts")}
+    evaluations = tuple(e for e in bundle.manifest.evaluation if e.artifact in FILES)
+    return reporting(replace(bundle, manifest=replace(bundle.manifest, evaluation=evaluations)), old)
 
 
 @pytest.fixture

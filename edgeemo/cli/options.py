@@ -23,7 +23,7 @@ def artifact_option() -> Decorator:
     return click.option(
         "--artifact",
         metavar="FILE",
-        help="int8.tflite, int8.onnx or fp32.onnx [default: the int8 model that this machine can run].",
+        help="int8.tflite, int8.onnx, fp16.onnx or fp32.onnx [default: the int8 model that this machine can run].",
     )
 
 
