@@ -255,5 +255,7 @@ def test_an_unknown_artifact_is_refused_with_those_there_are(manifest: Json) -> 
         "report.json",
         "selftest.npz",
     ]
-    with pytest.raises(BundleError, match=r"\(fp16\.onnx, fp32\.onnx, int8\.onnx, int8\.tflite\), received 'report\.json'"):
+    with pytest.raises(
+        BundleError, match=r"\(fp16\.onnx, fp32\.onnx, int8\.onnx, int8\.tflite\), received 'report\.json'"
+    ):
         parsed.artifact("report.json")
