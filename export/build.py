@@ -3,7 +3,7 @@
 import io
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,7 +34,7 @@ from edgeemo.contract.manifest import (
     TensorInfo,
 )
 from edgeemo.contract.prepared import Prepared, load_prepared
-from edgeemo.errors import GateFailed, RunError
+from edgeemo.errors import BackendError, GateFailed, RunError
 from edgeemo.selftest import OPTIMIZED_BOUND_LSB, run_selftest
 from export import onnx
 from export.calibration import SPLIT, calibration_set, pixels_sha256
@@ -172,7 +172,17 @@ def _make(job: Job) -> dict[str, Measured]:
         fp32 = onnx.convert_fp32(job.run.model)
         found.append(_climbed(job, OnnxMaker(fp32, job.calibration)))
         found += [_measured(job, "fp16.onnx", onnx.convert_fp16(fp32)), _measured(job, "fp32.onnx", fp32)]
+        _check_float(job, found[-1])
     return {measured.file: measured for measured in found}
+
+
+def _check_float(job: Job, fp32: Measured) -> None:
+    difference = float(np.abs(fp32.logits - job.run.logits).max())
+    if not difference <= _FLOAT_TOLERANCE:
+        raise BackendError(
+            f"{fp32.file}: differs from the network that it was made from by up to {difference:.3g}, allowed {_FLOAT_TOLERANCE}; "
+            "tf2onnx or ONNX Runtime computes something else, so no ONNX file of it is to be trusted: try another version"
+        )
 
 
 def _tflite_maker(job: Job) -> Maker:
@@ -185,20 +195,23 @@ def _climbed(job: Job, maker: Maker) -> Measured:
     """The first candidate that passes on validation and then on the test split; where none does, the closest one with the reasons."""
     steps = tuple(step for step in maker.steps if step in (*job.steps, TRAINED))
     attempts: list[Attempt] = []
-    closest: Candidate | None = None
+    closest: tuple[float, Candidate] | None = None
+    looks = 0
     for candidate, attempt in climb(maker, steps, lambda made: judged(job, made), time.perf_counter):
         click.echo(attempt_line(attempt))
-        if closest is None or attempt.mean_kl < min(earlier.mean_kl for earlier in attempts):
-            closest = candidate
         attempts.append(attempt)
+        if closest is None or attempt.mean_kl < closest[0]:
+            closest = attempt.mean_kl, candidate
         if attempt.passed:
-            measured = _measured(job, candidate.file, candidate.model, attempts, candidate.detail)
-            if measured.verdict.passed:
+            looks += 1
+            measured = _measured(job, candidate.file, candidate.model, candidate.detail, attempts, looks)
+            if not measured.reasons:
                 return measured
-            click.echo(f"  but not on the test split: {'; '.join(measured.verdict.reasons)}")
+            click.echo(f"  but not on the test split: {'; '.join(measured.reasons)}")
     assert closest is not None  # there is no ladder without steps
-    tried = f"no step up to {steps[-1]} passes on validation and test"
-    return _measured(job, closest.file, closest.model, attempts, closest.detail, (tried, *attempts[-1].reasons))
+    measured = _measured(job, closest[1].file, closest[1].model, closest[1].detail, attempts, looks + 1)
+    reasons = measured.reasons or attempts[-1].reasons
+    return replace(measured, reasons=(f"no step up to {steps[-1]} passes on validation and test", *reasons))
 
 
 def judged(job: Job, candidate: Candidate) -> Judged:
@@ -225,26 +238,13 @@ def _restless(job: Job, candidate: Candidate) -> Iterator[str]:
 
 
 def _measured(
-    job: Job,
-    file: str,
-    model: bytes,
-    attempts: Sequence[Attempt] = (),
-    detail: str = "",
-    refused: tuple[str, ...] = (),
+    job: Job, file: str, model: bytes, detail: str = "", attempts: Sequence[Attempt] = (), looks: int = 1
 ) -> Measured:
     start = time.perf_counter()
     logits = _infer(_open(file, model, job.run.spec), job.test, progress=True)
+    seconds = round(time.perf_counter() - start, 2)
     verdict = judge(job.run.logits, logits, job.run.labels)
-    return Measured(
-        file,
-        model,
-        detail,
-        logits,
-        verdict,
-        tuple(attempts),
-        round(time.perf_counter() - start, 2),
-        refused or verdict.reasons,
-    )
+    return Measured(file, model, detail, logits, verdict, tuple(attempts), looks, seconds, verdict.reasons)
 
 
 def _open(file: str, model: bytes, spec: InputSpec, *, reference_kernels: bool = False) -> LiteRtBackend | OnnxBackend:

@@ -28,7 +28,8 @@ class Measured:
     Attributes:
         file, model: its name in the bundle and its bytes. detail: how it was quantized, "" where it was not.
         logits: float32 (N, 7). verdict: the gate's.
-        attempts: the steps of the ladder that led to it. seconds: that the N inferences took.
+        attempts: the steps of the ladder that led to it. looks: how many candidates met the test split.
+        seconds: that the N inferences took.
         reasons: why it may not ship; empty if it may.
     """
 
@@ -38,6 +39,7 @@ class Measured:
     logits: NDArray[np.float32]
     verdict: Verdict
     attempts: tuple[Attempt, ...]
+    looks: int
     seconds: float
     reasons: tuple[str, ...]
 
@@ -69,6 +71,7 @@ def _artifact(run: FloatRun, data: Prepared, measured: Measured) -> dict[str, An
         "answers": encode_labels(measured.logits.argmax(axis=1)),
         "recall_intervals": {whose: recall_intervals(np.array(card.confusion)) for whose, card in cards},
         "ferplus_majority": _against_ferplus(run, data, measured.logits),
+        "test_looks": measured.looks,
         "ladder": [attempt.to_dict() for attempt in measured.attempts],
     }
 

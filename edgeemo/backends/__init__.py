@@ -35,7 +35,7 @@ def open_backend(
 
     Without `artifact`, the quantized TFLite model is tried first and the ONNX one where LiteRT is not installed. "Not installed" falls
     through; "installed but broken" raises. `reference_kernels` asks LiteRT for its plain kernels, whose results are
-    the same bits on every machine (slow; ONNX Runtime knows no such switch and ignores it).
+    the same bits on every machine for one version (slow; ONNX Runtime knows no such switch and ignores it).
 
     Raises:
         MissingDependency: no runtime for it is installed; the message names the install command.

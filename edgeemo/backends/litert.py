@@ -145,7 +145,7 @@ def open_interpreter(
     """The runtime's own interpreter on a .tflite model, its tensors allocated; `name` stands in messages.
 
     `kernels`: "default" (XNNPACK and what else the runtime chooses), "plain" (no delegates, so that the operators are
-    those of the file), or "reference" (the same bits on every machine; slow). With `keep_tensors` (not with "default"
+    those of the file), or "reference" (for one version the same bits on every machine; slow). With `keep_tensors` (not with "default"
     kernels) every tensor can be read after a run, because none shares its memory with another.
 
     Raises:
