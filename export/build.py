@@ -110,7 +110,7 @@ def build(
     report = report_dict(job.run, job.data, made) | {"selftest": selftest_trace(models, job.selftest, job.run.spec)}
     write_html(out.with_suffix(".report.html"), name or out.stem, report, job.run, job.test, made)
     if failed := {file: measured.reasons for file, measured in made.items() if measured.reasons}:
-        raise GateFailed(_refusal(job.run, out, report, failed))
+        raise GateFailed(_refusal(job, out, report, failed))
     report_file, selftest = strict.dumps(report).encode(), _selftest(models, job)
     files = {**models, "report.json": report_file, "selftest.npz": selftest}
     bundle = write_bundle(out, _manifest(name or out.stem, version, job, made, files), files)
@@ -146,16 +146,18 @@ def prepare_job(run_path: Path, data_path: Path, profile: Profile, steps: tuple[
     return Job(run, data, calibration, patterns, profile, steps, seed, floats, test)
 
 
-def _refusal(run: FloatRun, out: Path, report: dict[str, Any], failed: Mapping[str, Sequence[str]]) -> str:
+def _refusal(job: Job, out: Path, report: dict[str, Any], failed: Mapping[str, Sequence[str]]) -> str:
     path = out.with_suffix(".report.json")
     with written_beside(path) as part:
         part.write_text(strict.dumps(report))
     reasons = "; ".join(f"{file}: {', '.join(why)}" for file, why in failed.items())
-    way_out = (
-        "train it longer or with another learning rate in simulated int8 (python -m training finetune --qat)"
-        if run.simulated is not None
-        else f"train it in simulated int8: python -m training finetune --qat {run.path} --data DATA --out {run.path}-qat"
-    )
+    run = job.run
+    if run.simulated is not None:
+        way_out = "train it longer or with another learning rate in simulated int8 (python -m training finetune --qat)"
+    else:
+        way_out = f"train it in simulated int8: python -m training finetune --qat {run.path} --data {job.data.path} --out {run.path}-qat"
+        if len(job.steps) < len(STEPS):
+            way_out = f"let it climb further (--max-step {STEPS[-1]}), or {way_out}"
     return (
         f"the gate refuses {run.path}: {reasons}. No bundle was written; {way_out}; what was measured: {path} and .html"
     )
