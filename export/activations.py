@@ -13,6 +13,8 @@ from export.graph import read_graph
 Ranges = dict[str, tuple[float, float]]
 # Of each picture, values of a tensor that are kept for its distribution; its ends and means are of all values.
 _KEPT = 4096
+# The input, and what the rescaling makes of it in two steps: every pixel value has to stay apart from the others.
+_OF_PIXELS = 3
 
 
 @dataclass
@@ -88,7 +90,3 @@ def _inner(activations: dict[str, Activation], narrower: Ranges) -> Ranges:
     whole = min_max(activations)
     clipped = {name: (max(narrower[name][0], whole[name][0]), min(narrower[name][1], whole[name][1])) for name in names}
     return clipped | {name: whole[name] for name in (*names[:_OF_PIXELS], names[-1])}
-
-
-# The input, and what the rescaling makes of it in two steps: every pixel value has to stay apart from the others.
-_OF_PIXELS = 3

@@ -36,6 +36,11 @@ def calibration_set(data: Prepared, seed: int) -> NDArray[np.uint8]:
     return np.concatenate([faces, ends])
 
 
+def thinned(calibration: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """At least `count` pictures of a calibration set, or all where it holds fewer, evenly over it and so over the rows."""
+    return calibration[:: max(1, len(calibration) // count)]
+
+
 def pixels_sha256(pictures: NDArray[np.uint8]) -> str:
     """sha256 of the pictures' pixels."""
     return hashlib.sha256(np.ascontiguousarray(pictures).tobytes()).hexdigest()

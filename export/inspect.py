@@ -12,7 +12,7 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.prepared import load_prepared
 from edgeemo.errors import MissingFile
 from export import tflite
-from export.calibration import calibration_set
+from export.calibration import calibration_set, thinned
 from export.ladder import TRAINED, Candidate, TfliteMaker, TrainedMaker
 from export.layers import Layer, compare_layers, worst
 from export.run import load_config, load_float_run
@@ -36,10 +36,9 @@ def inspect_run(run_path: Path, data_path: Path | None, method: str, count: int,
     if run.simulated is None:
         candidate = TfliteMaker(run.model, calibration, seed).calibrated(method)
     else:
-        candidate = TrainedMaker(run.simulated).calibrated(TRAINED)
+        candidate = TrainedMaker(run.simulated).make(TRAINED, None)
     fp32 = candidate.source or tflite.convert_fp32(run.model)
-    # The two ends of the pixel range stand at the end of the set, faces by row before them.
-    return candidate.detail, compare_layers(fp32, candidate.model, calibration[:: max(1, len(calibration) // count)])
+    return candidate.detail, compare_layers(fp32, candidate.model, thinned(calibration, count))
 
 
 def _trained_on(run_path: Path, told: object) -> Path:

@@ -4,6 +4,7 @@ Each step is judged with the gate's own limits on the validation split, so that 
 is not what a step is chosen by.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from edgeemo.errors import BackendError
 from export import onnx, tflite
 from export.activations import METHODS, Activation, Ranges, record
+from export.calibration import thinned
 from export.gate import Verdict
 from export.layers import Layer, compare_layers, worst
 
@@ -69,43 +71,59 @@ class Attempt:
 class Maker(Protocol):
     """Makes the candidates of one format, by the `steps` that it knows."""
 
-    file: str
     steps: tuple[str, ...]
+
+    def make(self, step: str, best: Candidate | None) -> Candidate:
+        """The candidate of a step; `best` is the closest to the float model so far, None at the first step."""
+
+
+class _CalibratedMaker(ABC):
+    """What the two formats have in common: how steps follow from calibration."""
+
+    steps: tuple[str, ...] = STEPS
+
+    def __init__(self, fp32: bytes, calibration: NDArray[np.uint8]) -> None:
+        self._fp32, self._calibration = fp32, calibration
+
+    def make(self, step: str, best: Candidate | None) -> Candidate:
+        """As Maker says."""
+        if best is None or step in METHODS:
+            return self.calibrated(step)
+        return self.corrected(best) if step == "bias" else self.mixed(best)
 
     def calibrated(self, method: str) -> Candidate:
         """With ranges of the method, one of export.activations.METHODS."""
-
-    def corrected(self, best: Candidate) -> Candidate:
-        """`best` with biases that make up for the rounding of its weights."""
-
-    def mixed(self, best: Candidate) -> Candidate:
-        """`best` with its worst layers at a higher precision."""
-
-
-class TfliteMaker:
-    """int8.tflite of a float network, calibrated on uint8 (N, 48, 48, 1) pictures; its mixed step has 16-bit activations."""
-
-    file = "int8.tflite"
-
-    def __init__(self, model: Any, calibration: NDArray[np.uint8], seed: int, *, may_be_mixed: bool = True) -> None:
-        self.steps = tuple(step for step in STEPS if may_be_mixed or step != "mixed")
-        self._fp32 = tflite.convert_fp32(model)
-        self._calibration = calibration
-        self._activations: dict[str, Activation] = record(self._fp32, calibration, seed)
-
-    def calibrated(self, method: str) -> Candidate:
-        """As Maker says."""
         return self._quantized(method, method, f"ranges by {method}", self._fp32)
 
     def corrected(self, best: Candidate) -> Candidate:
-        """As Maker says."""
-        means = {name: seen.mean for name, seen in self._activations.items()}
-        source = tflite.with_corrected_biases(self._fp32, best.model, means)
+        """`best` with biases that make up for the rounding of its weights."""
+        source = self._with_corrected_biases(best)
         return self._quantized("bias", best.method, f"ranges by {best.method}, biases corrected", source)
 
+    @abstractmethod
     def mixed(self, best: Candidate) -> Candidate:
-        """As Maker says."""
-        layers = compare_layers(best.source, best.model, self._calibration[:: len(self._calibration) // _LOOKED_AT])
+        """`best` with its worst layers at a higher precision."""
+
+    @abstractmethod
+    def _with_corrected_biases(self, best: Candidate) -> bytes:
+        """The float model with biases for `best`."""
+
+    @abstractmethod
+    def _quantized(self, step: str, method: str, detail: str, source: bytes, wide: tuple[str, ...] = ()) -> Candidate:
+        """The float model `source` in int8, with more for the layers `wide`."""
+
+
+class TfliteMaker(_CalibratedMaker):
+    """int8.tflite of a float network, calibrated on uint8 (N, 48, 48, 1) pictures; its mixed step has 16-bit activations."""
+
+    def __init__(self, model: Any, calibration: NDArray[np.uint8], seed: int, *, may_be_mixed: bool = True) -> None:
+        super().__init__(tflite.convert_fp32(model), calibration)
+        self.steps = tuple(step for step in STEPS if may_be_mixed or step != "mixed")
+        self._activations: dict[str, Activation] = record(self._fp32, calibration, seed)
+
+    def mixed(self, best: Candidate) -> Candidate:
+        """`best` with 16-bit activations in its worst layers."""
+        layers = compare_layers(best.source, best.model, thinned(self._calibration, _LOOKED_AT))
         try:
             return self._wide(best, layers)
         except BackendError:
@@ -114,42 +132,37 @@ class TfliteMaker:
 
     def _wide(self, best: Candidate, layers: list[Layer]) -> Candidate:
         wide = tuple(layer.name for layer in worst(layers, _WORST))
-        detail = f"16-bit activations in {', '.join(wide)}"
-        return self._quantized("mixed", best.method, detail, best.source, wide)
+        return self._quantized("mixed", best.method, f"16-bit activations in {', '.join(wide)}", best.source, wide)
+
+    def _with_corrected_biases(self, best: Candidate) -> bytes:
+        means = {name: seen.mean for name, seen in self._activations.items()}
+        return tflite.with_corrected_biases(self._fp32, best.model, means)
 
     def _quantized(self, step: str, method: str, detail: str, source: bytes, wide: tuple[str, ...] = ()) -> Candidate:
         ranges: Ranges = METHODS[method](self._activations)
-        file = "mixed.tflite" if wide else self.file
+        file = "mixed.tflite" if wide else "int8.tflite"
         return Candidate(file, step, method, detail, tflite.quantize(source, ranges, wide=wide), source, wide)
 
 
-class OnnxMaker:
+class OnnxMaker(_CalibratedMaker):
     """int8.onnx of a float ONNX model, calibrated on uint8 (N, 48, 48, 1) pictures; in its mixed step nodes stay float."""
 
-    file = "int8.onnx"
     # ONNX Runtime's entropy calibration starts with as many bins as levels and so finds min-max again.
-    steps: tuple[str, ...] = tuple(step for step in STEPS if step != "entropy")
+    steps = tuple(step for step in STEPS if step != "entropy")
 
     def __init__(self, fp32: bytes, calibration: NDArray[np.uint8]) -> None:
-        self._fp32, self._calibration = onnx.folded(fp32), calibration
-
-    def calibrated(self, method: str) -> Candidate:
-        """As Maker says."""
-        return self._quantized(method, method, f"ranges by {method}", self._fp32)
-
-    def corrected(self, best: Candidate) -> Candidate:
-        """As Maker says."""
-        source = onnx.with_corrected_biases(self._fp32, best.model, self._calibration)
-        return self._quantized("bias", best.method, f"ranges by {best.method}, biases corrected", source)
+        super().__init__(onnx.folded(fp32), calibration)
 
     def mixed(self, best: Candidate) -> Candidate:
-        """As Maker says."""
-        looked_at = self._calibration[:: len(self._calibration) // _LOOKED_AT]
-        wide = tuple(onnx.worst_nodes(best.source, best.model, looked_at)[:_WORST])
+        """`best` with its worst nodes in float."""
+        wide = tuple(onnx.worst_nodes(best.source, best.model, thinned(self._calibration, _LOOKED_AT))[:_WORST])
         return self._quantized("mixed", best.method, f"float in {', '.join(wide)}", best.source, wide)
 
+    def _with_corrected_biases(self, best: Candidate) -> bytes:
+        return onnx.with_corrected_biases(self._fp32, best.model, self._calibration)
+
     def _quantized(self, step: str, method: str, detail: str, source: bytes, wide: tuple[str, ...] = ()) -> Candidate:
-        file = "mixed.onnx" if wide else self.file
+        file = "mixed.onnx" if wide else "int8.onnx"
         model = onnx.convert_int8(source, self._calibration, method, wide)
         return Candidate(file, step, method, detail, model, source, wide)
 
@@ -157,24 +170,15 @@ class OnnxMaker:
 class TrainedMaker:
     """int8.tflite of a network of quantization-aware training, whose layers hold its ranges: one step, TRAINED."""
 
-    file = "int8.tflite"
     steps: tuple[str, ...] = (TRAINED,)
 
     def __init__(self, simulated: Any) -> None:
         self._simulated = simulated
 
-    def calibrated(self, method: str) -> Candidate:
+    def make(self, step: str, _: Candidate | None) -> Candidate:
         """The model with its trained ranges."""
         model = tflite.convert_trained(self._simulated)
-        return Candidate(self.file, TRAINED, method, "ranges of quantization-aware training", model, b"")
-
-    def corrected(self, best: Candidate) -> Candidate:
-        """`best`: training has corrected the biases already."""
-        return best
-
-    def mixed(self, best: Candidate) -> Candidate:
-        """`best`: training has found its way around coarse steps already."""
-        return best
+        return Candidate("int8.tflite", step, step, "ranges of quantization-aware training", model, b"")
 
 
 @dataclass(frozen=True)
@@ -193,10 +197,7 @@ def climb(
     best: tuple[float, Candidate] | None = None
     for step in steps:
         start = clock()
-        if best is None or step in METHODS:
-            candidate = maker.calibrated(step)
-        else:
-            candidate = (maker.corrected if step == "bias" else maker.mixed)(best[1])
+        candidate = maker.make(step, best[1] if best else None)
         attempt = _tried(candidate, judged(candidate), clock() - start)
         # Mean KL uses every score, so it tells two candidates apart that agree on the same top labels.
         if best is None or attempt.mean_kl < best[0]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.backends.litert import open_interpreter
+from edgeemo.contract.quantize import pixels_to_int8
 from edgeemo.errors import BackendError
 from export.graph import CASTS, Graph, read_graph
 
@@ -65,7 +66,7 @@ def compare_layers(fp32: bytes, int8: bytes, pictures: NDArray[np.uint8]) -> lis
     models = [open_interpreter(model, "model", kernels="plain", keep_tensors=True) for model in (fp32, int8)]
     for picture in pictures:
         models[0].set_tensor(graphs[0].input["index"], picture[np.newaxis].astype(np.float32))
-        models[1].set_tensor(graphs[1].input["index"], (picture[np.newaxis] ^ np.uint8(0x80)).view(np.int8))
+        models[1].set_tensor(graphs[1].input["index"], pixels_to_int8(picture[np.newaxis]))
         for model in models:
             model.invoke()
         for pair, real, stored in zip(sums, *outputs, strict=True):

@@ -1,6 +1,8 @@
 """What several tests need: the shared data, drawn pictures, and a tiny network whose answers are known."""
 
+import hashlib
 import io
+import json
 import os
 import signal
 import subprocess
@@ -8,14 +10,16 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
+from edgeemo.contract.prepared import load_prepared
 
 if TYPE_CHECKING:
     import keras
@@ -127,6 +131,24 @@ def rezip(bundle: Path, out: Path, change) -> Path:  # type: ignore[no-untyped-d
         for name, data in entries.items():
             archive.writestr(name, data)
     return out
+
+
+def matching_hashes(entries: dict[str, bytes], manifest: dict[str, Any]) -> None:
+    """Put the manifest among a bundle's entries with sizes and hashes of what is there, as somebody who tampers would."""
+    for part in (*manifest["artifacts"], *manifest["companions"]):
+        content = entries[part["file"]]
+        part |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    entries["manifest.json"] = json.dumps(manifest).encode()
+
+
+def store_model(run: Path, model: "keras.Model", prepared: Path) -> None:
+    """Make `model` that of a finished run: its weights, and its predictions of the prepared folder's test split."""
+    model.save(run / "model.keras")
+    model.save_weights(run / "model.weights.h5")
+    data = load_prepared(prepared, DEFAULT_SPEC)
+    rows = data.indices("test")
+    logits = np.asarray(model.predict_on_batch(data.images[rows].astype(np.float32)))
+    np.savez(run / "predictions_test.npz", logits=logits, labels=data.labels[rows], rows=rows)
 
 
 def png_of(width: int, height: int, channels: int = 3, dtype: type = np.uint8) -> bytes:

@@ -15,7 +15,7 @@ from edgeemo.contract.prepared import load_prepared
 from edgeemo.errors import DataError
 from export.build import build
 from export.compare import compare
-from tests.support import REPOSITORY, quadrant_logits, rezip
+from tests.support import REPOSITORY, quadrant_logits, rezip, store_model
 
 EXCHANGED = [0, 1, 2, 5, 4, 3, 6]
 
@@ -32,12 +32,7 @@ def blind(tiny_run: Path, prepared: Path, tmp_path_factory: pytest.TempPathFacto
     model = keras.models.load_model(run / "model.keras")
     weights, bias = model.layers[-1].get_weights()
     model.layers[-1].set_weights([weights[:, EXCHANGED], bias[EXCHANGED]])
-    model.save(run / "model.keras")
-    model.save_weights(run / "model.weights.h5")
-    data = load_prepared(prepared, DEFAULT_SPEC)
-    rows = data.indices("test")
-    logits = np.asarray(model.predict_on_batch(data.images[rows].astype(np.float32)))
-    np.savez(run / "predictions_test.npz", logits=logits, labels=data.labels[rows], rows=rows)
+    store_model(run, model, prepared)
     build(run, prepared, folder / "blind.edgeemo", profile="mcu")
     return folder / "blind.edgeemo"
 

@@ -222,12 +222,7 @@ def lossy_run(run: Path, prepared: Path, out: Path) -> Path:
     ))  # fmt: skip
     lossy = keras.Model(pixels, keras.layers.Add()([model.output, spike(brightest)]), name="tiny")
     spike.set_weights([np.full((1, 7), 1000.0, np.float32), np.zeros(7, np.float32)])
-    lossy.save(out / "model.keras")
-    lossy.save_weights(out / "model.weights.h5")
-    data = load_prepared(prepared, DEFAULT_SPEC)
-    rows = data.indices("test")
-    logits = np.asarray(lossy.predict_on_batch(data.images[rows].astype(np.float32)))
-    np.savez(out / "predictions_test.npz", logits=logits, labels=data.labels[rows], rows=rows)
+    support.store_model(out, lossy, prepared)
     return out
 
 

@@ -140,6 +140,11 @@ def test_mixed_step_gives_16_bits_to_the_worst_layers_and_8_to_the_others(maker:
     check_full_int8(mixed.model, wide=True)
 
 
+def test_mixed_step_takes_a_calibration_set_smaller_than_what_it_looks_at(network: keras.Model) -> None:
+    maker = TfliteMaker(network, drawn_faces(5), seed=1)
+    assert len(maker.mixed(maker.calibrated("min-max")).wide) == 3
+
+
 def test_mixed_step_of_onnx_leaves_its_worst_nodes_float(network: keras.Model) -> None:
     maker = OnnxMaker(onnx_export.convert_fp32(network), PICTURES)
     mixed = maker.mixed(maker.calibrated("min-max"))

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeemo.contract.bundle import Bundle, read_bundle, sha256
+from edgeemo.contract.bundle import Bundle, read_bundle
 from edgeemo.errors import BundleError
 from edgeemo.models import find_model
 from edgeemo.selftest import SelfTestResult
 from edgeemo.selftest_apart import run_selftest_apart
 from export.selftest import selftest_trace
-from tests.support import REPOSITORY, rezip
+from tests.support import REPOSITORY, matching_hashes, rezip
 
 MODEL = "int8.tflite"
 # Of each bundle; every twentieth keeps the hashes of the original. EDGEEMO_MUTANTS=20 makes a quick look.
@@ -34,11 +34,9 @@ def with_files(bundle: Path, out: Path, **changed: bytes) -> Path:
     def change(entries: dict[str, bytes]) -> None:
         manifest = json.loads(entries["manifest.json"])
         for name, content in changed.items():
-            file = name.replace("_", ".")
-            entries[file] = content
-            (entry,) = (e for e in manifest["artifacts"] + manifest["companions"] if e["file"] == file)
-            entry |= {"bytes": len(content), "sha256": sha256(content)}
-        entries["manifest.json"] = json.dumps(manifest).encode()
+            assert name.replace("_", ".") in entries
+            entries[name.replace("_", ".")] = content
+        matching_hashes(entries, manifest)
 
     return rezip(bundle, out, change)
 
@@ -61,8 +59,7 @@ def tflite_alone(bundle: Path, out: Path) -> Path:
             buffer = io.BytesIO()
             np.savez(buffer, inputs=stored["inputs"], **{MODEL: stored[MODEL]})
         entries["selftest.npz"] = buffer.getvalue()
-        manifest["companions"][1] |= {"bytes": len(buffer.getvalue()), "sha256": sha256(buffer.getvalue())}
-        entries["manifest.json"] = json.dumps(manifest).encode()
+        matching_hashes(entries, manifest)
         for file in [name for name in entries if name.endswith(".onnx")]:
             del entries[file]
 

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeemo.backends.litert import open_interpreter, trace
-from edgeemo.contract.bundle import Bundle, read_bundle, sha256
+from edgeemo.contract.bundle import Bundle, read_bundle
 from edgeemo.errors import BundleError
 from edgeemo.models import find_model
 from edgeemo.selftest import SelfTestResult, Trace, first_difference, run_selftest, stored_trace
 from edgeemo.selftest_apart import run_selftest_apart
-from tests.support import rezip
+from tests.support import matching_hashes, rezip
 from tests.test_mutants import MODEL, tflite_alone, with_files, with_trace
 
 
@@ -43,9 +43,7 @@ def test_other_answers_than_promised_fail_by_artifact(tiny_bundle: Path, tmp_pat
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         entries["selftest.npz"] = buffer.getvalue()
-        manifest = json.loads(entries["manifest.json"])
-        manifest["companions"][1] |= {"bytes": len(buffer.getvalue()), "sha256": sha256(buffer.getvalue())}
-        entries["manifest.json"] = json.dumps(manifest).encode()
+        matching_hashes(entries, json.loads(entries["manifest.json"]))
 
     results = run_selftest(read_bundle(rezip(tiny_bundle, tmp_path / "altered.edgeemo", alter)))
     assert {r.artifact for r in results if not r.passed} == {artifact}

@@ -6,13 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
-from edgeemo.contract.bundle import read_bundle, sha256
+from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.prepared import load_prepared
@@ -21,7 +20,7 @@ from export import activations, tflite
 from export.build import _open
 from export.gate import judge
 from export.selftest import selftest_trace
-from tests.support import rezip, tiny_bias, tiny_weights
+from tests.support import matching_hashes, rezip, tiny_bias, tiny_weights
 
 FILE = "int8.tflite"
 
@@ -30,13 +29,6 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "edgeemo", *map(str, words)], capture_output=True, text=True, timeout=120
     )
-
-
-def matching_hashes(entries: dict[str, bytes], manifest: dict[str, Any]) -> None:
-    """Write the manifest with sizes and hashes of what is there, as somebody who tampers would."""
-    for part in (*manifest["artifacts"], *manifest["companions"]):
-        part |= {"bytes": len(entries[part["file"]]), "sha256": sha256(entries[part["file"]])}
-    entries["manifest.json"] = json.dumps(manifest).encode()
 
 
 def with_model(bundle: Path, out: Path, model: bytes, *, selftest: bool) -> Path:
