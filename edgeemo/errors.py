@@ -13,6 +13,7 @@ EdgeemoError
 ├── BundleError (ValueError)           a bundle that is damaged, tampered with or from another version
 ├── SpecMismatch (ValueError)          two artifacts that were made for different input specs
 ├── DetectorError (RuntimeError)       a face detector that cannot work here
+├── CameraError (OSError)              a camera, stream or video that cannot be opened, or gives no frames any more
 ├── BackendError (RuntimeError)        an interpreter that refuses the model or fails while running it
 ├── MissingDependency (ImportError)    an optional package that is not installed
 ├── BrokenDependency (ImportError)     an optional package that is installed and does not import
@@ -72,6 +73,10 @@ class SpecMismatch(EdgeemoError, ValueError):
 
 class DetectorError(EdgeemoError, RuntimeError):
     """A face detector that cannot work here."""
+
+
+class CameraError(EdgeemoError, OSError):
+    """A camera, stream or video that cannot be opened, or gives no frames any more."""
 
 
 class BackendError(EdgeemoError, RuntimeError):

@@ -1,6 +1,7 @@
 """What a prediction is: frozen, checked once when made."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgeemo.contract.labels import LABELS
@@ -63,3 +64,58 @@ class Face:
             "confidence": round(self.confidence, 6),
             "scores": {label: round(score, 6) for label, score in self.scores.items()},
         }
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a sensor says of one face in one frame, or of a frame without a face, or of a camera that is gone.
+
+    Attributes:
+        time: seconds: when the frame was captured, on the clock of `time.time()`; in a recording, its position.
+        frame: number of the frame, from 0; frames that were dropped count too.
+        face_id: a number that stays with a face while it is seen; None without a face.
+        emotion: the label, smoothed over time; None without a face, or while no label is sure enough.
+        confidence: smoothed probability 0..1 of `emotion`, or of the best label while `emotion` is None; 0 without a face.
+        scores: smoothed probability of each of the seven labels, in LABELS order; empty without a face.
+        box: where the face is; None without one.
+        latency_ms: from the frame's capture to this reading, in milliseconds.
+        fps: frames a second that were looked at lately.
+        dropped: frames that came and were not looked at, so far.
+        camera_ok: False while the camera is gone; such a reading has no face.
+    """
+
+    time: float
+    frame: int
+    face_id: int | None = None
+    emotion: str | None = None
+    confidence: float = 0.0
+    scores: dict[str, float] = field(default_factory=dict)
+    box: Box | None = None
+    latency_ms: float = 0.0
+    fps: float = 0.0
+    dropped: int = 0
+    camera_ok: bool = True
+
+    def __post_init__(self) -> None:
+        seen = self.face_id is not None
+        if seen != (self.box is not None) or seen != (tuple(self.scores) == LABELS):
+            raise InvalidInput(f"expected box and scores of a reading with a face, and neither without, received {self}")
+        if self.emotion is not None and (self.emotion not in self.scores or self.confidence != self.scores[self.emotion]):
+            raise InvalidInput(f"expected one of the seven labels and its score, received {self}")
+        if not (0 <= self.confidence <= 1 and math.isfinite(self.time) and math.isfinite(self.latency_ms)):
+            raise InvalidInput(f"expected a confidence of 0 to 1 and a finite time and latency, received {self}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `camera_ok` is there only when it is false."""
+        return {
+            "time": round(self.time, 4),
+            "frame": self.frame,
+            "face_id": self.face_id,
+            "emotion": self.emotion,
+            "confidence": round(self.confidence, 6),
+            "scores": {label: round(score, 6) for label, score in self.scores.items()},
+            "box": list(self.box.as_tuple()) if self.box else None,
+            "latency_ms": round(self.latency_ms, 2),
+            "fps": round(self.fps, 2),
+            "dropped": self.dropped,
+        } | ({} if self.camera_ok else {"camera_ok": False})
