@@ -48,3 +48,37 @@ class Camera(Protocol):
     def close(self) -> None:
         """Let the source go. Does no harm twice. May be called from another thread, and ends a `read` that waits where
         the source allows that."""
+
+
+def open_camera(source: str = "auto", *, size: tuple[int, int] = SIZE, fps: float = FPS) -> Camera:
+    """Open a camera, stream or recording.
+
+    Args:
+        source: "auto": the CSI camera of a Raspberry Pi or Jetson, else the first USB camera that works; "0" or
+            "/dev/video0"; "csi" or "csi:1"; "rtsp://…", "http://…"; "gst:PIPELINE"; the path of a video, a folder of
+            pictures or a picture.
+        size: width and height in pixels that cameras are asked for, and that frames of a pipeline are scaled to; streams
+            and files have their own.
+        fps: frames a second that cameras are asked for; what the times of pictures and of a pipeline's recording say.
+
+    Raises:
+        InvalidInput: `source` has none of these forms, or size or fps are out of range.
+        MissingFile: `source` looks like a path, and nothing is there.
+        MissingDependency: a package or program is not installed; the message says how to install it.
+        CameraError: it cannot be opened; the message says why, of each that "auto" or "csi" tried, and what to do.
+    """
+    return choose_camera(source, size=size, fps=fps)[0]
+
+
+def choose_camera(source: str = "auto", *, size: tuple[int, int] = SIZE, fps: float = FPS) -> tuple[Camera, str]:
+    """Like `open_camera`, with the reason for the choice in words."""
+    from edgeemo.cameras.choice import choose
+
+    return choose(source, size, fps)
+
+
+def camera_for(source: str, *, size: tuple[int, int] = SIZE, fps: float = FPS) -> Camera:
+    """The closed camera that `source` names. Not for "auto" and "csi", where opening decides. Raises like `open_camera`."""
+    from edgeemo.cameras.choice import closed
+
+    return closed(source, size, fps)

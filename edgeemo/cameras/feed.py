@@ -1,0 +1,291 @@
+"""Frames from a camera to the sensor: in turn from a recording; from a live camera the newest, and the camera is healed."""
+
+import logging
+import math
+import threading
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.cameras import FPS, Camera, Frame
+from edgeemo.errors import CameraError, EdgeemoError
+
+STALL = 3.0  # seconds without a frame after which a camera counts as gone
+FROZEN = 30.0  # seconds of the very same picture, which a sensor's noise never gives
+RETRY = 0.5  # seconds until a camera that is gone is opened again; doubled after each vain attempt, up to
+_LONGEST_WAIT = 4.0
+_FLAT = 8.0  # standard deviation of pixels below which a picture may stand still: night, or a cap on the lens
+
+log = logging.getLogger("edgeemo.camera")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A frame on its way: its number, from 0, and when it was captured (a recording's: read), in seconds of `time.monotonic()`."""
+
+    frame: Frame
+    number: int
+    captured: float
+
+
+@dataclass
+class Counters:
+    """What came from the camera so far: `frames` is the sum of what was taken, what was dropped, and at most one that waits.
+
+    `bad` frames (no picture, or one of the wrong kind) are not among `frames`; `bad_times` are.
+    """
+
+    frames: int = 0
+    dropped: int = 0
+    bad: int = 0
+    bad_times: int = 0
+    losses: int = 0
+    reconnects: int = 0
+
+
+class Feed(Protocol):
+    """Where the sensor gets its frames from. `lost` says why the camera is gone, while it is; `over` that no frame will come.
+
+    `interval` is the time between two frames, in seconds.
+    """
+
+    counters: Counters
+    lost: CameraError | None
+    over: bool
+    interval: float
+
+    def next(self, timeout: float) -> Taken | None:
+        """The next frame; None if none came within `timeout` seconds, or the camera is gone, or all is over.
+
+        Raises:
+            EdgeemoError: a recording that cannot be read on.
+        """
+
+    def close(self) -> None:
+        """End it, and close the camera. Does no harm twice."""
+
+
+class InTurn:
+    """The frames of an opened recording, each of them, when they are asked for."""
+
+    def __init__(self, camera: Camera) -> None:
+        self.counters = Counters()
+        self.lost: CameraError | None = None
+        self.over = False
+        self.interval = 1 / FPS
+        self._camera = camera
+        self._last = -math.inf
+
+    def next(self, timeout: float) -> Taken | None:
+        """The next frame, however long reading it takes; None when the recording is over. Raises CameraError."""
+        frame = self._camera.read()
+        while frame is not None and not _is_picture(frame):
+            self.counters.bad += 1
+            frame = self._camera.read()
+        if frame is None:
+            self.over = True
+            return None
+        if not math.isfinite(frame.time) or frame.time < self._last:
+            self.counters.bad_times += 1
+            frame = Frame(frame.pixels, max(self._last, 0.0))
+        elif self._last < frame.time < self._last + 10:
+            self.interval = frame.time - self._last
+        self._last = frame.time
+        self.counters.frames += 1
+        return Taken(frame, self.counters.frames - 1, time.monotonic())
+
+    def close(self) -> None:
+        """Close the camera."""
+        self._camera.close()
+
+
+class Newest:
+    """The newest frame of an opened live camera, read by a thread of its own, which opens the camera again when it is gone.
+
+    Gone is a camera that says so, gives no frame for `stall` seconds, another size than before, or the very same picture
+    for `frozen` seconds. A frame that waited for longer than two frame times is dropped.
+
+    Args:
+        camera: opened; closed in the end.
+        retry: seconds until a camera that is gone is opened again.
+        heal: open it again; without, as for a recording at its own pace, nothing is taken for a fault but what the camera
+            raises, and `next` raises that.
+    """
+
+    def __init__(
+        self, camera: Camera, *, stall: float = STALL, frozen: float = FROZEN, retry: float = RETRY, heal: bool = True
+    ) -> None:
+        self.counters = Counters()
+        self.lost: CameraError | None = None
+        self.over = False
+        self.interval = 1 / FPS
+        self._camera, self._stall, self._frozen, self._retry, self._heal = camera, stall, frozen, retry, heal
+        self._failure: BaseException | None = None
+        self._news = threading.Condition()
+        self._waiting: Taken | None = None
+        self._stop = threading.Event()
+        self._given_up = False  # the sensor no longer waits for the frame that the thread is waiting for
+        self._reading_since: float | None = time.monotonic()  # None while the camera is not open
+        self._last = -math.inf
+        self._arrived = 0.0
+        self._thread = threading.Thread(target=self._run, name="edgeemo-camera", daemon=True)
+        self._thread.start()
+
+    def next(self, timeout: float) -> Taken | None:
+        """The newest frame, if one comes within `timeout` seconds. Raises what ended a feed that does not heal."""
+        with self._news:
+            self._news.wait_for(lambda: self._waiting or self.over, timeout)
+            taken, self._waiting = self._waiting, None
+            if taken and time.monotonic() - self._arrived > 2 * self.interval:
+                self.counters.dropped += 1
+                taken = None
+            if self.over and not taken and self._failure:
+                failure, self._failure = self._failure, None
+                raise failure
+        if taken is None:
+            self._look_after_the_camera()
+        return taken
+
+    def close(self) -> None:
+        """End the thread and close the camera; a camera that hangs in its driver is left to its thread."""
+        self._stop.set()
+        self._camera.close()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(5.0)
+            if self._thread.is_alive():
+                log.warning("%s: still hangs while it is closed; left to itself", self._camera.name)
+        with self._news:
+            self.counters.dropped += self._waiting is not None
+            self._waiting, self.over = None, True
+            self._news.notify_all()
+
+    def _look_after_the_camera(self) -> None:
+        """Called by the sensor: a thread that waits for a frame for too long cannot say so itself."""
+        since = self._reading_since
+        if since is None or self._given_up or not self._heal or time.monotonic() - since < self._stall:
+            return
+        self._given_up = True
+        self._lose(CameraError(f"{self._camera.name}: no frame for {self._stall:g} s"))
+        self._camera.close()  # ends the wait, where the camera allows that
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._read_frames()
+                    break
+                except CameraError as error:
+                    if self._stop.is_set():
+                        break
+                    if not self._heal:
+                        raise
+                    self._lose(error)
+                self._open_again()
+        except BaseException as error:
+            self._failure = error
+        finally:
+            self._camera.close()
+            with self._news:
+                self.over = True
+                self._news.notify_all()
+
+    def _read_frames(self) -> None:
+        """Read until the end. Raises CameraError where the camera is gone."""
+        watch = _Watch(self._camera.name, self._frozen) if self._heal else None
+        while not self._stop.is_set():
+            frame = self._camera.read()
+            if self._given_up:
+                raise CameraError(f"{self._camera.name}: came back to life after it had been given up")
+            if frame is None:
+                return
+            if not _is_picture(frame):
+                self.counters.bad += 1
+                self._stop.wait(0.005)
+                continue
+            now = time.monotonic()
+            if watch:
+                watch.check(frame, now)
+            self._publish(frame, now)
+
+    def _publish(self, frame: Frame, now: float) -> None:
+        counters = self.counters
+        # A camera's own time counts if it can be one: not before the last frame's, not to come, not of long ago.
+        captured = frame.time if max(self._last, now - 10) <= frame.time <= now else now
+        with self._news:
+            counters.bad_times += captured != frame.time
+            if math.isfinite(self._last) and 0.001 < captured - self._last < 1:
+                self.interval += 0.1 * (captured - self._last - self.interval)
+            counters.dropped += self._waiting is not None
+            self._waiting, self._arrived = Taken(Frame(frame.pixels, captured), counters.frames, captured), now
+            counters.frames += 1
+            self._last = captured
+            self._reading_since = now
+            if self.lost:
+                counters.reconnects += 1
+                log.warning("%s: frames come again", self._camera.name)
+                self.lost = None
+            self._news.notify_all()
+
+    def _lose(self, error: CameraError) -> None:
+        error.__traceback__ = None  # it would keep the last frame alive, for as long as the camera is gone
+        with self._news:
+            if self.lost is None:
+                self.lost = error
+                self.counters.losses += 1
+                self.counters.dropped += self._waiting is not None
+                self._waiting = None
+                log.warning("%s; trying to open it again", error)
+            self._news.notify_all()
+
+    def _open_again(self) -> None:
+        wait = self._retry
+        self._reading_since = None
+        self._camera.close()
+        while not self._stop.wait(wait):
+            wait = min(2 * wait, _LONGEST_WAIT)
+            try:
+                self._camera.open()
+            except EdgeemoError as error:
+                log.info("%s; next attempt in %.1f s", error, wait)
+                continue
+            self._given_up = False
+            self._reading_since = time.monotonic()
+            return
+
+
+class _Watch:
+    """Sees a picture that changes its size, or stands still."""
+
+    def __init__(self, name: str, frozen: float) -> None:
+        self._name, self._frozen = name, frozen
+        self._sample: NDArray[np.uint8] | None = None
+        self._shape: tuple[int, ...] = ()
+        self._since = 0.0
+
+    def check(self, frame: Frame, now: float) -> None:
+        """Raises CameraError."""
+        shape = frame.pixels.shape
+        if self._shape and shape != self._shape:
+            raise CameraError(
+                f"{self._name}: frames of {shape[1]}x{shape[0]} where they were {self._shape[1]}x{self._shape[0]} before"
+            )
+        self._shape = shape
+        sample = frame.pixels[::16, ::16].copy()
+        if self._sample is None or not np.array_equal(sample, self._sample):
+            self._sample, self._since = sample, now
+        elif now - self._since > self._frozen and sample.std() > _FLAT:
+            raise CameraError(f"{self._name}: the very same picture for {self._frozen:g} s")
+
+
+def _is_picture(frame: Frame) -> bool:
+    pixels = frame.pixels
+    return (
+        isinstance(pixels, np.ndarray)
+        and pixels.dtype == np.uint8
+        and pixels.ndim == 3
+        and pixels.shape[2] == 3
+        and pixels.size > 0
+    )

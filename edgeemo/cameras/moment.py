@@ -1,0 +1,11 @@
+"""When a frame was captured, on the clock of `time.monotonic()`."""
+
+import time
+
+_OLDEST = 2.0  # seconds; a frame that claims to be older bears the time of another clock
+
+
+def captured_at(claimed: float) -> float:
+    """`claimed`, a driver's time in seconds, where it can be one of `time.monotonic()`; else now."""
+    now = time.monotonic()
+    return claimed if now - _OLDEST < claimed <= now else now
