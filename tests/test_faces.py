@@ -11,8 +11,9 @@ import skimage
 from numpy.typing import NDArray
 
 from edgeemo.errors import DetectorError, InvalidInput, MissingFile
-from edgeemo.faces import DETECTORS, choose_detector, open_detector, yunet
+from edgeemo.faces import DETECTORS, SMALLEST_FACE, Detector, choose_detector, open_detector, yunet
 from edgeemo.faces.haar import Haar
+from edgeemo.faces.scaling import Scaling, shrink_fast
 from edgeemo.faces.whole import Whole
 from edgeemo.faces.yunet import YuNet, find_model
 from edgeemo.pictures import read_picture
@@ -130,6 +131,103 @@ def test_yunet_finds_small_faces_in_a_group_photo() -> None:
     assert all(0 <= box.x and box.x + box.width <= frame.shape[1] for box in found)
 
 
+@pytest.mark.parametrize(
+    ("share", "frame", "expected"),
+    [
+        (None, (640, 480), (640, 480)),
+        (None, (1920, 1080), (640, 360)),
+        (None, (2, 16_384), (1, 640)),
+        (1 / 6, (640, 480), (384, 288)),  # a face of 80 pixels becomes one of 48
+        (1 / 6, (480, 640), (288, 384)),
+        (1 / 6, (1920, 1080), (512, 288)),
+        (1 / 6, (320, 240), (320, 240)),  # one of 40 stays
+        (0.05, (1920, 1080), (640, 360)),  # one of 54 would stay, but for the limit
+        (1.0, (640, 480), (64, 48)),
+        (1 / 6, (1, 5000), (1, 640)),
+    ],
+)
+def test_input_is_scaled_so_that_the_smallest_face_is_just_large_enough(
+    share: float | None, frame: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert Scaling(max_side=640, face_pixels=48, smallest_face=share).size(*frame) == expected
+
+
+@pytest.mark.parametrize(("name", "vga"), [("yunet", (384, 288)), ("haar", (512, 384))])
+def test_opened_detectors_scale_by_their_own_measured_face(name: str, vga: tuple[int, int]) -> None:
+    model = support.shared("models", YUNET_FILE)
+    assert live(name).scaling.size(640, 480) == vga
+    assert open_detector(name, model).scaling.size(640, 480) == (640, 480)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["auto", "yunet", "haar", "whole"])
+@pytest.mark.parametrize("share", [0, -0.1, 1.01, float("nan"), float("inf")])
+def test_a_share_that_is_none_is_refused(name: str, share: float) -> None:
+    with pytest.raises(
+        InvalidInput, match="share of the frame's shorter side, above 0 and at most 1, or None; received"
+    ):
+        open_detector(name, support.shared("models", YUNET_FILE), smallest_face=share)
+
+
+def test_shrinking_fast_keeps_means_and_places() -> None:
+    rows = np.repeat(np.arange(0, 240, 2, dtype=np.uint8)[:, np.newaxis], 160, axis=1)
+    picture = np.stack([rows, rows // 2, 255 - rows], axis=2)
+    for size in ((160, 120), (80, 60), (40, 30), (64, 48), (30, 20)):
+        small = shrink_fast(cv2, picture, size)
+        assert small.shape == (size[1], size[0], 3)
+        exact = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        assert np.abs(small.astype(int) - exact).max() <= 2
+
+
+def live(name: str) -> Haar | YuNet:
+    """A detector as a live camera's."""
+    share = SMALLEST_FACE
+    return (
+        Haar(smallest_face=share)
+        if name == "haar"
+        else YuNet(support.shared("models", YUNET_FILE), smallest_face=share)
+    )
+
+
+@both_detectors
+@pytest.mark.parametrize("width", [512, 1024, 1920])
+def test_boxes_of_a_live_detector_are_in_the_frames_pixels_and_overlap_those_of_a_thorough_one(
+    name: str, width: int, astronaut: NDArray[np.uint8]
+) -> None:
+    scale = width / 512
+    frame = np.full((round(700 * scale), round(900 * scale), 3), 90, np.uint8)
+    left, top = round(311 * scale), round(101 * scale)
+    frame[top : top + width, left : left + width] = cv2.resize(astronaut, (width, width), interpolation=cv2.INTER_CUBIC)
+    (found,) = live(name).detect(frame)
+    x, y, side = (round(v * scale) for v in (ASTRONAUT_FACE.x, ASTRONAUT_FACE.y, ASTRONAUT_FACE.width))
+    assert overlap(found, Box(left + x, top + y, side, side)) > 0.65
+    assert max(overlap(found, box) for box in detector(name).detect(frame)) > 0.7  # Haar sees a face in the suit, too
+
+
+@both_detectors
+def test_a_detector_that_needs_no_scaling_gives_the_boxes_of_a_thorough_one(
+    name: str, astronaut: NDArray[np.uint8]
+) -> None:
+    small = cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA)
+    assert live(name).detect(small) == detector(name).detect(small) != []
+
+
+@pytest.mark.parametrize(("name", "every", "share"), [("yunet", 1, 0.99), ("haar", 3, 0.95)])
+def test_a_live_detector_finds_the_face_of_the_test_video(name: str, every: int, share: float) -> None:
+    opened: Detector = live(name)
+    frames = video(support.shared("media", "test.mp4"))[::every]
+    assert sum(bool(opened.detect(frame)) for frame in frames) >= share * len(frames)
+
+
+def video(path: Path) -> list[NDArray[np.uint8]]:
+    """Frames uint8 (H, W, 3) RGB."""
+    capture, frames = cv2.VideoCapture(str(path)), []
+    while (read := capture.read())[0]:
+        frames.append(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB))
+    capture.release()
+    assert len(frames) == 115
+    return frames
+
+
 def test_unknown_detector_is_refused_with_those_there_are() -> None:
     with pytest.raises(InvalidInput, match=f"expected a detector of {', '.join(DETECTORS)}; received 'mtcnn'"):
         open_detector("mtcnn")
@@ -202,7 +300,9 @@ def test_named_yunet_file_that_is_missing_is_an_error_and_no_fall_back(
 
 
 def test_yunet_without_any_file_says_where_it_looked() -> None:
-    with pytest.raises(DetectorError, match="no YuNet model file.*put the file there.*or use --detector haar"):
+    with pytest.raises(
+        DetectorError, match="no YuNet model file.*; run: edgeemo models pull yunet, or use --detector haar"
+    ):
         open_detector("yunet")
 
 
@@ -213,6 +313,13 @@ def test_yunet_file_that_opencv_cannot_load_is_named(tmp_path: Path, content: by
     with pytest.raises(DetectorError, match=r"broken\.onnx: OpenCV .* cannot load it") as caught:
         open_detector("auto", path)
     assert "\n" not in str(caught.value)
+
+
+def test_damaged_yunet_file_in_the_cache_is_mended_by_pull(tmp_path: Path) -> None:
+    (tmp_path / "cache" / "edgeemo").mkdir(parents=True)
+    (tmp_path / "cache" / "edgeemo" / YUNET_FILE).write_bytes(b"damaged")
+    with pytest.raises(DetectorError, match=r"cannot load it \(.*\); run: edgeemo models pull yunet$"):
+        open_detector()
 
 
 def test_another_onnx_model_is_no_yunet(tiny_bundle: Path, tmp_path: Path, astronaut: NDArray[np.uint8]) -> None:
@@ -245,14 +352,14 @@ def with_opencv_5(*arguments: str) -> str:
 def test_haar_under_opencv_5_says_what_has_gone_and_both_ways_out() -> None:
     assert with_opencv_5("haar") == (
         "DetectorError OpenCV 5.0.0 has dropped the Haar cascades; run: pip install 'opencv-python-headless>=4.10,<5', "
-        "or use YuNet (--detector-model FILE, or set EDGEEMO_YUNET)"
+        "or use YuNet (edgeemo models pull yunet)"
     )
 
 
 def test_auto_under_opencv_5_without_yunet_gives_both_reasons() -> None:
     printed = with_opencv_5("auto")
     assert printed.startswith("DetectorError no face detector works here. YuNet: no YuNet model file")
-    assert "Haar: OpenCV 5.0.0 has dropped the Haar cascades" in printed
+    assert "; run: edgeemo models pull yunet; or, for Haar: OpenCV 5.0.0 has dropped the Haar cascades" in printed
 
 
 def test_yunet_works_under_opencv_5() -> None:

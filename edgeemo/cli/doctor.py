@@ -168,8 +168,11 @@ def _cameras() -> Iterator[Check]:
 
 def _detector(name: str, model: str | None) -> Check:
     from edgeemo.faces import choose_detector
+    from edgeemo.faces.yunet import PULL
 
     detector, reason = choose_detector(name, model)
+    if (name, detector.name) == ("auto", "haar"):
+        return Check("detector", "note", f"haar, which finds frontal faces only ({reason})", PULL)
     return Check("detector", "ok", f"{detector.name} ({reason})")
 
 

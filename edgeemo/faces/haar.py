@@ -7,11 +7,14 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.preprocess import to_grey
 from edgeemo.errors import DetectorError
+from edgeemo.faces.scaling import Scaling
 from edgeemo.optional import need
 from edgeemo.results import Box
 
 _CASCADE = "haarcascade_frontalface_default.xml"
 _MAX_SIDE = 1280  # larger frames are scaled down first: a cascade's time grows with the area
+# Side of a face from which on 95 % of what is found at any size is found: python -m benchmarks.detector_scale (docs/detectors.md).
+_FACE_PIXELS = 64
 _SMALLEST_FACE = 30  # pixels of the scaled frame; below, a 48x48 input would be mostly invented
 _NEIGHBOURS = 5  # overlapping hits that make a face; fewer let false faces through
 
@@ -19,19 +22,24 @@ _NEIGHBOURS = 5  # overlapping hits that make a face; fewer let false faces thro
 class Haar:
     """The frontal-face cascade that OpenCV 4 ships.
 
+    Args:
+        smallest_face: smallest face to be found, as a share of the frame's shorter side (see edgeemo.faces.open_detector).
+
     Raises:
+        InvalidInput: `smallest_face` is no such share.
         MissingDependency: OpenCV is not installed.
         DetectorError: OpenCV 5, which has dropped the cascades.
     """
 
     name = "haar"
 
-    def __init__(self) -> None:
+    def __init__(self, *, smallest_face: float | None = None) -> None:
+        self.scaling = Scaling(_MAX_SIDE, _FACE_PIXELS, smallest_face)
         self._cv2 = need("cv2", "opencv", "to find faces")
         if not hasattr(self._cv2, "CascadeClassifier"):
             raise DetectorError(
                 f"OpenCV {self._cv2.__version__} has dropped the Haar cascades; run: pip install 'opencv-python-headless>=4.10,<5', "
-                "or use YuNet (--detector-model FILE, or set EDGEEMO_YUNET)"
+                "or use YuNet (edgeemo models pull yunet)"
             )
         path = os.path.join(self._cv2.data.haarcascades, _CASCADE)
         self._cascade = self._cv2.CascadeClassifier(path)
@@ -40,13 +48,9 @@ class Haar:
 
     def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Box]:
         """Boxes of the frontal faces in uint8 (H, W, 3) RGB, largest first."""
-        grey = to_grey(frame_rgb)
-        scale = min(1.0, _MAX_SIDE / max(grey.shape))
-        if scale < 1:
-            size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
-            grey = self._cv2.resize(grey, size, interpolation=self._cv2.INTER_AREA)
+        grey, (across, down) = self.scaling.shrink(self._cv2, to_grey(frame_rgb))
         found = self._cascade.detectMultiScale(
             grey, scaleFactor=1.1, minNeighbors=_NEIGHBOURS, minSize=(_SMALLEST_FACE, _SMALLEST_FACE)
         )
-        boxes = [Box(*(round(float(value) / scale) for value in row)) for row in found]
+        boxes = [Box(round(x * across), round(y * down), round(w * across), round(h * down)) for x, y, w, h in found]
         return sorted(boxes, key=lambda box: (-box.width * box.height, box.x, box.y))

@@ -8,12 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.errors import DetectorError, MissingFile
+from edgeemo.faces.scaling import Scaling
 from edgeemo.optional import need
 from edgeemo.results import Box
 
 ENVIRONMENT = "EDGEEMO_YUNET"
+PULL = "edgeemo models pull yunet"  # the command that fetches the file below into the cache folder
+
+MODEL_FILE = "face_detection_yunet_2026may.onnx"
+# The repository keeps models in Git LFS: of its addresses, media.githubusercontent.com serves the file and not its pointer.
+# The commit is one that holds it (pull request 310); what is trusted is the hash.
+MODEL_URL = (
+    "https://media.githubusercontent.com/media/opencv/opencv_zoo/26cc381e4d2594bb9f47a26eb8fd96c94a13660d/"
+    f"models/face_detection_yunet/{MODEL_FILE}"
+)
+MODEL_BYTES = 229_738
+MODEL_SHA256 = "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0"
+
 _MIN_FACE = 10  # pixels; its smallest face (OpenCV Zoo, face_detection_yunet: "around 10x10 to 300x300")
-_MAX_SIDE = 640  # pixels of the frame that the network sees; faces from about 10 of them are found
+_MAX_SIDE = 640  # pixels of the frame that the network sees
+# Side of a face from which on 95 % of what is found at any size is found: python -m benchmarks.detector_scale (docs/detectors.md).
+_FACE_PIXELS = 48
 _SCORE = 0.7
 _PATTERN = "face_detection_yunet*.onnx"
 
@@ -41,38 +56,39 @@ def find_model(explicit: str | Path | None = None) -> tuple[Path | None, str]:
 
 
 class YuNet:
-    """OpenCV's FaceDetectorYN with YuNet's ONNX file (`model`, or where `find_model` finds it).
+    """OpenCV's FaceDetectorYN with YuNet's ONNX file.
+
+    Args:
+        model: the file; by default where `find_model` finds it.
+        smallest_face: smallest face to be found, as a share of the frame's shorter side (see edgeemo.faces.open_detector).
 
     Raises:
+        InvalidInput: `smallest_face` is no such share.
         MissingDependency: OpenCV is not installed.
         DetectorError: no model file, or one that OpenCV cannot load.
     """
 
     name = "yunet"
 
-    def __init__(self, model: str | Path | None = None) -> None:
+    def __init__(self, model: str | Path | None = None, *, smallest_face: float | None = None) -> None:
+        self.scaling = Scaling(_MAX_SIDE, _FACE_PIXELS, smallest_face)
         self._cv2 = need("cv2", "opencv", "to find faces")
         path, reason = find_model(model)
         if path is None:
-            raise DetectorError(
-                f"{reason}; put the file there (from opencv_zoo, face_detection_yunet) or use --detector haar"
-            )
+            raise DetectorError(f"{reason}; run: {PULL}, or use --detector haar")
         try:
             self._detector = self._cv2.FaceDetectorYN.create(str(path), "", (320, 320), _SCORE)
         except (self._cv2.error, AttributeError) as error:
+            again = f"run: {PULL}" if path.parent == cache_folder() else "fetch the file again"
             raise DetectorError(
-                f"{path}: OpenCV {self._cv2.__version__} cannot load it ({str(error).splitlines()[0][:160]}); fetch the file again"
+                f"{path}: OpenCV {self._cv2.__version__} cannot load it ({str(error).splitlines()[0][:160]}); {again}"
             ) from None
 
     def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Box]:
         """Boxes of the faces in uint8 (H, W, 3) RGB, largest first."""
         cv2 = self._cv2
-        height, width = frame_rgb.shape[:2]
-        scale = min(1.0, _MAX_SIDE / max(height, width))
-        bgr = cv2.cvtColor(frame_rgb, cv2.COLOR_RGB2BGR)
-        if scale < 1:
-            size = max(1, round(width * scale)), max(1, round(height * scale))
-            bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
+        small, (across, down) = self.scaling.shrink(cv2, frame_rgb)
+        bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
         if min(bgr.shape[:2]) < _MIN_FACE:
             return []  # no face fits in, and on frames of a pixel or two OpenCV's result is now and then a wild box
         self._detector.setInputSize(bgr.shape[1::-1])
@@ -80,8 +96,9 @@ class YuNet:
             _, rows = self._detector.detect(bgr)
         except cv2.error as error:
             raise DetectorError(
-                f"YuNet fails on a frame of {width}x{height} ({str(error).splitlines()[0][:160]})"
+                f"YuNet fails on a frame of {frame_rgb.shape[1]}x{frame_rgb.shape[0]} ({str(error).splitlines()[0][:160]})"
             ) from None
-        faces = [row[:4] / scale for row in (rows if rows is not None else []) if np.isfinite(row[:4]).all()]
+        to_frame = np.array([across, down, across, down])
+        faces = [row[:4] * to_frame for row in (rows if rows is not None else []) if np.isfinite(row[:4]).all()]
         boxes = [Box(*(math.floor(v + 0.5) for v in row)) for row in faces if min(row[2:]) >= 1]
         return sorted(boxes, key=lambda box: (-box.width * box.height, box.x, box.y))

@@ -1,0 +1,89 @@
+"""edgeemo models"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from edgeemo.contract import strict
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A model file that edgeemo uses and does not ship."""
+
+    name: str
+    what: str
+    url: str
+    target: Path
+    size: int
+    sha256: str
+
+
+def _remotes() -> dict[str, Remote]:
+    from edgeemo.faces import yunet
+
+    target = yunet.cache_folder() / yunet.MODEL_FILE
+    found = Remote(
+        "yunet", "face detector, MIT licence", yunet.MODEL_URL, target, yunet.MODEL_BYTES, yunet.MODEL_SHA256
+    )
+    return {found.name: found}
+
+
+@click.group()
+def models() -> None:
+    """Model files: those that ship, and those that are fetched.
+
+    \b
+    edgeemo models list          what there is
+    edgeemo models pull yunet    fetch the YuNet face detector into the user's cache
+    """
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a model on stdout.")
+def list_models(as_json: bool) -> None:
+    """The bundles that ship and the files that can be pulled, and where they lie."""
+    from edgeemo.downloads import holds
+    from edgeemo.models import find_model, shipped_models
+
+    rows = [(name, "bundle, ships with edgeemo", find_model(name), "there") for name in shipped_models()]
+    for remote in _remotes().values():
+        absent = "damaged or another file" if remote.target.exists() else "not fetched"
+        state = "there" if holds(remote.target, remote.sha256) else f"{absent}; run: edgeemo models pull {remote.name}"
+        rows.append((remote.name, remote.what, remote.target, state))
+    for name, what, path, state in rows:
+        if as_json:
+            click.echo(strict.dumps_line({"name": name, "what": what, "path": str(path), "state": state}))
+        else:
+            click.echo(f"{name:<15}{what:<28}{path}  {state}")
+
+
+@models.command()
+@click.argument("name", type=click.Choice(["yunet"]))
+@click.option("--url", metavar="URL", help="A mirror of your own; the file's sha256 must be the same all the same.")
+def pull(name: str, url: str | None) -> None:
+    """Fetch a model file into the user's cache and check its sha256.
+
+    A file that is there and right is left as it is, without asking anybody. Nothing but the file of the known sha256 is
+    kept. $XDG_CACHE_HOME moves the cache, $HTTPS_PROXY names a proxy.
+    """
+    from edgeemo.downloads import fetch
+
+    remote = _remotes()[name]
+    with _progress(remote) as progress:
+        fetched = fetch(url or remote.url, remote.target, size=remote.size, sha256=remote.sha256, progress=progress)
+    click.echo(f"{remote.target}: {'fetched' if fetched else 'already there'}, its sha256 is right")
+
+
+@contextmanager
+def _progress(remote: Remote) -> Iterator[Callable[[int], object]]:
+    """A bar on stderr, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    with click.progressbar(length=remote.size, label=remote.target.name, file=sys.stderr) as bar:
+        yield bar.update
