@@ -396,6 +396,177 @@ def test_tflite_runtime_with_numpy_2_is_refused_with_the_way_out(tiny_bundle: Pa
     assert "pip install 'numpy<2'" in printed
 
 
+# ONNX Runtime's execution providers. NVIDIA's need a GPU, which CI has not: a stand-in of the package has them.
+
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+
+
+def test_onnx_models_run_on_the_processor_alone_unless_told_otherwise(bundle: Bundle) -> None:
+    backend = open_backend(bundle, "int8.onnx")
+    assert isinstance(backend, OnnxBackend)
+    assert backend.providers == (CPU,)
+
+
+def test_auto_takes_the_processor_and_the_quantized_model_where_no_gpu_is(bundle: Bundle, pictures: np.ndarray) -> None:
+    import onnxruntime
+
+    if {CUDA, TENSORRT} & set(onnxruntime.get_available_providers()):
+        pytest.skip("needs an ONNX Runtime without NVIDIA's providers")
+    backend = open_backend(bundle, providers="auto")
+    assert isinstance(backend, OnnxBackend)
+    assert (backend.artifact, backend.providers) == ("int8.onnx", (CPU,))
+    assert np.array_equal(backend.infer(pictures), open_backend(bundle, "int8.onnx").infer(pictures))
+
+
+def test_each_provider_that_is_there_can_be_named(bundle: Bundle) -> None:
+    import onnxruntime
+
+    for name in onnxruntime.get_available_providers():
+        backend = open_backend(bundle, "fp32.onnx", providers=[name])
+        assert isinstance(backend, OnnxBackend)
+        assert name in backend.providers
+    alone = open_backend(bundle, "fp32.onnx", providers=CPU)
+    assert isinstance(alone, OnnxBackend)
+    assert alone.providers == (CPU,)
+
+
+@pytest.mark.parametrize("providers", [["WarpExecutionProvider", CPU], "cuda", []])
+def test_unknown_provider_is_refused_and_names_those_there_are(bundle: Bundle, providers: object) -> None:
+    with pytest.raises(InvalidInput, match=f"expected auto or execution providers of .*{CPU}.*; received"):
+        open_backend(bundle, "fp32.onnx", providers=providers)  # type: ignore[arg-type]
+
+
+def test_providers_for_a_tflite_model_are_refused(bundle: Bundle) -> None:
+    with pytest.raises(InvalidInput, match="expected an ONNX model for execution providers, received int8.tflite"):
+        open_backend(bundle, "int8.tflite", providers="auto")
+
+
+def test_providers_for_a_bundle_without_onnx_models_are_refused(bundle: Bundle) -> None:
+    from dataclasses import replace
+
+    held = tuple(artifact for artifact in bundle.manifest.artifacts if artifact.format == "tflite")
+    with pytest.raises(BackendError, match="holds no ONNX model, and execution providers run no other"):
+        open_backend(replace(bundle, manifest=replace(bundle.manifest, artifacts=held)), providers="auto")
+
+
+def test_recognizer_and_sensor_pass_providers_on(tiny_bundle: Path) -> None:
+    from edgeemo import EmotionSensor, FakeCamera, Recognizer
+
+    with Recognizer(tiny_bundle, detector="whole", providers="auto") as recognizer:
+        assert isinstance(recognizer.backend, OnnxBackend)
+    with pytest.raises(InvalidInput, match="received WarpExecutionProvider"):
+        EmotionSensor(FakeCamera([]), model=tiny_bundle, detector="whole", providers=["WarpExecutionProvider"])
+
+
+STAND_IN = """
+import os
+__version__ = "9"
+FAILING, SILENT = os.environ.get("FAILING", "").split(), os.environ.get("SILENT", "").split()
+class SessionOptions: pass
+class Value:
+    type = "tensor(float)"
+    def __init__(self, name, shape): self.name, self.shape = name, shape
+class InferenceSession:
+    def __init__(self, model, options, providers, enable_fallback):
+        assert not enable_fallback
+        for name, _ in providers:
+            if name in FAILING:
+                raise RuntimeError(f"{name}: libnvinfer.so.10: cannot open\\nmore")
+        self.started = [name for name, _ in providers if name not in SILENT]
+        for name, settings in providers:
+            print("asked for", name, *(f"{key}={value}" for key, value in settings.items()), sep="|")
+    def disable_fallback(self): pass
+    def get_providers(self): return self.started + [name for name in ["CPUExecutionProvider"] if name not in self.started]
+    def get_inputs(self): return [Value("pixels", [1, 48, 48, 1])]
+    def get_outputs(self): return [Value("logits", [1, 7])]
+def get_available_providers(): return ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+"""
+OPEN_ON = """
+import json, logging, sys
+from edgeemo.backends import open_backend
+from edgeemo.contract.bundle import read_bundle
+from edgeemo.errors import EdgeemoError
+logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+artifact, providers = map(json.loads, sys.argv[2:])
+try:
+    backend = open_backend(read_bundle(sys.argv[1]), artifact, providers=providers)
+    print(backend.artifact, *backend.providers)
+except EdgeemoError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def opened_on_gpu(
+    tiny_bundle: Path, tmp_path: Path, providers: object, artifact: str | None = None, **trouble: str
+) -> list[str]:
+    """The lines that OPEN_ON prints where ONNX Runtime is the stand-in."""
+    import json
+
+    fakes = fake_package(tmp_path, "onnxruntime", STAND_IN)
+    environment = os.environ | {"PYTHONPATH": str(fakes), "XDG_CACHE_HOME": str(tmp_path / "cache")} | trouble
+    command = [sys.executable, "-c", OPEN_ON, str(tiny_bundle), json.dumps(artifact), json.dumps(providers)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_auto_takes_tensorrt_cuda_and_the_processor_and_the_half_precision_model(
+    tiny_bundle: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    tensorrt, cuda, cpu, opened = opened_on_gpu(tiny_bundle, tmp_path, "auto")
+    assert opened == f"fp16.onnx {TENSORRT} {CUDA} {CPU}"
+    assert (cuda, cpu) == (f"asked for|{CUDA}", f"asked for|{CPU}")
+    _, name, *settings = tensorrt.split("|")
+    assert name == TENSORRT
+    folder = tmp_path / "cache" / "edgeemo" / "tensorrt" / bundle.artifact("fp16.onnx")[0].sha256[:16]
+    assert folder.is_dir()
+    expected = ["trt_fp16_enable=True", "trt_int8_enable=False", "trt_engine_cache_enable=True"]
+    assert settings == [*expected, f"trt_engine_cache_path={folder}"]
+
+
+@pytest.mark.parametrize(
+    ("artifact", "half", "integer"),
+    [("fp32.onnx", False, False), ("fp16.onnx", True, False), ("int8.onnx", True, True)],
+)
+def test_tensorrt_computes_in_the_numbers_that_the_model_has(
+    tiny_bundle: Path, tmp_path: Path, artifact: str, half: bool, integer: bool
+) -> None:
+    asked, _ = opened_on_gpu(tiny_bundle, tmp_path, [TENSORRT], artifact)
+    assert f"|trt_fp16_enable={half}|trt_int8_enable={integer}|" in asked
+
+
+def test_engines_are_not_kept_where_the_cache_cannot_be_written(tiny_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("in the way")
+    asked, opened = opened_on_gpu(tiny_bundle, tmp_path, [TENSORRT], "fp16.onnx")
+    assert "cache" not in asked
+    assert opened.startswith("fp16.onnx")
+
+
+@pytest.mark.parametrize("how", ["FAILING", "SILENT"])
+def test_auto_warns_of_a_provider_that_does_not_start_and_goes_on(tiny_bundle: Path, tmp_path: Path, how: str) -> None:
+    *said, opened = opened_on_gpu(tiny_bundle, tmp_path, "auto", **{how: TENSORRT})
+    assert opened == f"fp16.onnx {CUDA} {CPU}"
+    assert [line for line in said if line.startswith("fp16.onnx: TensorrtExecutionProvider ")] != []
+
+
+@pytest.mark.parametrize("how", ["FAILING", "SILENT"])
+def test_auto_takes_the_quantized_model_where_no_gpu_starts(tiny_bundle: Path, tmp_path: Path, how: str) -> None:
+    assert opened_on_gpu(tiny_bundle, tmp_path, "auto", **{how: f"{TENSORRT} {CUDA}"})[-1] == f"int8.onnx {CPU}"
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [("FAILING", "cannot open more"), ("SILENT", f"{CUDA} could not be started; does the GPU's software fit")],
+)
+def test_named_provider_that_does_not_start_is_an_error(
+    tiny_bundle: Path, tmp_path: Path, how: str, message: str
+) -> None:
+    printed = opened_on_gpu(tiny_bundle, tmp_path, [CUDA], "fp16.onnx", **{how: CUDA})[-1]
+    assert printed.startswith("BackendError fp16.onnx: ")
+    assert message in printed
+
+
 # LiteRT's greeting on stderr.
 
 GREETED = """

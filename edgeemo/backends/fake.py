@@ -1,6 +1,7 @@
 """A backend without a model, for applications' tests: answers what it was told to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from edgeemo.errors import InvalidInput
 class FakeBackend:
     """Answers every face with the same scores: `FakeBackend(happy=0.9)`; what is left to 1 is spread over the others.
 
-    `calls` counts the faces it was asked about.
+    `say` changes the answer from the next face on; `FakeBackend.script` gives one answer after the other. `calls` counts the faces it was asked about.
 
     Raises:
         UnknownLabel: a word that is no label.
@@ -25,13 +26,33 @@ class FakeBackend:
 
     def __init__(self, **scores: float) -> None:
         self.calls = 0
-        self._logits = _logits(scores)
+        self._script = [_logits(scores)]
+
+    @classmethod
+    def script(cls, answers: Sequence[Mapping[str, float]]) -> Self:
+        """Answers the faces in turn, one entry a face, `[{"happy": 0.9}, {"sad": 0.8}]`; the last one for all that follow.
+
+        Raises:
+            UnknownLabel, InvalidInput: as for the scores of one answer; InvalidInput without any.
+        """
+        if not answers:
+            raise InvalidInput("expected at least one answer, received none")
+        made = cls()
+        made._script = [_logits(answer) for answer in answers]
+        return made
+
+    def say(self, **scores: float) -> None:
+        """Answer so from the next face on. Raises UnknownLabel, InvalidInput."""
+        self._script = [_logits(scores)]
 
     def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The told logits float32 (N, 7) for uint8 (N, 48, 48, 1) inputs."""
         check_inputs(inputs, DEFAULT_SPEC.shape)
         self.calls += len(inputs)
-        return np.repeat(self._logits[np.newaxis], len(inputs), axis=0)
+        return np.array([self._next() for _ in inputs], np.float32).reshape(-1, len(LABELS))
+
+    def _next(self) -> NDArray[np.float32]:
+        return self._script.pop(0) if len(self._script) > 1 else self._script[0]
 
 
 def _logits(scores: Mapping[str, float]) -> NDArray[np.float32]:

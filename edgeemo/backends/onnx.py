@@ -1,31 +1,58 @@
 """ONNX models through ONNX Runtime."""
 
+import hashlib
+import logging
+import os
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.backends import check_inputs
+from edgeemo.backends import Providers, check_inputs
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.onnx_guard import check_self_contained
-from edgeemo.errors import BackendError, BundleError
+from edgeemo.errors import BackendError, BundleError, InvalidInput
 from edgeemo.optional import need
+
+_TENSORRT, _CUDA, _CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
+GPU = (_TENSORRT, _CUDA)  # of NVIDIA, best first
+
+Chosen = tuple[str, dict[str, Any]]  # a provider and its options
+
+log = logging.getLogger("edgeemo.backend")
 
 
 class OnnxBackend:
     """A .onnx model with float32 raw pixels 0..255 (1 or N, 48, 48, 1) in and seven logits out.
 
+    `providers` are the execution providers that are asked for, see `choose_providers`; the attribute says those that are
+    used, best first. One that was named and does not start is an error, one that "auto" chose is left out with a warning.
+    `precision` is the manifest's word for the model, which TensorRT must be told.
+
     Raises:
         MissingDependency: ONNX Runtime is not installed.
-        BackendError: it refuses the model or, later, fails while running it, or input or output are not as the contract
-            says.
+        InvalidInput: a provider that this installation does not have.
+        BackendError: it refuses the model or, later, fails while running it, or a provider does not start, or input or
+            output are not as the contract says.
     """
 
     name = "onnxruntime"
 
-    def __init__(self, model: bytes, artifact: str, spec: InputSpec = DEFAULT_SPEC, *, threads: int = 1) -> None:
-        runtime = need("onnxruntime", "onnx", "to run ONNX models")
+    def __init__(
+        self,
+        model: bytes,
+        artifact: str,
+        spec: InputSpec = DEFAULT_SPEC,
+        *,
+        threads: int = 1,
+        providers: Providers = None,
+        precision: str = "fp32",
+    ) -> None:
+        runtime = _runtime()
+        chosen = choose_providers(providers)
         try:
             check_self_contained(model, artifact)
         except BundleError as error:
@@ -36,12 +63,10 @@ class OnnxBackend:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        try:
-            self._session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own classes derive from Exception only
-            raise BackendError(
-                f"{artifact}: ONNX Runtime refuses the model ({' '.join(str(error).split())[:200]})"
-            ) from None
+        described = [(name, _tensorrt(model, precision) if name == _TENSORRT else {}) for name in chosen]
+        self._session = _session(runtime, model, artifact, options, described, spare=providers == "auto")
+        self.providers = tuple(map(str, self._session.get_providers()))
+        log.info("%s by onnxruntime %s with %s", artifact, self.version, ", ".join(self.providers))
         self._input = _checked_input(self._session, spec, artifact)
 
     def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -56,6 +81,74 @@ class OnnxBackend:
                 f"{self.artifact}: ONNX Runtime fails while running it ({' '.join(str(error).split())[:200]})"
             ) from None
         return logits
+
+
+def choose_providers(wanted: Providers) -> list[str]:
+    """The execution providers that `wanted` means: None is the CPU, "auto" TensorRT, CUDA and the CPU as far as this
+    installation has them, and names are those names.
+
+    Raises:
+        MissingDependency: ONNX Runtime is not installed.
+        InvalidInput: a name that this installation does not have.
+    """
+    if wanted is None:
+        return [_CPU]
+    available = [str(name) for name in _runtime().get_available_providers()]
+    if wanted == "auto":
+        return [name for name in (*GPU, _CPU) if name in available]
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    unknown = [str(name) for name in names if name not in available]
+    if unknown or not names:
+        raise InvalidInput(
+            f"expected auto or execution providers of {', '.join(available)}; received {', '.join(unknown) or 'none'} "
+            "(those of a GPU come with the package onnxruntime-gpu)"
+        )
+    return names
+
+
+def _runtime() -> ModuleType:
+    return need("onnxruntime", "onnx", "to run ONNX models")
+
+
+def _session(
+    runtime: ModuleType, model: bytes, artifact: str, options: Any, chosen: list[Chosen], *, spare: bool
+) -> Any:
+    """A session on the chosen providers; with `spare`, on those that are left where the first of several fails."""
+    try:
+        # Its own fallback would print to stdout, and say nothing to us.
+        session = runtime.InferenceSession(model, options, providers=chosen, enable_fallback=0)
+    except Exception as error:  # ONNX Runtime's own classes derive from Exception only
+        text = " ".join(str(error).split())[:200]
+        if spare and len(chosen) > 1:
+            log.warning("%s: %s does not start and is left out (%s)", artifact, chosen[0][0], text)
+            return _session(runtime, model, artifact, options, chosen[1:], spare=True)
+        raise BackendError(f"{artifact}: ONNX Runtime refuses the model ({text})") from None
+    session.disable_fallback()
+    if missing := [name for name, _ in chosen if name not in session.get_providers()]:
+        text = f"{artifact}: {', '.join(missing)} could not be started; does the GPU's software fit this onnxruntime?"
+        if not spare:
+            raise BackendError(text)
+        log.warning("%s Going on with %s", text, ", ".join(session.get_providers()))
+    return session
+
+
+def _tensorrt(model: bytes, precision: str) -> dict[str, Any]:
+    """Numbers as the model has them, and engines kept, because to build one can take minutes.
+
+    A folder for each model: TensorRT's provider takes two models of one structure for the same one.
+    """
+    numbers: dict[str, Any] = {
+        "trt_fp16_enable": precision != "fp32",
+        "trt_int8_enable": precision in ("int8", "mixed"),
+    }
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(cache, "edgeemo", "tensorrt", hashlib.sha256(model).hexdigest()[:16])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.info("%s: no engine is kept (%s)", folder, error.strerror)
+        return numbers
+    return numbers | {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)}
 
 
 def _checked_input(session: Any, spec: InputSpec, artifact: str) -> str:
