@@ -3,6 +3,10 @@
 import edgeemo
 for face in edgeemo.predict("queue.jpg"):
     print(face.emotion, f"{face.confidence:.0%}", face.box)
+
+with edgeemo.EmotionSensor() as sensor:  # first working camera, bundled model
+    for reading in sensor:               # the newest frame wins; stale frames are dropped
+        print(reading.emotion, f"{reading.latency_ms:.0f} ms")
 """
 
 import importlib
@@ -10,14 +14,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgeemo.backends.fake import FakeBackend
+    from edgeemo.cameras.fake import FakeCamera
     from edgeemo.contract.bundle import Bundle
     from edgeemo.contract.labels import LABELS
     from edgeemo.errors import EdgeemoError
     from edgeemo.recognizer import Recognizer, load_bundle, predict
-    from edgeemo.results import Box, Face
+    from edgeemo.results import Box, Face, Reading
+    from edgeemo.sensor import EmotionSensor
 
 __version__ = "0.1.0"
-__all__ = ["LABELS", "Box", "Bundle", "EdgeemoError", "Face", "FakeBackend", "Recognizer", "load_bundle", "predict"]
+__all__ = [
+    "LABELS",
+    "Box",
+    "Bundle",
+    "EdgeemoError",
+    "EmotionSensor",
+    "Face",
+    "FakeBackend",
+    "FakeCamera",
+    "Reading",
+    "Recognizer",
+    "load_bundle",
+    "predict",
+]
 
 # Where each public name lives; imported when first used, so that `import edgeemo` stays light.
 _HOMES = {
@@ -25,8 +44,11 @@ _HOMES = {
     "Box": "edgeemo.results",
     "Bundle": "edgeemo.contract.bundle",
     "EdgeemoError": "edgeemo.errors",
+    "EmotionSensor": "edgeemo.sensor",
     "Face": "edgeemo.results",
     "FakeBackend": "edgeemo.backends.fake",
+    "FakeCamera": "edgeemo.cameras.fake",
+    "Reading": "edgeemo.results",
     "Recognizer": "edgeemo.recognizer",
     "load_bundle": "edgeemo.recognizer",
     "predict": "edgeemo.recognizer",

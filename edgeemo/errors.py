@@ -14,6 +14,7 @@ EdgeemoError
 ├── SpecMismatch (ValueError)          two artifacts that were made for different input specs
 ├── DetectorError (RuntimeError)       a face detector that cannot work here
 ├── CameraError (OSError)              a camera, stream or video that cannot be opened, or gives no frames any more
+├── ScreenError (RuntimeError)         a window that cannot be opened
 ├── BackendError (RuntimeError)        an interpreter that refuses the model or fails while running it
 ├── MissingDependency (ImportError)    an optional package that is not installed
 ├── BrokenDependency (ImportError)     an optional package that is installed and does not import
@@ -77,6 +78,10 @@ class DetectorError(EdgeemoError, RuntimeError):
 
 class CameraError(EdgeemoError, OSError):
     """A camera, stream or video that cannot be opened, or gives no frames any more."""
+
+
+class ScreenError(EdgeemoError, RuntimeError):
+    """A window that cannot be opened."""
 
 
 class BackendError(EdgeemoError, RuntimeError):

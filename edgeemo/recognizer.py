@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.backends import Backend, open_backend
+from edgeemo.backends import Backend, Providers, open_backend
 from edgeemo.contract.bundle import Bundle, read_bundle
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
@@ -31,6 +31,10 @@ class Recognizer:
         detector_model: YuNet's model file, where it is not found by itself.
         artifact: which model file of the bundle; by default int8.tflite, or int8.onnx without LiteRT.
         threads: threads of one inference.
+        providers: ONNX Runtime's execution providers by name, or "auto" for an NVIDIA GPU where there is one (see
+            edgeemo.backends.open_backend); by default the processor alone.
+        smallest_face: the smallest face to be found, as a share of the frame's shorter side (see edgeemo.faces); None finds
+            the smallest that the detector can, which takes longer.
         backend: an opened backend instead of the bundle's own, for tests (edgeemo.FakeBackend).
 
     Raises:
@@ -45,16 +49,20 @@ class Recognizer:
         detector_model: str | os.PathLike[str] | None = None,
         artifact: str | None = None,
         threads: int = 1,
+        providers: Providers = None,
+        smallest_face: float | None = None,
         backend: Backend | None = None,
     ) -> None:
         self.bundle: Bundle | None = None
         if backend is None:
             self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
-            backend = open_backend(self.bundle, artifact, threads=threads)
+            backend = open_backend(self.bundle, artifact, threads=threads, providers=providers)
         self.backend = backend
         self.spec = self.bundle.manifest.input_spec if self.bundle else DEFAULT_SPEC
         path = Path(detector_model) if detector_model else None
-        self.detector = open_detector(detector, path) if isinstance(detector, str) else detector
+        if isinstance(detector, str):
+            detector = open_detector(detector, path, smallest_face=smallest_face)
+        self.detector = detector
         self.spec.crop_for(self.detector.name)
 
     def __enter__(self) -> Self:

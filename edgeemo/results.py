@@ -99,8 +99,12 @@ class Reading:
     def __post_init__(self) -> None:
         seen = self.face_id is not None
         if seen != (self.box is not None) or seen != (tuple(self.scores) == LABELS):
-            raise InvalidInput(f"expected box and scores of a reading with a face, and neither without, received {self}")
-        if self.emotion is not None and (self.emotion not in self.scores or self.confidence != self.scores[self.emotion]):
+            raise InvalidInput(
+                f"expected box and scores of a reading with a face, and neither without, received {self}"
+            )
+        if self.emotion is not None and (
+            self.emotion not in self.scores or self.confidence != self.scores[self.emotion]
+        ):
             raise InvalidInput(f"expected one of the seven labels and its score, received {self}")
         if not (0 <= self.confidence <= 1 and math.isfinite(self.time) and math.isfinite(self.latency_ms)):
             raise InvalidInput(f"expected a confidence of 0 to 1 and a finite time and latency, received {self}")

@@ -10,7 +10,10 @@ import pytest
 import edgeemo
 from edgeemo import errors
 
-NAMES = ["LABELS", "Box", "Bundle", "EdgeemoError", "Face", "FakeBackend", "Recognizer", "load_bundle", "predict"]
+NAMES = [
+    "LABELS", "Box", "Bundle", "EdgeemoError", "EmotionSensor", "Face", "FakeBackend", "FakeCamera", "Reading", "Recognizer",
+    "load_bundle", "predict",
+]  # fmt: skip
 HEAVY = ["cv2", "tensorflow", "keras", "sklearn", "pandas", "matplotlib", "torch", "onnxruntime", "ai_edge_litert"]
 ERRORS = {name: value for name, value in vars(errors).items() if inspect.isclass(value)}
 

@@ -9,9 +9,11 @@ from edgeemo.cli import shell
 
 _VERBS = {
     "predict": "faces and their emotions in pictures",
+    "watch": "who looks how, live from a camera or frame by frame from a file",
     "evaluate": "accuracy of a bundle on labelled pictures",
     "bench": "time and memory of one inference on this machine",
     "info": "what a bundle holds and what it promises",
+    "models": "model files: those that ship, and the face detector's to fetch",
     "doctor": "what works on this machine, and how to mend the rest",
 }
 
@@ -40,6 +42,7 @@ def main() -> None:
     \b
     edgeemo predict queue.jpg                 faces and emotions, a line a face
     edgeemo predict *.jpg --json              one JSON object a picture
+    edgeemo watch --camera 0                  a live line; --json for machines
     edgeemo evaluate small test.zip           accuracy on <class>/ pictures
     edgeemo doctor                            what works on this machine
 

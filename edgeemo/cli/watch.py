@@ -1,0 +1,235 @@
+"""edgeemo watch"""
+
+import logging
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from edgeemo.cli.options import artifact_option, detector_options, model_option, threads_option
+from edgeemo.contract import strict
+from edgeemo.errors import EdgeemoError, StorageError
+from edgeemo.faces import SMALLEST_FACE
+
+if TYPE_CHECKING:
+    from edgeemo.cli.window import Window
+    from edgeemo.health import Health
+    from edgeemo.results import Reading
+    from edgeemo.sensor import EmotionSensor
+
+_REDRAW = 0.1  # seconds between two live lines
+
+
+def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
+    size = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not all(16 <= side <= 8192 for side in size):
+        raise click.BadParameter(f"expected WIDTHxHEIGHT of 16 to 8192 pixels, such as 640x480; received {value!r}")
+    return size
+
+
+@click.command()
+@click.argument("source", required=False)
+@click.option(
+    "--camera",
+    metavar="CAMERA",
+    help="auto, 0, /dev/video0, rtsp://…, csi, gst:PIPELINE, or the path of a video, folder or picture  [default: auto]",
+)
+@model_option()
+@artifact_option()
+@detector_options()
+@threads_option()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a frame and face on stdout.")
+@click.option("--show", is_flag=True, help="Also show the frames with their faces in a window.")
+@click.option(
+    "--record", type=click.Path(path_type=Path), metavar="OUT.jsonl", help="Also write the JSON lines to a file."
+)
+@click.option("--faces", type=click.Choice(["largest", "all"]), default="largest", help="Which faces to read.")
+@click.option("--fps", type=click.FloatRange(0.01, 1000), metavar="N", help="Look at no more than N frames a second.")
+@click.option(
+    "--realtime", is_flag=True, help="Play a file at its own pace and drop what comes too fast, as a camera would."
+)
+@click.option(
+    "--smoothing", type=click.Choice(["on", "off"]), default="on", help="off: the network's answer to each frame alone."
+)
+@click.option(
+    "--hold-time",
+    type=click.FloatRange(0, 3600),
+    metavar="SECONDS",
+    help="How long another emotion must last before it is reported  [default: the bundle's]",
+)
+@click.option(
+    "--floor",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Confidence below which no emotion is reported  [default: the bundle's]",
+)
+@click.option(
+    "--detect-every",
+    type=click.IntRange(1, 1000),
+    metavar="K",
+    help="Let the detector look at every K-th frame and follow faces between  [default: each of a file; as the frame rate allows]",
+)
+@click.option(
+    "--smallest-face",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=SMALLEST_FACE,
+    show_default=f"{SMALLEST_FACE:.2f}",
+    metavar="SHARE",
+    help="The smallest face to be found, as a share of the frame's shorter side; smaller takes longer.",
+)
+@click.option("--size", callback=_size, default="640x480", metavar="WxH", help="Frame size that a camera is asked for.")
+@click.option("-v", "--verbose", is_flag=True, help="Log what the camera does, and each minute how all is, on stderr.")
+def watch(
+    source: str | None,
+    camera: str | None,
+    model: str,
+    artifact: str | None,
+    detector: str,
+    detector_model: str | None,
+    threads: int,
+    as_json: bool,
+    show: bool,
+    record: Path | None,
+    faces: str,
+    fps: float | None,
+    realtime: bool,
+    smoothing: str,
+    hold_time: float | None,
+    floor: float | None,
+    detect_every: int | None,
+    smallest_face: float,
+    size: tuple[int, int],
+    verbose: bool,
+) -> None:
+    """Watch a camera, or read a video, folder or picture (SOURCE), and say who looks how.
+
+    \b
+    edgeemo watch                            the first camera that works; a live line
+    edgeemo watch --camera 0 --json          one JSON object a frame and face
+    edgeemo watch visit.mp4 --json           each frame of a file, none dropped
+    edgeemo watch rtsp://camera/stream --fps 5 --record day.jsonl
+
+    A camera that is unplugged or hangs is opened again by itself; JSON lines say "camera_ok": false meanwhile. Ctrl-C and SIGTERM end it:
+    the exit code is 0.
+    """
+    from edgeemo.cli.window import Window
+    from edgeemo.sensor import EmotionSensor
+
+    if source is not None and camera is not None:
+        raise click.UsageError("name either SOURCE or --camera, not both")
+    _start_log(verbose)
+    try:
+        with ExitStack() as stack:
+            lines = stack.enter_context(_recording(record)) if record else None
+            window = stack.enter_context(Window()) if show else None
+            sensor = stack.enter_context(
+                EmotionSensor(
+                    camera or source or "auto",
+                    model=model,
+                    detector=detector,
+                    detector_model=detector_model,
+                    artifact=artifact,
+                    threads=threads,
+                    faces=faces,
+                    smoothing=smoothing == "on",
+                    hold_time=hold_time,
+                    floor=floor,
+                    detect_every=detect_every,
+                    smallest_face=smallest_face,
+                    size=size,
+                    fps=fps,
+                    realtime=realtime,
+                )
+            )
+            stack.callback(lambda: click.echo(f"edgeemo: {_summary(sensor.health())}", err=True))
+            _run(sensor, as_json, window, lines)
+    except KeyboardInterrupt:
+        pass  # Ctrl-C and SIGTERM are how this usually ends
+
+
+def _run(sensor: "EmotionSensor", as_json: bool, window: "Window | None", lines: IO[str] | None) -> None:
+    live = _LiveLine()
+    for seen in sensor.observations():
+        for reading in seen.readings:
+            line = strict.dumps_line(reading.to_dict())
+            if lines:
+                lines.write(line + "\n")
+            if as_json:
+                click.echo(line)
+        if not as_json:
+            live.show(seen.readings)
+        if window and seen.frame and not window.show(seen.frame.pixels, seen.readings):
+            break
+
+
+class _LiveLine:
+    """One line that changes in place on a terminal; elsewhere a line each time that something changes."""
+
+    def __init__(self) -> None:
+        self._in_place = sys.stdout.isatty()
+        self._drawn = 0.0
+        self._said: object = None
+
+    def show(self, readings: Sequence["Reading"]) -> None:
+        now = time.monotonic()
+        says = [(reading.face_id, reading.emotion, reading.camera_ok) for reading in readings]
+        changed, self._said = says != self._said, says
+        if not changed and (not self._in_place or now - self._drawn < _REDRAW):
+            return
+        self._drawn = now
+        text = " | ".join(map(_words, readings)) + _rates(readings[0])
+        if self._in_place:
+            width = shutil.get_terminal_size().columns - 1
+            click.echo(f"\r{text[:width]:<{width}}", nl=False)
+        else:
+            click.echo(text)
+
+
+def _words(reading: "Reading") -> str:
+    if not reading.camera_ok:
+        return "camera gone, trying again"
+    if reading.face_id is None:
+        return "no face"
+    bar = "#" * round(10 * reading.confidence)
+    return f"face {reading.face_id}  {reading.emotion or 'unsure':<8} {reading.confidence:>4.0%} {bar:<10}"
+
+
+def _rates(reading: "Reading") -> str:
+    return f"  {reading.latency_ms:.0f} ms  {reading.fps:.0f} fps  {reading.dropped} dropped"
+
+
+def _summary(health: "Health") -> str:
+    per_second = health.looked_at / health.uptime_s
+    losses = f", camera lost {health.losses} and back {health.reconnects} times" if health.losses else ""
+    bad = f", {health.bad_frames} unusable" if health.bad_frames else ""
+    return (
+        f"looked at {health.looked_at:,} of {health.frames:,} frames in {health.uptime_s:.1f} s ({per_second:.1f} a second), "
+        f"{health.inferences:,} faces{bad}{losses}"
+    )
+
+
+@contextmanager
+def _recording(path: Path) -> Iterator[IO[str]]:
+    """OUT.jsonl, written as OUT.jsonl.part line by line and renamed at the end, whatever ends it."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8", buffering=1) as file:
+            yield file
+    except OSError as error:
+        if isinstance(error, EdgeemoError | BrokenPipeError) or error.filename not in (None, str(part)):
+            raise
+        raise StorageError(f"{part}: cannot be written ({error.strerror or error}); choose another --record") from None
+    finally:
+        if part.exists():
+            part.replace(path)
+
+
+def _start_log(verbose: bool) -> None:
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="edgeemo: %(message)s", force=True)

@@ -1,0 +1,157 @@
+"""Faces keep their number, and are followed between two looks of the detector. Pure: time comes with each call."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.optional import is_installed, need
+from edgeemo.results import Box
+
+KEEP = 1.0  # seconds that a face which is not found keeps its number for its return
+_OVERLAP = 0.2  # intersection over union that makes two boxes one face
+_NEAR = 0.7  # or centres so near, in widths of the face; a fast head leaves its box between two looks
+_PATTERN = 24  # pixels of the side to which a face is scaled to be followed; its surroundings to twice as many
+_ALIKE = 0.5  # normalized correlation from which a place is taken for the face's own
+_LARGER = 1.25  # area by which another face must lead before it is taken for the largest one
+_PROVEN = 3  # looks that must have found it before; detectors see faces in curtains, for a moment
+
+
+@dataclass(frozen=True)
+class Track:
+    """A face: its number and where it is."""
+
+    face_id: int
+    box: Box
+
+
+@dataclass
+class _State:
+    track: Track
+    last_found: float
+    looks: int = 0  # of the detector that found it
+    pattern: NDArray[np.uint8] | None = None  # what the face looked like when it was last found
+
+
+class Tracker:
+    """Gives each face a number, 1, 2, ..., that stays with it while it is seen, and a second beyond."""
+
+    def __init__(self) -> None:
+        self._states: list[_State] = []
+        self._shown: list[_State] = []
+        self._frame: NDArray[np.uint8] | None = None
+        self._count = 0
+        self._largest: int | None = None
+
+    def found(self, boxes: Sequence[Box], time: float, frame_rgb: NDArray[np.uint8]) -> list[Track]:
+        """The faces that the detector found in uint8 (H, W, 3) RGB at `time`, in its order.
+
+        `time` is in seconds, on a clock that does not step back.
+        """
+        self._states = [state for state in self._states if time - state.last_found <= KEEP]
+        free = list(self._states)
+        matches: dict[int, _State] = {}
+        pairs = ((_likeness(state.track.box, box), i, state) for i, box in enumerate(boxes) for state in self._states)
+        for likeness, i, state in sorted(pairs, key=lambda pair: -pair[0]):
+            if likeness > 0 and i not in matches and state in free:
+                matches[i] = state
+                free.remove(state)
+        self._shown = [self._seen(matches.get(i), box, time) for i, box in enumerate(boxes)]
+        self._frame = frame_rgb
+        return self.shown()
+
+    def _seen(self, state: _State | None, box: Box, time: float) -> _State:
+        if state is None:
+            self._count += 1
+            state = _State(Track(self._count, box), time)
+            self._states.append(state)
+        state.track, state.last_found, state.pattern = Track(state.track.face_id, box), time, None
+        state.looks += 1
+        return state
+
+    def carried(self, frame_rgb: NDArray[np.uint8]) -> list[Track]:
+        """The faces of the detector's last look, each where the frame uint8 (H, W, 3) RGB looks most like it, nearby.
+
+        Needs OpenCV; without it they stay where they were.
+        """
+        if self._frame is not None and is_installed("cv2"):
+            for state in self._shown:
+                if state.pattern is None:
+                    state.pattern = _scaled(self._frame, state.track.box, 1)
+                state.track = Track(state.track.face_id, _followed(frame_rgb, state.track.box, state.pattern))
+        return self.shown()
+
+    def shown(self) -> list[Track]:
+        """The faces as they were last found or carried."""
+        return [state.track for state in self._shown]
+
+    def largest(self) -> Track | None:
+        """The largest face; but the one that was it before stays it while it is seen, until a clearly larger one is proven.
+
+        When that one is missed for a moment, a face that is not proven does not take its place: then there is none.
+        """
+        best = max(self._shown, key=lambda state: _area(state.track.box), default=None)
+        before = next((state for state in self._shown if state.track.face_id == self._largest), None)
+        if best and before:
+            larger = _area(best.track.box) >= _LARGER * _area(before.track.box)
+            best = best if larger and best.looks >= _PROVEN else before
+        elif best and best.looks < _PROVEN and self._largest in self.known():
+            return None
+        self._largest = best.track.face_id if best else self._largest
+        return best.track if best else None
+
+    def known(self) -> set[int]:
+        """Numbers of the faces that are seen or may come back."""
+        return {state.track.face_id for state in self._states}
+
+    def forget(self) -> None:
+        """The view is another one now: no face that comes is one of those before."""
+        self._states, self._shown, self._largest, self._frame = [], [], None, None
+
+
+def _area(box: Box) -> int:
+    return box.width * box.height
+
+
+def _likeness(a: Box, b: Box) -> float:
+    """How likely two boxes are the same face: above 0 if they may be, more where they overlap more."""
+    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
+    both = max(0, width) * max(0, height)
+    overlap = both / (_area(a) + _area(b) - both)
+    if overlap >= _OVERLAP:
+        return 1 + overlap
+    apart = math.hypot(a.x + a.width / 2 - b.x - b.width / 2, a.y + a.height / 2 - b.y - b.height / 2)
+    larger, smaller = max(a.width, b.width), min(a.width, b.width)
+    near = 1 - apart / (_NEAR * larger)
+    return near if smaller > larger / 2 else 0.0
+
+
+def _scaled(frame_rgb: NDArray[np.uint8], box: Box, sides: int) -> NDArray[np.uint8]:
+    """The green channel, near enough to grey, of a square of `sides` times the box's size around its centre."""
+    cv2 = need("cv2", "opencv", "to follow faces")
+    side, pixels = sides * max(box.width, box.height), sides * _PATTERN
+    scale = pixels / side
+    left, top = box.x + (box.width - side) / 2, box.y + (box.height - side) / 2
+    # A strided view of one channel would be copied whole, so only the part around the face is taken.
+    x, y = max(0, math.floor(left) - 1), max(0, math.floor(top) - 1)
+    part = np.ascontiguousarray(frame_rgb[y : y + side + 3, x : x + side + 3, 1])
+    if not part.size:
+        return np.zeros((pixels, pixels), np.uint8)
+    matrix = np.array([[scale, 0, (x - left) * scale], [0, scale, (y - top) * scale]])
+    scaled = cv2.warpAffine(part, matrix, (pixels, pixels), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(scaled, np.uint8)
+
+
+def _followed(frame_rgb: NDArray[np.uint8], box: Box, pattern: NDArray[np.uint8]) -> Box:
+    cv2 = need("cv2", "opencv", "to follow faces")
+    likeness = cv2.matchTemplate(_scaled(frame_rgb, box, 2), pattern, cv2.TM_CCOEFF_NORMED)
+    _, best, _, (x, y) = cv2.minMaxLoc(likeness)
+    middle = _PATTERN // 2
+    # A face without any contrast gives no number or an infinite one; one that is as like where it was stays there.
+    if not _ALIKE <= best <= 1.001 or likeness[middle, middle] > best - 0.01:
+        return box
+    step = max(box.width, box.height) / _PATTERN
+    return Box(box.x + round((x - middle) * step), box.y + round((y - middle) * step), box.width, box.height)
