@@ -7,7 +7,7 @@ EdgeemoError
 ├── StorageError (OSError)             a file or folder that cannot be written
 ├── PictureError (ValueError)          a file that is no usable picture
 ├── ArchiveError (ValueError)          an archive or folder of pictures that cannot be trusted or used
-├── DownloadError (OSError)            a data set that could not be downloaded
+├── DownloadError (OSError)            a data set or model file that could not be downloaded
 ├── DataError (ValueError)             prepared data that is damaged or does not fit
 ├── RunError (ValueError)              a training run that is damaged or incomplete
 ├── BundleError (ValueError)           a bundle that is damaged, tampered with or from another version
@@ -53,7 +53,7 @@ class ArchiveError(EdgeemoError, ValueError):
 
 
 class DownloadError(EdgeemoError, OSError):
-    """A data set that could not be downloaded."""
+    """A data set or model file that could not be downloaded."""
 
 
 class DataError(EdgeemoError, ValueError):

@@ -325,28 +325,33 @@ class EmotionSensor:
                 self._told.notify_all()
 
     def _watch(self, feed: Feed, notifier: Notifier) -> None:
-        lost_told, health_told, due = 0.0, time.monotonic(), 0.0
+        lost_told, came = 0.0, 0
+        health_told = due = time.monotonic()
         while not self._stop.is_set():
-            taken = feed.next(_TICK)
+            resting = time.monotonic() < due
+            taken = None if resting else feed.next(_TICK)
             now = time.monotonic()
-            if taken is not None:
+            if resting:  # frames pass that are not to be looked at, but the camera stays in sight
+                self._stop.wait(max(0.0, min(_TICK, due - now)))
+                feed.check()
+            elif taken is not None:
                 self._look(taken, feed)
-                notifier.alive()
-                lost_told = 0.0
-            elif feed.lost and now - lost_told >= _LOSS_EVERY:
-                if not lost_told:
-                    notifier.status(str(feed.lost))
-                    self._reader.forget()
-                lost_told = now
-                self._tell_loss(feed)
+                due = max(due + self._pause, now)
             elif feed.over:
                 break
+            if feed.lost:
+                if now - lost_told >= _LOSS_EVERY:
+                    self._tell_loss(feed, notifier, first=not lost_told)
+                    lost_told = now
+            elif taken is not None or (resting and feed.counters.frames > came):
+                if lost_told:
+                    notifier.status("frames come again")
+                notifier.alive()
+                lost_told = 0.0
+            came = feed.counters.frames
             if now - health_told >= _HEALTH_EVERY:
                 health_told = now
                 log.info("%s", self.health())
-            if self._pause and taken is not None:
-                due = max(due + self._pause, now)
-                self._stop.wait(due - time.monotonic())
 
     def _look(self, taken: Taken, feed: Feed) -> None:
         wall_time = time.time() - (time.monotonic() - taken.captured) if self._live else taken.frame.time
@@ -356,10 +361,12 @@ class EmotionSensor:
         self._tell(readings[0], taken.frame.time)
         self._outlet.put(Seen(taken.frame, tuple(readings)), self._stop)
 
-    def _tell_loss(self, feed: Feed) -> None:
-        gone = Reading(
-            time.time(), max(self._frame, 0), dropped=feed.counters.dropped, fps=self._reader.fps, camera_ok=False
-        )
+    def _tell_loss(self, feed: Feed, notifier: Notifier, *, first: bool) -> None:
+        if first:
+            notifier.status(str(feed.lost))
+            self._reader.forget()
+        number, dropped = max(self._frame, 0), feed.counters.dropped
+        gone = Reading(time.time(), number, dropped=dropped, fps=self._reader.fps, camera_ok=False)
         self._tell(gone, time.monotonic())
         self._outlet.put(Seen(None, (gone,)), self._stop)
 

@@ -355,6 +355,22 @@ def test_fps_limits_how_many_frames_of_a_live_camera_are_looked_at() -> None:
     assert health.frames > 40  # 0.4 s of them at least
 
 
+def test_loss_is_told_at_once_though_frames_are_looked_at_rarely() -> None:
+    camera = FakeCamera([*frames(5), CameraError("unplugged"), *frames(200, seed=1)], live=True, fps=50)
+    with EmotionSensor(camera, detector="whole", backend=FakeBackend(), fps=0.1) as sensor:
+        start = time.monotonic()
+        readings = iter(sensor)
+        assert next(readings).camera_ok
+        assert not next(readings).camera_ok
+        assert time.monotonic() - start < 9  # ten seconds are between two looks
+        until(lambda: sensor.health().reconnects == 1)
+
+
+def test_camera_that_ends_while_it_is_gone_ends_the_sensor() -> None:
+    with live([*frames(2), CameraError("unplugged")], fps=50) as sensor:
+        assert not list(sensor)[-1].camera_ok
+
+
 def test_health_counts_add_up_and_the_line_names_each() -> None:
     with recorded(("happy", 3), (None, 2)) as sensor:
         list(sensor)

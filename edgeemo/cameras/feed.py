@@ -64,6 +64,9 @@ class Feed(Protocol):
             EdgeemoError: a recording that cannot be read on.
         """
 
+    def check(self) -> None:
+        """Give up a camera that hangs; for whoever does not call `next` for a while, which does it too."""
+
     def close(self) -> None:
         """End it, and close the camera. Does no harm twice."""
 
@@ -96,6 +99,9 @@ class InTurn:
         self._last = frame.time
         self.counters.frames += 1
         return Taken(frame, self.counters.frames - 1, time.monotonic())
+
+    def check(self) -> None:
+        """Nothing: who reads a recording waits for it."""
 
     def close(self) -> None:
         """Close the camera."""
@@ -146,8 +152,17 @@ class Newest:
                 failure, self._failure = self._failure, None
                 raise failure
         if taken is None:
-            self._look_after_the_camera()
+            self.check()
         return taken
+
+    def check(self) -> None:
+        """Give up a camera that gave no frame for too long: the thread that waits for it cannot say so itself."""
+        since = self._reading_since
+        if since is None or self._given_up or not self._heal or time.monotonic() - since < self._stall:
+            return
+        self._given_up = True
+        self._lose(CameraError(f"{self._camera.name}: no frame for {self._stall:g} s"))
+        self._camera.close()  # ends the wait, where the camera allows that
 
     def close(self) -> None:
         """End the thread and close the camera; a camera that hangs in its driver is left to its thread."""
@@ -161,15 +176,6 @@ class Newest:
             self.counters.dropped += self._waiting is not None
             self._waiting, self.over = None, True
             self._news.notify_all()
-
-    def _look_after_the_camera(self) -> None:
-        """Called by the sensor: a thread that waits for a frame for too long cannot say so itself."""
-        since = self._reading_since
-        if since is None or self._given_up or not self._heal or time.monotonic() - since < self._stall:
-            return
-        self._given_up = True
-        self._lose(CameraError(f"{self._camera.name}: no frame for {self._stall:g} s"))
-        self._camera.close()  # ends the wait, where the camera allows that
 
     def _run(self) -> None:
         try:
