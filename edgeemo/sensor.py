@@ -5,15 +5,13 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from edgeemo.backends import Backend, Providers
-from edgeemo.cameras import FPS, SIZE, Camera, Frame, open_camera
+from edgeemo.cameras import FPS, SIZE, Camera, open_camera
 from edgeemo.cameras.feed import STALL, Feed, InTurn, Newest, Taken
 from edgeemo.cameras.files import Paced
 from edgeemo.contract.bundle import Bundle
@@ -25,6 +23,7 @@ from edgeemo.faces import SMALLEST_FACE, Detector
 from edgeemo.frame_reader import FrameReader
 from edgeemo.health import Health, rss_mb, temperature_c
 from edgeemo.models import DEFAULT_MODEL
+from edgeemo.outlet import Outlet, Seen
 from edgeemo.recognizer import Recognizer
 from edgeemo.results import Reading
 from edgeemo.smoothing import OFF, check
@@ -37,14 +36,6 @@ _LOSS_EVERY = 1.0  # seconds between two readings that say that the camera is go
 _HEALTH_EVERY = 60.0  # seconds between two lines about the health
 
 log = logging.getLogger("edgeemo.sensor")
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A frame that was looked at, and what was read from it; no frame where the camera is gone."""
-
-    frame: Frame | None
-    readings: tuple[Reading, ...]
 
 
 class EmotionSensor:
@@ -123,7 +114,7 @@ class EmotionSensor:
         self._reader = FrameReader(self._recognizer, settings, faces=faces, detect_every=every)
         self._events = Events(settings.hold_time)
         self._pause = 1 / fps if fps else 0.0
-        self._outlet = _Outlet(self._live)
+        self._outlet = Outlet(self._live)
         self._feed: Feed | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -385,51 +376,6 @@ class EmotionSensor:
     def _not_from_a_handler(self, what: str) -> None:
         if threading.current_thread() is self._thread:
             raise InvalidInput(f"{what} was called in a handler, which runs on the thread that it would wait for")
-
-
-class _Outlet:
-    """Between the sensor's thread and who iterates: of a live camera the newest, of a recording one after the other."""
-
-    def __init__(self, live: bool) -> None:
-        self._live = live
-        self._news = threading.Condition()
-        self._held: deque[Seen] = deque(maxlen=1)
-        self._takers = 0
-        self.over = False
-
-    @contextmanager
-    def attached(self) -> Iterator[None]:
-        """While somebody takes, a recording waits for him."""
-        self._attach(1)
-        try:
-            yield
-        finally:
-            self._attach(-1)
-
-    def _attach(self, by: int) -> None:
-        with self._news:
-            self._takers += by
-            self._news.notify_all()
-
-    def put(self, seen: Seen, stop: threading.Event) -> None:
-        with self._news:
-            if not self._live:
-                self._news.wait_for(lambda: not self._held or not self._takers or stop.is_set())
-            self._held.append(seen)
-            self._news.notify_all()
-
-    def take(self) -> Seen | None:
-        """The next; None when all is over."""
-        with self._news:
-            self._news.wait_for(lambda: self._held or self.over)
-            seen = self._held.popleft() if self._held else None
-            self._news.notify_all()
-            return seen
-
-    def finish(self) -> None:
-        with self._news:
-            self.over = True
-            self._news.notify_all()
 
 
 def _opened(camera: str | os.PathLike[str] | Camera, size: tuple[int, int], fps: float) -> Camera:

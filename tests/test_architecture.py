@@ -46,9 +46,10 @@ LAYERS: dict[str, set[str]] = {
         "backends", "contract", "errors", "faces", "models", "pictures", "results",
     },
     "frame_reader": {"cameras", "contract", "recognizer", "results", "smoothing", "tracking"},
+    "outlet": {"cameras", "results"},
     "sensor": {
-        "backends", "cameras", "contract", "errors", "events", "faces", "frame_reader", "health", "models", "recognizer", "results",
-        "smoothing", "systemd",
+        "backends", "cameras", "contract", "errors", "events", "faces", "frame_reader", "health", "models", "outlet", "recognizer",
+        "results", "smoothing", "systemd",
     },
     "cli": {
         "agreement", "annotate", "backends", "cameras", "contract", "downloads", "errors", "evaluation", "faces", "health", "labelled", "models",

@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -155,7 +155,13 @@ def watch(
 
 
 def _run(sensor: "EmotionSensor", as_json: bool, window: "Window | None", lines: IO[str] | None) -> None:
-    live = _LiveLine()
+    with closing(_LiveLine()) as live:
+        _watch(sensor, as_json, window, lines, live)
+
+
+def _watch(
+    sensor: "EmotionSensor", as_json: bool, window: "Window | None", lines: IO[str] | None, live: "_LiveLine"
+) -> None:
     for seen in sensor.observations():
         for reading in seen.readings:
             line = strict.dumps_line(reading.to_dict())
@@ -190,6 +196,11 @@ class _LiveLine:
             click.echo(f"\r{text[:width]:<{width}}", nl=False)
         else:
             click.echo(text)
+
+    def close(self) -> None:
+        """Leave the line as it is, and let what follows begin on another."""
+        if self._in_place and self._drawn:
+            click.echo()
 
 
 def _words(reading: "Reading") -> str:
