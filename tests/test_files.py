@@ -295,3 +295,14 @@ def test_numpys_word_for_a_full_disk_which_has_no_errno_names_the_way_out(tmp_pa
     with pytest.raises(StorageError, match=complaint), written_beside(tmp_path / "x"):
         raise OSError("10 requested and 5 written")
     assert list(tmp_path.iterdir()) == []
+
+
+@BOTH
+def test_umask_is_never_set_because_it_is_every_threads(
+    writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("set"))
+    beside, fill = writer
+    with beside(tmp_path / "new") as part:
+        fill(part, "text")
+    assert (tmp_path / "new").exists()

@@ -254,6 +254,7 @@ def test_no_watchdog_while_the_camera_hangs_and_again_when_frames_come(
                 systemd.settimeout(SOON)
         finally:
             hang.set()
+        assert heard(systemd) == ["STATUS=frames come again"]
         assert heard(systemd) == ["WATCHDOG=1"]
 
 

@@ -2,8 +2,9 @@
 
 import errno
 import os
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,12 +31,12 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder", str(target))
-        handle, name = tempfile.mkstemp(prefix=".part-", suffix=f"-{target.name}", dir=target.parent)
-        os.close(handle)
-        part = Path(name)
+        part = _part_of(target)
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        rights = stat.S_IMODE(part.stat().st_mode)
         try:
             yield part
-            part.chmod(0o666 & ~_umask())
+            part.chmod(rights)  # it may be another file now, that a library has put in its place
             _sync(part)
             part.replace(target)
         finally:
@@ -59,8 +60,8 @@ def folder_written_beside(path: str | os.PathLike[str], *, marker: str) -> Itera
                 f"{target}: the folder holds files but no {marker}, so it is not replaced; choose another --out or empty it"
             )
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=".part-", suffix=f"-{target.name}", dir=target.parent))
-        part.chmod(0o777 & ~_umask())
+        part = _part_of(target)
+        part.mkdir()
         try:
             yield part
             if target.is_dir():
@@ -95,10 +96,10 @@ def _translated(target: Path) -> Iterator[None]:
         raise StorageError(f"{target}: cannot be written ({error.strerror or error}); {way_out}") from error
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def _part_of(target: Path) -> Path:
+    """A name beside `target` that nobody has. Not through tempfile, whose rights are the owner's alone: what the umask would
+    have left is told only by setting it, for all threads."""
+    return target.parent / f".part-{secrets.token_hex(4)}-{target.name}"
 
 
 def _sync(path: Path) -> None:
