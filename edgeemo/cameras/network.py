@@ -5,9 +5,8 @@ import time
 from urllib.parse import urlsplit
 
 from edgeemo.cameras import Frame
-from edgeemo.cameras.held import not_open
 from edgeemo.cameras.masks import masked
-from edgeemo.cameras.opencv import Capture
+from edgeemo.cameras.opencv import Capture, CaptureCamera
 from edgeemo.errors import CameraError, InvalidInput
 
 SCHEMES = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
@@ -15,7 +14,7 @@ _OPEN, _READ = 5000, 3000  # milliseconds that opening and reading may take
 _ASK = 2.0  # seconds for asking, after a failure, whether anybody answers at all
 
 
-class NetworkCamera:
+class NetworkCamera(CaptureCamera):
     """A stream that runs whether we read or not; RTSP goes over TCP, OpenCV's own preference.
 
     Opening gives up after 5 s, reading after 3 s; OpenCV cannot be released while it reads, so `close` from another thread
@@ -28,8 +27,6 @@ class NetworkCamera:
         InvalidInput: another kind of URL.
     """
 
-    live = True
-
     def __init__(self, url: str) -> None:
         self.name = masked(url)
         if url.partition("://")[0].lower() not in SCHEMES:
@@ -37,8 +34,6 @@ class NetworkCamera:
                 f"expected a URL of {', '.join(f'{scheme}://' for scheme in SCHEMES)}; received {self.name}"
             )
         self._url = url
-        self._capture: Capture | None = None
-        self._first: Frame | None = None
 
     def open(self) -> None:
         """Connect, and wait for a first frame, which `read` will give.
@@ -48,31 +43,10 @@ class NetworkCamera:
             CameraError: nobody answers there, or what answers gives no video.
         """
         self.close()
-        capture = None
-        try:
-            waits = {"OPEN_TIMEOUT_MSEC": _OPEN, "READ_TIMEOUT_MSEC": _READ}
-            self._capture = capture = Capture(self.name, self._url, "CAP_FFMPEG", waits)
-            self._first = self._take(capture)
-        except CameraError:
-            interrupted = capture is not None and capture.closed
-            self.close()
-            if interrupted:
-                raise
-            raise CameraError(f"{self.name}: {self._why()}") from None
-
-    def read(self) -> Frame | None:
-        """The next frame. Raises CameraError when none comes for 3 s, the other side ends the stream, or it was closed."""
-        capture = self._capture
-        if capture is None:
-            raise not_open(self.name)
-        first, self._first = self._first, None
-        return first or self._take(capture)
-
-    def close(self) -> None:
-        """Disconnect. Does no harm twice."""
-        capture, self._capture, self._first = self._capture, None, None
-        if capture:
-            capture.close()
+        waits = {"OPEN_TIMEOUT_MSEC": _OPEN, "READ_TIMEOUT_MSEC": _READ}
+        self._begin(
+            lambda: Capture(self.name, self._url, "CAP_FFMPEG", waits), lambda error: f"{self.name}: {self._why()}"
+        )
 
     def _take(self, capture: Capture) -> Frame:
         taken = capture.read()

@@ -1,13 +1,15 @@
 """One cv2.VideoCapture behind USB cameras, network streams and video files: BGR comes in, RGB goes out."""
 
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.cameras.held import Held
+from edgeemo.cameras import Frame
+from edgeemo.cameras.held import Held, not_open
 from edgeemo.errors import CameraError
 from edgeemo.optional import need
 
@@ -94,6 +96,56 @@ class Capture:
 
     def _failure(self, error: Exception) -> CameraError:
         return CameraError(f"{self.name}: OpenCV fails ({str(error).strip().splitlines()[0][:160]})")
+
+
+class CaptureCamera(ABC):
+    """What live cameras behind a `Capture` share: a first frame that proves it when it is opened, reading and closing."""
+
+    live = True
+    name: str
+    _capture: Capture | None = None
+    _first: Frame | None = None
+
+    def read(self) -> Frame | None:
+        """The next frame. Raises CameraError when none comes for 3 s, the source is gone, or it was closed."""
+        capture = self._capture
+        if capture is None:
+            raise not_open(self.name)
+        first, self._first = self._first, None
+        return first or self._take(capture)
+
+    def close(self) -> None:
+        """Let the source go. Does no harm twice."""
+        capture, self._capture, self._first = self._capture, None, None
+        if capture:
+            capture.close()
+
+    def _begin(
+        self,
+        make: Callable[[], Capture],
+        explained: Callable[[CameraError], str],
+        configure: Callable[[Capture], None] = lambda capture: None,
+    ) -> None:
+        """Make the capture, configure it, and wait for its first frame, which `read` will give.
+
+        Raises:
+            CameraError: as `explained`, because OpenCV gives no reasons; or it was closed meanwhile.
+        """
+        capture = None
+        try:
+            self._capture = capture = make()
+            configure(capture)
+            self._first = self._take(capture)
+        except CameraError as error:
+            interrupted = capture is not None and capture.closed
+            self.close()
+            if interrupted:
+                raise
+            raise CameraError(explained(error)) from None
+
+    @abstractmethod
+    def _take(self, capture: Capture) -> Frame:
+        """The next frame of the capture, with its time. Raises CameraError where none comes."""
 
 
 @contextmanager

@@ -4,17 +4,16 @@ import os
 import time
 
 from edgeemo.cameras import FPS, SIZE, Frame
-from edgeemo.cameras.held import not_open
 from edgeemo.cameras.moment import captured_at
 from edgeemo.cameras.nodes import holders, look_at, nodes, why_not
-from edgeemo.cameras.opencv import Capture
+from edgeemo.cameras.opencv import Capture, CaptureCamera
 from edgeemo.errors import CameraError
 
 _SILENCE = 3  # seconds without a frame after which a read gives up; OpenCV's own 10 are too long for a pulled plug
 _YUYV_SIDE = 640  # pixels; above, uncompressed pictures fill a USB 2 cable before they come 30 times a second
 
 
-class UsbCamera:
+class UsbCamera(CaptureCamera):
     """A camera behind a V4L2 device node.
 
     `read` waits for 3 s at most. OpenCV cannot be released while it reads, so `close` from another thread takes effect
@@ -26,14 +25,11 @@ class UsbCamera:
         fps: frames a second that are asked for.
     """
 
-    live = True
     _backend = "CAP_V4L2"
 
     def __init__(self, device: int | str = 0, *, size: tuple[int, int] = SIZE, fps: float = FPS) -> None:
         self.name = f"/dev/video{device}" if isinstance(device, int) else device
         self._size, self._fps = size, fps
-        self._capture: Capture | None = None
-        self._first: Frame | None = None
 
     def open(self) -> None:
         """Open the device, and wait for a first frame, which `read` will give.
@@ -46,31 +42,11 @@ class UsbCamera:
         self._refuse()
         # Read by OpenCV once, when a process waits for its first frame.
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(_SILENCE))
-        capture = None
-        try:
-            self._capture = capture = Capture(self.name, os.path.realpath(self.name), self._backend)
-            self._configure(capture)
-            self._first = self._take(capture)
-        except CameraError as error:
-            interrupted = capture is not None and capture.closed
-            self.close()
-            if interrupted:
-                raise
-            raise CameraError(_explained(error, self.name)) from None
-
-    def read(self) -> Frame | None:
-        """The next frame. Raises CameraError when none comes for 3 s, as when it is unplugged, or it was closed."""
-        capture = self._capture
-        if capture is None:
-            raise not_open(self.name)
-        first, self._first = self._first, None
-        return first or self._take(capture)
-
-    def close(self) -> None:
-        """Let the device go. Does no harm twice."""
-        capture, self._capture, self._first = self._capture, None, None
-        if capture:
-            capture.close()
+        self._begin(
+            lambda: Capture(self.name, os.path.realpath(self.name), self._backend),
+            lambda error: _explained(error, self.name),
+            self._configure,
+        )
 
     def _refuse(self) -> None:
         reason = why_not(look_at(self.name), nodes())
