@@ -1,4 +1,4 @@
-"""python -m export: build, inspect, compare, tensorrt."""
+"""python -m export: build, inspect, compare, tensorrt, firmware, flash-image."""
 
 from pathlib import Path
 
@@ -6,8 +6,20 @@ import click
 
 from edgeemo.cli import shell
 from export.activations import METHODS
+from export.firmware import TARGETS
 from export.ladder import STEPS
 from export.profiles import PROFILES
+
+
+def _bytes(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    """A number of bytes, with K or M for 1,024 and its square."""
+    if text is None:
+        return None
+    factor = {"K": 1 << 10, "M": 1 << 20}.get(text[-1:].upper(), 1)
+    digits = text if factor == 1 else text[:-1]
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 12:
+        raise click.BadParameter(f"expected bytes such as 65536 or 64K, received {text[:40]!r}")
+    return int(digits) * factor
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -19,6 +31,8 @@ def main() -> None:
     python -m export inspect runs/small --data prepared/                     # where int8 loses what, layer by layer
     python -m export compare A.edgeemo B.edgeemo --data prepared/            # is B better than A?
     python -m export tensorrt small.edgeemo --out engines/                   # on a Jetson: engines from its ONNX files
+    python -m export firmware nano --out firmware/                           # C99 for microcontrollers, bit for bit
+    python -m export flash-image nano --out model.bin                        # the content of an ESP32's model partition
     """
 
 
@@ -175,6 +189,49 @@ def tensorrt(bundle: Path, out: Path, trtexec: str | None) -> None:
         )
     if failed := [str(engine.path) for engine in engines if not engine.passed]:
         raise GateFailed(f"{', '.join(failed)}: does not answer as the bundle promises; do not use it")
+
+
+@main.command()
+@click.argument("bundle")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write into.")
+@click.option(
+    "--target",
+    type=click.Choice(list(TARGETS)),
+    default="c99",
+    help="What it will be built with. " + " ".join(f"{name}: {what}." for name, what in TARGETS.items()),
+)
+@click.option("--max-ram", metavar="BYTES", help="Refuse when the arena is larger; 64K is 65536.", callback=_bytes)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def firmware(bundle: str, out: Path, target: str, max_ram: int | None, as_json: bool) -> None:
+    """Write BUNDLE's int8 model (a file, or a shipped name) as plain C99: no interpreter, no heap, no dependencies.
+
+    \b
+    edgeemo_model.c/.h       tables, a static memory plan, edgeemo_init, edgeemo_infer, edgeemo_softmax_q15
+    edgeemo_kernels.c/.h     the kernels: the logits are those of LiteRT's reference kernels, bit for bit
+    edgeemo_preprocess.c/.h  crop, grey and resize of a camera's frame, with the bytes that training saw
+    edgeemo_vectors.c        edgeemo_selftest
+    model_settings.h         labels, input, scales, smoothing, hashes
+    README.md, Makefile      how to build and call it
+
+    A layer that the kernels do not cover (floats, 16-bit activations) is refused by name. docs/microcontrollers.md has
+    sizes and speeds.
+    """
+    from dataclasses import asdict
+
+    from edgeemo.contract import strict
+    from edgeemo.contract.bundle import read_bundle
+    from edgeemo.models import find_model
+    from export.firmware.generate import generate
+
+    made = generate(read_bundle(find_model(bundle)), out, target=target, max_ram=max_ram)
+    if as_json:
+        click.echo(strict.dumps_line({"out": str(out), **asdict(made)}))
+        return
+    click.echo(
+        f"wrote {out} for {target}: {made.table_bytes:,} bytes of tables in flash, {made.arena_bytes:,} bytes of RAM beside the "
+        f"stack, {made.multiply_accumulates:,} multiply-accumulates an inference"
+    )
+    click.echo(f"see {out / 'README.md'}" + (f"; try it here: make -C {out} check" if target == "c99" else ""))
 
 
 if __name__ == "__main__":

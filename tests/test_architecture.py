@@ -35,6 +35,7 @@ LAYERS: dict[str, set[str]] = {
     "health": set(),
     "systemd": set(),
     "backends": {"contract", "errors", "optional"},
+    "firmware": {"backends", "contract", "errors", "optional"},
     "faces": {"contract", "errors", "optional", "results"},
     "cameras": {"contract", "errors", "optional", "pictures"},
     "selftest": {"backends", "contract", "errors"},
@@ -52,7 +53,7 @@ LAYERS: dict[str, set[str]] = {
         "results", "smoothing", "systemd",
     },
     "cli": {
-        "agreement", "annotate", "backends", "cameras", "contract", "downloads", "errors", "evaluation", "faces", "health", "labelled", "models",
+        "agreement", "annotate", "backends", "cameras", "contract", "downloads", "errors", "evaluation", "faces", "firmware", "health", "labelled", "models",
         "optional",
         "pictures", "provenance", "recognizer", "results", "selftest", "selftest_apart", "sensor", "smoothing", "tracking",
     },
@@ -66,8 +67,8 @@ WORKSTATION: dict[str, tuple[str, ...]] = {
         "edgeemo.errors", "edgeemo.optional", "edgeemo.cli.quiet", "edgeemo.cli.shell", "edgeemo.cli.tables",
     ),
     "export": (
-        "edgeemo.backends", "edgeemo.contract", "edgeemo.evaluation", "edgeemo.errors", "edgeemo.optional",
-        "edgeemo.selftest", "edgeemo.cli.quiet", "edgeemo.cli.shell", "edgeemo.cli.tables", "training.layers",
+        "edgeemo.backends", "edgeemo.contract", "edgeemo.evaluation", "edgeemo.errors", "edgeemo.firmware", "edgeemo.models",
+        "edgeemo.optional", "edgeemo.selftest", "edgeemo.cli.quiet", "edgeemo.cli.shell", "edgeemo.cli.tables", "training.layers",
     ),
 }  # fmt: skip
 

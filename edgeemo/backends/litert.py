@@ -170,6 +170,31 @@ def open_interpreter(
     return interpreter
 
 
+def parse_model(model: bytes, name: str) -> Any:
+    """A .tflite as the schema's own objects (ModelT): what the interpreter does not tell, such as strides.
+
+    The interpreter opens it first, because the schema's Python code trusts what it reads.
+
+    Raises:
+        MissingDependency, BrokenDependency: no ai-edge-litert.
+        BackendError: no model.
+    """
+    open_interpreter(model, name, kernels="plain")
+    schema = need("ai_edge_litert.schema_py_generated", "litert", "to read what a .tflite file holds")
+    try:
+        return schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+    except Exception as error:  # whatever struct, NumPy and flatbuffers raise on bytes that are no model
+        raise BackendError(
+            f"{name}: not a readable .tflite file ({type(error).__name__}: {str(error)[:120]})"
+        ) from None
+
+
+def builtin_operators() -> dict[int, str]:
+    """The names of TFLite's operators by number."""
+    schema = need("ai_edge_litert.schema_py_generated", "litert", "to name what a .tflite file holds")
+    return {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+
+
 def installed_interpreter() -> tuple[str, str]:
     """(package, version) of the interpreter that would be used. Raises MissingDependency, BrokenDependency."""
     _, name, version = _interpreter_module()
