@@ -80,12 +80,12 @@ class Layer:
 
     @property
     def scratch_bytes(self) -> int:
-        """What the kernel needs beside its tensors: rows of 32-bit sums, and for CONV_2D two patches of 16-bit numbers."""
+        """What the kernel needs beside its tensors: rows of 32-bit sums, for CONV_2D two patches of 16-bit numbers, for ADD two tables."""
         row = 4 * self.out_shape[2]
         if self.op == Op.CONV_2D:
             size = self.kernel[0] * self.kernel[1] * self.in_shape[2]
             return 2 * 2 * (-(-size // 16) * 16) + 2 * row
-        return row if self.op == Op.DEPTHWISE_CONV_2D else 0
+        return {Op.DEPTHWISE_CONV_2D: row, Op.ADD: 2 * 4 * 256}.get(self.op, 0)
 
     @property
     def in_place(self) -> bool:

@@ -21,10 +21,10 @@ from export.firmware.settings import settings_header
 VECTORS = 4  # of the bundle's self-test: 2,304 bytes of flash each
 _C = Path(__file__).parent / "c"
 _SOURCES = {
-    "c99": ("edgeemo_kernels.c", "edgeemo_kernels.h", "edgeemo_preprocess.c", "edgeemo_preprocess.h", "selftest.c"),
-    "cortex-m": ("edgeemo_kernels.c", "edgeemo_kernels.h", "edgeemo_preprocess.c", "edgeemo_preprocess.h"),
+    "c99": ("edgeemo_kernels.c", "edgeemo_kernels.h", "edgeemo_avx2.h", "edgeemo_preprocess.c", "edgeemo_preprocess.h", "selftest.c"),
+    "cortex-m": ("edgeemo_kernels.c", "edgeemo_kernels.h", "edgeemo_avx2.h", "edgeemo_preprocess.c", "edgeemo_preprocess.h"),
     "esp32": (
-        "edgeemo_kernels.c", "edgeemo_kernels.h", "edgeemo_preprocess.c", "edgeemo_preprocess.h", "edgeemo_image.c",
+        "edgeemo_kernels.c", "edgeemo_kernels.h", "edgeemo_avx2.h", "edgeemo_preprocess.c", "edgeemo_preprocess.h", "edgeemo_image.c",
         "edgeemo_image.h", "CMakeLists.txt",
     ),
 }  # fmt: skip

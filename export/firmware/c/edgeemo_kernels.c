@@ -10,16 +10,20 @@
 #define EDGEEMO_DSP 0
 #endif
 
-/* On a PC, for tests and simulations: AVX2 and where it is there AVX-512 VNNI, asked for at run time. -DEDGEEMO_NO_AVX2 leaves it out. */
+/* On a PC, for tests and simulations: AVX2, and where it is there AVX-512 VNNI, asked for at run time.
+ * -DEDGEEMO_NO_AVX2 leaves both out. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(EDGEEMO_NO_AVX2)
-#include <immintrin.h>
 #define EDGEEMO_AVX2 1
-#define AVX2_FUNCTION __attribute__((target("avx2")))
-#define VNNI_FUNCTION __attribute__((target("avx2,avx512vl,avx512vnni")))
 #define INLINE static inline __attribute__((always_inline))
+#define STEP INLINE /* so that the AVX2 variants are compiled for AVX2 throughout */
 #else
 #define EDGEEMO_AVX2 0
 #define INLINE static inline
+#ifdef __GNUC__
+#define STEP __attribute__((noinline)) static /* each with all of a small processor's registers to itself */
+#else
+#define STEP static
+#endif
 #endif
 
 /* C leaves the right shift of negative numbers to the compiler; ours must repeat the sign, as all common ones do. */
@@ -28,15 +32,23 @@ typedef char edgeemo_shifts_are_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
 /* gemmlowp's SaturatingRoundingDoublingHighMul, (2ab + 2^31) >> 32, for |a| < 2^30. */
 INLINE int32_t high_of_doubled(int32_t a, int32_t b)
 {
+#if EDGEEMO_DSP
+    int32_t high; /* no intrinsic of arm_acle.h is this instruction */
+    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(a * 2), "r"(b));
+    return high;
+#endif
     return (int32_t)(((int64_t)(a * 2) * b + ((int64_t)1 << 31)) >> 32);
 }
 
 /* TFLite's MultiplyByQuantizedMultiplier: value * multiplier / 2^31 * 2^shift, rounded twice as there. */
 INLINE int32_t requantize(int32_t value, int32_t multiplier, int32_t shift)
 {
-    const int32_t left = shift > 0 ? shift : 0, right = shift < 0 ? -shift : 0;
-    const int32_t high = high_of_doubled(value * ((int32_t)1 << left), multiplier);
-    return (high + (((int32_t)1 << right) >> 1) - (high < 0 && right > 0)) >> right;
+    int32_t high;
+    if (shift >= 0) {
+        return high_of_doubled(value * ((int32_t)1 << shift), multiplier);
+    }
+    high = high_of_doubled(value, multiplier);
+    return (high + ((int32_t)1 << (-shift - 1)) + (high >> 31)) >> -shift; /* halves away from zero */
 }
 
 INLINE int8_t clamped(int32_t value, int32_t low, int32_t high)
@@ -66,85 +78,26 @@ void edgeemo_lookup(const edgeemo_layer *l, int8_t *arena)
     }
 }
 
-/* Whether convolutions may read their patches in the order that SXTB16 gives: bytes 0, 2, 1, 3 of each four. */
-INLINE int in_pairs(const edgeemo_layer *l)
-{
-    return EDGEEMO_DSP && l->in_channels % 4 == 0;
-}
+/* How a convolution is computed: in plain C, with SMLAD on pairs of numbers, or with AVX2. */
+typedef enum { PLAIN, PAIRS, AVX2 } variant;
 
-#if EDGEEMO_AVX2
-/* Sixteen int8 as 16-bit numbers. */
-AVX2_FUNCTION INLINE __m256i widened_avx2(const int8_t *from)
-{
-    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)from));
-}
-
-AVX2_FUNCTION static uint32_t widen_avx2(int16_t *to, const int8_t *from, uint32_t count)
-{
-    uint32_t i;
-    for (i = 0; i + 16 <= count; i += 16) {
-        _mm256_storeu_si256((__m256i *)(void *)(to + i), widened_avx2(from + i));
-    }
-    return i;
-}
-#endif
-
-INLINE int16_t *widen(int16_t *to, const int8_t *from, uint32_t count, int pairs, int avx2)
-{
-    uint32_t first = 0;
 #if EDGEEMO_DSP
-    if (pairs) {
-        for (uint32_t i = 0; i < count; i += 4) {
-            uint32_t four;
-            int16x2_t even, odd;
-            memcpy(&four, from + i, 4);
-            even = __sxtb16((int8x4_t)four);
-            odd = __sxtb16((int8x4_t)(four >> 8 | four << 24));
-            memcpy(to + i, &even, 4);
-            memcpy(to + i + 2, &odd, 4);
-        }
-        return to + count;
-    }
-#endif
-#if EDGEEMO_AVX2
-    if (avx2 && count >= 16) {
-        first = widen_avx2(to, from, count);
-    }
-#endif
-    (void)pairs;
-    (void)avx2;
-    for (uint32_t i = first; i < count; ++i) {
-        to[i] = from[i];
-    }
-    return to + count;
+/* Bytes 0 and 2, or 1 and 3, of four as 16-bit numbers. */
+static inline int16x2_t even_bytes(uint32_t four)
+{
+    return __sxtb16((int8x4_t)four);
 }
 
-/* What the kernel sees at one output pixel, widened to 16 bits, with the zero point where it leaves the picture. */
-INLINE void gather(const edgeemo_layer *l, const int8_t *in, int32_t y, int32_t x, int16_t *patch, int avx2)
+static inline int16x2_t odd_bytes(uint32_t four)
 {
-    const int32_t top = y * l->stride_height - l->pad_top, left = x * l->stride_width - l->pad_left;
-    const int32_t first = left < 0 ? -left : 0;
-    const int32_t last = left + l->kernel_width > l->in_width ? l->in_width - left : l->kernel_width;
-    const uint32_t channels = l->in_channels;
-    const int pairs = in_pairs(l);
-    for (int32_t row = top; row < top + l->kernel_height; ++row) {
-        const int inside = row >= 0 && row < l->in_height;
-        const int32_t from = inside ? first : l->kernel_width, to = inside ? last : l->kernel_width;
-        for (uint32_t i = (uint32_t)from * channels; i > 0; --i) {
-            *patch++ = l->in_zero;
-        }
-        if (to > from) {
-            patch = widen(patch, in + ((uint32_t)(row * l->in_width + left + from) * channels),
-                          (uint32_t)(to - from) * channels, pairs, avx2);
-        }
-        for (uint32_t i = (uint32_t)(l->kernel_width - to) * channels; i > 0; --i) {
-            *patch++ = l->in_zero;
-        }
-    }
+    int16x2_t pair; /* gcc knows no intrinsic for the rotation that is part of the instruction */
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(four));
+    return pair;
 }
+#endif
 
 /* Two patches times the filters from `first`, two by two: every value that is loaded is used twice. sums: [2][channels]. */
-INLINE void products(const edgeemo_layer *l, const int16_t *p0, const int16_t *p1, uint32_t count, uint32_t first,
+STEP void products(const edgeemo_layer *l, const int16_t *p0, const int16_t *p1, uint32_t count, uint32_t first,
                      int32_t *sums)
 {
     const uint32_t channels = l->out_channels;
@@ -153,32 +106,7 @@ INLINE void products(const edgeemo_layer *l, const int16_t *p0, const int16_t *p
         const uint32_t d = c + 1 < channels ? c + 1 : c;
         const int8_t *w0 = l->weights + c * count, *w1 = l->weights + d * count;
         int32_t s00 = l->bias[c], s01 = l->bias[d], s10 = s00, s11 = s01;
-        uint32_t i = 0;
-#if EDGEEMO_DSP
-        for (; in_pairs(l) && i < count; i += 4) {
-            uint32_t f0, f1;
-            int16x2_t even0, odd0, even1, odd1, x;
-            memcpy(&f0, w0 + i, 4);
-            memcpy(&f1, w1 + i, 4);
-            even0 = __sxtb16((int8x4_t)f0);
-            odd0 = __sxtb16((int8x4_t)(f0 >> 8 | f0 << 24));
-            even1 = __sxtb16((int8x4_t)f1);
-            odd1 = __sxtb16((int8x4_t)(f1 >> 8 | f1 << 24));
-            memcpy(&x, p0 + i, 4);
-            s00 = __smlad(x, even0, s00);
-            s01 = __smlad(x, even1, s01);
-            memcpy(&x, p0 + i + 2, 4);
-            s00 = __smlad(x, odd0, s00);
-            s01 = __smlad(x, odd1, s01);
-            memcpy(&x, p1 + i, 4);
-            s10 = __smlad(x, even0, s10);
-            s11 = __smlad(x, even1, s11);
-            memcpy(&x, p1 + i + 2, 4);
-            s10 = __smlad(x, odd0, s10);
-            s11 = __smlad(x, odd1, s11);
-        }
-#endif
-        for (; i < count; ++i) {
+        for (uint32_t i = 0; i < count; ++i) {
             const int16_t f0 = w0[i], f1 = w1[i];
             s00 += p0[i] * f0;
             s01 += p0[i] * f1;
@@ -192,8 +120,53 @@ INLINE void products(const edgeemo_layer *l, const int16_t *p0, const int16_t *p
     }
 }
 
+#if EDGEEMO_DSP
+/* products() of patches in PAIRS. Filter by filter, so that all fits into the registers, which gcc's scheduler would undo. */
+#ifdef __clang__
+#define UNSCHEDULED
+#else
+#define UNSCHEDULED __attribute__((optimize("no-schedule-insns")))
+#endif
+UNSCHEDULED STEP void products_dsp(const edgeemo_layer *l, const int16_t *patches, uint32_t count, int32_t *sums)
+{
+    const uint32_t channels = l->out_channels;
+    for (uint32_t c = 0; c < channels; c += 2) {
+        const uint32_t d = c + 1 < channels ? c + 1 : c;
+        const int8_t *w0 = l->weights + c * count, *w1 = l->weights + d * count, *end = w0 + count;
+        const int16x2_t *p = (const int16x2_t *)(const void *)patches;
+        int32_t s00 = l->bias[c], s01 = l->bias[d], s10 = s00, s11 = s01;
+        do {
+            const int16x2_t even0 = p[0], odd0 = p[1], even1 = p[2], odd1 = p[3];
+            uint32_t four;
+            int16x2_t pair;
+            p += 4;
+            memcpy(&four, w0, 4);
+            w0 += 4;
+            pair = even_bytes(four);
+            s00 = __smlad(even0, pair, s00);
+            s10 = __smlad(even1, pair, s10);
+            pair = odd_bytes(four);
+            s00 = __smlad(odd0, pair, s00);
+            s10 = __smlad(odd1, pair, s10);
+            memcpy(&four, w1, 4);
+            w1 += 4;
+            pair = even_bytes(four);
+            s01 = __smlad(even0, pair, s01);
+            s11 = __smlad(even1, pair, s11);
+            pair = odd_bytes(four);
+            s01 = __smlad(odd0, pair, s01);
+            s11 = __smlad(odd1, pair, s11);
+        } while (w0 < end);
+        sums[c] = s00;
+        sums[d] = s01;
+        sums[channels + c] = s10;
+        sums[channels + d] = s11;
+    }
+}
+#endif
+
 /* The sums of the output channels from `first` on as int8. */
-INLINE void requantize_row(const edgeemo_layer *l, const int32_t *sums, int8_t *out, uint32_t first)
+STEP void requantize_row(const edgeemo_layer *l, const int32_t *sums, int8_t *out, uint32_t first)
 {
     const int32_t zero = l->out_zero, low = l->low, high = l->high;
     const uint32_t channels = l->out_channels;
@@ -202,183 +175,135 @@ INLINE void requantize_row(const edgeemo_layer *l, const int32_t *sums, int8_t *
     }
 }
 
-/* From the number `first` on. TFLite's left shift of 20 bits keeps what the two scales would lose. */
-INLINE void add(const edgeemo_layer *l, int8_t *arena, uint32_t first)
+/* The terms of a sum by their 256 possible int8, so that each is computed once. TFLite's left shift of 20 bits keeps what
+ * the two scales would lose. */
+static void add_terms(const edgeemo_layer *l, int which, int32_t terms[256])
+{
+    for (int32_t i = 0; i < 256; ++i) {
+        terms[i] = requantize((i - 128 + l->bias[which]) * (1 << 20), l->multiplier[which], l->shift[which]);
+    }
+}
+
+/* The layer's scratch: the terms of both inputs. */
+static void add(const edgeemo_layer *l, int8_t *arena)
 {
     const int8_t *a = arena + l->in, *b = arena + l->in2;
     int8_t *out = arena + l->out;
-    const edgeemo_layer layer = *l;
-    const int32_t a_bias = layer.bias[0], a_multiplier = layer.multiplier[0], a_shift = layer.shift[0];
-    const int32_t b_bias = layer.bias[1], b_multiplier = layer.multiplier[1], b_shift = layer.shift[1];
-    const int32_t multiplier = layer.multiplier[2], shift = layer.shift[2];
+    int32_t *a_terms = (int32_t *)(void *)(arena + l->scratch), *b_terms = a_terms + 256;
+    const int32_t multiplier = l->multiplier[2], shift = l->shift[2], zero = l->out_zero, low = l->low, high = l->high;
     const uint32_t count = out_count(l);
-    for (uint32_t i = first; i < count; ++i) {
-        const int32_t left = requantize((a[i] + a_bias) * (1 << 20), a_multiplier, a_shift);
-        const int32_t right = requantize((b[i] + b_bias) * (1 << 20), b_multiplier, b_shift);
-        out[i] = clamped(requantize(left + right, multiplier, shift) + layer.out_zero, layer.low, layer.high);
+    add_terms(l, 0, a_terms);
+    add_terms(l, 1, b_terms);
+    for (uint32_t i = 0; i < count; ++i) {
+        const int32_t sum = a_terms[a[i] + 128] + b_terms[b[i] + 128];
+        out[i] = clamped(requantize(sum, multiplier, shift) + zero, low, high);
     }
 }
 
 #if EDGEEMO_AVX2
-/* requantize() of eight numbers. */
-AVX2_FUNCTION INLINE __m256i requantize_avx2(__m256i value, __m256i multiplier, __m256i shift)
-{
-    const __m256i none = _mm256_setzero_si256(), one = _mm256_set1_epi32(1), half = _mm256_set1_epi64x((int64_t)1 << 31);
-    const __m256i left = _mm256_max_epi32(shift, none), right = _mm256_max_epi32(_mm256_sub_epi32(none, shift), none);
-    const __m256i doubled = _mm256_sllv_epi32(value, _mm256_add_epi32(left, one));
-    const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(doubled, multiplier), half);
-    const __m256i odd =
-        _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(doubled, 32), _mm256_srli_epi64(multiplier, 32)), half);
-    const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
-    const __m256i nudge = _mm256_srli_epi32(_mm256_sllv_epi32(one, right), 1);
-    const __m256i away = _mm256_and_si256(_mm256_srai_epi32(high, 31), _mm256_cmpgt_epi32(right, none));
-    return _mm256_srav_epi32(_mm256_add_epi32(_mm256_add_epi32(high, nudge), away), right);
-}
-
-/* Eight numbers as the output's int8; packing saturates, so that the bounds may be applied to bytes. */
-AVX2_FUNCTION INLINE void store_avx2(int8_t *out, __m256i value, __m256i zero, __m128i low, __m128i high)
-{
-    const __m256i placed = _mm256_add_epi32(value, zero);
-    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(placed), _mm256_extracti128_si256(placed, 1));
-    const __m128i bytes = _mm_packs_epi16(words, words);
-    _mm_storel_epi64((__m128i *)(void *)out, _mm_min_epi8(_mm_max_epi8(bytes, low), high));
-}
-
-AVX2_FUNCTION INLINE __m256i load8_avx2(const int8_t *from)
-{
-    return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)from));
-}
-
-AVX2_FUNCTION static void requantize_row_avx2(const edgeemo_layer *l, const int32_t *sums, int8_t *out)
-{
-    const __m256i zero = _mm256_set1_epi32(l->out_zero);
-    const __m128i low = _mm_set1_epi8(l->low), high = _mm_set1_epi8(l->high);
-    const int32_t *multipliers = l->multiplier;
-    const int8_t *shifts = l->shift;
-    const uint32_t channels = l->out_channels;
-    uint32_t c;
-    for (c = 0; c + 8 <= channels; c += 8) {
-        /* Two loads, because they were two stores: a load that spans them would wait for both to reach the cache. */
-        const __m256i sum = _mm256_loadu2_m128i((const __m128i *)(const void *)(sums + c + 4), (const __m128i *)(const void *)(sums + c));
-        const __m256i multiplier = _mm256_loadu_si256((const __m256i *)(const void *)(multipliers + c));
-        store_avx2(out + c, requantize_avx2(sum, multiplier, load8_avx2(shifts + c)), zero, low, high);
-    }
-    requantize_row(l, sums, out, c);
-}
-
-AVX2_FUNCTION static void add_avx2(const edgeemo_layer *l, int8_t *arena)
-{
-    const int8_t *a = arena + l->in, *b = arena + l->in2;
-    int8_t *out = arena + l->out;
-    const uint32_t count = out_count(l);
-    const __m256i a_bias = _mm256_set1_epi32(l->bias[0]), b_bias = _mm256_set1_epi32(l->bias[1]);
-    const __m256i a_multiplier = _mm256_set1_epi32(l->multiplier[0]), a_shift = _mm256_set1_epi32(l->shift[0]);
-    const __m256i b_multiplier = _mm256_set1_epi32(l->multiplier[1]), b_shift = _mm256_set1_epi32(l->shift[1]);
-    const __m256i multiplier = _mm256_set1_epi32(l->multiplier[2]), shift = _mm256_set1_epi32(l->shift[2]);
-    const __m256i zero = _mm256_set1_epi32(l->out_zero);
-    const __m128i low = _mm_set1_epi8(l->low), high = _mm_set1_epi8(l->high);
-    uint32_t i;
-    for (i = 0; i + 8 <= count; i += 8) {
-        const __m256i left = _mm256_slli_epi32(_mm256_add_epi32(load8_avx2(a + i), a_bias), 20);
-        const __m256i right = _mm256_slli_epi32(_mm256_add_epi32(load8_avx2(b + i), b_bias), 20);
-        const __m256i sum = _mm256_add_epi32(requantize_avx2(left, a_multiplier, a_shift),
-                                             requantize_avx2(right, b_multiplier, b_shift));
-        store_avx2(out + i, requantize_avx2(sum, multiplier, shift), zero, low, high);
-    }
-    add(l, arena, i);
-}
-
-/* The sums of the lanes of four vectors, and a bias. */
-AVX2_FUNCTION INLINE void store_sums_avx2(int32_t *sums, const int32_t *bias, __m256i a, __m256i b, __m256i c, __m256i d)
-{
-    const __m256i all = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
-    const __m128i more = _mm_loadu_si128((const __m128i *)(const void *)bias);
-    _mm_storeu_si128((__m128i *)(void *)sums, _mm_add_epi32(four, more));
-}
-
-/* products() for four filters at a time; says how many channels it did. What is read beyond a filter's end meets the
- * zeros at the patch's end; beyond the last filter's nothing may be read. DOT(sum, x, f) adds products of two vectors.
- * `do`, because with a way around the loop gcc 12 copies all sums in each turn. */
-#define PRODUCTS_OF_FOUR(DOT)                                                                                   \
-    const uint32_t channels = l->out_channels, beyond = (count + 15) / 16 * 16 - count;                         \
-    uint32_t c;                                                                                                 \
-    for (c = 0; c + 4 <= channels && (c + 4) * count + beyond <= l->weight_bytes; c += 4) {                     \
-        const int8_t *w = l->weights + c * count;                                                               \
-        __m256i a0 = _mm256_setzero_si256(), b0 = a0, c0 = a0, d0 = a0, a1 = a0, b1 = a0, c1 = a0, d1 = a0;     \
-        uint32_t i = 0;                                                                                         \
-        do {                                                                                                    \
-            const __m256i x0 = _mm256_loadu_si256((const __m256i *)(const void *)(p0 + i));                     \
-            const __m256i x1 = _mm256_loadu_si256((const __m256i *)(const void *)(p1 + i));                     \
-            __m256i f = widened_avx2(w + i);                                                                    \
-            a0 = DOT(a0, x0, f);                                                                                \
-            a1 = DOT(a1, x1, f);                                                                                \
-            f = widened_avx2(w + count + i);                                                                    \
-            b0 = DOT(b0, x0, f);                                                                                \
-            b1 = DOT(b1, x1, f);                                                                                \
-            f = widened_avx2(w + 2 * count + i);                                                                \
-            c0 = DOT(c0, x0, f);                                                                                \
-            c1 = DOT(c1, x1, f);                                                                                \
-            f = widened_avx2(w + 3 * count + i);                                                                \
-            d0 = DOT(d0, x0, f);                                                                                \
-            d1 = DOT(d1, x1, f);                                                                                \
-            i += 16;                                                                                            \
-        } while (i < count);                                                                                    \
-        store_sums_avx2(sums + c, l->bias + c, a0, b0, c0, d0);                                                 \
-        store_sums_avx2(sums + channels + c, l->bias + c, a1, b1, c1, d1);                                      \
-    }                                                                                                           \
-    return c;
-
-#define DOT_AVX2(sum, x, f) _mm256_add_epi32(sum, _mm256_madd_epi16(x, f))
-
-AVX2_FUNCTION static uint32_t products_avx2(const edgeemo_layer *l, const int16_t *p0, const int16_t *p1, uint32_t count,
-                                            int32_t *sums)
-{
-    PRODUCTS_OF_FOUR(DOT_AVX2)
-}
-
-VNNI_FUNCTION static uint32_t products_vnni(const edgeemo_layer *l, const int16_t *p0, const int16_t *p1, uint32_t count,
-                                            int32_t *sums)
-{
-    PRODUCTS_OF_FOUR(_mm256_dpwssd_epi32)
-}
+#include "edgeemo_avx2.h"
 #endif
 
+/* `count` numbers widened to 16 bits; says where the next ones go. PAIRS puts two patches beside each other, four numbers of
+ * each in turn, those in the order 0, 2, 1, 3. */
+INLINE int16_t *widen(int16_t *to, const int8_t *from, uint32_t count, variant how)
+{
+    uint32_t i = 0;
+#if EDGEEMO_DSP
+    if (how == PAIRS) {
+        int16x2_t *pairs = (int16x2_t *)(void *)to;
+        for (const int8_t *end = from + count; from < end; from += 4, pairs += 4) {
+            uint32_t four;
+            memcpy(&four, from, 4);
+            pairs[0] = even_bytes(four);
+            pairs[1] = odd_bytes(four);
+        }
+        return (int16_t *)(void *)pairs;
+    }
+#endif
+#if EDGEEMO_AVX2
+    if (how == AVX2 && count >= 16) {
+        i = widen_avx2(to, from, count);
+    }
+#endif
+    (void)how;
+    for (; i < count; ++i) {
+        to[i] = from[i];
+    }
+    return to + count;
+}
+
+INLINE int16_t *fill(int16_t *to, int16_t value, uint32_t count, variant how)
+{
+    for (uint32_t i = 0; i < count; ++i) {
+        *to++ = value;
+        if (how == PAIRS && i % 4 == 3) {
+            to += 4;
+        }
+    }
+    return to;
+}
+
+/* What the kernel sees at one output pixel, with the zero point where it leaves the picture. */
+STEP void gather(const edgeemo_layer *l, const int8_t *in, int32_t y, int32_t x, int16_t *patch, variant how)
+{
+    const int32_t top = y * l->stride_height - l->pad_top, left = x * l->stride_width - l->pad_left;
+    const int32_t first = left < 0 ? -left : 0;
+    const int32_t last = left + l->kernel_width > l->in_width ? l->in_width - left : l->kernel_width;
+    const uint32_t channels = l->in_channels;
+    for (int32_t row = top; row < top + l->kernel_height; ++row) {
+        const int inside = row >= 0 && row < l->in_height;
+        const int32_t from = inside ? first : l->kernel_width, to = inside ? last : l->kernel_width;
+        patch = fill(patch, l->in_zero, (uint32_t)from * channels, how);
+        if (to > from) {
+            const int8_t *pixels = in + (uint32_t)(row * l->in_width + left + from) * channels;
+            patch = widen(patch, pixels, (uint32_t)(to - from) * channels, how);
+        }
+        patch = fill(patch, l->in_zero, (uint32_t)(l->kernel_width - to) * channels, how);
+    }
+}
+
 /* The layer's scratch: two patches, each with zeros up to a multiple of 16 numbers, and two rows of sums. */
-INLINE void conv_2d(const edgeemo_layer *layer, int8_t *arena, int avx2)
+INLINE void conv_2d(const edgeemo_layer *layer, int8_t *arena, variant how)
 {
     const edgeemo_layer copy = *layer, *l = &copy; /* what is written to the arena cannot change it */
     const int8_t *in = arena + l->in;
     int8_t *out = arena + l->out;
     const uint32_t size = (uint32_t)l->kernel_height * l->kernel_width * l->in_channels, padded = (size + 15) / 16 * 16;
     const uint32_t width = l->out_width, pixels = l->out_height * width, channels = l->out_channels;
-    int16_t *p0 = (int16_t *)(void *)(arena + l->scratch), *p1 = p0 + padded;
-    int32_t *sums = (int32_t *)(void *)(p1 + padded);
-#if EDGEEMO_AVX2
-    const int vnni = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vl");
-#endif
-    memset(p0 + size, 0, (padded - size) * sizeof *p0);
-    memset(p1 + size, 0, (padded - size) * sizeof *p1);
+    int16_t *p0 = (int16_t *)(void *)(arena + l->scratch), *p1 = p0 + (how == PAIRS ? 4 : padded);
+    int32_t *sums = (int32_t *)(void *)(p0 + 2 * padded);
+    if (how != PAIRS) {
+        memset(p0 + size, 0, (padded - size) * sizeof *p0);
+        memset(p1 + size, 0, (padded - size) * sizeof *p1);
+    }
     for (uint32_t pixel = 0; pixel < pixels; pixel += 2) {
         const uint32_t other = pixel + 1 < pixels ? pixel + 1 : pixel;
-        gather(l, in, (int32_t)(pixel / width), (int32_t)(pixel % width), p0, avx2);
-        gather(l, in, (int32_t)(other / width), (int32_t)(other % width), p1, avx2);
+        gather(l, in, (int32_t)(pixel / width), (int32_t)(pixel % width), p0, how);
+        gather(l, in, (int32_t)(other / width), (int32_t)(other % width), p1, how);
+#if EDGEEMO_DSP
+        if (how == PAIRS) {
+            products_dsp(l, p0, size, sums);
+        }
+#endif
 #if EDGEEMO_AVX2
-        if (avx2) {
-            products(l, p0, p1, size, (vnni ? products_vnni : products_avx2)(l, p0, p1, size, sums), sums);
+        if (how == AVX2) {
+            products(l, p0, p1, size, products_of_four(l, p0, p1, size, sums), sums);
             requantize_row_avx2(l, sums, out + pixel * channels);
             requantize_row_avx2(l, sums + channels, out + other * channels);
             continue;
         }
 #endif
-        products(l, p0, p1, size, 0, sums);
+        if (how == PLAIN) {
+            products(l, p0, p1, size, 0, sums);
+        }
         requantize_row(l, sums, out + pixel * channels, 0);
         requantize_row(l, sums + channels, out + other * channels, 0);
     }
 }
 
 /* The layer's scratch: a row of sums. */
-INLINE void depthwise_conv_2d(const edgeemo_layer *l, int8_t *arena, int avx2)
+INLINE void depthwise_conv_2d(const edgeemo_layer *l, int8_t *arena, variant how)
 {
     const int8_t *in = arena + l->in;
     int8_t *out = arena + l->out;
@@ -409,14 +334,14 @@ INLINE void depthwise_conv_2d(const edgeemo_layer *l, int8_t *arena, int avx2)
                 }
             }
 #if EDGEEMO_AVX2
-            if (avx2) {
+            if (how == AVX2) {
                 requantize_row_avx2(l, sums, out);
             } else
 #endif
             {
                 requantize_row(l, sums, out, 0);
             }
-            (void)avx2;
+            (void)how;
             out += channels;
         }
     }
@@ -425,32 +350,52 @@ INLINE void depthwise_conv_2d(const edgeemo_layer *l, int8_t *arena, int avx2)
 #if EDGEEMO_AVX2
 AVX2_FUNCTION __attribute__((flatten)) static void conv_2d_avx2(const edgeemo_layer *l, int8_t *arena)
 {
-    conv_2d(l, arena, 1);
+    conv_2d(l, arena, AVX2);
 }
 
 AVX2_FUNCTION static void depthwise_conv_2d_avx2(const edgeemo_layer *l, int8_t *arena)
 {
-    depthwise_conv_2d(l, arena, 1);
+    depthwise_conv_2d(l, arena, AVX2);
 }
-
-#define CALL(kernel, ...) (__builtin_cpu_supports("avx2") ? kernel##_avx2(layer, arena) : kernel(__VA_ARGS__))
-#else
-#define CALL(kernel, ...) kernel(__VA_ARGS__)
 #endif
 
 void edgeemo_conv_2d(const edgeemo_layer *layer, int8_t *arena)
 {
-    CALL(conv_2d, layer, arena, 0);
+#if EDGEEMO_DSP
+    if (layer->in_channels % 4 == 0) {
+        conv_2d(layer, arena, PAIRS);
+        return;
+    }
+#endif
+#if EDGEEMO_AVX2
+    if (__builtin_cpu_supports("avx2")) {
+        conv_2d_avx2(layer, arena);
+        return;
+    }
+#endif
+    conv_2d(layer, arena, PLAIN);
 }
 
 void edgeemo_depthwise_conv_2d(const edgeemo_layer *layer, int8_t *arena)
 {
-    CALL(depthwise_conv_2d, layer, arena, 0);
+#if EDGEEMO_AVX2
+    if (__builtin_cpu_supports("avx2")) {
+        depthwise_conv_2d_avx2(layer, arena);
+        return;
+    }
+#endif
+    depthwise_conv_2d(layer, arena, PLAIN);
 }
 
 void edgeemo_add(const edgeemo_layer *layer, int8_t *arena)
 {
-    CALL(add, layer, arena, 0);
+#if EDGEEMO_AVX2
+    if (__builtin_cpu_supports("avx2")) {
+        add_avx2(layer, arena);
+        return;
+    }
+#endif
+    add(layer, arena);
 }
 
 /* Rounded once, unlike all others: the reference kernel does so. */
