@@ -15,6 +15,7 @@ EdgeemoError
 ├── DetectorError (RuntimeError)       a face detector that cannot work here
 ├── CameraError (OSError)              a camera, stream or video that cannot be opened, or gives no frames any more
 ├── ScreenError (RuntimeError)         a window that cannot be opened
+├── FlashError (OSError)               a microcontroller that cannot be reached or written
 ├── BackendError (RuntimeError)        an interpreter that refuses the model or fails while running it
 ├── MissingDependency (ImportError)    an optional package that is not installed
 ├── BrokenDependency (ImportError)     an optional package that is installed and does not import
@@ -82,6 +83,10 @@ class CameraError(EdgeemoError, OSError):
 
 class ScreenError(EdgeemoError, RuntimeError):
     """A window that cannot be opened."""
+
+
+class FlashError(EdgeemoError, OSError):
+    """A microcontroller that cannot be reached or written."""
 
 
 class BackendError(EdgeemoError, RuntimeError):

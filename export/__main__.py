@@ -234,5 +234,39 @@ def firmware(bundle: str, out: Path, target: str, max_ram: int | None, as_json: 
     click.echo(f"see {out / 'README.md'}" + (f"; try it here: make -C {out} check" if target == "c99" else ""))
 
 
+@main.command("flash-image")
+@click.argument("bundle")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file to write, model.bin.")
+@click.option("--max-ram", metavar="BYTES", help="Refuse when the arena is larger; 64K is 65536.", callback=_bytes)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def flash_image(bundle: str, out: Path, max_ram: int | None, as_json: bool) -> None:
+    """Write BUNDLE's int8 model (a file, or a shipped name) as the content of a flash partition.
+
+    Firmware made with `firmware --target esp32` loads it without being built again: it checks header, SHA-256, label order,
+    input and layers, runs the self-test, and keeps its old model when anything is wrong. `edgeemo flash` writes it to a device.
+    """
+    from dataclasses import asdict
+
+    from edgeemo.contract import strict
+    from edgeemo.contract.bundle import read_bundle
+    from edgeemo.contract.files import written_beside
+    from edgeemo.firmware.image import build_image, read_header
+    from edgeemo.models import find_model
+    from export.firmware.generate import check_ram
+
+    opened = read_bundle(find_model(bundle))
+    check_ram(opened, max_ram)
+    image = build_image(opened)
+    header = read_header(image)
+    with written_beside(out) as part:
+        part.write_bytes(image)
+    if as_json:
+        click.echo(strict.dumps_line({"out": str(out), **asdict(header)}))
+        return
+    click.echo(
+        f"wrote {out}: {header.name} {header.version}, {len(image):,} bytes, needs {header.arena_bytes:,} bytes of RAM"
+    )
+
+
 if __name__ == "__main__":
     shell.run(main, "python -m export")

@@ -13,6 +13,7 @@ _VERBS = {
     "evaluate": "accuracy of a bundle on labelled pictures",
     "bench": "time and memory of one inference on this machine",
     "info": "what a bundle holds and what it promises",
+    "flash": "write a model into a microcontroller's flash partition",
     "models": "model files: those that ship, and the face detector's to fetch",
     "doctor": "what works on this machine, and how to mend the rest",
 }

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.files import folder_written_beside
-from edgeemo.contract.quantize import Quantization
 from edgeemo.errors import InvalidInput
+from edgeemo.firmware.image import exponentials, vectors
 from edgeemo.firmware.network import Layer, Network, bundle_network
 from edgeemo.firmware.plan import Plan, plan_arena
 from export.firmware.pages import makefile, readme
 from export.firmware.settings import settings_header
 
-VECTORS = 4  # of the bundle's self-test: 2,304 bytes of flash each
 _C = Path(__file__).parent / "c"
 _SOURCES = {
     "c99": ("edgeemo_kernels.c", "edgeemo_kernels.h", "edgeemo_avx2.h", "edgeemo_preprocess.c", "edgeemo_preprocess.h", "selftest.c"),
@@ -51,17 +50,9 @@ def generate(bundle: Bundle, out: Path, *, target: str = "c99", max_ram: int | N
         InvalidInput: the arena is larger than `max_ram` bytes.
         StorageError: `out` cannot be written, or holds files of somebody else.
     """
-    network = bundle_network(bundle)
-    plan = plan_arena(network)
-    if max_ram is not None and plan.arena_bytes > max_ram:
-        raise InvalidInput(
-            f"{bundle.path}: needs an arena of {plan.arena_bytes:,} bytes, of which {largest_layer(network, plan)} needs most, and "
-            f"--max-ram allows {max_ram:,}; use a smaller model, such as nano"
-        )
-    selftest = bundle.selftest()
-    file, model = next((file, bundle.files[file]) for file in sorted(selftest.logits) if file.endswith(".tflite"))
-    inputs = selftest.inputs[:VECTORS]
-    logits = network.logits.quantize(selftest.logits[file][:VECTORS])
+    network, plan = check_ram(bundle, max_ram)
+    model = next(bundle.files[a.file] for a in bundle.manifest.artifacts if a.format == "tflite" and a.is_integer)
+    inputs, logits = vectors(bundle, network)
     manifest = bundle.manifest
     texts = {
         "edgeemo_model.h": _model_header(network, plan, len(inputs)),
@@ -85,6 +76,18 @@ def generate(bundle: Bundle, out: Path, *, target: str = "c99", max_ram: int | N
     )
 
 
+def check_ram(bundle: Bundle, max_ram: int | None) -> tuple[Network, Plan]:
+    """A bundle's network and its plan. Raises InvalidInput when the arena is larger than `max_ram` bytes."""
+    network = bundle_network(bundle)
+    plan = plan_arena(network)
+    if max_ram is not None and plan.arena_bytes > max_ram:
+        raise InvalidInput(
+            f"{bundle.path}: needs an arena of {plan.arena_bytes:,} bytes, most of it for the layer {largest_layer(network, plan)}, "
+            f"and --max-ram allows {max_ram:,}; use a smaller model, such as nano"
+        )
+    return network, plan
+
+
 def largest_layer(network: Network, plan: Plan) -> str:
     """The name of the layer during which the arena is fullest."""
     ends = [
@@ -101,11 +104,6 @@ def network_crc32(network: Network) -> int:
         for array in (layer.table, layer.bias.astype("<i4"), layer.multiplier.astype("<i4"), layer.shift):
             crc = zlib.crc32(array.tobytes(), crc)
     return crc
-
-
-def exponentials(logits: Quantization) -> NDArray[np.uint16]:
-    """uint16 (256,): exp(-i * scale) in Q15, the softmax's numerators by distance from the largest logit."""
-    return np.asarray(np.floor(np.exp(-np.arange(256) * logits.scale) * 32768 + 0.5), np.uint16)
 
 
 def c_text(text: str) -> str:

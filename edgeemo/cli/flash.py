@@ -1,0 +1,100 @@
+"""edgeemo flash"""
+
+import glob
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from edgeemo.contract import strict
+
+
+def _offset(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    try:
+        return None if text is None else int(text, 0)
+    except ValueError:
+        raise click.BadParameter(f"expected a number such as 0x190000, received {text!r}") from None
+
+
+@click.command()
+@click.argument("bundle")
+@click.option("--port", required=True, help="The device's serial port, such as /dev/ttyACM0 or COM3.")
+@click.option("--partition", default="model", help="The flash partition to write, as partitions.csv names it.")
+@click.option(
+    "--offset", metavar="HEX", callback=_offset, help="Write there, without asking the device for its partitions."
+)
+@click.option("--chip", default="esp32s3", help="As esptool names it.")
+@click.option("--baud", type=click.IntRange(9600), default=460800, help="Bits a second.")
+@click.option(
+    "--no-stub",
+    is_flag=True,
+    help="Talk to the chip's ROM alone: slower, for boards where esptool's stub does not start.",
+)
+@click.option("--no-reset", is_flag=True, help="The board is in download mode already; leave it there.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and touch nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def flash(
+    bundle: str, port: str, partition: str, offset: int | None, chip: str, baud: int, no_stub: bool, no_reset: bool,
+    dry_run: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Write the int8 model of BUNDLE into a flash partition of an ESP32 that runs edgeemo's firmware.
+
+    BUNDLE is a file, a shipped name, or a model.bin of `python -m export flash-image`. The firmware stays as it is: at its next
+    start it checks the model and takes it, or keeps its old one when anything is wrong.
+
+    \b
+    edgeemo flash nano --port /dev/ttyACM0
+    edgeemo flash mine.edgeemo --port COM3 --partition model
+
+    Needs esptool: pip install 'edgeemo[flash]'.
+    """
+    from edgeemo.firmware.esptool import Device
+    from edgeemo.firmware.image import read_header
+    from edgeemo.firmware.partitions import TABLE_BYTES, TABLE_OFFSET, model_partition
+
+    image = _image(bundle)
+    header = read_header(image)
+    device = Device(port, baud, chip, no_stub, reset=not no_reset, show=sys.stderr.isatty())
+    facts = {"name": header.name, "version": header.version, "bytes": len(image), "sha256": header.sha256, "port": port}
+    if not dry_run:
+        _check_port(port)
+        if offset is None:
+            offset = model_partition(device.read(TABLE_OFFSET, TABLE_BYTES), partition, len(image)).offset
+        device.write(offset, image)
+    place = f"at {offset:#x}" if offset is not None else f"into the partition {partition!r}"
+    if as_json:
+        click.echo(strict.dumps_line(facts | {"partition": partition, "offset": offset, "written": not dry_run}))
+        return
+    verb = "would write" if dry_run else "wrote"
+    click.echo(f"{port}: {verb} {header.name} {header.version}, {len(image):,} bytes, {place}")
+    click.echo(
+        f"it needs {header.arena_bytes:,} bytes of RAM; the firmware checks it at its next start and says so on this port"
+    )
+
+
+def _image(bundle: str) -> bytes:
+    """A model.bin as it is, or the image of a bundle."""
+    from edgeemo.contract.bundle import MAX_BUNDLE_BYTES, read_bundle
+    from edgeemo.firmware.image import MAGIC, build_image
+    from edgeemo.models import find_model
+
+    path = find_model(bundle)
+    if path.is_file() and path.stat().st_size <= MAX_BUNDLE_BYTES:
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) == MAGIC:
+                return MAGIC + file.read()
+    return build_image(read_bundle(path))
+
+
+def _check_port(port: str) -> None:
+    """Raise FlashError for a serial port that is not there, naming those that are; a URL or COM3 is left to esptool."""
+    from edgeemo.errors import FlashError
+
+    if os.name != "posix" or "://" in port or Path(port).exists():
+        return
+    found = sorted(glob.glob("/dev/ttyACM*") + glob.glob("/dev/ttyUSB*") + glob.glob("/dev/cu.usb*"))
+    raise FlashError(
+        f"{port}: no such port; "
+        + (f"there is {', '.join(found)}" if found else "no serial device is plugged in, or its driver is missing")
+    )

@@ -1,0 +1,35 @@
+/* Camera, network, LED and serial port, over and over. */
+#include "camera_provider.h"
+#include "edgeemo_kernels.h"
+#include "esp_log.h"
+#include "esp_timer.h"
+#include "freertos/FreeRTOS.h"
+#include "freertos/task.h"
+#include "model_store.h"
+#include "responder.h"
+#include "settings.h"
+
+static uint32_t arena[SETTINGS_ARENA_BYTES / 4];
+static model_store store;
+
+void app_main(void)
+{
+    static uint8_t pixels[EDGEEMO_INPUT_BYTES];
+    responder shown;
+    model_store_open(&store, (int8_t *)arena, sizeof arena);
+    responder_start(&shown, store.source == MODEL_STORE_BUILTIN ? EDGEEMO_SMOOTHING_HOLD_MS : store.image.smoothing_hold_ms);
+    while (camera_provider_start() != 0) {
+        ESP_LOGE("main", "no camera; trying again in a second");
+        vTaskDelay(pdMS_TO_TICKS(1000));
+    }
+    for (;;) {
+        int8_t logits[EDGEEMO_LABEL_COUNT];
+        uint16_t scores[EDGEEMO_LABEL_COUNT];
+        if (camera_provider_read(pixels) == 0) {
+            edgeemo_run(store.network, (int8_t *)arena, pixels, logits);
+            edgeemo_scores_q15(store.network->exponentials, logits, scores, EDGEEMO_LABEL_COUNT);
+            responder_update(&shown, scores, (uint32_t)(esp_timer_get_time() / 1000));
+        }
+        vTaskDelay(1); /* lets the idle task feed the watchdog */
+    }
+}

@@ -1,0 +1,83 @@
+#include "model_store.h"
+
+#include "edgeemo_model.h"
+#include "esp_log.h"
+#include "esp_partition.h"
+
+#include <string.h>
+
+#define ERASE_BYTES 4096U
+
+static const char *const TAG = "model";
+
+/* Maps a partition, checks its model, and runs its self-test; NULL with a word why not. */
+static const esp_partition_t *try_partition(const char *label, edgeemo_image *image, const void **mapped, int8_t *arena,
+                                            uint32_t arena_bytes)
+{
+    const esp_partition_t *partition = esp_partition_find_first(ESP_PARTITION_TYPE_DATA, ESP_PARTITION_SUBTYPE_ANY, label);
+    esp_partition_mmap_handle_t handle;
+    edgeemo_image_error error;
+    if (!partition) {
+        ESP_LOGE(TAG, "%s: no such partition in partitions.csv", label);
+        return NULL;
+    }
+    if (esp_partition_mmap(partition, 0, partition->size, ESP_PARTITION_MMAP_DATA, mapped, &handle) != ESP_OK) {
+        ESP_LOGE(TAG, "%s: cannot be mapped", label);
+        return NULL;
+    }
+    error = edgeemo_image_open(image, *mapped, partition->size, arena_bytes);
+    if (error == EDGEEMO_IMAGE_OK) {
+        error = edgeemo_image_selftest(image, arena);
+    }
+    if (error != EDGEEMO_IMAGE_OK) {
+        ESP_LOGW(TAG, "%s: %s", label, edgeemo_image_text(error));
+        esp_partition_munmap(handle);
+        return NULL;
+    }
+    ESP_LOGI(TAG, "%s: %s %d.%d.%d is good", label, image->name, image->version[0], image->version[1], image->version[2]);
+    return partition;
+}
+
+/* Whether `model_kept` begins with the very header that `image` has; what follows is checked when it is used. */
+static int is_kept(const esp_partition_t *kept, const edgeemo_image *image, const uint8_t *data)
+{
+    uint8_t header[256];
+    const size_t size = (size_t)(image->sha256 - data) + 32;
+    return size <= sizeof header && esp_partition_read(kept, 0, header, size) == ESP_OK && memcmp(header, data, size) == 0;
+}
+
+static void keep(const edgeemo_image *image, const uint8_t *data)
+{
+    const esp_partition_t *kept = esp_partition_find_first(ESP_PARTITION_TYPE_DATA, ESP_PARTITION_SUBTYPE_ANY, "model_kept");
+    const size_t size = (image->image_bytes + ERASE_BYTES - 1) / ERASE_BYTES * ERASE_BYTES;
+    if (!kept || size > kept->size) {
+        ESP_LOGW(TAG, "model_kept: absent or too small, this model is not kept");
+        return;
+    }
+    if (is_kept(kept, image, data)) {
+        return;
+    }
+    /* The first page, with the header, is erased first and written last. */
+    if (esp_partition_erase_range(kept, 0, size) != ESP_OK ||
+        (image->image_bytes > ERASE_BYTES &&
+         esp_partition_write(kept, ERASE_BYTES, data + ERASE_BYTES, image->image_bytes - ERASE_BYTES) != ESP_OK) ||
+        esp_partition_write(kept, 0, data, image->image_bytes < ERASE_BYTES ? image->image_bytes : ERASE_BYTES) != ESP_OK) {
+        ESP_LOGE(TAG, "model_kept: cannot be written");
+    }
+}
+
+void model_store_open(model_store *store, int8_t *arena, uint32_t arena_bytes)
+{
+    const void *data;
+    store->network = &store->image.network;
+    if (try_partition("model", &store->image, &data, arena, arena_bytes)) {
+        store->source = MODEL_STORE_NEW;
+        keep(&store->image, data);
+    } else if (try_partition("model_kept", &store->image, &data, arena, arena_bytes)) {
+        store->source = MODEL_STORE_KEPT;
+    } else {
+        store->source = MODEL_STORE_BUILTIN;
+        store->network = &edgeemo_builtin_network;
+        ESP_LOGI(TAG, "the built-in %s %s runs", EDGEEMO_MODEL_NAME, EDGEEMO_MODEL_VERSION);
+    }
+}

@@ -1,0 +1,43 @@
+#include "responder.h"
+
+#include "driver/gpio.h"
+#include "settings.h"
+
+#include <stdio.h>
+
+static const char *const labels[EDGEEMO_LABEL_COUNT] = EDGEEMO_LABELS;
+
+static void report(int label, uint32_t score, uint32_t now)
+{
+    const unsigned per_mille = (unsigned)(score * 1000U / 32768U);
+    gpio_set_level(SETTINGS_LED_GPIO, label == SETTINGS_EMOTION);
+    printf("{\"ms\": %lu, \"emotion\": \"%s\", \"confidence\": %u.%03u}\n", (unsigned long)now, labels[label],
+           per_mille / 1000, per_mille % 1000);
+}
+
+void responder_start(responder *r, uint32_t hold_ms)
+{
+    r->shown = r->leading = -1;
+    r->since = 0;
+    r->hold_ms = hold_ms;
+    gpio_reset_pin(SETTINGS_LED_GPIO);
+    gpio_set_direction(SETTINGS_LED_GPIO, GPIO_MODE_OUTPUT);
+    gpio_set_level(SETTINGS_LED_GPIO, 0);
+}
+
+int responder_update(responder *r, const uint16_t scores[EDGEEMO_LABEL_COUNT], uint32_t now)
+{
+    int best = 0;
+    for (int i = 1; i < EDGEEMO_LABEL_COUNT; ++i) {
+        best = scores[i] > scores[best] ? i : best;
+    }
+    if (best != r->leading) {
+        r->leading = best;
+        r->since = now;
+    }
+    if (best != r->shown && (r->shown < 0 || now - r->since >= r->hold_ms)) {
+        r->shown = best;
+        report(best, scores[best], now);
+    }
+    return r->shown;
+}

@@ -1,0 +1,28 @@
+/* What differs from board to board; everything about the model is in the generated model_settings.h. */
+#ifndef SETTINGS_H
+#define SETTINGS_H
+
+/* The LED that is on while EMOTION is shown. */
+#define SETTINGS_LED_GPIO 21
+#define SETTINGS_EMOTION EDGEEMO_LABEL_HAPPY
+
+/* RAM for a model's activations: the largest model that may come without new firmware. small needs 56,832. */
+#define SETTINGS_ARENA_BYTES 65536
+
+/* The camera's pins: those of Espressif's ESP32-S3-EYE. */
+#define SETTINGS_PIN_XCLK 15
+#define SETTINGS_PIN_SIOD 4
+#define SETTINGS_PIN_SIOC 5
+#define SETTINGS_PIN_D0 11
+#define SETTINGS_PIN_D1 9
+#define SETTINGS_PIN_D2 8
+#define SETTINGS_PIN_D3 10
+#define SETTINGS_PIN_D4 12
+#define SETTINGS_PIN_D5 18
+#define SETTINGS_PIN_D6 17
+#define SETTINGS_PIN_D7 16
+#define SETTINGS_PIN_VSYNC 6
+#define SETTINGS_PIN_HREF 7
+#define SETTINGS_PIN_PCLK 13
+
+#endif
