@@ -76,7 +76,7 @@ def convert(
 
 def as_bytes(rgb: NDArray[np.uint8], kind: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """A frame's rows in a camera's format, and the RGB or grey frame that it stands for."""
-    height, width = rgb.shape[:2]
+    height = len(rgb)
     if kind == "grey8":
         return rgb[..., 0].copy(), rgb[..., 0]
     if kind == "yuyv":

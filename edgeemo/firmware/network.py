@@ -203,7 +203,7 @@ class _Reader:
         shape = tuple(self.tensors[number].shape) if self.tensors[number].shape is not None else ()
         if data is None or data.nbytes != int(np.prod(shape)) * np.dtype(dtype).itemsize:
             raise self.refused("has no constant where one is expected")
-        return data.view(dtype).reshape(shape)
+        return np.asarray(data.view(dtype).reshape(shape))
 
     def origin(self, number: int) -> int:
         while number in self.same:

@@ -38,12 +38,17 @@ static const esp_partition_t *try_partition(const char *label, edgeemo_image *im
     return partition;
 }
 
-/* Whether `model_kept` begins with the very header that `image` has; what follows is checked when it is used. */
+/* Whether `model_kept` holds the very bytes of `image`; a copy that was cut off does not. */
 static int is_kept(const esp_partition_t *kept, const edgeemo_image *image, const uint8_t *data)
 {
-    uint8_t header[256];
-    const size_t size = (size_t)(image->sha256 - data) + 32;
-    return size <= sizeof header && esp_partition_read(kept, 0, header, size) == ESP_OK && memcmp(header, data, size) == 0;
+    uint8_t part[256];
+    for (uint32_t at = 0; at < image->image_bytes; at += sizeof part) {
+        const size_t size = image->image_bytes - at < sizeof part ? image->image_bytes - at : sizeof part;
+        if (esp_partition_read(kept, at, part, size) != ESP_OK || memcmp(part, data + at, size) != 0) {
+            return 0;
+        }
+    }
+    return 1;
 }
 
 static void keep(const edgeemo_image *image, const uint8_t *data)
