@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 from edgeemo.contract.bundle import read_bundle
+from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.quantize import Quantization, softmax
 from edgeemo.errors import BackendError, BundleError, InvalidInput, StorageError
@@ -22,6 +23,7 @@ from edgeemo.firmware.fixed_point import fixed_point, requantized
 from edgeemo.firmware.image import exponentials
 from edgeemo.firmware.network import Layer, Network, Op, bundle_network, read_network
 from edgeemo.firmware.plan import plan_arena
+from edgeemo.labelled import load_inputs
 from edgeemo.models import find_model, shipped_models
 from export import activations, tflite
 from export.firmware.generate import generate, model_source
@@ -115,10 +117,9 @@ def test_shipped_model_equals_the_reference_kernels(name: str, tmp_path: Path) -
 @pytest.mark.slow
 @pytest.mark.parametrize("name", shipped_models())
 def test_shipped_model_equals_the_reference_kernels_on_all_of_publictest(name: str, tmp_path: Path) -> None:
-    from edgeemo.labelled import load_inputs
 
     archive = shared("data", "fer2013.zip")
-    faces = load_inputs(archive).inputs
+    faces = load_inputs(archive, "test", DEFAULT_SPEC).inputs
     assert len(faces) > 3500
     model = read_bundle(find_model(name)).files["int8.tflite"]
     reference, ours = Reference(model), compiled(model, tmp_path)

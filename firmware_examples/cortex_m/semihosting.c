@@ -20,22 +20,22 @@ int semihosting_open(const char *path, semihosting_mode mode)
     return (int)call(SYS_OPEN, (uintptr_t)block);
 }
 
-int semihosting_read(int file, void *data, size_t size)
+size_t semihosting_read(int file, void *data, size_t size)
 {
     const uintptr_t block[3] = {(uintptr_t)file, (uintptr_t)data, size};
-    return (int)call(SYS_READ, (uintptr_t)block);
+    return call(SYS_READ, (uintptr_t)block);
 }
 
-int semihosting_store(int file, const void *data, size_t size)
+size_t semihosting_store(int file, const void *data, size_t size)
 {
     const uintptr_t block[3] = {(uintptr_t)file, (uintptr_t)data, size};
-    return (int)call(SYS_WRITE, (uintptr_t)block);
+    return call(SYS_WRITE, (uintptr_t)block);
 }
 
-void semihosting_close(int file)
+int semihosting_close(int file)
 {
     const uintptr_t block[1] = {(uintptr_t)file};
-    (void)call(SYS_CLOSE, (uintptr_t)block);
+    return (int)call(SYS_CLOSE, (uintptr_t)block);
 }
 
 void semihosting_write(const char *text)
@@ -56,6 +56,18 @@ void semihosting_write_number(const char *name, uint32_t value)
     semihosting_write(name);
     semihosting_write(" ");
     semihosting_write(digit);
+}
+
+void semihosting_write_hex(const char *name, uint32_t value)
+{
+    char digits[12] = " 0x";
+    for (int i = 0; i < 8; ++i) {
+        digits[3 + i] = "0123456789abcdef"[value >> (28 - 4 * i) & 15];
+    }
+    digits[11] = '\0';
+    semihosting_write(name);
+    semihosting_write(digits);
+    semihosting_write("\n");
 }
 
 void semihosting_exit(int code)
