@@ -4,6 +4,7 @@ import ctypes
 import json
 import subprocess
 import sys
+import warnings
 import zlib
 from pathlib import Path
 
@@ -80,6 +81,10 @@ NETWORKS = {
         layers.AveragePooling2D(8, name="coarse"), layers.Flatten(name="flat"), layers.Dense(11, activation="relu", name="hidden"),
     ),
     "padded": lambda: network(layers.ZeroPadding2D(((2, 1), (0, 3)), name="zeros"), layers.Conv2D(8, 3, strides=5, name="a")),
+    "lonely": lambda: network(
+        layers.Conv2D(5, 3, strides=4, name="a"), layers.ZeroPadding2D(1, name="zeros"), layers.ReLU(name="lone"),
+        layers.MaxPooling2D(2, name="m"),
+    ),
     "wide": lambda: network(layers.Conv2D(24, 3, strides=6, name="a"), layers.Conv2D(36, 3, padding="same", name="b")),
 }  # fmt: skip
 
@@ -98,6 +103,31 @@ def test_each_layer_equals_the_reference_kernel(drawn_tflite: bytes, flags: tupl
         for name, tensor, values in ours.layers(face):
             assert np.array_equal(values, reference.tensor(tensor)), name
         assert np.array_equal(ours.logits(face), expected)
+
+
+def test_layers_equal_the_reference_kernels_in_a_file_of_tensorflows_own_converter(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    model = network(
+        layers.Conv2D(5, 3, strides=4, name="a"), layers.ZeroPadding2D(1, name="zeros"), layers.ReLU(6.0, name="six"),
+        layers.Conv2D(6, 3, padding="same", name="b"), layers.Flatten(name="flat"), layers.Dense(9, name="hidden"),
+    )  # fmt: skip
+    rng = np.random.default_rng(5)
+    model.set_weights([rng.normal(0.02, 0.4, w.shape).astype(np.float32) for w in model.get_weights()])
+    converter = tf.lite.TFLiteConverter.from_keras_model(tflite._batch_of_one(model))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([face[np.newaxis].astype(np.float32)] for face in drawn_faces(12))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that ranges come from the pictures
+        made = bytes(converter.convert())
+    reference, ours = Reference(made), compiled(made, tmp_path)
+    assert "RELU6" in {operator["op_name"] for operator in reference.interpreter._get_ops_details()}
+    for face in FACES:
+        reference.logits(face)
+        for name, tensor, values in ours.layers(face):
+            assert np.array_equal(values, reference.tensor(tensor)), name
 
 
 def test_the_networks_above_use_every_kernel() -> None:

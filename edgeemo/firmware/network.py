@@ -373,7 +373,8 @@ class _Reader:
         self.lookup(source, target, answers, self.operator.builtinOptions.fusedActivationFunction)
 
     def lookup(self, source: int, target: int, answers: NDArray[np.int64], activation: int) -> None:
-        """A table of 256 answers; two in a row become one where nobody else reads what lies between them."""
+        """A table of 256 answers; two in a row become one where nobody else reads what lies between them, and one that changes
+        nothing becomes none."""
         low, high = self.bounds(activation, target)
         table = answers.clip(low, high).astype(np.int8)
         before = self.layers[-1] if self.layers else None
@@ -387,7 +388,10 @@ class _Reader:
             self.layers.pop()
             table = table[before.weights.astype(np.int64) + 128]
             source = before.inputs[0]
-        self.add_layer(Op.LOOKUP, source, target, weights=table)
+        if np.array_equal(table, np.arange(-128, 128)):
+            self.same[target] = source
+        else:
+            self.add_layer(Op.LOOKUP, source, target, weights=table)
 
     def rescale(self) -> None:
         """RELU, RELU6, RELU_N1_TO_1 and QUANTIZE between two int8 tensors."""

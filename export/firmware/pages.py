@@ -12,6 +12,7 @@ _BUILD = {
     "cortex-m": "make CPU=cortex-m4         # libedgeemo.a for arm-none-eabi-gcc, and its size",
     "esp32": "cp -r . PROJECT/components/edgeemo   # then: idf.py build",
 }
+_IMAGE = "| `edgeemo_image.c/.h` | checks and runs a model from a flash partition (model.bin) |\n"
 
 
 def makefile(target: str) -> str:
@@ -27,6 +28,7 @@ def readme(bundle: Bundle, network: Network, plan: Plan, target: str) -> str:
         "NAME": manifest.name,
         "VERSION": manifest.version,
         "BUILD": _BUILD[target],
+        "MORE": _IMAGE if target == "esp32" else "",
         "TABLE_BYTES": f"{network.weight_bytes:,}",
         "ARENA_BYTES": f"{plan.arena_bytes:,}",
         "LAYERS": "\n".join(_rows(network, plan)),
