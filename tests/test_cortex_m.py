@@ -188,7 +188,7 @@ def test_a_self_test_that_fails_says_at_which_pattern(tiny: Board) -> None:
 
 def test_a_fault_ends_the_program_and_says_where(tiny: Board) -> None:
     source = tiny.generated / "edgeemo_model.c"
-    call = "    int8_t *arena = (int8_t *)arena_words;\n"
+    call = "    int8_t *arena = memory.bytes;\n"
     text = source.read_text()
     assert text.count(call) == 1
     source.write_text(text.replace(call, call + '    __asm__ volatile("udf #0");\n'))

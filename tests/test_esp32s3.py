@@ -303,13 +303,13 @@ def test_a_new_model_runs_and_is_kept_when_the_next_is_bad(device: Device, nano_
     assert device.start(FACE) == (KEPT, answer("nano"))
 
 
-@pytest.mark.parametrize("written", [0, 1, 5000, 56_000, 60_000, 61_500])
+@pytest.mark.parametrize("written", [0, 1, 5000, 56_000, 60_000, -1])
 def test_power_cut_while_a_model_is_kept_leaves_no_half_model(device: Device, nano_image: bytes, written: int) -> None:
     other = build_image(read_bundle(find_model("nano-fer2013")))
     device.put(other)
     assert device.start(FACE)[0] == NEW
     device.put(nano_image)
-    device.c.power(written)
+    device.c.power(written % len(nano_image))  # bytes that are still written
     assert device.start(FACE) == (NEW, answer("nano"))
     device.c.power(1 << 30)
     partial = device.flash[0].copy()

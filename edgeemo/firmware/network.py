@@ -277,15 +277,17 @@ class _Reader:
         if len(self.operator.inputs) > 2 and self.operator.inputs[2] >= 0:
             bias = self.constant(int(self.operator.inputs[2]), np.int32).astype(np.int64)
         pairs = [fixed_point(float(m)) for m in multipliers]
-        left = np.array([max(0, shift) for _, shift in pairs])
-        if ((255 * largest + np.abs(bias)) << left).max() >= _MAX_ACCUMULATOR:
-            raise self.refused("has sums that need more than 31 bits")
+        self._check_sums(255 * largest + np.abs(bias), [shift for _, shift in pairs])
         folded = bias - self.quantization(source).zero_point * sums
         self.add_layer(
             op, source, target, weights=weights, bias=folded.astype(np.int32),
             multiplier=np.array([m for m, _ in pairs], np.int32), shift=np.array([s for _, s in pairs], np.int8),
             bounds=self.bounds(options.fusedActivationFunction, target), **more,
         )  # fmt: skip
+
+    def _check_sums(self, largest: Any, shifts: Sequence[int]) -> None:
+        if (np.asarray(largest, np.int64) << np.maximum(0, shifts)).max() >= _MAX_ACCUMULATOR:
+            raise self.refused("has sums that need more than 31 bits")
 
     def conv(self) -> None:
         (source, target), options = self.ends(), self.operator.builtinOptions
@@ -347,6 +349,7 @@ class _Reader:
         if self.shape(left) != self.shape(right):
             raise self.refused("adds tensors of different shapes")
         numbers = _add_numbers(self.quantization(left), self.quantization(right), self.quantization(target))
+        self._check_sums(255 << 20, [shift for _, shift in numbers])
         zeros = -self.quantization(left).zero_point, -self.quantization(right).zero_point, 0
         self.add_layer(
             Op.ADD, source, target, inputs=(left, right), bias=np.array(zeros, np.int32),
@@ -424,6 +427,7 @@ class _Reader:
         # As QuantizedMeanOrSum does: the multiplier takes the division in.
         spare = min(count.bit_length() - 1, 32, 31 + shift)
         multiplier, shift = (multiplier << spare) // count, shift - spare
+        self._check_sums(255 * count, [shift])
         self.add_layer(
             Op.MEAN, source, target, out_shape=(1, 1, channels), bias=np.array([-before.zero_point * count], np.int32),
             multiplier=np.array([multiplier], np.int32), shift=np.array([shift], np.int8),

@@ -131,8 +131,12 @@ def model_source(network: Network, plan: Plan, title: str) -> str:
         f"{plan.offsets[network.output]}, EDGEEMO_INPUT_BYTES, EDGEEMO_LABEL_COUNT,",
         "};",
         "",
-        "/* 32-bit words, so that kernels may load words from it. */",
-        "static uint32_t arena_words[(EDGEEMO_ARENA_BYTES + 3) / 4];",
+        "/* Kernels keep numbers of 8, 16 and 32 bits in it. */",
+        "static union {",
+        "    int8_t bytes[EDGEEMO_ARENA_BYTES];",
+        "    int16_t halves[1];",
+        "    int32_t words[1];",
+        "} memory;",
         "",
         "int edgeemo_init(void)",
         "{",
@@ -141,7 +145,7 @@ def model_source(network: Network, plan: Plan, title: str) -> str:
         "",
         "void edgeemo_infer(const uint8_t in[EDGEEMO_INPUT_BYTES], int8_t out[EDGEEMO_LABEL_COUNT])",
         "{",
-        "    int8_t *arena = (int8_t *)arena_words;",
+        "    int8_t *arena = memory.bytes;",
         f"    edgeemo_pixels(in, arena + {plan.offsets[network.input]}, EDGEEMO_INPUT_BYTES);",
     ]
     for i, layer in enumerate(network.layers):

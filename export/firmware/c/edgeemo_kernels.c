@@ -82,6 +82,8 @@ void edgeemo_lookup(const edgeemo_layer *l, int8_t *arena)
 typedef enum { PLAIN, PAIRS, AVX2 } variant;
 
 #if EDGEEMO_DSP
+typedef int16x2_t __attribute__((may_alias)) pair_in_memory; /* what fill() has written as single numbers */
+
 /* Bytes 0 and 2, or 1 and 3, of four as 16-bit numbers. */
 static inline int16x2_t even_bytes(uint32_t four)
 {
@@ -133,7 +135,7 @@ UNSCHEDULED STEP void products_dsp(const edgeemo_layer *l, const int16_t *patche
     for (uint32_t c = 0; c < channels; c += 2) {
         const uint32_t d = c + 1 < channels ? c + 1 : c;
         const int8_t *w0 = l->weights + c * count, *w1 = l->weights + d * count, *end = w0 + count;
-        const int16x2_t *p = (const int16x2_t *)(const void *)patches;
+        const pair_in_memory *p = (const pair_in_memory *)(const void *)patches;
         int32_t s00 = l->bias[c], s01 = l->bias[d], s10 = s00, s11 = s01;
         do {
             const int16x2_t even0 = p[0], odd0 = p[1], even1 = p[2], odd1 = p[3];
@@ -211,7 +213,7 @@ INLINE int16_t *widen(int16_t *to, const int8_t *from, uint32_t count, variant h
     uint32_t i = 0;
 #if EDGEEMO_DSP
     if (how == PAIRS) {
-        int16x2_t *pairs = (int16x2_t *)(void *)to;
+        pair_in_memory *pairs = (pair_in_memory *)(void *)to;
         for (const int8_t *end = from + count; from < end; from += 4, pairs += 4) {
             uint32_t four;
             memcpy(&four, from, 4);

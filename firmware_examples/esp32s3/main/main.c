@@ -9,14 +9,19 @@
 #include "responder.h"
 #include "settings.h"
 
-static uint32_t arena[SETTINGS_ARENA_BYTES / 4];
+/* Kernels keep numbers of 8, 16 and 32 bits in it. */
+static union {
+    int8_t bytes[SETTINGS_ARENA_BYTES];
+    int16_t halves[1];
+    int32_t words[1];
+} arena;
 static model_store store;
 
 void app_main(void)
 {
     static uint8_t pixels[EDGEEMO_INPUT_BYTES];
     responder shown;
-    model_store_open(&store, (int8_t *)arena, sizeof arena);
+    model_store_open(&store, arena.bytes, sizeof arena.bytes);
     responder_start(&shown, store.source == MODEL_STORE_BUILTIN ? EDGEEMO_SMOOTHING_HOLD_MS : store.image.smoothing_hold_ms);
     while (camera_provider_start() != 0) {
         ESP_LOGE("main", "no camera; trying again in a second");
@@ -26,7 +31,7 @@ void app_main(void)
         int8_t logits[EDGEEMO_LABEL_COUNT];
         uint16_t scores[EDGEEMO_LABEL_COUNT];
         if (camera_provider_read(pixels) == 0) {
-            edgeemo_run(store.network, (int8_t *)arena, pixels, logits);
+            edgeemo_run(store.network, arena.bytes, pixels, logits);
             edgeemo_scores_q15(store.network->exponentials, logits, scores, EDGEEMO_LABEL_COUNT);
             responder_update(&shown, scores, (uint32_t)(esp_timer_get_time() / 1000));
         }
