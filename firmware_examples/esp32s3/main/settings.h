@@ -6,7 +6,7 @@
 #define SETTINGS_LED_GPIO 21
 #define SETTINGS_EMOTION EDGEEMO_LABEL_HAPPY
 
-/* RAM for a model's activations: the largest model that may come without new firmware. small needs 56,832. */
+/* RAM for a model's activations: the largest model that may come without new firmware. small needs 56,704. */
 #define SETTINGS_ARENA_BYTES 65536
 
 /* The camera's pins: those of Espressif's ESP32-S3-EYE. */
