@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import itertools
 import re
+import shutil
 import struct
 import subprocess
 import zlib
@@ -275,9 +276,15 @@ class Device:
         self.flash[0][: len(image)] = np.frombuffer(image, np.uint8)
 
 
+@pytest.fixture(scope="module")
+def program_file(component: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(component, tmp_path_factory.mktemp("device"))
+
+
 @pytest.fixture
-def device(component: Path, tmp_path: Path) -> Device:
-    return Device(build(component, tmp_path))
+def device(program_file: Path, tmp_path: Path) -> Device:
+    """Freshly started: a copy, because a library that is loaded twice keeps its variables."""
+    return Device(Path(shutil.copy(program_file, tmp_path)))
 
 
 FACE = drawn_faces(4)[2]
