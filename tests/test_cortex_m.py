@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeemo.backends.litert import open_interpreter
 from edgeemo.contract.bundle import Bundle, read_bundle
 from edgeemo.firmware.image import vectors
 from edgeemo.firmware.network import bundle_network
 from edgeemo.models import find_model
 from export.firmware.generate import Firmware, generate
+from tests.firmware_support import Reference
 from tests.support import REPOSITORY, SHARED, drawn_faces
 
 EXAMPLE = REPOSITORY / "firmware_examples" / "cortex_m"
@@ -85,14 +85,8 @@ def model_of(bundle: Bundle) -> bytes:
 
 def reference_logits(bundle: Bundle, pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
     """int8 (N, 7): the oracle, TFLite's reference kernels on this machine."""
-    interpreter = open_interpreter(model_of(bundle), bundle.manifest.name, kernels="reference")
-    source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-    answers = np.empty((len(pixels), 7), np.int8)
-    for i, picture in enumerate(pixels):
-        interpreter.set_tensor(source, (picture ^ 0x80).view(np.int8)[np.newaxis])
-        interpreter.invoke()
-        answers[i] = interpreter.get_tensor(target)[0]
-    return answers
+    reference = Reference(model_of(bundle))
+    return np.stack([reference.logits(picture) for picture in pixels])
 
 
 @pytest.fixture(scope="module")
