@@ -16,17 +16,15 @@ from edgeemo.firmware.image import exponentials, vectors
 from edgeemo.firmware.network import Layer, Network, bundle_network
 from edgeemo.firmware.plan import Plan, plan_arena
 from export.firmware.pages import makefile, readme
-from export.firmware.settings import settings_header
+from export.firmware.settings import c_text, settings_header
 
 _C = Path(__file__).parent / "c"
-_SOURCES = {
-    "c99": ("edgeemo_kernels.c", "edgeemo_kernels.h", "edgeemo_avx2.h", "edgeemo_preprocess.c", "edgeemo_preprocess.h", "selftest.c"),
-    "cortex-m": ("edgeemo_kernels.c", "edgeemo_kernels.h", "edgeemo_avx2.h", "edgeemo_preprocess.c", "edgeemo_preprocess.h"),
-    "esp32": (
-        "edgeemo_kernels.c", "edgeemo_kernels.h", "edgeemo_avx2.h", "edgeemo_preprocess.c", "edgeemo_preprocess.h", "edgeemo_image.c",
-        "edgeemo_image.h", "CMakeLists.txt",
-    ),
-}  # fmt: skip
+_KERNELS = ("edgeemo_kernels.c", "edgeemo_kernels.h", "edgeemo_avx2.h", "edgeemo_preprocess.c", "edgeemo_preprocess.h")
+_MORE = {
+    "c99": ("selftest.c",),
+    "cortex-m": (),
+    "esp32": ("edgeemo_image.c", "edgeemo_image.h", "CMakeLists.txt"),
+}
 _MARKER = "edgeemo_model.h"
 
 
@@ -63,7 +61,7 @@ def generate(bundle: Bundle, out: Path, *, target: str = "c99", max_ram: int | N
     }
     if target != "esp32":
         texts["Makefile"] = makefile(target)
-    texts |= {name: (_C / name).read_text(encoding="utf-8") for name in _SOURCES[target]}
+    texts |= {name: (_C / name).read_text(encoding="utf-8") for name in (*_KERNELS, *_MORE[target])}
     with folder_written_beside(out, marker=_MARKER) as part:
         for name, text in texts.items():
             (part / name).write_text(text, encoding="utf-8")
@@ -104,11 +102,6 @@ def network_crc32(network: Network) -> int:
         for array in (layer.table, layer.bias.astype("<i4"), layer.multiplier.astype("<i4"), layer.shift):
             crc = zlib.crc32(array.tobytes(), crc)
     return crc
-
-
-def c_text(text: str) -> str:
-    """`text` as it may stand in a C comment, whatever a model's file called its layers."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "_/.:-;() ") else "_" for c in text).replace("*/", "__")
 
 
 def model_source(network: Network, plan: Plan, title: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from edgeemo.contract.bundle import Bundle
 from edgeemo.firmware.network import Network
 from edgeemo.firmware.plan import Plan
+from export.firmware.settings import c_text
 
 _C = Path(__file__).parent / "c"
 _BUILD = {
@@ -40,12 +41,11 @@ def readme(bundle: Bundle, network: Network, plan: Plan, target: str) -> str:
 def _rows(network: Network, plan: Plan) -> list[str]:
     rows = []
     for i, layer in enumerate(network.layers):
-        name = "".join(c if c.isascii() and (c.isalnum() or c in "_/.-") else "_" for c in layer.name)
         place = plan.offsets[layer.output]
         tables = sum(a.nbytes for a in (layer.table, layer.bias, layer.multiplier, layer.shift))
         shape = "x".join(map(str, layer.out_shape))
         stop = place + network.tensor_bytes[layer.output]
         rows.append(
-            f"| {i} | {name} | {layer.op.name} | {shape} | {layer.multiply_accumulates:,} | {tables:,} | {place:,} to {stop:,} |"
+            f"| {i} | {c_text(layer.name)} | {layer.op.name} | {shape} | {layer.multiply_accumulates:,} | {tables:,} | {place:,} to {stop:,} |"
         )
     return rows

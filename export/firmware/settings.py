@@ -45,6 +45,11 @@ def settings_header(manifest: Manifest, model_sha256: str, logits: Quantization,
     return "\n".join(lines) + "\n"
 
 
+def c_text(text: str) -> str:
+    """`text` as it may stand in a comment or a table's cell, whatever a model's file called its layers."""
+    return re.sub(r"[^A-Za-z0-9_/.:;() -]", "_", text)
+
+
 def _plain(text: str) -> str:
     """`text` with nothing that could end a C string, a comment or a name."""
     return re.sub(r"[^A-Za-z0-9._]", "_", text)
