@@ -15,7 +15,7 @@ from edgeemo.contract.prepared import file_sha256, load_prepared
 from edgeemo.contract.quantize import softmax
 from edgeemo.errors import InvalidInput, RunError, SpecMismatch
 from training.__main__ import main
-from training.distill import informed_logits, teacher_scores
+from training.distill import Teachers, informed_logits
 from training.recipe import Recipe
 from training.run import load_run
 from training.train import train
@@ -46,7 +46,7 @@ def test_teacher_scores_are_the_mean_of_softened_scores_over_teachers_and_mirror
     data = load_prepared(prepared, DEFAULT_SPEC)
     rows = np.arange(30)[::-1]
     images = np.asarray(data.images[rows])
-    found = teacher_scores(replace(RECIPE, teachers=tuple(map(str, teachers)), temperature=3.0), data, rows)
+    found = Teachers(replace(RECIPE, teachers=tuple(map(str, teachers)), temperature=3.0), data, rows).scores()
     expected = np.zeros((30, 7))
     for path in teachers:
         model = load_run(path).build()
@@ -82,12 +82,12 @@ def test_an_informed_teacher_gives_a_class_without_faces_nothing(voted: Path, te
     rows = data.indices("train")
     rows = rows[data.labels[rows] != LABELS.index("fear")]
     recipe = replace(RECIPE, teachers=(str(teachers[0]),), informed=True)
-    scores = teacher_scores(recipe, data, rows)
+    scores = Teachers(recipe, data, rows).scores()
     assert np.allclose(scores.sum(axis=1), 1, atol=1e-5)
     assert scores[:, LABELS.index("fear")].max() < 1e-6
     # It has seen what the votes say, so it is nearer to the labels than the teacher alone.
     own = np.arange(len(rows)), data.labels[rows]
-    assert scores[own].mean() > teacher_scores(replace(recipe, informed=False), data, rows)[own].mean()
+    assert scores[own].mean() > Teachers(replace(recipe, informed=False), data, rows).scores()[own].mean()
 
 
 def test_votes_alone_or_for_soft_labels_inform_nobody() -> None:

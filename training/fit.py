@@ -19,13 +19,14 @@ from edgeemo.contract.prepared import Prepared
 from edgeemo.errors import RunError
 from training.augment import augmented_epoch, cut_mixed, mixed
 from training.balance import balanced_rows, balanced_weights
+from training.compute import computing_in, fuse_normalization
 from training.devices import ONE, Devices
-from training.distill import teacher_scores
+from training.distill import Teachers
 from training.qat import network
 from training.recipe import Recipe
 from training.targets import Targets, targets
 
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+_OF_VIEWS = 1  # apart from the streams of the epochs
 # How the three backends begin to say that a GPU's memory is full.
 _OUT_OF_MEMORY = (
     "resource_exhausted",
@@ -43,11 +44,15 @@ class Diverged(RunError):
 
 @dataclass(frozen=True)
 class Faces:
-    """Pictures uint8 (n, 48, 48, 1) and targets float32 (n, 7), or (n, 14) with a teacher's scores behind; class weights (7,)."""
+    """Pictures uint8 (n, 48, 48, 1) and targets float32 (n, 7), or (n, 14) with teachers' scores behind; class weights (7,).
+
+    `teachers` are those who are still to be asked, about augmented pictures.
+    """
 
     images: NDArray[np.uint8]
     targets: NDArray[np.float32]
     weights: NDArray[np.float32] | None = None
+    teachers: Teachers | None = None
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -65,20 +70,18 @@ def training_faces(recipe: Recipe, data: Prepared, fitted: Targets) -> Faces:
     """The pictures of `fitted` with all that the loss wants of them: class weights, and teachers' scores behind the targets."""
     weights = balanced_weights(fitted.values) if recipe.class_weight else None
     images, values = data.images[fitted.rows], fitted.values
-    if recipe.teachers:
-        values = np.concatenate([values, teacher_scores(recipe, data, fitted.rows)], axis=1)
-    return Faces(images, values, weights)
+    teachers = Teachers(recipe, data, fitted.rows) if recipe.teachers else None
+    if teachers is not None and not recipe.views:
+        values, teachers = np.concatenate([values, teachers.scores()], axis=1), None
+    return Faces(images, values, weights, teachers)
 
 
 def new_model(recipe: Recipe, steps: int) -> keras.Model:
     """The recipe's network, seeded and compiled for epochs of so many steps, in the recipe's precision."""
     keras.utils.set_random_seed(recipe.seed)
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(_POLICIES[recipe.precision])
-    try:
+    with computing_in(recipe.precision):
         model = network(recipe, DEFAULT_SPEC)
-    finally:
-        keras.config.set_dtype_policy(before)
+    fuse_normalization(model)
     model.compile(optimizer=_optimizer(recipe, steps), loss=Objective(recipe))
     return model
 
@@ -101,8 +104,12 @@ def fit_epoch(
     rng = np.random.default_rng([recipe.seed, epoch])
     rows = balanced_rows(faces.labels, recipe.balance, rng) if recipe.balance else np.arange(len(faces.images))
     order = rng.permutation(rows)
-    x = augmented_epoch(faces.images[order], recipe.augmentation, rng)
-    x, y = _blended(x, faces.targets[order], recipe, rng)
+    if faces.teachers is None:
+        x, y = augmented_epoch(faces.images[order], recipe.augmentation, rng), faces.targets[order]
+    else:
+        x, y = _seen_by_teachers(faces, faces.teachers, recipe, epoch)
+        x, y = x[order], y[order]
+    x, y = _blended(x, y, recipe, rng)
     weights = None if faces.weights is None else y[:, : len(LABELS)] @ faces.weights
     steps = steps_per_epoch(recipe, len(faces.images))
     losses = []
@@ -213,6 +220,15 @@ def _step(devices: Devices, model: keras.Model, recipe: Recipe, x: Any, y: Any, 
             f"the device's memory is too small for a batch of {recipe.batch_size} with {recipe.model}; "
             f"try --batch-size {max(2, recipe.batch_size // 2)} and --learning-rate {recipe.learning_rate / 2:g}"
         ) from None
+
+
+def _seen_by_teachers(
+    faces: Faces, teachers: Teachers, recipe: Recipe, epoch: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """All pictures as augmented for an epoch, in their own order, and targets with the teachers' scores of these very pictures."""
+    view = epoch % recipe.views
+    x = augmented_epoch(faces.images, recipe.augmentation, np.random.default_rng([recipe.seed, view, _OF_VIEWS]))
+    return x, np.concatenate([faces.targets, teachers.view_scores(view, x)], axis=1)
 
 
 def _blended(

@@ -15,6 +15,7 @@ _LATER: dict[str, Any] = {
     "mix": 0.5, "balance": 0, "class_weight": False, "focal": 0.0, "optimizer": "adamw", "final_rate": 0.0, "ema": 0.0,
     "cutmix": 0.0, "precision": "float32", "patience": 0, "init": "", "teachers": (), "distill": 0.5, "temperature": 2.0,
     "qat": False, "informed": False,
+    "views": 0, "with_validation": False,
 }  # fmt: skip
 
 
@@ -72,7 +73,12 @@ class Recipe:
 
     teachers are the runs whose scores, averaged, are soft targets beside the labels (Hinton et al. 2015); distill (0..1) is
     their share of the loss and temperature what both sides' logits are divided by. informed teachers also see what FER+'s
-    taggers said of each training face (see `training.distill.informed_logits`); for hard labels alone.
+    taggers said of each training face (see `training.distill.informed`); for hard labels alone. views is how many augmented variants
+    of every picture the teachers score; the epochs take them in turn, so that teachers and student see the very same pixels (Beyer
+    et al. 2022). With 0 they score each picture once, as it is and mirrored.
+
+    with_validation fits the validation pictures too, for a last run after all choices are made: they choose nothing any more, and
+    the last epoch's weights are kept.
     """
 
     model: str = "small"
@@ -99,6 +105,8 @@ class Recipe:
     distill: float = 0.5
     temperature: float = 2.0
     informed: bool = False
+    views: int = 0
+    with_validation: bool = False
     qat: bool = False
     seed: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -126,6 +134,14 @@ class Recipe:
             raise InvalidInput(
                 "expected teachers and labels fer2013 for informed teachers, which guess the hard label from the votes, "
                 f"received {len(self.teachers)} teachers and labels {self.labels}"
+            )
+        if self.views < 0 or (self.views and not self.teachers):
+            raise InvalidInput(
+                f"expected teachers for views, and at least 0 views, received {self.views} and {len(self.teachers)} teachers"
+            )
+        if self.with_validation and self.patience:
+            raise InvalidInput(
+                f"expected a patience of 0 with with_validation, which leaves nothing to stop early by, received {self.patience}"
             )
         if self.optimizer not in OPTIMIZERS or self.precision not in PRECISIONS:
             raise InvalidInput(

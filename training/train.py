@@ -67,7 +67,8 @@ def train(
         DataError: the recipe's labels or balance ask for votes or classes that the data do not hold.
     """
     data = load_prepared(data_path, DEFAULT_SPEC)
-    fitted = chosen_targets(recipe, data, data.indices("train"), fitted=True)
+    splits = ("train", "validation") if recipe.with_validation else ("train",)
+    fitted = chosen_targets(recipe, data, np.concatenate([data.indices(split) for split in splits]), fitted=True)
     held_out = chosen_targets(recipe, data, data.indices("validation"), fitted=False)
     if resume:
         _check_resumable(out, data, recipe)
@@ -105,7 +106,7 @@ def train(
                 click.echo(f"stopped early: no better validation top-1 in {recipe.patience} epochs")
                 break
             row, weights = _one_epoch(model, asked, recipe, epoch, training, validation, devices)
-            if row["validation_top1"] > max((past["validation_top1"] for past in history), default=-1.0):
+            if _best(recipe, [*history, row]) is row:
                 best = weights
             if events is not None:
                 events.epoch(row | {"learning_rate": _rate(model)})
@@ -135,7 +136,7 @@ def train(
 
 
 def _start_from(model: keras.Model, recipe: Recipe, data: Prepared) -> None:
-    run = trusted_run(recipe.init, data)
+    run = trusted_run(recipe.init, data, recipe)
     if run.recipe.model != recipe.model:
         raise RunError(
             f"{recipe.init}: is a {run.recipe.model}, a {recipe.model} cannot start from it; add --model {run.recipe.model}"
@@ -146,6 +147,11 @@ def _start_from(model: keras.Model, recipe: Recipe, data: Prepared) -> None:
         )
     trained = run.build()
     model.set_weights((simulated(trained) if recipe.qat else trained).get_weights())
+
+
+def _best(recipe: Recipe, history: list[dict[str, Any]]) -> dict[str, Any]:
+    """The row of the epoch whose weights are kept: the first of the best validation top-1, or the last where that was fitted to."""
+    return history[-1] if recipe.with_validation else max(history, key=lambda row: row["validation_top1"])
 
 
 def _is_tired(history: list[dict[str, Any]], patience: int) -> bool:
@@ -200,7 +206,7 @@ def _finish(
     config = load_run(out).config
     config["history"] = {
         "epochs": len(history),
-        "best_epoch": max(history, key=lambda row: row["validation_top1"])["epoch"],
+        "best_epoch": _best(recipe, history)["epoch"],
         "seconds": round(sum(row["seconds"] for row in history), 1),
     }
     write_config(out, config)

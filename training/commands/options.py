@@ -104,6 +104,14 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
         help="Let the teachers also see FER+'s votes for each training face: a logistic regression from votes and teachers' logits to "
         "FER-2013's labels makes the soft targets. With --labels fer2013.",
     ),
+    "views": click.option(
+        "--distill-views",
+        "views",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Let the teachers score N augmented variants of each face, which the epochs take in turn, instead of each face and its "
+        "mirror image: the student then has the answer to the very pixels that it sees.",
+    ),
     "distill": click.option(
         "--distill-share",
         "distill",
@@ -114,6 +122,12 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
         "--temperature",
         type=click.FloatRange(0, min_open=True),
         help="What logits are divided by for distillation [default: the recipe's].",
+    ),
+    "with_validation": click.option(
+        "--with-validation",
+        is_flag=True,
+        default=None,
+        help="Fit the validation faces too and keep the last epoch: for a last run, when every choice is made.",
     ),
     "seed": click.option(
         "--seed", type=_SEEDS, help="Seed of weights, order and augmentation [default: the recipe's]."
