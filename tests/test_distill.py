@@ -4,20 +4,27 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from edgeemo.contract.ferplus import group_votes
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.contract.prepared import file_sha256, load_prepared
 from edgeemo.contract.quantize import softmax
 from edgeemo.errors import InvalidInput, RunError, SpecMismatch
 from training.__main__ import main
-from training.distill import Teachers, informed_logits
+from training.crossval import crossval
+from training.devices import Devices
+from training.distill import Teachers, informed, informed_logits
+from training.fit import chosen_targets, fit_epoch, fitted_epochs, new_model, steps_per_epoch, training_faces
 from training.recipe import Recipe
 from training.run import load_run
+from training.sweep import sweep
 from training.train import train
 
 RECIPE = Recipe(model="nano", epochs=1, batch_size=32, warmup_epochs=0, seed=3)
@@ -54,6 +61,110 @@ def test_teacher_scores_are_the_mean_of_softened_scores_over_teachers_and_mirror
             logits = np.asarray(model(pictures.astype(np.float32)), np.float64) / 3
             expected += np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert np.allclose(found, expected / 4, atol=1e-5)
+
+
+@pytest.mark.parametrize("informed", [False, True])
+def test_teachers_score_the_very_pixels_that_a_student_sees(
+    voted: Path, teachers: tuple[Path, Path], informed: bool
+) -> None:
+    data = load_prepared(voted, DEFAULT_SPEC)
+    names = tuple(map(str, teachers))
+    recipe = replace(RECIPE, teachers=names, informed=informed, temperature=2.0, views=2, mixup=0.0, epochs=3)
+    fitted = chosen_targets(recipe, data, data.indices("train"), fitted=True)
+    faces = training_faces(recipe, data, fitted)
+    model = new_model(recipe, steps_per_epoch(recipe, len(faces.images)))
+    devices = Noting()
+    seen = []
+    for epoch in range(3):
+        fit_epoch(model, recipe, epoch, faces, progress=False, devices=devices)
+        seen.append(devices.taken())
+    networks = [load_run(path).build() for path in teachers]
+    for x, y in seen:
+        logits = np.array([np.asarray(network(x)) for network in networks])
+        if informed:
+            # What the votes add depends on the picture alone, so the teachers' part is all that may differ between its variants.
+            assert np.allclose(y[:, 7:].sum(axis=1), 1, atol=1e-5)
+        else:
+            assert np.allclose(y[:, 7:], softmax(logits / np.float32(2)).mean(axis=0), atol=1e-5)
+    # The third epoch shows the first one's pictures again in another order, the second shows others.
+    (first, of_first), (second, _), (third, of_third) = ((x.reshape(len(x), -1), y) for x, y in seen)
+    known = {row.tobytes(): scores for row, scores in zip(first, of_first, strict=True)}
+    again = [row.tobytes() in known for row in third]
+    assert np.mean(again) > 0.5  # but for pictures that fill no batch
+    assert not any(row.tobytes() in known for row in second)
+    assert not np.array_equal(first[:10], third[:10])
+    for row, scores, repeated in zip(third, of_third, again, strict=True):
+        assert not repeated or np.array_equal(known[row.tobytes()], scores)
+
+
+class Noting(Devices):
+    """One device that notes the batches which it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._batches: list[tuple[Any, Any]] = []
+
+    def step(self, model: keras.Model, x: Any, y: Any, weights: Any) -> float:
+        """The step as it is."""
+        self._batches.append((x, y))
+        return super().step(model, x, y, weights)
+
+    def taken(self) -> tuple[Any, Any]:
+        """All pictures and targets since the last call."""
+        batches, self._batches = self._batches, []
+        return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
+
+
+def test_informed_logits_of_variants_are_the_same_regression(voted: Path) -> None:
+    data = load_prepared(voted, DEFAULT_SPEC)
+    rows = data.indices("train")
+    votes, labels = group_votes(data)[rows], data.labels[rows]
+    logits = np.random.default_rng(4).normal(0, 1, (len(rows), 7)).astype(np.float32)
+    inform = informed(votes, logits, labels)
+    assert np.array_equal(inform(logits), informed_logits(votes, logits, labels))
+    # Teachers that are surer of the label make the regression surer of it.
+    surer = logits + 3 * np.eye(7, dtype=np.float32)[labels]
+    own = np.arange(len(rows)), labels
+    assert (softmax(inform(surer))[own] - softmax(inform(logits))[own]).mean() > 0
+
+
+def test_views_without_teachers_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="expected teachers for views, and at least 0 views, received 3 and 0"):
+        Recipe(views=3)
+
+
+def test_a_last_run_fits_validation_too_and_keeps_the_last_epoch(prepared: Path, tmp_path: Path) -> None:
+    data = load_prepared(prepared, DEFAULT_SPEC)
+    recipe = replace(RECIPE, epochs=3, with_validation=True, learning_rate=0.02)
+    train(recipe, prepared, tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    rows = np.concatenate([data.indices("train"), data.indices("validation")])
+    assert run.config["faces"]["train"] == len(rows)
+    assert run.config["history"]["best_epoch"] == 3
+    *_, (model, _) = fitted_epochs(recipe, data, rows)
+    for one, other in zip(run.build().get_weights(), model.get_weights(), strict=True):
+        assert np.allclose(one, other, atol=1e-6)
+
+
+def test_what_has_seen_validation_judges_nothing_by_it(
+    prepared: Path, teachers: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config = json.loads((teachers[0] / "config.json").read_text())
+    seen = changed(teachers[0], tmp_path / "seen", recipe=config["recipe"] | {"with_validation": True})
+    for use in ({"teachers": (str(seen),)}, {"init": str(seen)}):
+        with pytest.raises(RunError, match="was trained on the validation pictures too"):
+            train(replace(RECIPE, **use), prepared, tmp_path / "student")
+        assert not (tmp_path / "student").exists()
+        train(replace(RECIPE, with_validation=True, **use), prepared, tmp_path / next(iter(use)))
+    with pytest.raises(InvalidInput, match="expected a patience of 0 with with_validation"):
+        Recipe(with_validation=True, patience=3)
+    for judge in (sweep, crossval):
+        with pytest.raises(InvalidInput, match="expected a recipe without with_validation"):
+            judge(replace(RECIPE, with_validation=True), prepared, tmp_path / "out")
+    shown = CliRunner().invoke(main, ["evaluate", str(seen), "--data", str(prepared), "--split", "validation"])
+    assert "float, validation (fitted to)" in shown.output
+    held_out = CliRunner().invoke(main, ["evaluate", str(seen), "--data", str(prepared), "--split", "test"])
+    assert "fitted to" not in held_out.output
 
 
 def test_an_informed_teacher_knows_how_often_a_vote_means_a_label() -> None:

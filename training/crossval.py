@@ -33,7 +33,7 @@ def crossval(recipe: Recipe, data_path: Path, out: Path, *, folds: int = 5, prog
     Writes crossval.json, crossval.png and folds/fold_K.npz into `out`; finished folds there are not trained again.
 
     Raises:
-        InvalidInput: the recipe leans on another run, which has seen pictures of every fold.
+        InvalidInput: the recipe leans on another run, which has seen pictures of every fold, or asks for validation besides.
         MissingFile, DataError, SpecMismatch: the folder does not fit; too few groups in a class for the folds.
         RunError: interrupted, or the loss is no number.
         StorageError: `out` cannot be written.
@@ -43,6 +43,10 @@ def crossval(recipe: Recipe, data_path: Path, out: Path, *, folds: int = 5, prog
         raise InvalidInput(
             f"expected a recipe without teachers and init, received {named}: it has seen pictures of every fold, so no figure "
             "would be honest; cross-validate the recipe without it"
+        )
+    if recipe.with_validation:
+        raise InvalidInput(
+            "expected a recipe without with_validation: the folds are made of train and validation already"
         )
     data = load_prepared(data_path, DEFAULT_SPEC)
     rows = np.flatnonzero(np.isin(data.splits, ("train", "validation")))

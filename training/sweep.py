@@ -75,12 +75,16 @@ def sweep(
     `trials` counts those finished there, a broken off one is done again.
 
     Raises:
-        InvalidInput: `base` starts from another run's weights, or nothing is left to search.
+        InvalidInput: `base` starts from another run's weights or fits validation too, or nothing is left to search.
         MissingFile, DataError, SpecMismatch: the folder does not fit, or not what the recipe asks for.
         RunError: interrupted, `out` holds a sweep with other data or choices, a teacher does not fit, or no trial was completed.
         StorageError: `out` cannot be written.
     """
     space = search_space(base, fixed)
+    if base.with_validation:
+        raise InvalidInput(
+            "expected a recipe without with_validation: trials are judged by pictures that they did not fit"
+        )
     if base.init or not space:
         raise InvalidInput(
             f"expected a recipe without init and something to search, received init {base.init!r} and {len(space)} choices "

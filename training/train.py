@@ -93,7 +93,7 @@ def train(
         events.begin(history)
     click.echo(
         f"{recipe.model}: {model.count_params():,} parameters, {multiply_accumulates(model) / 1e6:.1f} M multiply-accumulates, "
-        f"{len(fitted.rows):,} training and {len(held_out.rows):,} validation faces, Keras on {keras.backend.backend()}"
+        f"{len(fitted.rows):,} training and {len(held_out.rows):,} validation faces{', fitted to as well' * recipe.with_validation}, Keras on {keras.backend.backend()}"
         f"{f', {devices.count} devices of {devices.workers} machines' * (devices.count > 1)}"
     )
     for line in [*_target_lines("train", fitted), *_target_lines("validation", held_out)]:

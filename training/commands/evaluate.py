@@ -24,6 +24,7 @@ def evaluate(run: Path, data: Path, split: str, as_json: bool) -> None:
 
     choose_backend()
     from training.evaluate import evaluate_run, scorecards
+    from training.run import load_run
 
     evaluate_run(run, data, split)
     cards = scorecards(run, data, split)
@@ -31,5 +32,6 @@ def evaluate(run: Path, data: Path, split: str, as_json: bool) -> None:
         values = {name: asdict(card) for name, card in cards.items()}
         click.echo(strict.dumps(values.pop("labels") | {"ferplus_majority": None} | values, indent=None))
         return
-    print_cards(cards, f"{run}, float, {split}")
+    fitted = split == "train" or (split == "validation" and load_run(run).recipe.with_validation)
+    print_cards(cards, f"{run}, float, {split}{' (fitted to)' * fitted}")
     click.echo(f"wrote {run / f'predictions_{split}.npz'} and pictures beside it, among them confusion_{split}.png")
