@@ -168,6 +168,8 @@ def _make(job: Job) -> dict[str, Measured]:
     click.echo(
         f"profile {job.profile.name}: {', '.join(job.profile.artifacts)}; calibration: {len(job.calibration)} pictures of {SPLIT}"
     )
+    if job.run.seen:
+        click.echo(job.run.seen)
     click.echo(attempt_heading())
     found = [_climbed(job, _tflite_maker(job))]
     if any(file.endswith(".onnx") for file in job.profile.artifacts):

@@ -101,7 +101,7 @@ def _headline(report: Mapping[str, Any], run: FloatRun, made: Mapping[str, Measu
     told = (
         f"<p>Run <code>{_text(str(run.path))}</code>, split {_text(report['split'])}, {report['n']:,} pictures. The float model's top-1 is "
         f"{_share(full.float_card.top1)} (95 % interval {_share(low)} to {_share(high)}). A drop is float less artifact on the same "
-        "pictures; the gate looks at the upper end of its interval.</p>"
+        f"pictures; the gate looks at the upper end of its interval. {run.seen}</p>"
     )
     return verdict + told + _table("Against the float model", head, rows) + _limits(report["limits"])
 

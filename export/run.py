@@ -36,6 +36,13 @@ class FloatRun:
     logits: NDArray[np.float32]
     labels: NDArray[np.int64]
 
+    @property
+    def seen(self) -> str:
+        """What the reader of a verdict on `validation` has to know of the run; "" where it has not seen those pictures."""
+        if not self.config["recipe"].get("with_validation"):
+            return ""
+        return "The run was fitted to validation too, so steps are judged on pictures that it has seen; the test split it has not."
+
     def predict(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """float32 (N, 7) logits of the float network for uint8 (N, 48, 48, 1) pictures."""
         batches = range(0, len(pictures), _BATCH)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -108,6 +109,22 @@ def test_page_is_whole_and_shows_each_picture_that_changed_its_label(
     assert "Every artifact passes the gate." in text
     assert text.count("difference, artifact less float") == len(made) == 4
     assert json.dumps(report)  # plain JSON values
+
+
+def test_build_says_when_the_run_has_seen_validation(
+    tiny_run: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seen in (False, True):
+        run = tmp_path / f"run{seen}"
+        shutil.copytree(tiny_run, run)
+        config = json.loads((run / "config.json").read_text())
+        config["recipe"]["with_validation"] = seen
+        (run / "config.json").write_text(json.dumps(config))
+        bundle, _ = build(run, prepared, tmp_path / f"seen-{int(seen)}.edgeemo", profile="mcu")
+        page = (tmp_path / f"seen-{int(seen)}.report.html").read_text()
+        for said in (capsys.readouterr().out, page):
+            assert ("The run was fitted to validation too" in said) is seen
+        assert bundle.manifest.training["recipe"]["with_validation"] is seen
 
 
 def test_bundle_holds_no_page_with_faces(bundle: Bundle) -> None:
