@@ -1,5 +1,6 @@
 """A run made again from a bundle computes what the bundle does, in inference and with a batch's own statistics."""
 
+import json
 from pathlib import Path
 
 import keras
@@ -60,6 +61,18 @@ def test_restored_run_can_be_gone_on_from_and_exported(trained: Bundle, prepared
     assert max(np.abs(a - b).max() for a, b in zip(before[:1], after[:1], strict=True)) < 1e-2
     bundle, _ = build(tmp_path / "again", prepared, tmp_path / "again.edgeemo", profile="mcu")
     assert bundle.manifest.training["parameters"] == trained.manifest.training["parameters"]
+
+
+def test_restored_run_remembers_that_it_has_seen_validation(trained: Bundle, prepared: Path, tmp_path: Path) -> None:
+    def change(entries: dict[str, bytes]) -> None:
+        manifest = json.loads(entries["manifest.json"])
+        manifest["training"]["recipe"]["with_validation"] = True
+        entries["manifest.json"] = json.dumps(manifest).encode()
+
+    restore(rezip(trained.path, tmp_path / "seen.edgeemo", change), prepared, tmp_path / "again")
+    assert load_run(tmp_path / "again").recipe.with_validation
+    with pytest.raises(RunError, match="was trained on the validation pictures too"):
+        train(Recipe(model="nano", epochs=1, init=str(tmp_path / "again")), prepared, tmp_path / "more")
 
 
 def test_bundle_of_another_split_or_network_is_refused(

@@ -47,7 +47,9 @@ def restore(bundle_path: Path, data_path: Path, out: Path, seed: int = 0) -> flo
         )
     try:
         told = dict(manifest.training["recipe"])
-        recipe = Recipe(model=str(told["model"]), labels=str(told["labels"]), epochs=1, seed=int(told["seed"]))
+        # Bundles from before 0.4.0 say nothing of it and had not seen those pictures.
+        seen = told.get("with_validation", False) is True
+        recipe = Recipe(str(told["model"]), str(told["labels"]), epochs=1, seed=int(told["seed"]), with_validation=seen)
         model = ARCHITECTURES[recipe.model](DEFAULT_SPEC)
         rng = np.random.default_rng(seed)
         rows = np.sort(rng.permutation(data.indices("train"))[:_FACES])

@@ -84,7 +84,7 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
     "precision": click.option(
         "--precision",
         type=click.Choice(["float32", "bfloat16", "float16"]),
-        help="What layers compute in: bfloat16 or float16 on a GPU [default: float32].",
+        help="What layers compute in: bfloat16 or float16 on a GPU, bfloat16 on a CPU with AVX512-BF16 or AMX [default: float32].",
     ),
     "init": click.option(
         "--init", metavar="RUN", help="Start from the weights of a finished run of the same network and split."

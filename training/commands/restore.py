@@ -25,6 +25,8 @@ def restore(bundle: Path, data: Path, out: Path) -> None:
 
     choose_backend()
     from training.restore import restore as run_restore
+    from training.run import load_run
 
     top1 = run_restore(bundle, data, out)
-    click.echo(f"wrote {out}: top-1 {top1:.2%} on validation")
+    fitted = ", which it was fitted to" * load_run(out).recipe.with_validation
+    click.echo(f"wrote {out}: top-1 {top1:.2%} on validation{fitted}")
