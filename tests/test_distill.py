@@ -20,7 +20,7 @@ from edgeemo.errors import InvalidInput, RunError, SpecMismatch
 from training.__main__ import main
 from training.crossval import crossval
 from training.devices import Devices
-from training.distill import Teachers, informed, informed_logits
+from training.distill import Teachers, informed
 from training.fit import chosen_targets, fit_epoch, fitted_epochs, new_model, steps_per_epoch, training_faces
 from training.recipe import Recipe
 from training.run import load_run
@@ -115,14 +115,13 @@ class Noting(Devices):
         return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
 
 
-def test_informed_logits_of_variants_are_the_same_regression(voted: Path) -> None:
+def test_what_teachers_say_of_variants_moves_the_informed_logits(voted: Path) -> None:
     data = load_prepared(voted, DEFAULT_SPEC)
     rows = data.indices("train")
     votes, labels = group_votes(data)[rows], data.labels[rows]
     own_class = np.eye(7, dtype=np.float32)[labels]
     logits = own_class + np.random.default_rng(4).normal(0, 1, (len(rows), 7)).astype(np.float32)
     inform = informed(votes, logits, labels)
-    assert np.array_equal(inform(logits), informed_logits(votes, logits, labels))
     # Teachers that are surer of the label make the regression surer of it.
     surer = logits + 3 * own_class
     own = np.arange(len(rows)), labels
@@ -175,7 +174,8 @@ def test_an_informed_teacher_knows_how_often_a_vote_means_a_label() -> None:
     votes = np.zeros((20_000, len(FERPLUS_COLUMNS)), np.int64)
     votes[np.arange(20_000), column] = 10
     labels = np.where(rng.random(20_000) < 0.6, column, rng.integers(0, len(LABELS), 20_000))
-    scores = softmax(informed_logits(votes, np.zeros((20_000, 7), np.float32), labels))
+    zeros = np.zeros((20_000, 7), np.float32)
+    scores = softmax(informed(votes, zeros, labels)(zeros))
     expected = np.full((len(LABELS), len(LABELS)), 0.4 / 7) + 0.6 * np.eye(len(LABELS))
     assert np.allclose(scores, expected[column], atol=0.03)
 
@@ -185,7 +185,7 @@ def test_an_informed_teacher_without_votes_follows_the_teachers() -> None:
     logits = rng.normal(0, 1, (20_000, 7)).astype(np.float32)
     true = softmax(logits)
     labels = (rng.random((20_000, 1)) > true.cumsum(axis=1)[:, :-1]).sum(axis=1)
-    scores = softmax(informed_logits(np.full((20_000, 10), -1), logits, labels))
+    scores = softmax(informed(np.full((20_000, 10), -1), logits, labels)(logits))
     assert np.abs(scores - true).mean() < 0.01
 
 

@@ -49,7 +49,7 @@ def trusted_run(path: str, data: Prepared, recipe: Recipe) -> Run:
 class Teachers:
     """The teachers of a recipe, and what they say of the pictures `rows` (n,) of prepared data.
 
-    Informed teachers have seen the votes for these pictures, see `informed_logits`.
+    Informed teachers have seen the votes for these pictures, see `informed`.
 
     Raises:
         MissingFile, RunError, SpecMismatch: a teacher cannot be trusted, see `trusted_run`.
@@ -99,17 +99,12 @@ def _side_by_side(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate(list(logits), axis=1)
 
 
-def informed_logits(
-    votes: NDArray[np.int64], logits: NDArray[np.float32], labels: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """float32 (n, 7): how probable each hard label is for someone who sees votes (n, 10; -1: not known) and teachers' logits (n, k)."""
-    return informed(votes, logits, labels)(logits)
-
-
 def informed(
     votes: NDArray[np.int64], logits: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """What makes logits (n, k) of teachers on the same n pictures, or on variants of them, informed logits float32 (n, 7).
+    """What makes logits (n, k) of teachers on n pictures, or on variants of them, informed ones, float32 (n, 7).
+
+    Those say how probable each hard label is for someone who sees the votes (n, 10; -1: not known) and the teachers' logits.
 
     The teachers are privileged as in Lopez-Paz et al. (2016): they are shown what no student will see. Here it is the votes, which
     say better than one tagger's word what a face shows; fitted to these targets, a student is spared most of that word's noise. The
