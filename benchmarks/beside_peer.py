@@ -48,13 +48,17 @@ def main(bundle: str, data: Path, peer: Path, runs: int) -> None:
         f"{-100 * compared.lower95:+.2f}), McNemar p {compared.mcnemar_p:.2g}"
     )
     face = pictures[:1]
-    mine, other = (summary(times) for times in alternate([lambda: backend.infer(face), run_peer], runs))
+    mine, other = (
+        summary(times) for times in alternate([lambda: backend.infer(face), run_peer], runs)
+    )
     click.echo(
         f"one thread, in turns: ours p50 {mine['p50']:.3f} ms, the peer's {other['p50']:.3f} ms, ratio {mine['p50'] / other['p50']:.2f}"
     )
 
 
-def open_peer(path: Path, pictures: NDArray[np.uint8]) -> tuple[Callable[[], object], NDArray[np.int64]]:
+def open_peer(
+    path: Path, pictures: NDArray[np.uint8]
+) -> tuple[Callable[[], object], NDArray[np.int64]]:
     """A call that runs the peer once, and its predicted label numbers (N,) for uint8 (N, 48, 48, 1) pictures."""
     interpreter = open_interpreter(path.read_bytes(), path.name)
     source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
@@ -64,13 +68,19 @@ def open_peer(path: Path, pictures: NDArray[np.uint8]) -> tuple[Callable[[], obj
 
     def run(pixels: NDArray[np.uint8]) -> Any:
         real = pixels.astype(np.float32) / 127.5 - 1  # the peer's own normalization
-        value = np.clip(np.round(real / scale) + zero_point, -128, 127).astype(np.int8) if scale else real
+        value = (
+            np.clip(np.round(real / scale) + zero_point, -128, 127).astype(np.int8)
+            if scale
+            else real
+        )
         interpreter.set_tensor(source["index"], value)
         interpreter.invoke()
         return interpreter.get_tensor(target["index"])[0]
 
     side = int(source["shape"][1])
-    sized = [resize_grey(picture[:, :, 0], side)[np.newaxis, :, :, np.newaxis] for picture in pictures]
+    sized = [
+        resize_grey(picture[:, :, 0], side)[np.newaxis, :, :, np.newaxis] for picture in pictures
+    ]
     predicted = np.array([order[int(run(pixels).argmax())] for pixels in sized])
     return (lambda: run(sized[0])), predicted
 

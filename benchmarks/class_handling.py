@@ -28,13 +28,34 @@ from training.recipe import LABEL_CHOICES, Recipe
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("prepared", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the runs and the table.")
-@click.option("--epochs", type=click.IntRange(1), default=15, help="Passes over the training faces as they are.")
-@click.option("--balance", type=click.IntRange(1), default=4000, help="Faces of each class an epoch, when balanced.")
-@click.option("--focal", type=click.FloatRange(0, min_open=True), default=2.0, help="Gamma of the focal loss.")
-@click.option("--labels", type=click.Choice(LABEL_CHOICES), default="fer2013", help="Which labels to fit.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the runs and the table.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    default=15,
+    help="Passes over the training faces as they are.",
+)
+@click.option(
+    "--balance",
+    type=click.IntRange(1),
+    default=4000,
+    help="Faces of each class an epoch, when balanced.",
+)
+@click.option(
+    "--focal", type=click.FloatRange(0, min_open=True), default=2.0, help="Gamma of the focal loss."
+)
+@click.option(
+    "--labels", type=click.Choice(LABEL_CHOICES), default="fer2013", help="Which labels to fit."
+)
 @click.option("--seeds", default="1", metavar="S,S", help="One training of each way for each seed.")
-def main(prepared: Path, out: Path, epochs: int, balance: int, focal: float, labels: str, seeds: str) -> None:
+def main(
+    prepared: Path, out: Path, epochs: int, balance: int, focal: float, labels: str, seeds: str
+) -> None:
     """Train four ways and compare them on the test split."""
     choose_backend()
     data = load_prepared(prepared, DEFAULT_SPEC)
@@ -90,7 +111,9 @@ def _trained(recipe: Recipe, prepared: Path, data: Prepared, out: Path) -> None:
     if (out / WEIGHTS).is_file() and not begun:
         run = load_run(out)
         if run.recipe != recipe or run.config["split_hash"] != data.split_hash:
-            raise RunError(f"{out}: holds a run of another recipe or other data; choose another --out")
+            raise RunError(
+                f"{out}: holds a run of another recipe or other data; choose another --out"
+            )
         click.echo(f"{out}: finished already")
         return
     click.echo(f"{out}:")
@@ -121,34 +144,66 @@ def _result(run: Path, data: Prepared) -> tuple[dict[str, Any], Any]:
 
 
 def _write(out: Path, results: list[dict[str, Any]]) -> None:
-    for name, text in (("table.md", "\n".join(_table(results)) + "\n"), ("table.json", strict.dumps(results))):
+    for name, text in (
+        ("table.md", "\n".join(_table(results)) + "\n"),
+        ("table.json", strict.dumps(results)),
+    ):
         with written_beside(out / name) as part:
             part.write_text(text, encoding="utf-8")
 
 
 def _table(results: list[dict[str, Any]]) -> Iterator[str]:
     """Markdown: a row a run, then with several seeds the mean of each way."""
-    head = ["way", "seed", "steps", "top-1 (95 % interval)", "against nothing (McNemar p)", "macro-F1", *LABELS]
+    head = [
+        "way",
+        "seed",
+        "steps",
+        "top-1 (95 % interval)",
+        "against nothing (McNemar p)",
+        "macro-F1",
+        *LABELS,
+    ]
     yield "| " + " | ".join(head) + " |"
     yield "|---" * len(head) + "|"
     for result in results:
         card = Scorecard(**result["test"])
         low, high = card.interval
         change = PairedDrop(**result["change"]) if result["change"] else None
-        paired = f"{100 * (change.c - change.b) / change.n:+.2f} pp (p = {change.mcnemar_p:.2g})" if change else "-"
+        paired = (
+            f"{100 * (change.c - change.b) / change.n:+.2f} pp (p = {change.mcnemar_p:.2g})"
+            if change
+            else "-"
+        )
         top1 = f"{card.top1:.2%} ({low:.2%} to {high:.2%})"
-        yield _row(result["way"], str(result["seed"]), f"{result['steps']:,}", top1, paired, *_shares([card]))
+        yield _row(
+            result["way"],
+            str(result["seed"]),
+            f"{result['steps']:,}",
+            top1,
+            paired,
+            *_shares([card]),
+        )
     seeds = {result["seed"] for result in results}
     for way in dict.fromkeys(result["way"] for result in results) if len(seeds) > 1 else ():
         cards = [Scorecard(**result["test"]) for result in results if result["way"] == way]
-        yield _row(way, f"mean of {len(cards)}", "", f"{np.mean([c.top1 for c in cards]):.2%}", "", *_shares(cards))
+        yield _row(
+            way,
+            f"mean of {len(cards)}",
+            "",
+            f"{np.mean([c.top1 for c in cards]):.2%}",
+            "",
+            *_shares(cards),
+        )
 
 
 def _shares(cards: list[Scorecard]) -> list[str]:
     """Mean macro-F1 and recalls of some scorecards, in percent; all have the same labels."""
     recalls = [[card.per_class_recall[label] for card in cards] for label in LABELS]
     known = [[share for share in shares if share is not None] for shares in recalls]
-    return [f"{np.mean(shares):.2%}" if shares else "-" for shares in ([card.macro_f1 for card in cards], *known)]
+    return [
+        f"{np.mean(shares):.2%}" if shares else "-"
+        for shares in ([card.macro_f1 for card in cards], *known)
+    ]
 
 
 def _row(*cells: str) -> str:

@@ -48,7 +48,9 @@ class Sample:
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--yunet", type=click.Path(path_type=Path), help="YuNet's ONNX file.")
 @click.option("--faces", default=1500, show_default=True, help="How many training faces.")
-@click.option("--model", default="small", show_default=True, help="The network that looks at the crops.")
+@click.option(
+    "--model", default="small", show_default=True, help="The network that looks at the crops."
+)
 def main(data: Path, yunet: Path | None, faces: int, model: str) -> None:
     """Measure the crop geometry of each detector that opens here, and what it gains."""
     prepared = load_prepared(data, DEFAULT_SPEC)
@@ -75,9 +77,15 @@ def _measure(detector: Detector, pictures: list[Picture]) -> Crop:
             shift = (centre - x - width / 2, centre - y - height / 2)
             found.append((ENLARGED / max(width, height), shift[0] / ENLARGED, shift[1] / ENLARGED))
     low, middle, high = np.percentile(np.array(found), [25, 50, 75], axis=0) * 1024
-    click.echo(f"\n{detector.name}: found {len(found) / len(pictures):.1%} of {len(pictures)} training faces")
-    for what, *values in zip(("scale_q10", "shift_x_q10", "shift_y_q10"), low, middle, high, strict=True):
-        click.echo(f"  {what:<12} median {values[1]:7.0f}   quartiles {values[0]:7.0f} {values[2]:7.0f}")
+    click.echo(
+        f"\n{detector.name}: found {len(found) / len(pictures):.1%} of {len(pictures)} training faces"
+    )
+    for what, *values in zip(
+        ("scale_q10", "shift_x_q10", "shift_y_q10"), low, middle, high, strict=True
+    ):
+        click.echo(
+            f"  {what:<12} median {values[1]:7.0f}   quartiles {values[0]:7.0f} {values[2]:7.0f}"
+        )
     return Crop(*(round(value) for value in middle))
 
 
@@ -111,8 +119,12 @@ def _points(originals: NDArray[np.uint8], yunet: Path | None) -> NDArray[np.floa
 
 def _print_original(sample: Sample, model: str, answers: Answers) -> None:
     right = answers(sample.originals)
-    accuracy = ", ".join(f"{_accuracy(right, labels):.2%} by {name}" for name, labels in sample.labels.items())
-    click.echo(f"{model} on {len(sample.originals):,} validation faces, original 48x48 pictures: right {accuracy}")
+    accuracy = ", ".join(
+        f"{_accuracy(right, labels):.2%} by {name}" for name, labels in sample.labels.items()
+    )
+    click.echo(
+        f"{model} on {len(sample.originals):,} validation faces, original 48x48 pictures: right {accuracy}"
+    )
     where = (sample.points - _MARGIN) * DEFAULT_SPEC.width / ENLARGED
     found = np.isfinite(where[:, 0, 0])
     click.echo(
@@ -127,7 +139,9 @@ def _gain(detector: Detector, measured: Crop, sample: Sample, answers: Answers) 
     rows = np.array([i for i, box in enumerate(boxes) if box], np.int64)
     original = answers(sample.originals[rows])
     titles = "".join(f"{name:>10}" for name in sample.labels)
-    click.echo(f"  {len(rows):,} validation faces found; the network is right, and answers as to the original picture")
+    click.echo(
+        f"  {len(rows):,} validation faces found; the network is right, and answers as to the original picture"
+    )
     click.echo(f"  {'crop':<34}{titles}{'as original':>13}   {_POINTS}")
     click.echo(f"  {'original 48x48 picture':<34}{_row(original, original, sample, rows)}")
     geometries = {
@@ -139,16 +153,24 @@ def _gain(detector: Detector, measured: Crop, sample: Sample, answers: Answers) 
     kept = {}
     for name, crop in geometries.items():
         spec = InputSpec(crops={detector.name: crop})
-        crops = np.stack([face_to_input(frames[i], _known(boxes[i]), spec, detector=detector.name) for i in rows])
+        crops = np.stack(
+            [face_to_input(frames[i], _known(boxes[i]), spec, detector=detector.name) for i in rows]
+        )
         got = answers(crops)
         kept[name] = got == original
         squares = np.array([crop.square(*_known(boxes[i])) for i in rows], np.float64)
-        where = (sample.points[rows] - squares[:, np.newaxis, :2]) / squares[:, np.newaxis, 2:] * DEFAULT_SPEC.width
+        where = (
+            (sample.points[rows] - squares[:, np.newaxis, :2])
+            / squares[:, np.newaxis, 2:]
+            * DEFAULT_SPEC.width
+        )
         title = f"{name} {crop.scale_q10}, {crop.shift_x_q10}, {crop.shift_y_q10}"
         click.echo(f"  {title:<34}{_row(got, original, sample, rows)}   {_places(where)}")
     for name in ("raw box", "measured", "guessed, 20 % margin"):
         gain, half = _paired(kept["shipped"], kept[name])
-        click.echo(f"  shipped agrees {gain:+.2%} (95 % interval +-{half:.2%}) more often than {name}")
+        click.echo(
+            f"  shipped agrees {gain:+.2%} (95 % interval +-{half:.2%}) more often than {name}"
+        )
 
 
 def _known(box: Box | None) -> tuple[int, int, int, int]:
@@ -156,7 +178,9 @@ def _known(box: Box | None) -> tuple[int, int, int, int]:
     return box.as_tuple()
 
 
-def _row(got: NDArray[np.int64], original: NDArray[np.int64], sample: Sample, rows: NDArray[np.int64]) -> str:
+def _row(
+    got: NDArray[np.int64], original: NDArray[np.int64], sample: Sample, rows: NDArray[np.int64]
+) -> str:
     right = "".join(f"{_accuracy(got, labels[rows]):10.2%}" for labels in sample.labels.values())
     return f"{right}{np.mean(got == original):13.2%}"
 

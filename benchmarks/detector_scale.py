@@ -19,7 +19,16 @@ import numpy as np
 import skimage
 from numpy.typing import NDArray
 
-from benchmarks.framed import ENLARGED, Answers, as_square, crop_of, framed, in_head, network, overlap
+from benchmarks.framed import (
+    ENLARGED,
+    Answers,
+    as_square,
+    crop_of,
+    framed,
+    in_head,
+    network,
+    overlap,
+)
 from edgeemo.cli.bench import machine
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.prepared import load_prepared
@@ -30,7 +39,23 @@ from edgeemo.faces.scaling import shrink_fast
 from edgeemo.pictures import read_picture
 from edgeemo.results import Box
 
-SIDES = (10, 16, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128, 160)  # pixels of a face in the input
+SIDES = (
+    10,
+    16,
+    20,
+    24,
+    28,
+    32,
+    36,
+    40,
+    48,
+    56,
+    64,
+    80,
+    96,
+    128,
+    160,
+)  # pixels of a face in the input
 INPUTS = (96, 128, 160, 213, 240, 320, 427, 480, 640)  # widths of inputs of 4:3, in pixels
 SHARES = (None, 1 / 12, 1 / 10, 1 / 8, 1 / 7, 1 / 6, 1 / 5, 1 / 4, 1 / 3)
 _FRAME = 3 * ENLARGED
@@ -44,7 +69,9 @@ Frame = NDArray[np.uint8]
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--yunet", type=click.Path(path_type=Path), help="YuNet's ONNX file.")
 @click.option("--video", type=click.Path(path_type=Path, exists=True), help="A video of one face.")
-@click.option("--photo", type=click.Path(path_type=Path, exists=True), help="A photo of many faces.")
+@click.option(
+    "--photo", type=click.Path(path_type=Path, exists=True), help="A photo of many faces."
+)
 @click.option(
     "--head",
     "heads",
@@ -52,7 +79,9 @@ Frame = NDArray[np.uint8]
     multiple=True,
     help="A photo of one head, beside scikit-image's astronaut.",
 )
-@click.option("--model", default="small", show_default=True, help="The network whose answers are compared.")
+@click.option(
+    "--model", default="small", show_default=True, help="The network whose answers are compared."
+)
 @click.option("--faces", default=300, show_default=True, help="How many validation faces.")
 def main(
     data: Path,
@@ -70,7 +99,10 @@ def main(
     rows = rng.choice(prepared.indices("validation"), faces, replace=False)
     places = rng.integers(0, _FRAME - ENLARGED + 1, (faces, 2))
     pictures = [prepared.images[row, :, :, 0] for row in rows]
-    bodies = [read_picture(path) for path in (Path(skimage.__file__).parent / "data" / "astronaut.png", *heads)]
+    bodies = [
+        read_picture(path)
+        for path in (Path(skimage.__file__).parent / "data" / "astronaut.png", *heads)
+    ]
     frames = _video_frames(video) if video else []
     answers = network(model)
     for name in ("yunet", "haar"):
@@ -119,7 +151,9 @@ def _faces_by_side(
         for i, (left, top) in enumerate(places):
             frame = frame_of(i, int(left), int(top))
             best, box = _best(
-                _detect_scaled(detector, frame, side / ENLARGED), Box(int(left), int(top), ENLARGED, ENLARGED), detector
+                _detect_scaled(detector, frame, side / ENLARGED),
+                Box(int(left), int(top), ENLARGED, ENLARGED),
+                detector,
             )
             if best >= _FOUND and box:
                 overlaps.append(best)
@@ -127,7 +161,9 @@ def _faces_by_side(
                 kept.append(answers(crop[np.newaxis])[0] == originals[i])
         recalls[side] = len(overlaps) / len(pictures)
         if overlaps:
-            click.echo(f"{side:7} {recalls[side]:6.1%} {statistics.median(overlaps):25.2f} {np.mean(kept):28.1%}")
+            click.echo(
+                f"{side:7} {recalls[side]:6.1%} {statistics.median(overlaps):25.2f} {np.mean(kept):28.1%}"
+            )
         else:
             click.echo(f"{side:7} {0:6.1%}")
     click.echo(_enough(recalls))
@@ -154,7 +190,12 @@ def _detect_scaled(detector: Detector, frame: Frame, scale: float) -> list[Box]:
     small = shrink_fast(cv2, frame, size)
     across, down = width / size[0], height / size[1]
     return [
-        Box(round(b.x * across), round(b.y * down), max(1, round(b.width * across)), max(1, round(b.height * down)))
+        Box(
+            round(b.x * across),
+            round(b.y * down),
+            max(1, round(b.width * across)),
+            max(1, round(b.height * down)),
+        )
         for b in detector.detect(small)
     ]
 
@@ -190,15 +231,20 @@ def _video_by_scale(detector: Detector, frames: list[Frame]) -> None:
 
 def _agreement(found: list[list[Box]], reference: list[list[Box]]) -> str:
     pairs = [overlap(a[0], b[0]) for a, b in zip(found, reference, strict=True) if a and b]
-    return f"found in {sum(map(bool, found)):3}, more than one in {sum(len(boxes) > 1 for boxes in found)}, " + (
-        f"overlap with full scale {statistics.median(pairs):.2f}" if pairs else "none"
+    return (
+        f"found in {sum(map(bool, found)):3}, more than one in {sum(len(boxes) > 1 for boxes in found)}, "
+        + (f"overlap with full scale {statistics.median(pairs):.2f}" if pairs else "none")
     )
 
 
 def _time_by_input(detector: Detector, frame: Frame) -> None:
-    click.echo(f"\n{detector.name}, processor time of one thread by size of the input (a frame of the video in it)")
+    click.echo(
+        f"\n{detector.name}, processor time of one thread by size of the input (a frame of the video in it)"
+    )
     for width in INPUTS:
-        small = np.asarray(cv2.resize(frame, (width, width * 3 // 4), interpolation=cv2.INTER_AREA), np.uint8)
+        small = np.asarray(
+            cv2.resize(frame, (width, width * 3 // 4), interpolation=cv2.INTER_AREA), np.uint8
+        )
         p50, p95 = _milliseconds(lambda small=small: detector.detect(small))  # type: ignore[misc]
         click.echo(f"{width:4}x{width * 3 // 4:<4} p50 {p50:6.2f} ms  p95 {p95:6.2f} ms")
 
@@ -208,7 +254,9 @@ def _rule(opened: Callable[[float | None], Detector], frames: list[Frame]) -> No
     full = opened(None)
     reference = [full.detect(frame) for frame in frames]
     vga = np.asarray(cv2.resize(frames[0], (640, 480), interpolation=cv2.INTER_AREA), np.uint8)
-    click.echo(f"\n{full.name}, smallest_face: processor time of one thread for a 640x480 frame; the video")
+    click.echo(
+        f"\n{full.name}, smallest_face: processor time of one thread for a 640x480 frame; the video"
+    )
     for share in SHARES:
         detector = opened(share)
         size = detector.scaling.size(640, 480)  # type: ignore[attr-defined]

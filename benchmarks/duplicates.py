@@ -35,8 +35,14 @@ def main() -> None:
 
 @main.command()
 @click.argument("data", type=click.Path(path_type=Path, exists=True))
-@click.option("--out", type=click.Path(path_type=Path), help="Where the sheets of pairs outside the truth file go.")
-@click.option("--phash", is_flag=True, help="Measure the perceptual hash of the package ImageHash beside it.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Where the sheets of pairs outside the truth file go.",
+)
+@click.option(
+    "--phash", is_flag=True, help="Measure the perceptual hash of the package ImageHash beside it."
+)
 def truth(data: Path, out: Path | None, phash: bool) -> None:
     """Recall by kind and precision on fer2013.zip and the stand-ins in DATA, against kaggle_layouts/overlap_truth.csv."""
     names, images = _union(data)
@@ -55,18 +61,27 @@ def truth(data: Path, out: Path | None, phash: bool) -> None:
     _precision(found, images, known, out)
     if phash:
         for distance in (0, 4, 8):
-            _recall(f"pHash, at most {distance} of 64 bits, not mirrored", known, _by_phash(images, known, distance))
+            _recall(
+                f"pHash, at most {distance} of 64 bits, not mirrored",
+                known,
+                _by_phash(images, known, distance),
+            )
 
 
 def _recall(name: str, known: list[tuple[str, int, int]], groups: NDArray[np.int64]) -> None:
     kinds = Counter(kind for kind, _, _ in known)
     right = Counter(kind for kind, a, b in known if groups[a] == groups[b])
-    shares = "  ".join(f"{kind} {right[kind]:,}/{n:,} = {right[kind] / n:.2%}" for kind, n in kinds.items())
+    shares = "  ".join(
+        f"{kind} {right[kind]:,}/{n:,} = {right[kind] / n:.2%}" for kind, n in kinds.items()
+    )
     click.echo(f"{name}: recall {shares}")
 
 
 def _precision(
-    found: Duplicates, images: NDArray[np.uint8], known: list[tuple[str, int, int]], out: Path | None
+    found: Duplicates,
+    images: NDArray[np.uint8],
+    known: list[tuple[str, int, int]],
+    out: Path | None,
 ) -> None:
     """Pairs inside groups, split into those that the truth file explains, equal pixels, and the rest for a person to judge."""
     origin = np.arange(len(images))
@@ -91,20 +106,34 @@ def _precision(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(1)
-        chosen = [rest[i] for i in sorted(rng.choice(len(rest), min(300, len(rest)), replace=False))]
+        chosen = [
+            rest[i] for i in sorted(rng.choice(len(rest), min(300, len(rest)), replace=False))
+        ]
         _sheet(out / "outside_truth_random.png", images, chosen)
         confirmed = np.flatnonzero((origin[found.pairs] == found.pairs).all(axis=1))
         weakest = confirmed[np.argsort(found.detail[confirmed])][:300]
-        _sheet(out / "outside_truth_weakest.png", images, [(int(a), int(b)) for a, b in found.pairs[weakest]])
+        _sheet(
+            out / "outside_truth_weakest.png",
+            images,
+            [(int(a), int(b)) for a, b in found.pairs[weakest]],
+        )
         click.echo(
             f"wrote {out}/outside_truth_random.png and {out}/outside_truth_weakest.png, 300 pairs each, to be judged"
         )
 
 
-def _sheet(path: Path, images: NDArray[np.uint8], pairs: list[tuple[int, int]], columns: int = 15) -> None:
+def _sheet(
+    path: Path, images: NDArray[np.uint8], pairs: list[tuple[int, int]], columns: int = 15
+) -> None:
     cells = [
         cv2.copyMakeBorder(
-            np.hstack([images[a, :, :, 0], images[b, :, :, 0]]), 0, 2, 0, 4, cv2.BORDER_CONSTANT, value=255
+            np.hstack([images[a, :, :, 0], images[b, :, :, 0]]),
+            0,
+            2,
+            0,
+            4,
+            cv2.BORDER_CONSTANT,
+            value=255,
         )
         for a, b in pairs
     ]
@@ -113,7 +142,9 @@ def _sheet(path: Path, images: NDArray[np.uint8], pairs: list[tuple[int, int]], 
     cv2.imwrite(str(path), np.vstack(rows))
 
 
-def _by_phash(images: NDArray[np.uint8], known: list[tuple[str, int, int]], distance: int) -> NDArray[np.int64]:
+def _by_phash(
+    images: NDArray[np.uint8], known: list[tuple[str, int, int]], distance: int
+) -> NDArray[np.int64]:
     """Groups by hash distance, of the truth file's pairs alone: its recall, at a precision that is another matter."""
     import imagehash
     from PIL import Image
@@ -129,30 +160,43 @@ def _by_phash(images: NDArray[np.uint8], known: list[tuple[str, int, int]], dist
 def _union(data: Path) -> tuple[list[tuple[str, str]], NDArray[np.uint8]]:
     names, images = [], []
     for name in ("fer2013", *LAYOUTS):
-        path = data / "fer2013.zip" if name == "fer2013" else data / "kaggle_layouts" / f"{name}.zip"
-        with PictureArchive(path) as archive:  # not the source's view, which leaves second copies out
+        path = (
+            data / "fer2013.zip" if name == "fer2013" else data / "kaggle_layouts" / f"{name}.zip"
+        )
+        with PictureArchive(
+            path
+        ) as archive:  # not the source's view, which leaves second copies out
             for file in archive.files:
                 try:
                     frame = decode_picture(archive.read(file.path), file.path)
                 except ValueError:
                     continue
                 names.append((name, file.path))
-                images.append(face_to_input(frame, (0, 0, frame.shape[1], frame.shape[0]), DEFAULT_SPEC))
+                images.append(
+                    face_to_input(frame, (0, 0, frame.shape[1], frame.shape[0]), DEFAULT_SPEC)
+                )
     return names, np.stack(images)
 
 
 @main.command()
 @click.argument("archive", type=click.Path(path_type=Path, exists=True))
 @click.option(
-    "--sizes", default="10000,30000,90000,180000", show_default=True, help="How many pictures, each in a process."
+    "--sizes",
+    default="10000,30000,90000,180000",
+    show_default=True,
+    help="How many pictures, each in a process.",
 )
 def curve(archive: Path, sizes: str) -> None:
     """Time and peak memory on a synthetic union: each face of ARCHIVE in several of the changes that re-uploads show."""
     click.echo("| pictures | seconds | peak memory | groups |\n|---|---|---|---|")
     for size in sizes.split(","):
         command = [sys.executable, "-m", "benchmarks.duplicates", "one", str(archive), size]
-        row = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-        click.echo(f"| {row['pictures']:,} | {row['seconds']:.0f} | {row['peak_mb']:,.0f} MB | {row['groups']:,} |")
+        row = json.loads(
+            subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        )
+        click.echo(
+            f"| {row['pictures']:,} | {row['seconds']:.0f} | {row['peak_mb']:,.0f} MB | {row['groups']:,} |"
+        )
 
 
 @main.command(hidden=True)
@@ -166,7 +210,13 @@ def one(archive: Path, size: int) -> None:
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     exact = int(exact_groups(images).max()) + 1
-    row = {"pictures": size, "seconds": seconds, "peak_mb": peak, "groups": int(found.groups.max()) + 1, "exact": exact}
+    row = {
+        "pictures": size,
+        "seconds": seconds,
+        "peak_mb": peak,
+        "groups": int(found.groups.max()) + 1,
+        "exact": exact,
+    }
     click.echo(json.dumps(row))
 
 
@@ -177,7 +227,9 @@ def synthetic_union(archive: Path, size: int, seed: int = 1) -> NDArray[np.uint8
         faces = [decode_picture(opened.read(file.path), file.path)[..., 0] for file in opened.files]
     # As many faces as in the real union, about a fifth of its pictures; all are distinct in the first fifth.
     faces = [faces[i] for i in rng.permutation(len(faces))[: max(1, size // 5)]]
-    return np.stack([_changed(faces[i % len(faces)], i // len(faces), rng) for i in range(size)])[..., np.newaxis]
+    return np.stack([_changed(faces[i % len(faces)], i // len(faces), rng) for i in range(size)])[
+        ..., np.newaxis
+    ]
 
 
 def _changed(face: NDArray[np.uint8], turn: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -187,7 +239,9 @@ def _changed(face: NDArray[np.uint8], turn: int, rng: np.random.Generator) -> ND
     kind = int(rng.integers(4))
     if kind == 1:
         face = cv2.resize(
-            cv2.resize(face, (64, 64), interpolation=cv2.INTER_CUBIC), (48, 48), interpolation=cv2.INTER_AREA
+            cv2.resize(face, (64, 64), interpolation=cv2.INTER_CUBIC),
+            (48, 48),
+            interpolation=cv2.INTER_AREA,
         )
     elif kind == 2:
         face = cv2.convertScaleAbs(face, alpha=rng.uniform(0.8, 1.2), beta=rng.uniform(-25, 25))

@@ -23,13 +23,17 @@ _MINUTES, _GIB, _SECONDS = 4.0, 3.0, 10.0
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path, exists=True))
 @click.argument("data", type=click.Path(path_type=Path, exists=True))
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write the figures here.")
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), help="Also write the figures here."
+)
 def main(run: Path, data: Path, json_path: Path | None) -> None:
     """Build RUN with the prepared folder DATA, then evaluate what came of it; exit code 1 when a bar is missed."""
     with tempfile.TemporaryDirectory() as folder:
         bundle = str(Path(folder, "bar.edgeemo"))
         build = _measured(["-m", "export", "build", str(run), "--data", str(data), "--out", bundle])
-        evaluate = _measured(["-m", "edgeemo", "evaluate", bundle, str(data), "--against", "report"])
+        evaluate = _measured(
+            ["-m", "edgeemo", "evaluate", bundle, str(data), "--against", "report"]
+        )
     rows = (
         ("build, minutes", build["seconds"] / 60, _MINUTES),
         ("build, peak GiB", build["gib"], _GIB),
@@ -47,12 +51,16 @@ def main(run: Path, data: Path, json_path: Path | None) -> None:
 def _measured(words: list[str]) -> dict[str, float]:
     """Seconds, and GiB of the largest resident set, of a Python process that must succeed."""
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     assert process.stderr is not None
     said = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise click.ClickException(f"{' '.join(words)} failed: {said.decode(errors='replace')[-500:]}")
+        raise click.ClickException(
+            f"{' '.join(words)} failed: {said.decode(errors='replace')[-500:]}"
+        )
     return {"seconds": time.perf_counter() - start, "gib": usage.ru_maxrss / 2**20}
 
 

@@ -33,7 +33,13 @@ _BUILDS = (("m4", "-O2", 1), ("m4", "-O2", 0), ("m4", "-Os", 1), ("m7", "-O2", 1
 @click.command()
 @click.argument("models", nargs=-1)
 @click.option("--compiler", default="gcc", show_default=True, help="For this machine.")
-@click.option("--runs", type=click.IntRange(10), default=600, show_default=True, help="Timed inferences of each.")
+@click.option(
+    "--runs",
+    type=click.IntRange(10),
+    default=600,
+    show_default=True,
+    help="Timed inferences of each.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a row on stdout.")
 def main(models: tuple[str, ...], compiler: str, runs: int, as_json: bool) -> None:
     """Measure the generated C of MODELS [default: all that ship]."""
@@ -43,7 +49,9 @@ def main(models: tuple[str, ...], compiler: str, runs: int, as_json: bool) -> No
         for row in rows:
             said = {"model": model, "tflite_bytes": len(bundle.files["int8.tflite"]), **row}
             click.echo(
-                strict.dumps_line(said) if as_json else "  ".join(f"{key} {value}" for key, value in said.items())
+                strict.dumps_line(said)
+                if as_json
+                else "  ".join(f"{key} {value}" for key, value in said.items())
             )
 
 
@@ -51,13 +59,25 @@ def cortex_m(bundle: Bundle, target: str, level: str, dsp: int) -> dict[str, obj
     """Sizes in bytes and instructions of one inference, from the example run in QEMU on a few drawn faces."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(
-            shutil.copytree(_EXAMPLE, Path(temporary, "example"), ignore=shutil.ignore_patterns("build", "*.bin"))
+            shutil.copytree(
+                _EXAMPLE,
+                Path(temporary, "example"),
+                ignore=shutil.ignore_patterns("build", "*.bin"),
+            )
         )
         made = generate(bundle, Path(temporary, "c"), target="cortex-m")
         bundle.selftest().inputs[:4].tofile(folder / "faces.bin")
-        options = [f"GENERATED={temporary}/c", f"OPT={level}", f"DSP={dsp}", f"PYTHON={sys.executable}"]
+        options = [
+            f"GENERATED={temporary}/c",
+            f"OPT={level}",
+            f"DSP={dsp}",
+            f"PYTHON={sys.executable}",
+        ]
         said = _run("make", "-C", folder, f"run-{target}", *options)
-        numbers = {name: int(value) for name, value in re.findall(r"^([a-zA-Z0-9, -]+) (\d+)$", said, re.MULTILINE)}
+        numbers = {
+            name: int(value)
+            for name, value in re.findall(r"^([a-zA-Z0-9, -]+) (\d+)$", said, re.MULTILINE)
+        }
         symbols = _run("arm-none-eabi-readelf", "-sW", folder / "build" / f"{target}.elf")
     functions = re.findall(r"^ *\d+: [0-9a-f]{8} +(\d+) FUNC ", symbols, re.MULTILINE)
     return {
@@ -73,14 +93,18 @@ def host(bundle: Bundle, compiler: str, runs: int) -> dict[str, object]:
     """Milliseconds of one inference here and LiteRT's, medians, and the median of the ratios by pairs."""
     face = bundle.selftest().inputs[0]
     interpreter = open_interpreter(bundle.files["int8.tflite"], "int8.tflite")
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels_to_int8(face)[np.newaxis])
+    interpreter.set_tensor(
+        interpreter.get_input_details()[0]["index"], pixels_to_int8(face)[np.newaxis]
+    )
     with tempfile.TemporaryDirectory() as folder:
         generate(bundle, Path(folder, "c"))
         sources = [Path(folder, "c", f"{name}.c") for name in ("edgeemo_model", "edgeemo_kernels")]
         _run(compiler, "-O3", "-std=c99", "-shared", "-fPIC", "-o", Path(folder, "c.so"), *sources)
         library = ctypes.CDLL(str(Path(folder, "c.so")))
         pixels, logits = ctypes.c_void_p(face.ctypes.data), ctypes.create_string_buffer(7)
-        ours, theirs = alternate([lambda: library.edgeemo_infer(pixels, logits), interpreter.invoke], runs)
+        ours, theirs = alternate(
+            [lambda: library.edgeemo_infer(pixels, logits), interpreter.invoke], runs
+        )
     return {
         "target": "this machine", "build": f"{compiler} -O3", "ms": round(1000 * float(np.median(ours)), 4),
         "litert_ms": round(1000 * float(np.median(theirs)), 4),

@@ -19,7 +19,9 @@ _CENTRE, _AXES, _SOFT = (96, 96), (80, 88), 8
 Answers = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
 
 
-def framed(picture: NDArray[np.uint8], left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
+def framed(
+    picture: NDArray[np.uint8], left: int, top: int, width: int, height: int
+) -> NDArray[np.uint8]:
     """uint8 (height, width, 3): a 48x48 grey face, ENLARGED, at (left, top) of a frame.
 
     FER-2013 holds nothing around its faces, so the picture's edge pixels are repeated outwards: streaks, not background.
@@ -31,12 +33,20 @@ def framed(picture: NDArray[np.uint8], left: int, top: int, width: int, height: 
 
 
 def in_head(
-    picture: NDArray[np.uint8], photo_grey: NDArray[np.uint8], face: Box, left: int, top: int, width: int, height: int
+    picture: NDArray[np.uint8],
+    photo_grey: NDArray[np.uint8],
+    face: Box,
+    left: int,
+    top: int,
+    width: int,
+    height: int,
 ) -> NDArray[np.uint8]:
     """Like `framed`, with the head of `face` in another photo, uint8 (H, W), around it: what a detector expects around a face."""
     scale = ENLARGED / face.width
     shift = np.array([[scale, 0, left - face.x * scale], [0, scale, top - face.y * scale]])
-    grey = cv2.warpAffine(photo_grey, shift, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    grey = cv2.warpAffine(
+        photo_grey, shift, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     oval = cv2.ellipse(np.zeros((ENLARGED, ENLARGED)), _CENTRE, _AXES, 0, 0, 360, 1.0, -1)
     mask = cv2.GaussianBlur(oval, (0, 0), _SOFT)
     enlarged = resize_grey(np.ascontiguousarray(picture), ENLARGED)
@@ -50,7 +60,9 @@ def network(model: str) -> Answers:
     backend = open_backend(load_bundle(model))
 
     def answers(faces: NDArray[np.uint8]) -> NDArray[np.int64]:
-        return np.concatenate([backend.infer(face[np.newaxis]).argmax(axis=1) for face in faces]).astype(np.int64)
+        return np.concatenate(
+            [backend.infer(face[np.newaxis]).argmax(axis=1) for face in faces]
+        ).astype(np.int64)
 
     return answers
 

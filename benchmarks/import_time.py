@@ -31,7 +31,9 @@ def main(runs: int) -> None:
     base = statistics.median(times["numpy"])
     for name, values in times.items():
         median = statistics.median(values)
-        click.echo(f"{name:<28} {median:7.1f} ms   {median - base:+7.1f} ms over numpy   ratio {median / base:.2f}")
+        click.echo(
+            f"{name:<28} {median:7.1f} ms   {median - base:+7.1f} ms over numpy   ratio {median / base:.2f}"
+        )
 
 
 if __name__ == "__main__":

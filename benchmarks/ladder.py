@@ -28,7 +28,9 @@ def main(run: Path, data: Path, seed: int) -> None:
         OnnxMaker(onnx.convert_fp32(job.run.model), job.calibration),
     )
     for maker in makers:
-        for _, attempt in climb(maker, maker.steps, lambda made: judged(job, made), time.perf_counter):
+        for _, attempt in climb(
+            maker, maker.steps, lambda made: judged(job, made), time.perf_counter
+        ):
             click.echo(attempt_line(attempt))
 
 

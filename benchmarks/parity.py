@@ -58,7 +58,12 @@ def main() -> None:
 
 @main.command()
 @click.argument("data", metavar="PREPARED", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .npy file, outside of any repository.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The .npy file, outside of any repository.",
+)
 @click.option("--faces", type=click.IntRange(1), default=200, help="How many.")
 @click.option("--split", default="test", help="Of which pictures.")
 @click.option("--seed", default=0, help="Which of them.")
@@ -82,9 +87,18 @@ def pictures(data: Path, out: Path, faces: int, split: str, seed: int) -> None:
 
 @main.command()
 @click.argument("bundles", nargs=-1, required=True)
-@click.option("--pictures", "source", type=click.Path(path_type=Path), required=True, help="What `pictures` wrote.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The record; `compare` calls it by its name."
+    "--pictures",
+    "source",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="What `pictures` wrote.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The record; `compare` calls it by its name.",
 )
 def record(bundles: tuple[str, ...], source: Path, out: Path) -> None:
     """Answer the faces, and each bundle's own self-test patterns, with every artifact of BUNDLES (names or paths).
@@ -117,7 +131,10 @@ def record(bundles: tuple[str, ...], source: Path, out: Path) -> None:
                 "precision": artifact.precision,
                 "delegated": delegated,
             }
-            click.echo(f"{out.stem}: {bundle.manifest.name} {artifact.file} answered {len(inputs)} pictures", err=True)
+            click.echo(
+                f"{out.stem}: {bundle.manifest.name} {artifact.file} answered {len(inputs)} pictures",
+                err=True,
+            )
     with written_beside(out) as part, part.open("wb") as file:
         np.savez(file, about=np.array(strict.dumps(about)), **answers)  # type: ignore[arg-type]
     click.echo("\n".join(Record(out.stem, about, answers).lines()))
@@ -125,11 +142,15 @@ def record(bundles: tuple[str, ...], source: Path, out: Path) -> None:
 
 def _read_faces(path: Path) -> NDArray[np.uint8]:
     if not path.is_file():
-        raise MissingFile(f"{path}: no such file; draw faces first with: python -m benchmarks.parity pictures")
+        raise MissingFile(
+            f"{path}: no such file; draw faces first with: python -m benchmarks.parity pictures"
+        )
     try:
         faces: NDArray[np.uint8] = npy.parse(path.read_bytes())
     except ValueError as error:
-        raise DataError(f"{path}: {error}; expected what `python -m benchmarks.parity pictures` writes") from None
+        raise DataError(
+            f"{path}: {error}; expected what `python -m benchmarks.parity pictures` writes"
+        ) from None
     check_inputs(faces, DEFAULT_SPEC.shape)
     return faces
 
@@ -178,16 +199,26 @@ class Record:
     def interpreter(self) -> str:
         """Name and version of the TFLite interpreter, empty where there is none."""
         versions = self.about["versions"]
-        return " ".join(f"{name} {versions[name]}" for name in ("ai-edge-litert", "tflite-runtime") if name in versions)
+        return " ".join(
+            f"{name} {versions[name]}"
+            for name in ("ai-edge-litert", "tflite-runtime")
+            if name in versions
+        )
 
     @property
     def delegated(self) -> dict[str, bool]:
         """Whether the default kernels were XNNPACK's, by TFLite model."""
-        return {name: model["delegated"] for name, model in self.about["models"].items() if model["format"] == "tflite"}
+        return {
+            name: model["delegated"]
+            for name, model in self.about["models"].items()
+            if model["format"] == "tflite"
+        }
 
     def lines(self) -> Iterator[str]:
         """What answered, in words."""
-        versions = ", ".join(f"{name} {version}" for name, version in self.about["versions"].items())
+        versions = ", ".join(
+            f"{name} {version}" for name, version in self.about["versions"].items()
+        )
         yield f"{self.name}: {self.about['machine']}; {versions}"
         if self.delegated:
             on = [name for name, delegated in self.delegated.items() if delegated]
@@ -227,7 +258,10 @@ class Row:
     @property
     def passed(self) -> bool:
         """Whether both groups stay within the bound; at a bound of 0 that is equal bits."""
-        return all(one.largest <= self.bound and (self.bound > 0 or one.equal == 1) for one in self.found.values())
+        return all(
+            one.largest <= self.bound and (self.bound > 0 or one.equal == 1)
+            for one in self.found.values()
+        )
 
 
 @main.command()
@@ -266,7 +300,9 @@ def read_record(path: Path) -> Record:
             answers = dict(arrays)
         return Record(path.stem, strict.loads(str(answers.pop("about"))), answers)
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
-        raise DataError(f"{path}: not readable as a record; make it with: python -m benchmarks.parity record") from None
+        raise DataError(
+            f"{path}: not readable as a record; make it with: python -m benchmarks.parity record"
+        ) from None
 
 
 def compared(records: list[Record]) -> Iterator[Row]:
@@ -297,7 +333,9 @@ def _origin(records: list[Record], one: Record) -> list[Record]:
 
 def _check_same(first: Record, other: Record) -> None:
     if first.about["faces"] != other.about["faces"]:
-        raise DataError(f"{other.name} was recorded on other faces than {first.name}; record both with one --pictures")
+        raise DataError(
+            f"{other.name} was recorded on other faces than {first.name}; record both with one --pictures"
+        )
     for name, model in other.about["models"].items():
         if first.about["models"].get(name, model)["sha256"] != model["sha256"]:
             raise DataError(
@@ -309,7 +347,11 @@ def _row(one: Record, key: str, other: Record, against: str, model: Mapping[str,
     bundle, _, kernels = key.split()
     step, precision = model["scale"], model["precision"]
     # Another version may round otherwise: LiteRT 2.3 does in FULLY_CONNECTED, once in a thousand values (docs/parity.md).
-    same = precision not in _FLOAT_BOUNDS and kernels == "reference" and one.interpreter == other.interpreter
+    same = (
+        precision not in _FLOAT_BOUNDS
+        and kernels == "reference"
+        and one.interpreter == other.interpreter
+    )
     bound = _FLOAT_BOUNDS.get(precision, OPTIMIZED_BOUND_LSB if step else _QDQ_BOUND)
     ours, theirs = one.split(key), other.split(against)
     return Row(
@@ -324,7 +366,9 @@ def _row(one: Record, key: str, other: Record, against: str, model: Mapping[str,
 
 def _what(key: str, one: Record) -> str:
     _, file, kernels = key.split()
-    return f"`{file}` {kernels}, {one.name}" if file.endswith(".tflite") else f"`{file}`, {one.name}"
+    return (
+        f"`{file}` {kernels}, {one.name}" if file.endswith(".tflite") else f"`{file}`, {one.name}"
+    )
 
 
 def difference(a: NDArray[np.float32], b: NDArray[np.float32], step: float | None) -> Difference:
@@ -374,9 +418,15 @@ def _markdown(rows: list[Row]) -> Iterator[str]:
         for row in rows:
             one = row.found[group]
             text = f"{_percent(one.equal)}, {_distance(one, row)}, {_percent(one.same_label)}"
-            cells.setdefault((row.what, row.against), {})[row.bundle] = text if row.passed else f"**{text}**"
+            cells.setdefault((row.what, row.against), {})[row.bundle] = (
+                text if row.passed else f"**{text}**"
+            )
         for (what, against), found in cells.items():
-            yield f"| {what} | {against} | " + " | ".join(found.get(bundle, "") for bundle in bundles) + " |"
+            yield (
+                f"| {what} | {against} | "
+                + " | ".join(found.get(bundle, "") for bundle in bundles)
+                + " |"
+            )
         yield ""
 
 

@@ -82,7 +82,9 @@ class FaultyCamera:
         return Frame(_stamped(pixels, captured), captured)
 
     def _start_fault(self, now: float) -> None:
-        self._kind = str(self._rng.choice(["gone", "frozen", "empty", "noise", "size", "nan", "back"]))
+        self._kind = str(
+            self._rng.choice(["gone", "frozen", "empty", "noise", "size", "nan", "back"])
+        )
         self.faults[self._kind] = self.faults.get(self._kind, 0) + 1
         if self._kind == "gone":
             self._back, self.lost_at = now + _GONE, now
@@ -126,17 +128,27 @@ class _Watched:
 
 @click.command()
 @click.argument("video", type=click.Path(path_type=Path, exists=True))
-@click.option("--yunet", type=click.Path(path_type=Path, exists=True), help="YuNet's model file; without, Haar.")
+@click.option(
+    "--yunet",
+    type=click.Path(path_type=Path, exists=True),
+    help="YuNet's model file; without, Haar.",
+)
 @click.option("--minutes", type=click.FloatRange(0.1), default=10.0, show_default=True)
 @click.option(
-    "--every", type=click.FloatRange(0.5), default=4.0, show_default=True, help="Seconds between faults, on average."
+    "--every",
+    type=click.FloatRange(0.5),
+    default=4.0,
+    show_default=True,
+    help="Seconds between faults, on average.",
 )
 @click.option("--seed", default=0, show_default=True)
 def main(video: Path, yunet: Path | None, minutes: float, every: float, seed: int) -> None:
     """Run a sensor on the looped VIDEO under faults."""
     logging.getLogger("edgeemo").setLevel(logging.ERROR)  # of each fault it would say something
     camera = FaultyCamera(video, seed, every)
-    detector = _Watched(open_detector("yunet" if yunet else "haar", yunet, smallest_face=SMALLEST_FACE))
+    detector = _Watched(
+        open_detector("yunet" if yunet else "haar", yunet, smallest_face=SMALLEST_FACE)
+    )
     threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
     handled: list[float] = []
 
@@ -150,7 +162,9 @@ def main(video: Path, yunet: Path | None, minutes: float, every: float, seed: in
     memory: list[tuple[float, float]] = []
     longest = 0.0  # seconds without any reading
     limits = []
-    with EmotionSensor(camera, detector=detector, hold_time=0.2, stall=_STALL, detect_every=1) as sensor:
+    with EmotionSensor(
+        camera, detector=detector, hold_time=0.2, stall=_STALL, detect_every=1
+    ) as sensor:
         sensor.when_changed = slow
         last, lost = time.monotonic(), False
         for reading in sensor:
@@ -184,7 +198,11 @@ def main(video: Path, yunet: Path | None, minutes: float, every: float, seed: in
     click.echo(f"slow handler called {len(handled)} times")
     checks = [
         ("frames = looked at + dropped", health.frames - health.looked_at - health.dropped, 0),
-        (f"frames handed on older than two frame times ({1000 * limit:.1f} ms, and 5 ms to measure)", stale, 0),
+        (
+            f"frames handed on older than two frame times ({1000 * limit:.1f} ms, and 5 ms to measure)",
+            stale,
+            0,
+        ),
         ("longest time without a reading, s", longest, 5.0),
         ("loss reported after, s, at most", max(reported, default=0.0), 5.0),
         ("healed after the camera's return, s, at most", max(healed, default=0.0), 20.0),

@@ -25,9 +25,16 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 @click.command()
-@click.option("--model", type=click.Choice(sorted(ARCHITECTURES)), default="small", show_default=True)
+@click.option(
+    "--model", type=click.Choice(sorted(ARCHITECTURES)), default="small", show_default=True
+)
 @click.option("--batch-size", default=128, show_default=True)
-@click.option("--rounds", default=8, show_default=True, help="Steps of each kind, in turns; the median counts.")
+@click.option(
+    "--rounds",
+    default=8,
+    show_default=True,
+    help="Steps of each kind, in turns; the median counts.",
+)
 def main(model: str, batch_size: int, rounds: int) -> None:
     """Time gradient steps of MODEL on drawn pictures."""
     rng = np.random.default_rng(1)
@@ -44,7 +51,9 @@ def main(model: str, batch_size: int, rounds: int) -> None:
     slowest = max(float(np.median(taken)) for taken in times.values())
     click.echo(f"{model}, batch of {batch_size}, Keras {keras.__version__} on {BACKEND}")
     for name, taken in times.items():
-        click.echo(f"{name:<28}{np.median(taken):8.0f} ms a step  {np.median(taken) / slowest:5.2f}x")
+        click.echo(
+            f"{name:<28}{np.median(taken):8.0f} ms a step  {np.median(taken) / slowest:5.2f}x"
+        )
 
 
 def _networks(model: str) -> Iterator[tuple[str, Any]]:
@@ -54,7 +63,9 @@ def _networks(model: str) -> Iterator[tuple[str, Any]]:
                 network = ARCHITECTURES[model](DEFAULT_SPEC)
             if fused:
                 fuse_normalization(network)
-            network.compile(keras.optimizers.AdamW(1e-3), keras.losses.CategoricalCrossentropy(from_logits=True))
+            network.compile(
+                keras.optimizers.AdamW(1e-3), keras.losses.CategoricalCrossentropy(from_logits=True)
+            )
             yield f"{precision}{', fused normalization' if fused else ''}", network
 
 

@@ -35,12 +35,20 @@ def main(video: Path, yunet: Path) -> None:
     click.echo(f"machine: {machine()}")
     for name, bar in (("yunet", 0.99), ("haar", 0.95)):
         share, frames = _found(video, yunet, name)
-        click.echo(f"face found, {name}: {share:.2%} of {frames} frames, at least {bar:.0%}: ratio {share / bar:.3f}")
-    for what, every in (("detector looks at each frame", 1), ("faces followed, detector at every 4th", 4)):
+        click.echo(
+            f"face found, {name}: {share:.2%} of {frames} frames, at least {bar:.0%}: ratio {share / bar:.3f}"
+        )
+    for what, every in (
+        ("detector looks at each frame", 1),
+        ("faces followed, detector at every 4th", 4),
+    ):
         _report(f"own work a frame, one face, 640x480, {what}: p50", _own_work(every), 0.4, "ms")
     _report("beside it, in the camera's thread, BGR to RGB: p50", _conversion(), 0.4, "ms")
     _report(
-        "process start to first reading", statistics.median(_first_reading(video, yunet) for _ in range(5)), 1.0, "s"
+        "process start to first reading",
+        statistics.median(_first_reading(video, yunet) for _ in range(5)),
+        1.0,
+        "s",
     )
     early, late = _memory(video, yunet)
     _report(f"memory after {_FRAMES:,} frames, over that after {_WARM}", late - early, 5, "MB")
@@ -53,7 +61,16 @@ def _report(what: str, value: float, bar: float, unit: str) -> None:
 
 def _found(video: Path, yunet: Path, detector: str) -> tuple[float, int]:
     """Share of frames with a face, of `edgeemo watch VIDEO --json`, and their number."""
-    command = [sys.executable, "-m", "edgeemo", "watch", str(video), "--json", "--detector", detector]
+    command = [
+        sys.executable,
+        "-m",
+        "edgeemo",
+        "watch",
+        str(video),
+        "--json",
+        "--detector",
+        detector,
+    ]
     command += ["--detector-model", str(yunet)] if detector == "yunet" else []
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -79,7 +96,9 @@ def _own_work(every: int) -> float:
     frames = [rng.integers(0, 255, (480, 640, 3), dtype=np.uint8) for _ in range(20)]
     detector = _Told()
     camera = FakeCamera(islice(cycle(frames), 4000))
-    with EmotionSensor(camera, detector=detector, backend=FakeBackend(happy=0.9), detect_every=every) as sensor:
+    with EmotionSensor(
+        camera, detector=detector, backend=FakeBackend(happy=0.9), detect_every=every
+    ) as sensor:
         sensor.wait()
     return 1000 * float(np.median(np.diff(detector.times))) / every
 
@@ -124,7 +143,10 @@ watch_memory(*sys.argv[1:])
 
 def _memory(video: Path, yunet: Path) -> tuple[float, float]:
     done = subprocess.run(
-        [sys.executable, "-c", _WATCH, str(video), str(yunet)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", _WATCH, str(video), str(yunet)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     early, late = map(float, done.stdout.split())
     return early, late

@@ -63,17 +63,23 @@ def agree(
     row = {identity: i for i, identity in enumerate(ids)}
     # A set may hold one picture twice, under two labels.
     exactly = {
-        (identity, label): i for i, (identity, label) in enumerate(zip(ids, promised_labels.tolist(), strict=True))
+        (identity, label): i
+        for i, (identity, label) in enumerate(zip(ids, promised_labels.tolist(), strict=True))
     }
     here = zip(picture_ids(images), labels.tolist(), strict=True)
-    found = np.array([exactly.get((identity, label), row.get(identity, -1)) for identity, label in here], np.int64)
+    found = np.array(
+        [exactly.get((identity, label), row.get(identity, -1)) for identity, label in here],
+        np.int64,
+    )
     known = np.flatnonzero(found >= 0)
     if len(known) < (enough := min(len(ids), MIN_PICTURES)):
         fault = (
             f"only {len(known):,} of the {len(images):,} pictures here are among the {len(ids):,} that {where} was measured on, and "
             f"{enough} are needed; evaluate on the data set's test split"
         )
-        return Agreement(len(known), len(ids), len(images) - len(known), 0.0, 0.0, 0.0, 0.0, (0.0, 1.0), (fault,))
+        return Agreement(
+            len(known), len(ids), len(images) - len(known), 0.0, 0.0, 0.0, 0.0, (0.0, 1.0), (fault,)
+        )
     there, answered, true = promised[found[known]], answers[known], labels[known]
     right = int(np.sum(there == promised_labels[found[known]]))
     measured: dict[str, Any] = {
@@ -93,12 +99,18 @@ def _promises(
     """Ids, labels and answers of the report's pictures."""
     pictures, artifacts = report.get("pictures"), report.get("artifacts")
     measured = artifacts.get(artifact) if isinstance(artifacts, dict) else None
-    if not isinstance(pictures, dict) or not isinstance(measured, dict) or "answers" not in measured:
+    if (
+        not isinstance(pictures, dict)
+        or not isinstance(measured, dict)
+        or "answers" not in measured
+    ):
         raise BundleError(
             f"{where}: lists no answers of {artifact} to compare with; build the bundle again with: python -m export build"
         )
     if report.get("labels") != list(LABELS):
-        raise BundleError(f"{where}: expected the labels {', '.join(LABELS)} in this order; do not use this bundle")
+        raise BundleError(
+            f"{where}: expected the labels {', '.join(LABELS)} in this order; do not use this bundle"
+        )
     n = report.get("n")
     if type(n) is not int or n < 1:
         raise BundleError(f"{where}: expected a number of pictures; build or copy the bundle again")
@@ -109,7 +121,9 @@ def _promises(
     )
 
 
-def _faults(measured: Mapping[str, Any], there: NDArray[np.int64], here: NDArray[np.int64], where: str) -> list[str]:
+def _faults(
+    measured: Mapping[str, Any], there: NDArray[np.int64], here: NDArray[np.int64], where: str
+) -> list[str]:
     faults = []
     if measured["same"] < MIN_SAME_ANSWERS:
         other = int(np.sum(there != here))

@@ -27,12 +27,16 @@ def annotate(frame_rgb: NDArray[np.uint8], faces: Sequence[Face | Reading]) -> N
         x, y, w, h = face.box.as_tuple()
         cv2.rectangle(picture, (x, y), (x + w, y + h), _PAPER, stroke)
         text = f"{face.emotion or 'unsure'} {face.confidence:.0%}"
-        (text_width, text_height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, max(1, stroke // 2))
+        (text_width, text_height), below = cv2.getTextSize(
+            text, cv2.FONT_HERSHEY_SIMPLEX, size, max(1, stroke // 2)
+        )
         # Above the box where there is room, else just inside it; never beyond the right or left edge.
         left = min(max(x, 0), max(0, width - text_width - 8))
         top = y - text_height - below - 6
         top = top if top >= 0 else max(0, y)
-        cv2.rectangle(picture, (left, top), (left + text_width + 8, top + text_height + below + 6), _PAPER, -1)
+        cv2.rectangle(
+            picture, (left, top), (left + text_width + 8, top + text_height + below + 6), _PAPER, -1
+        )
         cv2.putText(
             picture,
             text,

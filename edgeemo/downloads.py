@@ -53,7 +53,9 @@ def fetch(
             part.write_bytes(data)
     except StorageError as error:
         reason = getattr(error.__cause__, "strerror", None) or str(error)
-        raise StorageError(f"{target}: cannot be written ({reason}); make room or make the folder writable") from error
+        raise StorageError(
+            f"{target}: cannot be written ({reason}); make room or make the folder writable"
+        ) from error
     return True
 
 
@@ -70,7 +72,10 @@ def _checked(url: str) -> str:
     try:
         parts = urlsplit(url)
         usable = (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and "@" not in parts.netloc
         )
     except ValueError:
         usable = False
@@ -92,7 +97,9 @@ def _read(url: str, limit: int, timeout: float, progress: Progress, by_hand: str
                 data += piece
                 progress(len(piece))
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"after {_OVERALL * timeout:g} s only {len(data):,} bytes have come")
+                    raise TimeoutError(
+                        f"after {_OVERALL * timeout:g} s only {len(data):,} bytes have come"
+                    )
     except urllib.error.HTTPError as error:
         with error:
             raise DownloadError(
@@ -102,7 +109,9 @@ def _read(url: str, limit: int, timeout: float, progress: Progress, by_hand: str
         reason = getattr(error, "reason", None) or error
         text = _line(getattr(reason, "strerror", None) or str(reason) or type(reason).__name__)
         what = f"broke off after {len(data):,} bytes" if data else "cannot be reached"
-        raise DownloadError(f"{host} {what} ({text}); fetch {url} elsewhere and {by_hand}") from error
+        raise DownloadError(
+            f"{host} {what} ({text}); fetch {url} elsewhere and {by_hand}"
+        ) from error
     return bytes(data)
 
 
@@ -130,7 +139,9 @@ def _opener() -> urllib.request.OpenerDirector:
 
 def _check(data: bytes, url: str, size: int, sha256: str) -> None:
     if data.startswith(_LFS_POINTER):
-        raise DownloadError(f"{url} serves a Git LFS pointer and not the file itself; use the address of the file")
+        raise DownloadError(
+            f"{url} serves a Git LFS pointer and not the file itself; use the address of the file"
+        )
     received = hashlib.sha256(data).hexdigest()
     if received != sha256:
         more = " or more" * (len(data) >= size + _SPARE)

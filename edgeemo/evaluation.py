@@ -67,7 +67,11 @@ def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64]) ->
         )
     if min(labels.min(), predicted.min()) < 0 or max(labels.max(), predicted.max()) >= size:
         raise InvalidInput(f"expected label numbers of 0 to {size - 1}")
-    return np.bincount(labels * size + predicted, minlength=size * size).reshape(size, size).astype(np.int64)
+    return (
+        np.bincount(labels * size + predicted, minlength=size * size)
+        .reshape(size, size)
+        .astype(np.int64)
+    )
 
 
 def score(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> Scorecard:
@@ -81,7 +85,8 @@ def score(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> Scorecard:
         interval=wilson_interval(right, n),
         macro_f1=macro_f1(confusion),
         per_class_recall={
-            label: None if math.isnan(value) else float(value) for label, value in zip(LABELS, recall, strict=True)
+            label: None if math.isnan(value) else float(value)
+            for label, value in zip(LABELS, recall, strict=True)
         },
         confusion=confusion.tolist(),
     )
@@ -110,7 +115,9 @@ def wilson_interval(hits: int, n: int, z: float = Z95_TWO_SIDED) -> tuple[float,
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def paired_drop(reference_right: NDArray[np.bool_], candidate_right: NDArray[np.bool_]) -> PairedDrop:
+def paired_drop(
+    reference_right: NDArray[np.bool_], candidate_right: NDArray[np.bool_]
+) -> PairedDrop:
     """Compare two models on the same pictures, from whether each got each picture right (N,)."""
     _check_same_pictures(reference_right, candidate_right)
     n = len(reference_right)
@@ -131,7 +138,9 @@ def mcnemar_exact(b: int, c: int) -> float:
     return min(1.0, float(2 * tail / 2**n))
 
 
-def expected_calibration_error(logits: NDArray[np.float32], labels: NDArray[np.int64], bins: int = 15) -> float:
+def expected_calibration_error(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], bins: int = 15
+) -> float:
     """ECE over equal-width confidence bins (Guo et al. 2017, 15 bins) of logits (N, 7)."""
     _check_same_pictures(logits[:, 0], labels)
     scores = softmax(logits)

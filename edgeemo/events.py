@@ -81,7 +81,9 @@ class Events:
 def _callable(handler: Handler) -> Callable[[Reading], Any]:
     """The handler as one that takes the reading. Raises InvalidInput."""
     if not callable(handler):
-        raise InvalidInput(f"expected a handler that can be called, received {handler!r}; leave its parentheses out")
+        raise InvalidInput(
+            f"expected a handler that can be called, received {handler!r}; leave its parentheses out"
+        )
     try:
         signature = inspect.signature(handler)
     except (ValueError, TypeError):  # of some functions in C nothing is known

@@ -61,7 +61,12 @@ class FrameReader:
     """
 
     def __init__(
-        self, recognizer: Recognizer, smoothing: Smoothing, *, faces: str = "largest", detect_every: int | None = None
+        self,
+        recognizer: Recognizer,
+        smoothing: Smoothing,
+        *,
+        faces: str = "largest",
+        detect_every: int | None = None,
     ) -> None:
         self.cadence = Cadence(detect_every)
         self.looked_at = self.detections = self.inferences = 0
@@ -71,7 +76,9 @@ class FrameReader:
         self._smoothers: dict[int, Smoother] = {}
         self._looked: deque[float] = deque(maxlen=_RATE_FRAMES)
 
-    def read(self, taken: Taken, *, interval: float, dropped: int, wall_time: float) -> list[Reading]:
+    def read(
+        self, taken: Taken, *, interval: float, dropped: int, wall_time: float
+    ) -> list[Reading]:
         """The readings of a frame: one a face, largest first, or one without a face.
 
         Args:
@@ -89,7 +96,14 @@ class FrameReader:
             smoothed.append((track, smoother.update(face.scores, taken.frame.time)))
         self._count(taken, len(tracks))
         self.cadence.spent(detection, time.perf_counter() - start - (detection or 0.0), interval)
-        reading = partial(Reading, wall_time, taken.number, latency_ms=self.latency_ms, fps=self.fps, dropped=dropped)
+        reading = partial(
+            Reading,
+            wall_time,
+            taken.number,
+            latency_ms=self.latency_ms,
+            fps=self.fps,
+            dropped=dropped,
+        )
         if not smoothed:
             return [reading()]
         return [
@@ -119,7 +133,9 @@ class FrameReader:
             detection = time.perf_counter() - start
             self.detections += 1
             tracks = self._tracker.found(boxes, taken.frame.time, pixels)
-            self._smoothers = {key: self._smoothers[key] for key in self._smoothers.keys() & self._tracker.known()}
+            self._smoothers = {
+                key: self._smoothers[key] for key in self._smoothers.keys() & self._tracker.known()
+            }
         else:
             tracks = self._tracker.carried(pixels)
         if self._faces == "all":

@@ -47,11 +47,16 @@ class Health:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {key: round(value, 2) if isinstance(value, float) else value for key, value in asdict(self).items()}
+        return {
+            key: round(value, 2) if isinstance(value, float) else value
+            for key, value in asdict(self).items()
+        }
 
     def __str__(self) -> str:
         """One line for a log: name and value of each."""
-        return " ".join(f"{key}={value}" for key, value in self.to_dict().items() if value is not None)
+        return " ".join(
+            f"{key}={value}" for key, value in self.to_dict().items() if value is not None
+        )
 
 
 def rss_mb() -> float | None:

@@ -23,7 +23,9 @@ from edgeemo.pictures import MAX_BYTES, SUFFIXES, decode_picture
 
 MAX_FILES = 500_000
 MAX_TOTAL_BYTES = 16 * 1024**3
-MAX_RATIO = 200  # unpacked over packed; pictures are packed already, so an honest archive stays near 1
+MAX_RATIO = (
+    200  # unpacked over packed; pictures are packed already, so an honest archive stays near 1
+)
 _NEVER_PICTURES = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
 # Folder names that mean a split, and the split they mean.
 SPLIT_WORDS = {
@@ -77,7 +79,10 @@ class PictureArchive:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -95,7 +100,14 @@ class PictureArchive:
             else:
                 with self._zip.open(self._entries.get(path, path)) as entry:
                     data = entry.read(MAX_BYTES + 1)
-        except (OSError, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+        except (
+            OSError,
+            zipfile.BadZipFile,
+            EOFError,
+            RuntimeError,
+            NotImplementedError,
+            ValueError,
+        ) as error:
             raise PictureError(f"{self.path}/{path}: cannot be read ({error})") from None
         except Exception as error:  # zlib.error, lzma.LZMAError: zipfile passes them on
             raise PictureError(f"{self.path}/{path}: damaged ({error})") from None
@@ -119,7 +131,9 @@ class PictureArchive:
             for name in links + files:
                 count += 1
                 if count > MAX_FILES:
-                    raise ArchiveError(f"{self.path}: more than {MAX_FILES:,} files; name a folder with fewer")
+                    raise ArchiveError(
+                        f"{self.path}: more than {MAX_FILES:,} files; name a folder with fewer"
+                    )
                 full = Path(root, name)
                 relative = full.relative_to(self.path).as_posix()
                 if full.is_symlink() or not full.is_file():
@@ -128,13 +142,17 @@ class PictureArchive:
                     yield relative
 
     def _unreadable(self, error: OSError) -> None:
-        self.reject(Path(error.filename).relative_to(self.path).as_posix(), "a folder that cannot be read")
+        self.reject(
+            Path(error.filename).relative_to(self.path).as_posix(), "a folder that cannot be read"
+        )
 
     def _zip_names(self) -> Iterator[str]:
         try:
             self._zip = zipfile.ZipFile(self.path)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise ArchiveError(f"{self.path}: expected a folder or a zip archive, received neither ({error})") from None
+            raise ArchiveError(
+                f"{self.path}: expected a folder or a zip archive, received neither ({error})"
+            ) from None
         entries = [entry for entry in self._zip.infolist() if not entry.is_dir()]
         if len(entries) > MAX_FILES:
             self._zip.close()
@@ -152,13 +170,19 @@ class PictureArchive:
             if reason:
                 self.reject(entry.filename, reason)
             else:
-                self._entries[entry.filename] = entry  # by name alone, zipfile would open the last of several
+                self._entries[entry.filename] = (
+                    entry  # by name alone, zipfile would open the last of several
+                )
                 yield entry.filename
 
     def _classify(self, name: str) -> LabelledFile | None:
         path = PurePosixPath(name)
         folders = path.parts[:-1]
-        if "__MACOSX" in folders or path.name.lower() in _NEVER_PICTURES or path.name.startswith("._"):
+        if (
+            "__MACOSX" in folders
+            or path.name.lower() in _NEVER_PICTURES
+            or path.name.startswith("._")
+        ):
             self.reject(name, "system file")
             return None
         if path.suffix.lower() not in SUFFIXES:
@@ -169,11 +193,20 @@ class PictureArchive:
         label = known_label(word)
         if label is None:
             dropped = word.strip().lower() in DROPPED_WORDS
-            unknown = "class folder of unknown name" if self._labels_from == "folder" else "file name of no known class"
+            unknown = (
+                "class folder of unknown name"
+                if self._labels_from == "folder"
+                else "file name of no known class"
+            )
             self.reject(name, "class without a place among the seven" if dropped else unknown)
             return None
         split = next(
-            (SPLIT_WORDS[folder.lower()] for folder in reversed(folders) if folder.lower() in SPLIT_WORDS), None
+            (
+                SPLIT_WORDS[folder.lower()]
+                for folder in reversed(folders)
+                if folder.lower() in SPLIT_WORDS
+            ),
+            None,
         )
         return LabelledFile(name, label, split)
 

@@ -32,12 +32,16 @@ def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     file = Path(path)
     try:
         if file.stat().st_size > MAX_BYTES:
-            raise PictureError(f"{file}: {file.stat().st_size:,} bytes, expected at most {MAX_BYTES:,}; scale it down")
+            raise PictureError(
+                f"{file}: {file.stat().st_size:,} bytes, expected at most {MAX_BYTES:,}; scale it down"
+            )
         data = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFile(f"{file}: no such file; check the path") from None
     except IsADirectoryError:
-        raise PictureError(f"{file}: expected a picture, found a folder; name the files in it") from None
+        raise PictureError(
+            f"{file}: expected a picture, found a folder; name the files in it"
+        ) from None
     except (OSError, ValueError) as error:
         raise PictureError(
             f"{file}: cannot be read ({getattr(error, 'strerror', None) or error}); check its permissions"
@@ -66,7 +70,9 @@ def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise PictureError(f"{name}: cannot be decoded ({error.err}); copy or convert it again") from None
+        raise PictureError(
+            f"{name}: cannot be decoded ({error.err}); copy or convert it again"
+        ) from None
     if bgr is None:
         raise PictureError(f"{name}: the picture is damaged or truncated; copy or convert it again")
     _check_size(bgr.shape[1::-1], name)
@@ -78,7 +84,9 @@ def write_picture(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:
     cv2 = _cv2()
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
-        raise PictureError(f"{path}: expected an ending of {', '.join(sorted(SUFFIXES))}; received {suffix or 'none'}")
+        raise PictureError(
+            f"{path}: expected an ending of {', '.join(sorted(SUFFIXES))}; received {suffix or 'none'}"
+        )
     done, encoded = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     if not done:
         raise PictureError(f"{path}: OpenCV cannot write {suffix}; use .png")
@@ -94,7 +102,9 @@ def _cv2() -> Any:
 def _check_size(size: tuple[int, int], name: str) -> None:
     width, height = size
     if width < 2 or height < 2:
-        raise PictureError(f"{name}: {width}x{height} pixel, expected at least 2x2; there is no face to see")
+        raise PictureError(
+            f"{name}: {width}x{height} pixel, expected at least 2x2; there is no face to see"
+        )
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise PictureError(
             f"{name}: {width}x{height} pixels, expected sides of at most {MAX_SIDE:,} and at most {MAX_PIXELS:,} pixels; "
@@ -185,7 +195,9 @@ def _tiff_size(data: bytes) -> tuple[int, int] | None:
         tag, kind, _ = struct.unpack(order + "HHI", data[at + 2 + 12 * i : at + 10 + 12 * i])
         value = data[at + 10 + 12 * i : at + 14 + 12 * i]
         if tag in (256, 257) and kind in (3, 4):
-            found[tag] = struct.unpack(order + ("H" if kind == 3 else "I"), value[: 2 if kind == 3 else 4])[0]
+            found[tag] = struct.unpack(
+                order + ("H" if kind == 3 else "I"), value[: 2 if kind == 3 else 4]
+            )[0]
     return (found[256], found[257]) if len(found) == 2 else None
 
 

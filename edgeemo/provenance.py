@@ -19,7 +19,9 @@ def holds_answers(bundle: Bundle) -> bool:
     report = bundle.report()
     artifacts = report.get("artifacts")
     parts = artifacts.values() if isinstance(artifacts, dict) else ()
-    return "pictures" in report or any(isinstance(part, dict) and "answers" in part for part in parts)
+    return "pictures" in report or any(
+        isinstance(part, dict) and "answers" in part for part in parts
+    )
 
 
 def report_faults(bundle: Bundle) -> list[str]:
@@ -52,17 +54,25 @@ def _wrong_number(evaluation: Evaluation, report: dict[str, Any]) -> str:
     """The first of the manifest's numbers that the answers do not give; "" where there is none. Raises EdgeemoError."""
 
     def listed(what: str, *keys: str) -> NDArray[np.int64]:
-        return decode_labels(_within(report, *keys), evaluation.n, f"{evaluation.artifact}: {what} in its report")
+        return decode_labels(
+            _within(report, *keys), evaluation.n, f"{evaluation.artifact}: {what} in its report"
+        )
 
     labels = listed("the pictures' labels", "pictures", "labels")
     answers = listed("its answers", "artifacts", evaluation.artifact, "answers")
     card = score(labels, answers)
     claims = _claims(card, evaluation.confusion, evaluation.top1, evaluation.macro_f1)
-    claims |= {f"recall of {name}": (evaluation.per_class_recall[name], card.per_class_recall[name]) for name in LABELS}
+    claims |= {
+        f"recall of {name}": (evaluation.per_class_recall[name], card.per_class_recall[name])
+        for name in LABELS
+    }
     if "float" in report:
         floats = listed("the float model's answers", "float", "answers")
         full = _claims(
-            score(labels, floats), evaluation.float_confusion, evaluation.float_top1, evaluation.float_macro_f1
+            score(labels, floats),
+            evaluation.float_confusion,
+            evaluation.float_top1,
+            evaluation.float_macro_f1,
         )
         claims |= {f"{name} of the float model": values for name, values in full.items()}
         claims["agreement"] = (evaluation.agreement, float((floats == answers).mean()))

@@ -19,7 +19,9 @@ class Box:
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
-            raise InvalidInput(f"expected a box of at least 1x1 pixel, received {self.width}x{self.height}")
+            raise InvalidInput(
+                f"expected a box of at least 1x1 pixel, received {self.width}x{self.height}"
+            )
 
     def as_tuple(self) -> tuple[int, int, int, int]:
         """(x, y, width, height)."""
@@ -46,11 +48,17 @@ class Face:
 
     def __post_init__(self) -> None:
         total = sum(self.scores.values())
-        if tuple(self.scores) != LABELS or abs(total - 1) > 1e-3 or not all(0 <= s <= 1 for s in self.scores.values()):
-            raise InvalidInput(f"expected seven probabilities in label order that sum to 1, received {self.scores}")
-        if self.emotion not in self.scores or not self.confidence == self.scores[self.emotion] == max(
-            self.scores.values()
+        if (
+            tuple(self.scores) != LABELS
+            or abs(total - 1) > 1e-3
+            or not all(0 <= s <= 1 for s in self.scores.values())
         ):
+            raise InvalidInput(
+                f"expected seven probabilities in label order that sum to 1, received {self.scores}"
+            )
+        if self.emotion not in self.scores or not self.confidence == self.scores[
+            self.emotion
+        ] == max(self.scores.values()):
             raise InvalidInput(
                 f"expected the emotion of the highest score and that score as confidence, received {self.emotion!r} and "
                 f"{self.confidence} with {self.scores}"
@@ -106,8 +114,14 @@ class Reading:
             self.emotion not in self.scores or self.confidence != self.scores[self.emotion]
         ):
             raise InvalidInput(f"expected one of the seven labels and its score, received {self}")
-        if not (0 <= self.confidence <= 1 and math.isfinite(self.time) and math.isfinite(self.latency_ms)):
-            raise InvalidInput(f"expected a confidence of 0 to 1 and a finite time and latency, received {self}")
+        if not (
+            0 <= self.confidence <= 1
+            and math.isfinite(self.time)
+            and math.isfinite(self.latency_ms)
+        ):
+            raise InvalidInput(
+                f"expected a confidence of 0 to 1 and a finite time and latency, received {self}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `camera_ok` is there only when it is false."""

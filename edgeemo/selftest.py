@@ -82,7 +82,9 @@ def replays(manifest: Manifest) -> list[Replay]:
         if artifact.format == "tflite":
             integer = artifact.is_integer
             plans.append(Replay(artifact, "reference", 0.0 if integer else FLOAT_BOUND))
-            plans.append(Replay(artifact, "default", OPTIMIZED_BOUND_LSB if integer else FLOAT_BOUND))
+            plans.append(
+                Replay(artifact, "default", OPTIMIZED_BOUND_LSB if integer else FLOAT_BOUND)
+            )
         else:
             # A QDQ graph's output is float, so its bound is in logits: the same number of steps of a typical scale.
             bounds = {"fp32": FLOAT_BOUND, "fp16": HALF_BOUND}
@@ -130,7 +132,11 @@ def stored_trace(bundle: Bundle, file: str) -> list[tuple[str, str]] | None:
         return None
     traces = report["selftest"]
     entries = traces.get(file) if isinstance(traces, dict) else None
-    if not isinstance(entries, list) or not len(entries) <= _MAX_TENSORS or not all(map(_is_entry, entries)):
+    if (
+        not isinstance(entries, list)
+        or not len(entries) <= _MAX_TENSORS
+        or not all(map(_is_entry, entries))
+    ):
         raise BundleError(
             f"{bundle.path}: expected its report to list [name, 16 hex digits] for each inner tensor of {file}, received "
             f"{ascii(entries)[:60]}; build or copy it again"
@@ -163,7 +169,9 @@ def _difference(logits: NDArray[np.float32], expected: NDArray[np.float32], plan
     return difference
 
 
-def _first_inner_difference(bundle: Bundle, file: str, selftest: SelfTest, sign: Callable[[], object]) -> str:
+def _first_inner_difference(
+    bundle: Bundle, file: str, selftest: SelfTest, sign: Callable[[], object]
+) -> str:
     stored = stored_trace(bundle, file)
     if stored is None:
         return ""
@@ -177,7 +185,9 @@ def _is_entry(entry: object) -> bool:
     if not isinstance(entry, list) or len(entry) != 2:
         return False
     name, digest = entry
-    return isinstance(name, str) and isinstance(digest, str) and _DIGEST.fullmatch(digest) is not None
+    return (
+        isinstance(name, str) and isinstance(digest, str) and _DIGEST.fullmatch(digest) is not None
+    )
 
 
 def printable(text: str) -> str:

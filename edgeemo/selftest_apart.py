@@ -22,7 +22,13 @@ OVERALL_LIMIT = 300.0
 # Longer lines are none of ours, and of what else the process writes only the end is kept.
 _MAX_LINE, _MAX_TAIL = 16_384, 2_048
 # One thread each: a library that makes one a core also reserves memory for each, of which the child has little.
-_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "MALLOC_ARENA_MAX")
+_ONE_THREAD = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "MALLOC_ARENA_MAX",
+)
 
 
 def run_selftest_apart(
@@ -43,14 +49,18 @@ def run_selftest_apart(
         BundleError: it cannot read the bundle, which has changed meanwhile or needs more memory than it may have.
     """
     with _child(bundle.path, overall_limit) as process:
-        story = _Story({(plan.artifact.file, plan.kernels): plan.bound for plan in replays(bundle.manifest)})
+        story = _Story(
+            {(plan.artifact.file, plan.kernels): plan.bound for plan in replays(bundle.manifest)}
+        )
         end = _watch(process, story, time_limit, overall_limit)
     if story.refused:
         raise BundleError(story.refused)
     if story.done and len(story.results) == len(story.plans):
         return story.results
     if story.opened is None:
-        raise BackendError(f"the self-test's process {end} before it opened a model; it wrote: {story.last_words}")
+        raise BackendError(
+            f"the self-test's process {end} before it opened a model; it wrote: {story.last_words}"
+        )
     return [*story.results, _unfinished(story, story.opened, end)]
 
 
@@ -76,7 +86,9 @@ class _Story:
         """Take bytes of the message pipe; whether a message was among them. What is no message is passed over."""
         *lines, self._line = (self._line + data).split(b"\n")
         self._line = self._line[: _MAX_LINE + 1]  # so much that it cannot become a message
-        heard = [self._take(line) for line in lines if len(line) <= _MAX_LINE]  # all of them: any() stops at the first
+        heard = [
+            self._take(line) for line in lines if len(line) <= _MAX_LINE
+        ]  # all of them: any() stops at the first
         return any(heard)
 
     def overhear(self, data: bytes) -> None:
@@ -99,9 +111,13 @@ class _Story:
                 self.opened = (artifact, kernels)
             elif kind == "result":
                 result = strict.from_dict(SelfTestResult, value, "result")
-                if (result.artifact, result.kernels) != self.opened or len(self.results) == len(self.plans):
+                if (result.artifact, result.kernels) != self.opened or len(self.results) == len(
+                    self.plans
+                ):
                     return False
-                self.results.append(replace(result, note=printable(result.note), tensor=printable(result.tensor)))
+                self.results.append(
+                    replace(result, note=printable(result.note), tensor=printable(result.tensor))
+                )
             elif kind == "refused":
                 self.refused = printable(str(value))
             elif kind == "done":
@@ -120,7 +136,14 @@ def _child(path: Path, overall_limit: float) -> Iterator[subprocess.Popen[bytes]
     # The same packages as here, but nothing from the folder that it happens to be started in (-P).
     environment["PYTHONPATH"] = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
     processor_seconds = str(int(overall_limit) + 60)
-    command = [sys.executable, "-P", "-m", "edgeemo.selftest_child", os.fspath(path), processor_seconds]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "edgeemo.selftest_child",
+        os.fspath(path),
+        processor_seconds,
+    ]
     try:
         process = subprocess.Popen(
             command,
@@ -145,7 +168,9 @@ def _child(path: Path, overall_limit: float) -> Iterator[subprocess.Popen[bytes]
                 pipe.close()
 
 
-def _watch(process: subprocess.Popen[bytes], story: _Story, time_limit: float, overall_limit: float) -> str:
+def _watch(
+    process: subprocess.Popen[bytes], story: _Story, time_limit: float, overall_limit: float
+) -> str:
     """Hear the child to its end; how it ended, in words that follow a subject."""
     assert process.stdout is not None
     assert process.stderr is not None

@@ -65,10 +65,16 @@ def _replay_all(path: str, tell: Callable[[dict[str, object]], None]) -> None:
     def outcome(plan: Replay) -> SelfTestResult:
         try:
             return replay(bundle, plan, selftest, sign)
-        except Exception as error:  # a refusal, or whatever else a damaged model makes a runtime raise
+        except (
+            Exception
+        ) as error:  # a refusal, or whatever else a damaged model makes a runtime raise
             fails = f"{plan.artifact.file}: its interpreter fails ({type(error).__name__}: {str(error)[:200]}); do not use this bundle"
-            note = " ".join((str(error) if isinstance(error, EdgeemoError) else fails).split())[:600]
-            return SelfTestResult(plan.artifact.file, False, plan.kernels, float("inf"), plan.bound, note)
+            note = " ".join((str(error) if isinstance(error, EdgeemoError) else fails).split())[
+                :600
+            ]
+            return SelfTestResult(
+                plan.artifact.file, False, plan.kernels, float("inf"), plan.bound, note
+            )
 
     for plan in replays(bundle.manifest):
         tell({"opens": [plan.artifact.file, plan.kernels]})

@@ -29,7 +29,9 @@ from edgeemo.results import Reading
 from edgeemo.smoothing import OFF, check
 from edgeemo.systemd import Notifier
 
-DEFAULT_SMOOTHING = Smoothing(window=0.5, hold_time=0.8, floor=0.4)  # where no bundle brings its own
+DEFAULT_SMOOTHING = Smoothing(
+    window=0.5, hold_time=0.8, floor=0.4
+)  # where no bundle brings its own
 FACES = ("largest", "all")
 _TICK = 0.2  # seconds in which the thread notices that it is to end
 _LOSS_EVERY = 1.0  # seconds between two readings that say that the camera is gone
@@ -107,7 +109,9 @@ class EmotionSensor:
         recorded = not opened.live
         if fps and recorded and not realtime:
             opened.close()
-            raise InvalidInput(f"expected a live camera with fps, received {opened.name}; add realtime (--realtime)")
+            raise InvalidInput(
+                f"expected a live camera with fps, received {opened.name}; add realtime (--realtime)"
+            )
         self._camera: Camera = Paced(opened) if recorded and realtime else opened
         self._live, self._stall, self._heal = self._camera.live, stall, not recorded
         every = detect_every or (None if self._live else 1)
@@ -130,7 +134,10 @@ class EmotionSensor:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if error is None:
             self.close()
@@ -222,7 +229,11 @@ class EmotionSensor:
 
         def there() -> Reading | None:
             reading = self._events.entered.get(label)
-            return reading if reading and (reading.frame > since or self._events.emotion == label) else None
+            return (
+                reading
+                if reading and (reading.frame > since or self._events.emotion == label)
+                else None
+            )
 
         with self._told:
             self._told.wait_for(lambda: there() or self._outlet.over, timeout)
@@ -345,9 +356,14 @@ class EmotionSensor:
                 log.info("%s", self.health())
 
     def _look(self, taken: Taken, feed: Feed) -> None:
-        wall_time = time.time() - (time.monotonic() - taken.captured) if self._live else taken.frame.time
+        wall_time = (
+            time.time() - (time.monotonic() - taken.captured) if self._live else taken.frame.time
+        )
         readings = self._reader.read(
-            taken, interval=max(feed.interval, self._pause), dropped=feed.counters.dropped, wall_time=wall_time
+            taken,
+            interval=max(feed.interval, self._pause),
+            dropped=feed.counters.dropped,
+            wall_time=wall_time,
         )
         self._tell(readings[0], taken.frame.time)
         self._outlet.put(Seen(taken.frame, tuple(readings)), self._stop)
@@ -375,7 +391,9 @@ class EmotionSensor:
 
     def _not_from_a_handler(self, what: str) -> None:
         if threading.current_thread() is self._thread:
-            raise InvalidInput(f"{what} was called in a handler, which runs on the thread that it would wait for")
+            raise InvalidInput(
+                f"{what} was called in a handler, which runs on the thread that it would wait for"
+            )
 
 
 def _opened(camera: str | os.PathLike[str] | Camera, size: tuple[int, int], fps: float) -> Camera:
@@ -384,12 +402,18 @@ def _opened(camera: str | os.PathLike[str] | Camera, size: tuple[int, int], fps:
     try:
         camera.open()
     except AttributeError:
-        raise InvalidInput(f"expected a camera's name, a path or a Camera, received {camera!r}") from None
+        raise InvalidInput(
+            f"expected a camera's name, a path or a Camera, received {camera!r}"
+        ) from None
     return camera
 
 
 def _smoothing(
-    bundle: Bundle | None, wanted: bool, window: float | None, hold_time: float | None, floor: float | None
+    bundle: Bundle | None,
+    wanted: bool,
+    window: float | None,
+    hold_time: float | None,
+    floor: float | None,
 ) -> Smoothing:
     """The bundle's smoothing, or none, with what was asked for in its place. Raises InvalidInput."""
     base = (bundle.manifest.smoothing if bundle else DEFAULT_SMOOTHING) if wanted else OFF

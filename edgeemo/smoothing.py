@@ -43,7 +43,11 @@ class Smoother:
 
     def __init__(self, smoothing: Smoothing) -> None:
         check(smoothing)
-        self._window, self._hold, self._floor = smoothing.window, smoothing.hold_time, smoothing.floor
+        self._window, self._hold, self._floor = (
+            smoothing.window,
+            smoothing.hold_time,
+            smoothing.floor,
+        )
         self._margin = MARGIN if smoothing != OFF else 0.0
         self._mean = np.empty(0)
         self._time = 0.0

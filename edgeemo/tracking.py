@@ -12,7 +12,9 @@ from edgeemo.results import Box
 
 KEEP = 1.0  # seconds that a face which is not found keeps its number for its return
 _OVERLAP = 0.2  # intersection over union that makes two boxes one face
-_NEAR = 0.7  # or centres so near, in widths of the face; a fast head leaves its box between two looks
+_NEAR = (
+    0.7  # or centres so near, in widths of the face; a fast head leaves its box between two looks
+)
 _PATTERN = 24  # pixels of the side to which a face is scaled to be followed; its surroundings to twice as many
 _ALIKE = 0.5  # normalized correlation from which a place is taken for the face's own
 _LARGER = 1.25  # area by which another face must lead before it is taken for the largest one
@@ -53,7 +55,11 @@ class Tracker:
         self._states = [state for state in self._states if time - state.last_found <= KEEP]
         free = list(self._states)
         matches: dict[int, _State] = {}
-        pairs = ((_likeness(state.track.box, box), i, state) for i, box in enumerate(boxes) for state in self._states)
+        pairs = (
+            (_likeness(state.track.box, box), i, state)
+            for i, box in enumerate(boxes)
+            for state in self._states
+        )
         for likeness, i, state in sorted(pairs, key=lambda pair: -pair[0]):
             if likeness > 0 and i not in matches and state in free:
                 matches[i] = state
@@ -80,7 +86,9 @@ class Tracker:
             for state in self._shown:
                 if state.pattern is None:
                     state.pattern = _scaled(self._frame, state.track.box, 1)
-                state.track = Track(state.track.face_id, _followed(frame_rgb, state.track.box, state.pattern))
+                state.track = Track(
+                    state.track.face_id, _followed(frame_rgb, state.track.box, state.pattern)
+                )
         return self.shown()
 
     def shown(self) -> list[Track]:
@@ -93,7 +101,9 @@ class Tracker:
         When that one is missed for a moment, a face that is not proven does not take its place: then there is none.
         """
         best = max(self._shown, key=lambda state: _area(state.track.box), default=None)
-        before = next((state for state in self._shown if state.track.face_id == self._largest), None)
+        before = next(
+            (state for state in self._shown if state.track.face_id == self._largest), None
+        )
         if best and before:
             larger = _area(best.track.box) >= _LARGER * _area(before.track.box)
             best = best if larger and best.looks >= _PROVEN else before
@@ -123,7 +133,9 @@ def _likeness(a: Box, b: Box) -> float:
     overlap = both / (_area(a) + _area(b) - both)
     if overlap >= _OVERLAP:
         return 1 + overlap
-    apart = math.hypot(a.x + a.width / 2 - b.x - b.width / 2, a.y + a.height / 2 - b.y - b.height / 2)
+    apart = math.hypot(
+        a.x + a.width / 2 - b.x - b.width / 2, a.y + a.height / 2 - b.y - b.height / 2
+    )
     larger, smaller = max(a.width, b.width), min(a.width, b.width)
     near = 1 - apart / (_NEAR * larger)
     return near if smaller > larger / 2 else 0.0
@@ -141,7 +153,9 @@ def _scaled(frame_rgb: NDArray[np.uint8], box: Box, sides: int) -> NDArray[np.ui
     if not part.size:
         return np.zeros((pixels, pixels), np.uint8)
     matrix = np.array([[scale, 0, (x - left) * scale], [0, scale, (y - top) * scale]])
-    scaled = cv2.warpAffine(part, matrix, (pixels, pixels), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    scaled = cv2.warpAffine(
+        part, matrix, (pixels, pixels), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return np.asarray(scaled, np.uint8)
 
 
@@ -154,4 +168,9 @@ def _followed(frame_rgb: NDArray[np.uint8], box: Box, pattern: NDArray[np.uint8]
     if not _ALIKE <= best <= 1.001 or likeness[middle, middle] > best - 0.01:
         return box
     step = max(box.width, box.height) / _PATTERN
-    return Box(box.x + round((x - middle) * step), box.y + round((y - middle) * step), box.width, box.height)
+    return Box(
+        box.x + round((x - middle) * step),
+        box.y + round((y - middle) * step),
+        box.width,
+        box.height,
+    )

@@ -39,9 +39,17 @@ def main() -> None:
 @main.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--data", type=click.Path(path_type=Path), required=True, help="The prepared folder that the run was trained on."
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The prepared folder that the run was trained on.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle to write, NAME.edgeemo.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The bundle to write, NAME.edgeemo.",
+)
 @click.option("--name", help="The bundle's name [default: the file's].")
 @click.option("--version", default="0.1.0", help="The bundle's version.")
 @click.option(
@@ -57,10 +65,20 @@ def main() -> None:
     help="The last step of the ladder that may be tried: ranges by min-max, percentile or entropy, corrected biases, mixed precision.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0), default=1, help="Seed of the calibration draw and the self-test's patterns."
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    help="Seed of the calibration draw and the self-test's patterns.",
 )
 def build(
-    run: Path, data: Path, out: Path, name: str | None, version: str, profile: str, max_step: str, seed: int
+    run: Path,
+    data: Path,
+    out: Path,
+    name: str | None,
+    version: str,
+    profile: str,
+    max_step: str,
+    seed: int,
 ) -> None:
     """Convert RUN, climb the ladder until int8 passes, and write the bundle if every artifact passes the gate.
 
@@ -73,7 +91,9 @@ def build(
     from export.build import build as run_build
     from export.tables import measured_lines
 
-    bundle, made = run_build(run, data, out, name=name, version=version, seed=seed, profile=profile, max_step=max_step)
+    bundle, made = run_build(
+        run, data, out, name=name, version=version, seed=seed, profile=profile, max_step=max_step
+    )
     for line in measured_lines(made):
         click.echo(line)
     click.echo(
@@ -96,14 +116,35 @@ def build(
     help="How ranges are found; a run of quantization-aware training has its own.",
 )
 @click.option(
-    "--pictures", type=click.IntRange(1, 500), default=64, help="About how many calibration pictures to look at."
+    "--pictures",
+    type=click.IntRange(1, 500),
+    default=64,
+    help="About how many calibration pictures to look at.",
 )
-@click.option("--worst", "count", type=click.IntRange(1), default=5, help="How many layers to give advice on.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Where to draw it [default: int8_layers.png in RUN].")
+@click.option(
+    "--worst", "count", type=click.IntRange(1), default=5, help="How many layers to give advice on."
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="Where to draw it [default: int8_layers.png in RUN].",
+)
 @click.option("--seed", type=click.IntRange(0), default=1, help="Seed of the calibration draw.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a layer on stdout, in the order of execution.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="One JSON object a layer on stdout, in the order of execution.",
+)
 def inspect(
-    run: Path, data: Path | None, ranges: str, pictures: int, count: int, plot: Path | None, seed: int, as_json: bool
+    run: Path,
+    data: Path | None,
+    ranges: str,
+    pictures: int,
+    count: int,
+    plot: Path | None,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Show where RUN loses what in int8: its layers in float and in int8 side by side, the worst ones, and what to do.
 
@@ -135,9 +176,20 @@ def inspect(
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="A prepared folder.")
-@click.option("--artifact", metavar="FILE", help="Of both bundles [default: the int8 model that this machine can run].")
-@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="test", help="Which pictures.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for each kind of labels on stdout.")
+@click.option(
+    "--artifact",
+    metavar="FILE",
+    help="Of both bundles [default: the int8 model that this machine can run].",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test"]),
+    default="test",
+    help="Which pictures.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object for each kind of labels on stdout."
+)
 def compare(a: Path, b: Path, data: Path, artifact: str | None, split: str, as_json: bool) -> None:
     """Compare the bundles A and B picture by picture: who is right where the other is not.
 
@@ -153,7 +205,11 @@ def compare(a: Path, b: Path, data: Path, artifact: str | None, split: str, as_j
     titles, found = run_compare((a, b), data, artifact=artifact, split=split)
     for comparison in found:
         if as_json:
-            click.echo(strict.dumps_line({"bundles": titles, **asdict(comparison), "verdict": comparison.verdict}))
+            click.echo(
+                strict.dumps_line(
+                    {"bundles": titles, **asdict(comparison), "verdict": comparison.verdict}
+                )
+            )
     if not as_json:
         for line in comparison_lines(titles, found):
             click.echo(line)
@@ -161,8 +217,14 @@ def compare(a: Path, b: Path, data: Path, artifact: str | None, split: str, as_j
 
 @main.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write into.")
-@click.option("--trtexec", metavar="PATH", help="TensorRT's builder [default: found in PATH or /usr/src/tensorrt/bin].")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The folder to write into."
+)
+@click.option(
+    "--trtexec",
+    metavar="PATH",
+    help="TensorRT's builder [default: found in PATH or /usr/src/tensorrt/bin].",
+)
 def tensorrt(bundle: Path, out: Path, trtexec: str | None) -> None:
     """Write BUNDLE's ONNX files and the commands that make TensorRT engines of them; where TensorRT is installed, the engines.
 
@@ -188,19 +250,29 @@ def tensorrt(bundle: Path, out: Path, trtexec: str | None) -> None:
             + ("passed" if engine.passed else "failed")
         )
     if failed := [str(engine.path) for engine in engines if not engine.passed]:
-        raise GateFailed(f"{', '.join(failed)}: does not answer as the bundle promises; do not use it")
+        raise GateFailed(
+            f"{', '.join(failed)}: does not answer as the bundle promises; do not use it"
+        )
 
 
 @main.command()
 @click.argument("bundle")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write into.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The folder to write into."
+)
 @click.option(
     "--target",
     type=click.Choice(list(TARGETS)),
     default="c99",
-    help="What it will be built with. " + " ".join(f"{name}: {what}." for name, what in TARGETS.items()),
+    help="What it will be built with. "
+    + " ".join(f"{name}: {what}." for name, what in TARGETS.items()),
 )
-@click.option("--max-ram", metavar="BYTES", help="Refuse when the arena is larger; 64K is 65536.", callback=_bytes)
+@click.option(
+    "--max-ram",
+    metavar="BYTES",
+    help="Refuse when the arena is larger; 64K is 65536.",
+    callback=_bytes,
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def firmware(bundle: str, out: Path, target: str, max_ram: int | None, as_json: bool) -> None:
     """Write BUNDLE's int8 model (a file, or a shipped name) as plain C99: no interpreter, no heap, no dependencies.
@@ -231,13 +303,23 @@ def firmware(bundle: str, out: Path, target: str, max_ram: int | None, as_json: 
         f"wrote {out} for {target}: {made.table_bytes:,} bytes of tables in flash, {made.arena_bytes:,} bytes of RAM beside the "
         f"stack, {made.multiply_accumulates:,} multiply-accumulates an inference"
     )
-    click.echo(f"see {out / 'README.md'}" + (f"; try it here: make -C {out} check" if target == "c99" else ""))
+    click.echo(
+        f"see {out / 'README.md'}"
+        + (f"; try it here: make -C {out} check" if target == "c99" else "")
+    )
 
 
 @main.command("flash-image")
 @click.argument("bundle")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file to write, model.bin.")
-@click.option("--max-ram", metavar="BYTES", help="Refuse when the arena is larger; 64K is 65536.", callback=_bytes)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The file to write, model.bin."
+)
+@click.option(
+    "--max-ram",
+    metavar="BYTES",
+    help="Refuse when the arena is larger; 64K is 65536.",
+    callback=_bytes,
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def flash_image(bundle: str, out: Path, max_ram: int | None, as_json: bool) -> None:
     """Write BUNDLE's int8 model (a file, or a shipped name) as the content of a flash partition.

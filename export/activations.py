@@ -31,7 +31,9 @@ class Activation:
         flat = values.ravel()
         self.low, self.high = min(self.low, float(flat.min())), max(self.high, float(flat.max()))
         self.samples.append(flat if len(flat) <= _KEPT else rng.choice(flat, _KEPT, replace=False))
-        self.channel_means.append(values.reshape(-1, values.shape[-1]).mean(axis=0, dtype=np.float64))
+        self.channel_means.append(
+            values.reshape(-1, values.shape[-1]).mean(axis=0, dtype=np.float64)
+        )
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -44,7 +46,10 @@ def record(fp32: bytes, pictures: NDArray[np.uint8], seed: int) -> dict[str, Act
     graph = read_graph(fp32, "fp32.tflite")
     interpreter = open_interpreter(fp32, "fp32.tflite", kernels="plain", keep_tensors=True)
     source = graph.input["index"]
-    watched = [source, *(int(tensor) for operator in graph.operators for tensor in operator["outputs"])]
+    watched = [
+        source,
+        *(int(tensor) for operator in graph.operators for tensor in operator["outputs"]),
+    ]
     found = {graph.tensors[tensor]["name"]: Activation() for tensor in watched}
     rng = np.random.default_rng(seed)
     for picture in pictures:
@@ -88,5 +93,8 @@ def _inner(activations: dict[str, Activation], narrower: Ranges) -> Ranges:
     """`narrower` ranges, kept inside of what was seen; pixels, what is made of them alone, and logits keep their ends."""
     names = list(activations)
     whole = min_max(activations)
-    clipped = {name: (max(narrower[name][0], whole[name][0]), min(narrower[name][1], whole[name][1])) for name in names}
+    clipped = {
+        name: (max(narrower[name][0], whole[name][0]), min(narrower[name][1], whole[name][1]))
+        for name in names
+    }
     return clipped | {name: whole[name] for name in (*names[:_OF_PIXELS], names[-1])}

@@ -104,10 +104,14 @@ def build(
         MissingDependency: a runtime that the profile needs is not installed.
         EdgeemoError: the run, the data or the conversion does not fit.
     """
-    job = prepare_job(run_path, data_path, PROFILES[profile], STEPS[: STEPS.index(max_step) + 1], seed)
+    job = prepare_job(
+        run_path, data_path, PROFILES[profile], STEPS[: STEPS.index(max_step) + 1], seed
+    )
     made = _make(job)
     models = {file: measured.model for file, measured in made.items()}
-    report = report_dict(job.run, job.data, made) | {"selftest": selftest_trace(models, job.selftest, job.run.spec)}
+    report = report_dict(job.run, job.data, made) | {
+        "selftest": selftest_trace(models, job.selftest, job.run.spec)
+    }
     write_html(out.with_suffix(".report.html"), name or out.stem, report, job.run, job.test, made)
     if failed := {file: measured.reasons for file, measured in made.items() if measured.reasons}:
         raise GateFailed(_refusal(job, out, report, failed))
@@ -123,7 +127,9 @@ def build(
     return bundle, made
 
 
-def prepare_job(run_path: Path, data_path: Path, profile: Profile, steps: tuple[str, ...], seed: int) -> Job:
+def prepare_job(
+    run_path: Path, data_path: Path, profile: Profile, steps: tuple[str, ...], seed: int
+) -> Job:
     """Everything that can be refused before anything takes time."""
     if any(file.endswith(".onnx") for file in profile.artifacts):
         onnx.check_installed(
@@ -146,7 +152,9 @@ def prepare_job(run_path: Path, data_path: Path, profile: Profile, steps: tuple[
     return Job(run, data, calibration, patterns, profile, steps, seed, floats, test)
 
 
-def _refusal(job: Job, out: Path, report: dict[str, Any], failed: Mapping[str, Sequence[str]]) -> str:
+def _refusal(
+    job: Job, out: Path, report: dict[str, Any], failed: Mapping[str, Sequence[str]]
+) -> str:
     path = out.with_suffix(".report.json")
     with written_beside(path) as part:
         part.write_text(strict.dumps(report))
@@ -158,9 +166,7 @@ def _refusal(job: Job, out: Path, report: dict[str, Any], failed: Mapping[str, S
         way_out = f"train it in simulated int8: python -m training finetune --qat {run.path} --data {job.data.path} --out {run.path}-qat"
         if len(job.steps) < len(STEPS):
             way_out = f"let it climb further (--max-step {STEPS[-1]}), or {way_out}"
-    return (
-        f"the gate refuses {run.path}: {reasons}. No bundle was written; {way_out}; what was measured: {path} and .html"
-    )
+    return f"the gate refuses {run.path}: {reasons}. No bundle was written; {way_out}; what was measured: {path} and .html"
 
 
 def _make(job: Job) -> dict[str, Measured]:
@@ -175,7 +181,10 @@ def _make(job: Job) -> dict[str, Measured]:
     if any(file.endswith(".onnx") for file in job.profile.artifacts):
         fp32 = onnx.convert_fp32(job.run.model)
         found.append(_climbed(job, OnnxMaker(fp32, job.calibration)))
-        found += [_measured(job, "fp16.onnx", onnx.convert_fp16(fp32)), _measured(job, "fp32.onnx", fp32)]
+        found += [
+            _measured(job, "fp16.onnx", onnx.convert_fp16(fp32)),
+            _measured(job, "fp32.onnx", fp32),
+        ]
         _check_float(job, found[-1])
     return {measured.file: measured for measured in found}
 
@@ -192,7 +201,9 @@ def _check_float(job: Job, fp32: Measured) -> None:
 def _tflite_maker(job: Job) -> Maker:
     if job.run.simulated is not None:
         return TrainedMaker(job.run.simulated)
-    return TfliteMaker(job.run.model, job.calibration, job.seed, may_be_mixed=job.profile.wide_tflite)
+    return TfliteMaker(
+        job.run.model, job.calibration, job.seed, may_be_mixed=job.profile.wide_tflite
+    )
 
 
 def _climbed(job: Job, maker: Maker) -> Measured:
@@ -201,21 +212,29 @@ def _climbed(job: Job, maker: Maker) -> Measured:
     attempts: list[Attempt] = []
     closest: tuple[float, Candidate] | None = None
     looks = 0
-    for candidate, attempt in climb(maker, steps, lambda made: judged(job, made), time.perf_counter):
+    for candidate, attempt in climb(
+        maker, steps, lambda made: judged(job, made), time.perf_counter
+    ):
         click.echo(attempt_line(attempt))
         attempts.append(attempt)
         if closest is None or attempt.mean_kl < closest[0]:
             closest = attempt.mean_kl, candidate
         if attempt.passed:
             looks += 1
-            measured = _measured(job, candidate.file, candidate.model, candidate.detail, attempts, looks)
+            measured = _measured(
+                job, candidate.file, candidate.model, candidate.detail, attempts, looks
+            )
             if not measured.reasons:
                 return measured
             click.echo(f"  but not on the test split: {'; '.join(measured.reasons)}")
     assert closest is not None  # there is no ladder without steps
-    measured = _measured(job, closest[1].file, closest[1].model, closest[1].detail, attempts, looks + 1)
+    measured = _measured(
+        job, closest[1].file, closest[1].model, closest[1].detail, attempts, looks + 1
+    )
     reasons = measured.reasons or attempts[-1].reasons
-    return replace(measured, reasons=(f"no step up to {steps[-1]} passes on validation and test", *reasons))
+    return replace(
+        measured, reasons=(f"no step up to {steps[-1]} passes on validation and test", *reasons)
+    )
 
 
 def judged(job: Job, candidate: Candidate) -> Judged:
@@ -242,35 +261,57 @@ def _restless(job: Job, candidate: Candidate) -> Iterator[str]:
 
 
 def _measured(
-    job: Job, file: str, model: bytes, detail: str = "", attempts: Sequence[Attempt] = (), looks: int = 1
+    job: Job,
+    file: str,
+    model: bytes,
+    detail: str = "",
+    attempts: Sequence[Attempt] = (),
+    looks: int = 1,
 ) -> Measured:
     start = time.perf_counter()
     logits = _infer(_open(file, model, job.run.spec), job.test, progress=True)
     seconds = round(time.perf_counter() - start, 2)
     verdict = judge(job.run.logits, logits, job.run.labels)
-    return Measured(file, model, detail, logits, verdict, tuple(attempts), looks, seconds, verdict.reasons)
+    return Measured(
+        file, model, detail, logits, verdict, tuple(attempts), looks, seconds, verdict.reasons
+    )
 
 
-def _open(file: str, model: bytes, spec: InputSpec, *, reference_kernels: bool = False) -> LiteRtBackend | OnnxBackend:
+def _open(
+    file: str, model: bytes, spec: InputSpec, *, reference_kernels: bool = False
+) -> LiteRtBackend | OnnxBackend:
     if file.endswith(".tflite"):
         return LiteRtBackend(model, file, spec, reference_kernels=reference_kernels)
     return OnnxBackend(model, file, spec)
 
 
-def _infer(backend: Backend, pictures: NDArray[np.uint8], *, progress: bool = False) -> NDArray[np.float32]:
-    starts = tqdm(range(0, len(pictures), 64), desc=backend.artifact, unit="batch", disable=not progress, leave=False)
+def _infer(
+    backend: Backend, pictures: NDArray[np.uint8], *, progress: bool = False
+) -> NDArray[np.float32]:
+    starts = tqdm(
+        range(0, len(pictures), 64),
+        desc=backend.artifact,
+        unit="batch",
+        disable=not progress,
+        leave=False,
+    )
     return np.concatenate([backend.infer(pictures[start : start + 64]) for start in starts])
 
 
 def _selftest(models: Mapping[str, bytes], job: Job) -> bytes:
-    opened = {file: _open(file, model, job.run.spec, reference_kernels=True) for file, model in models.items()}
+    opened = {
+        file: _open(file, model, job.run.spec, reference_kernels=True)
+        for file, model in models.items()
+    }
     logits = {file: backend.infer(job.selftest) for file, backend in opened.items()}
     buffer = io.BytesIO()
     np.savez(buffer, inputs=job.selftest, **cast(dict[str, Any], logits))
     return buffer.getvalue()
 
 
-def _manifest(name: str, version: str, job: Job, made: Mapping[str, Measured], files: Mapping[str, bytes]) -> Manifest:
+def _manifest(
+    name: str, version: str, job: Job, made: Mapping[str, Measured], files: Mapping[str, bytes]
+) -> Manifest:
     run, data = job.run, job.data
     tflite_file = next(file for file in made if file.endswith(".tflite"))
     return Manifest(
@@ -283,13 +324,25 @@ def _manifest(name: str, version: str, job: Job, made: Mapping[str, Measured], f
         input_spec=run.spec,
         input_fingerprint=run.spec.fingerprint(),
         artifacts=tuple(_artifact(file, made[file].model, run.spec) for file in sorted(made)),
-        companions=tuple(Companion(file, len(files[file]), sha256(files[file])) for file in COMPANIONS),
+        companions=tuple(
+            Companion(file, len(files[file]), sha256(files[file])) for file in COMPANIONS
+        ),
         data=DataInfo(
-            tuple(run.config["data_sets"]), str(data.dataset["split"]), data.split_hash, int(data.dataset["seed"])
+            tuple(run.config["data_sets"]),
+            str(data.dataset["split"]),
+            data.split_hash,
+            int(data.dataset["seed"]),
         ),
         training={
             key: run.config[key]
-            for key in ("recipe", "parameters", "multiply_accumulates", "keras", "backend", "history")
+            for key in (
+                "recipe",
+                "parameters",
+                "multiply_accumulates",
+                "keras",
+                "backend",
+                "history",
+            )
         },
         calibration=_calibration(job, made),
         evaluation=tuple(_evaluation(measured) for measured in made.values()),
@@ -299,7 +352,9 @@ def _manifest(name: str, version: str, job: Job, made: Mapping[str, Measured], f
 
 
 def _calibration(job: Job, made: Mapping[str, Measured]) -> Calibration:
-    method = "; ".join(f"{file}: {measured.detail}" for file, measured in made.items() if measured.detail)
+    method = "; ".join(
+        f"{file}: {measured.detail}" for file, measured in made.items() if measured.detail
+    )
     return Calibration(len(job.calibration), method, SPLIT, pixels_sha256(job.calibration))
 
 

@@ -59,12 +59,16 @@ def compare(
         _check_split(bundle, data, split)
     rows = data.indices(split)
     pictures = np.asarray(data.images[rows])
-    titles, answers = zip(*(_answers(bundle, artifact, pictures) for bundle in bundles), strict=True)
+    titles, answers = zip(
+        *(_answers(bundle, artifact, pictures) for bundle in bundles), strict=True
+    )
     found = [_comparison("labels of the data set", data.labels[rows], answers)]
     if data.votes is not None:
         majority, known = ferplus_majority(group_votes(data)[rows])
         if known.any():
-            found.append(_comparison("FER+ majority", majority[known], [answer[known] for answer in answers]))
+            found.append(
+                _comparison("FER+ majority", majority[known], [answer[known] for answer in answers])
+            )
     return list(titles), found
 
 
@@ -76,15 +80,21 @@ def _check_split(bundle: Bundle, data: Prepared, split: str) -> None:
         )
 
 
-def _answers(bundle: Bundle, artifact: str | None, pictures: NDArray[np.uint8]) -> tuple[str, NDArray[np.int64]]:
+def _answers(
+    bundle: Bundle, artifact: str | None, pictures: NDArray[np.uint8]
+) -> tuple[str, NDArray[np.int64]]:
     backend = open_backend(bundle, artifact)
     title = f"{bundle.manifest.name} {bundle.manifest.version} {backend.artifact}"
     starts = tqdm(range(0, len(pictures), 64), title, unit="batch", leave=False)
-    return title, np.concatenate([backend.infer(pictures[i : i + 64]).argmax(axis=1) for i in starts])
+    return title, np.concatenate(
+        [backend.infer(pictures[i : i + 64]).argmax(axis=1) for i in starts]
+    )
 
 
 def _comparison(
-    name: str, labels: NDArray[np.int64], answers: tuple[NDArray[np.int64], ...] | list[NDArray[np.int64]]
+    name: str,
+    labels: NDArray[np.int64],
+    answers: tuple[NDArray[np.int64], ...] | list[NDArray[np.int64]],
 ) -> Comparison:
     right = [answer == labels for answer in answers]
     a, b = (score(labels, answer) for answer in answers)

@@ -24,10 +24,14 @@ from edgeemo.evaluation import (
 MAX_DROP_UPPER_BOUND = 0.01  # one-sided 95 % bound of the paired top-1 drop stays below 1 pp
 MIN_AGREEMENT = 0.97
 MAX_MACRO_F1_DROP = 0.015
-MAX_RECALL_DROP_LOWER_BOUND = 0.03  # a class fails only when its drop is surely above 3 pp: disgust has 55 test faces
+MAX_RECALL_DROP_LOWER_BOUND = (
+    0.03  # a class fails only when its drop is surely above 3 pp: disgust has 55 test faces
+)
 MAX_ECE_RISE = 0.02
 MAX_MEAN_KL = 0.02  # nats, float || int8
-MIN_FLOAT_OVER_MAJORITY = 0.20  # the float model itself must be far above always answering the most frequent class
+MIN_FLOAT_OVER_MAJORITY = (
+    0.20  # the float model itself must be far above always answering the most frequent class
+)
 MAX_SHARE_OF_ONE_CLASS = 0.80  # an int8 model that answers one class more often than this is stuck
 
 
@@ -65,10 +69,16 @@ class Verdict:
 
 def limits() -> dict[str, float]:
     """The gate's limits by name, for the report."""
-    return {name.lower(): value for name, value in globals().items() if name.startswith(("MAX_", "MIN_"))}
+    return {
+        name.lower(): value
+        for name, value in globals().items()
+        if name.startswith(("MAX_", "MIN_"))
+    }
 
 
-def judge(float_logits: NDArray[np.float32], logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Verdict:
+def judge(
+    float_logits: NDArray[np.float32], logits: NDArray[np.float32], labels: NDArray[np.int64]
+) -> Verdict:
     """Compare float32 (N, 7) logits of both models on the same pictures with true label numbers (N,)."""
     float_top, top = float_logits.argmax(axis=1), logits.argmax(axis=1)
     float_card, card = score(labels, float_top), score(labels, top)

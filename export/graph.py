@@ -37,7 +37,10 @@ def read_graph(tflite: bytes, name: str = "int8.tflite") -> Graph:
     produced = {int(t) for op in operators for t in op["outputs"]}
     source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     constants = {
-        int(t) for op in operators for t in op["inputs"] if t >= 0 and t not in produced and t != source["index"]
+        int(t)
+        for op in operators
+        for t in op["inputs"]
+        if t >= 0 and t not in produced and t != source["index"]
     }
     return Graph(tensors, operators, constants, source, target)
 
@@ -52,7 +55,9 @@ def check_full_int8(tflite: bytes, *, wide: bool = False) -> None:
     # A cast beside a float operator is only the sign of it.
     for operator in sorted(graph.operators, key=lambda op: op["op_name"] in CASTS):
         kinds = {
-            graph.tensors[tensor]["dtype"] for tensor in (*operator["inputs"], *operator["outputs"]) if tensor >= 0
+            graph.tensors[tensor]["dtype"]
+            for tensor in (*operator["inputs"], *operator["outputs"])
+            if tensor >= 0
         }
         if strange := kinds - set(allowed):
             raise BackendError(
@@ -64,7 +69,9 @@ def check_full_int8(tflite: bytes, *, wide: bool = False) -> None:
             weights = graph.tensors[operator["inputs"][1]]
             channels = graph.tensors[operator["outputs"][0]]["shape"][-1]
             if len(weights["quantization_parameters"]["scales"]) != channels:
-                raise BackendError(f"int8.tflite: the weights {weights['name']} are not quantized per channel")
+                raise BackendError(
+                    f"int8.tflite: the weights {weights['name']} are not quantized per channel"
+                )
     scale, zero_point = graph.input["quantization"]
     if (scale, zero_point) != (PIXEL_QUANTIZATION.scale, PIXEL_QUANTIZATION.zero_point):
         raise BackendError(

@@ -18,7 +18,9 @@ from export.layers import Layer, compare_layers, worst
 from export.run import load_config, load_float_run
 
 
-def inspect_run(run_path: Path, data_path: Path | None, method: str, count: int, seed: int) -> tuple[str, list[Layer]]:
+def inspect_run(
+    run_path: Path, data_path: Path | None, method: str, count: int, seed: int
+) -> tuple[str, list[Layer]]:
     """How the run was quantized, in words, and each of its layers on about `count` pictures of the representative data set.
 
     `method` is how ranges are found (export.activations.METHODS); a run of quantization-aware training has its own.
@@ -54,10 +56,18 @@ def plot_layers(path: Path, title: str, layers: list[Layer], marked: int = 5) ->
     names = [f"{layer.name}  ({layer.operator.lower()})" for layer in layers]
     red = {layer.name for layer in worst(layers, marked)}
     colours = ["tab:red" if layer.name in red else "tab:blue" for layer in layers]
-    figure, panels = plt.subplots(1, 4, figsize=(15, 1.4 + 0.32 * len(layers)), layout="constrained", sharey=True)
+    figure, panels = plt.subplots(
+        1, 4, figsize=(15, 1.4 + 0.32 * len(layers)), layout="constrained", sharey=True
+    )
     columns = (
-        ("SQNR, dB (more is better; 60 and above: 60)", [min(layer.sqnr_db, 60.0) for layer in layers]),
-        ("noise that it adds, % of the signal's power", [100 * layer.added_noise for layer in layers]),
+        (
+            "SQNR, dB (more is better; 60 and above: 60)",
+            [min(layer.sqnr_db, 60.0) for layer in layers],
+        ),
+        (
+            "noise that it adds, % of the signal's power",
+            [100 * layer.added_noise for layer in layers],
+        ),
         ("range used, %", [100 * layer.range_used for layer in layers]),
         ("values cut off, %", [100 * layer.saturated for layer in layers]),
     )

@@ -98,7 +98,9 @@ class _CalibratedMaker(ABC):
     def corrected(self, best: Candidate) -> Candidate:
         """`best` with biases that make up for the rounding of its weights."""
         source = self._with_corrected_biases(best)
-        return self._quantized("bias", best.method, f"ranges by {best.method}, biases corrected", source)
+        return self._quantized(
+            "bias", best.method, f"ranges by {best.method}, biases corrected", source
+        )
 
     @abstractmethod
     def mixed(self, best: Candidate) -> Candidate:
@@ -109,14 +111,18 @@ class _CalibratedMaker(ABC):
         """The float model with biases for `best`."""
 
     @abstractmethod
-    def _quantized(self, step: str, method: str, detail: str, source: bytes, wide: tuple[str, ...] = ()) -> Candidate:
+    def _quantized(
+        self, step: str, method: str, detail: str, source: bytes, wide: tuple[str, ...] = ()
+    ) -> Candidate:
         """The float model `source` in int8, with more for the layers `wide`."""
 
 
 class TfliteMaker(_CalibratedMaker):
     """int8.tflite of a float network, calibrated on uint8 (N, 48, 48, 1) pictures; its mixed step has 16-bit activations."""
 
-    def __init__(self, model: Any, calibration: NDArray[np.uint8], seed: int, *, may_be_mixed: bool = True) -> None:
+    def __init__(
+        self, model: Any, calibration: NDArray[np.uint8], seed: int, *, may_be_mixed: bool = True
+    ) -> None:
         super().__init__(tflite.convert_fp32(model), calibration)
         self.steps = tuple(step for step in STEPS if may_be_mixed or step != "mixed")
         self._activations: dict[str, Activation] = record(self._fp32, calibration, seed)
@@ -128,20 +134,28 @@ class TfliteMaker(_CalibratedMaker):
             return self._wide(best, layers)
         except BackendError:
             # 16-bit additions want scales that not every network has; operators with weights do not.
-            return self._wide(best, [layer for layer in layers if layer.operator in tflite.WEIGHTED])
+            return self._wide(
+                best, [layer for layer in layers if layer.operator in tflite.WEIGHTED]
+            )
 
     def _wide(self, best: Candidate, layers: list[Layer]) -> Candidate:
         wide = tuple(layer.name for layer in worst(layers, _WORST))
-        return self._quantized("mixed", best.method, f"16-bit activations in {', '.join(wide)}", best.source, wide)
+        return self._quantized(
+            "mixed", best.method, f"16-bit activations in {', '.join(wide)}", best.source, wide
+        )
 
     def _with_corrected_biases(self, best: Candidate) -> bytes:
         means = {name: seen.mean for name, seen in self._activations.items()}
         return tflite.with_corrected_biases(self._fp32, best.model, means)
 
-    def _quantized(self, step: str, method: str, detail: str, source: bytes, wide: tuple[str, ...] = ()) -> Candidate:
+    def _quantized(
+        self, step: str, method: str, detail: str, source: bytes, wide: tuple[str, ...] = ()
+    ) -> Candidate:
         ranges: Ranges = METHODS[method](self._activations)
         file = "mixed.tflite" if wide else "int8.tflite"
-        return Candidate(file, step, method, detail, tflite.quantize(source, ranges, wide=wide), source, wide)
+        return Candidate(
+            file, step, method, detail, tflite.quantize(source, ranges, wide=wide), source, wide
+        )
 
 
 class OnnxMaker(_CalibratedMaker):
@@ -155,13 +169,21 @@ class OnnxMaker(_CalibratedMaker):
 
     def mixed(self, best: Candidate) -> Candidate:
         """`best` with its worst nodes in float."""
-        wide = tuple(onnx.worst_nodes(best.source, best.model, thinned(self._calibration, _LOOKED_AT))[:_WORST])
-        return self._quantized("mixed", best.method, f"float in {', '.join(wide)}", best.source, wide)
+        wide = tuple(
+            onnx.worst_nodes(best.source, best.model, thinned(self._calibration, _LOOKED_AT))[
+                :_WORST
+            ]
+        )
+        return self._quantized(
+            "mixed", best.method, f"float in {', '.join(wide)}", best.source, wide
+        )
 
     def _with_corrected_biases(self, best: Candidate) -> bytes:
         return onnx.with_corrected_biases(self._fp32, best.model, self._calibration)
 
-    def _quantized(self, step: str, method: str, detail: str, source: bytes, wide: tuple[str, ...] = ()) -> Candidate:
+    def _quantized(
+        self, step: str, method: str, detail: str, source: bytes, wide: tuple[str, ...] = ()
+    ) -> Candidate:
         file = "mixed.onnx" if wide else "int8.onnx"
         model = onnx.convert_int8(source, self._calibration, method, wide)
         return Candidate(file, step, method, detail, model, source, wide)
@@ -178,7 +200,9 @@ class TrainedMaker:
     def make(self, step: str, _: Candidate | None) -> Candidate:
         """The model with its trained ranges."""
         model = tflite.convert_trained(self._simulated)
-        return Candidate("int8.tflite", step, step, "ranges of quantization-aware training", model, b"")
+        return Candidate(
+            "int8.tflite", step, step, "ranges of quantization-aware training", model, b""
+        )
 
 
 @dataclass(frozen=True)
@@ -191,7 +215,10 @@ class Judged:
 
 
 def climb(
-    maker: Maker, steps: tuple[str, ...], judged: Callable[[Candidate], Judged], clock: Callable[[], float]
+    maker: Maker,
+    steps: tuple[str, ...],
+    judged: Callable[[Candidate], Judged],
+    clock: Callable[[], float],
 ) -> Iterator[tuple[Candidate, Attempt]]:
     """Each step's candidate with its attempt; who has enough stops asking."""
     best: tuple[float, Candidate] | None = None

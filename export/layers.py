@@ -11,7 +11,10 @@ from edgeemo.contract.quantize import pixels_to_int8
 from edgeemo.errors import BackendError
 from export.graph import CASTS, Graph, read_graph
 
-_SATURATED, _WASTED = 0.001, 0.4  # shares of values outside of the range, and of the range that is used
+_SATURATED, _WASTED = (
+    0.001,
+    0.4,
+)  # shares of values outside of the range, and of the range that is used
 
 
 @dataclass(frozen=True)
@@ -55,15 +58,23 @@ def compare_layers(fp32: bytes, int8: bytes, pictures: NDArray[np.uint8]) -> lis
         BackendError: the two are not the same network.
     """
     graphs = read_graph(fp32, "fp32.tflite"), read_graph(int8)
-    outputs = [[int(op["outputs"][0]) for op in graph.operators if op["op_name"] not in CASTS] for graph in graphs]
-    kinds = [[op["op_name"] for op in graph.operators if op["op_name"] not in CASTS] for graph in graphs]
+    outputs = [
+        [int(op["outputs"][0]) for op in graph.operators if op["op_name"] not in CASTS]
+        for graph in graphs
+    ]
+    kinds = [
+        [op["op_name"] for op in graph.operators if op["op_name"] not in CASTS] for graph in graphs
+    ]
     if kinds[0] != kinds[1]:
         raise BackendError(
             f"expected the same operators in float and int8, received {', '.join(kinds[0])} and {', '.join(kinds[1])}; "
             "compare an int8 model with the float model that it was made from"
         )
     sums = [_Sums(graphs[1].tensors[tensor]) for tensor in outputs[1]]
-    models = [open_interpreter(model, "model", kernels="plain", keep_tensors=True) for model in (fp32, int8)]
+    models = [
+        open_interpreter(model, "model", kernels="plain", keep_tensors=True)
+        for model in (fp32, int8)
+    ]
     for picture in pictures:
         models[0].set_tensor(graphs[0].input["index"], picture[np.newaxis].astype(np.float32))
         models[1].set_tensor(graphs[1].input["index"], pixels_to_int8(picture[np.newaxis]))
@@ -86,7 +97,10 @@ class _Sums:
         scale, zero_point = tensor["quantization"]
         limits = np.iinfo(tensor["dtype"])
         self.scale, self.zero_point, self.bits = float(scale), int(zero_point), int(limits.bits)
-        self.low, self.high = ((limits.min - self.zero_point) * self.scale, (limits.max - self.zero_point) * self.scale)
+        self.low, self.high = (
+            (limits.min - self.zero_point) * self.scale,
+            (limits.max - self.zero_point) * self.scale,
+        )
         self.signal = self.noise = self.product = self.stored = 0.0
         self.smallest, self.largest = np.inf, -np.inf
         self.outside = self.count = 0
@@ -98,9 +112,14 @@ class _Sums:
         self.noise += float((x - q) @ (x - q))
         self.product += float(x @ q)
         self.stored += float(q @ q)
-        self.smallest, self.largest = min(self.smallest, float(x.min())), max(self.largest, float(x.max()))
+        self.smallest, self.largest = (
+            min(self.smallest, float(x.min())),
+            max(self.largest, float(x.max())),
+        )
         # Half a step beyond the last value still rounds to it.
-        self.outside += int(np.sum((x < self.low - self.scale / 2) | (x > self.high + self.scale / 2)))
+        self.outside += int(
+            np.sum((x < self.low - self.scale / 2) | (x > self.high + self.scale / 2))
+        )
         self.count += len(x)
 
     @property
@@ -114,7 +133,9 @@ def _layers(graph: Graph, outputs: list[int], kinds: list[str], sums: list[_Sums
     for operator in graph.operators:
         if operator["op_name"] in CASTS:
             noise[int(operator["outputs"][0])] = noise.get(int(operator["inputs"][0]), 0.0)
-    inputs = {int(op["outputs"][0]): [int(t) for t in op["inputs"] if t >= 0] for op in graph.operators}
+    inputs = {
+        int(op["outputs"][0]): [int(t) for t in op["inputs"] if t >= 0] for op in graph.operators
+    }
     layers = []
     for tensor, kind, pair in zip(outputs, kinds, sums, strict=True):
         before = max((noise.get(source, 0.0) for source in inputs[tensor]), default=0.0)
@@ -124,9 +145,13 @@ def _layers(graph: Graph, outputs: list[int], kinds: list[str], sums: list[_Sums
                 name=graph.tensors[tensor]["name"],
                 operator=kind,
                 bits=pair.bits,
-                sqnr_db=float(-10 * np.log10(pair.relative_noise)) if pair.relative_noise > 0 else float("inf"),
+                sqnr_db=float(-10 * np.log10(pair.relative_noise))
+                if pair.relative_noise > 0
+                else float("inf"),
                 added_noise=max(0.0, pair.relative_noise - before),
-                cosine=pair.product / np.sqrt(pair.signal * pair.stored) if pair.signal * pair.stored else 0.0,
+                cosine=pair.product / np.sqrt(pair.signal * pair.stored)
+                if pair.signal * pair.stored
+                else 0.0,
                 range_low=pair.low,
                 range_high=pair.high,
                 range_used=max(0.0, span / (pair.high - pair.low)),

@@ -32,7 +32,13 @@ def convert_fp32(model: Any) -> bytes:
         path = Path(folder, "fp32.onnx")
         try:
             with quiet():
-                model.export(str(path), format="onnx", verbose=False, input_signature=signature, opset_version=OPSET)
+                model.export(
+                    str(path),
+                    format="onnx",
+                    verbose=False,
+                    input_signature=signature,
+                    opset_version=OPSET,
+                )
         except Exception as error:  # tf2onnx raises ValueErrors, RuntimeErrors and its own
             raise BackendError(f"tf2onnx cannot convert {model.name} ({_said(error)})") from None
         exported = onnx.load(path)
@@ -47,16 +53,23 @@ def convert_fp16(fp32: bytes) -> bytes:
     onnx_model = need("onnxruntime.quantization.onnx_model", "export", "to convert ONNX to float16")
     try:
         with quiet():
-            halved = float16.convert_float_to_float16(onnx.load_from_string(fp32), keep_io_types=True)
+            halved = float16.convert_float_to_float16(
+                onnx.load_from_string(fp32), keep_io_types=True
+            )
             onnx_model.ONNXModel(halved).topological_sort()  # the casts were put at the end
         onnx.checker.check_model(halved)
     except Exception as error:  # it raises ValueErrors and onnx's own
-        raise BackendError(f"ONNX Runtime cannot convert the model to float16 ({_said(error)})") from None
+        raise BackendError(
+            f"ONNX Runtime cannot convert the model to float16 ({_said(error)})"
+        ) from None
     return bytes(halved.SerializeToString())
 
 
 def convert_int8(
-    fp32: bytes, calibration: NDArray[np.uint8], method: str = "min-max", as_float: Collection[str] = ()
+    fp32: bytes,
+    calibration: NDArray[np.uint8],
+    method: str = "min-max",
+    as_float: Collection[str] = (),
 ) -> bytes:
     """int8 QDQ ONNX: per-channel weights in 7 bits, activations int8, calibrated on uint8 (N, 48, 48, 1) pictures.
 
@@ -99,7 +112,9 @@ def folded(fp32: bytes) -> bytes:
             with quiet():
                 shape_inference.quant_pre_process(source, target, skip_symbolic_shape=True)
         except Exception as error:
-            raise BackendError(f"ONNX Runtime cannot prepare the model for quantization ({_said(error)})") from None
+            raise BackendError(
+                f"ONNX Runtime cannot prepare the model for quantization ({_said(error)})"
+            ) from None
         return target.read_bytes()
 
 
@@ -124,7 +139,11 @@ def with_corrected_biases(fp32: bytes, int8: bytes, calibration: NDArray[np.uint
     onnx = need("onnx", "export", "to write ONNX")
     model, rounded = onnx.load_from_string(fp32), _dequantized(int8)
     values = {tensor.name: tensor for tensor in model.graph.initializer}
-    nodes = [node for node in model.graph.node if node.op_type in _WEIGHTED and {*node.input[1:]} <= {*values}]
+    nodes = [
+        node
+        for node in model.graph.node
+        if node.op_type in _WEIGHTED and {*node.input[1:]} <= {*values}
+    ]
     nodes = [node for node in nodes if len(node.input) > 2]
     if not nodes:
         return fp32
@@ -138,8 +157,14 @@ def with_corrected_biases(fp32: bytes, int8: bytes, calibration: NDArray[np.uint
             error = error.T
         each = means[node.input[0]]
         # A depthwise convolution has one input channel an output.
-        shift = error @ each if error.shape[1] == len(each) else error[:, 0] * np.repeat(each, len(error) // len(each))
-        values[node.input[2]].CopyFrom(onnx.numpy_helper.from_array((bias - shift).astype(np.float32), node.input[2]))
+        shift = (
+            error @ each
+            if error.shape[1] == len(each)
+            else error[:, 0] * np.repeat(each, len(error) // len(each))
+        )
+        values[node.input[2]].CopyFrom(
+            onnx.numpy_helper.from_array((bias - shift).astype(np.float32), node.input[2])
+        )
     return bytes(model.SerializeToString())
 
 
@@ -162,8 +187,14 @@ def worst_nodes(fp32: bytes, int8: bytes, pictures: NDArray[np.uint8]) -> list[s
     graph = onnx.load_from_string(fp32).graph
     # A ReLU belongs to the node before it, and only what comes out of it is quantized.
     behind = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "Relu"}
-    ends = {node.name: behind.get(node.output[0], node.output[0]) for node in graph.node if node.op_type in _WEIGHTED}
-    rated = [(float(errors[end]["xmodel_err"]), name) for name, end in ends.items() if end in errors]
+    ends = {
+        node.name: behind.get(node.output[0], node.output[0])
+        for node in graph.node
+        if node.op_type in _WEIGHTED
+    }
+    rated = [
+        (float(errors[end]["xmodel_err"]), name) for name, end in ends.items() if end in errors
+    ]
     return [name for _, name in sorted(rated)]
 
 
@@ -200,34 +231,51 @@ def _dequantized(int8: bytes) -> dict[str, NDArray[np.float64]]:
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     found = {}
     for node in graph.node:
-        if node.op_type != "DequantizeLinear" or node.input[0] not in values or values[node.input[0]].ndim < 2:
+        if (
+            node.op_type != "DequantizeLinear"
+            or node.input[0] not in values
+            or values[node.input[0]].ndim < 2
+        ):
             continue
         stored, scale = values[node.input[0]], values[node.input[1]].astype(np.float64)
         axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
         shape = [1] * stored.ndim
         shape[axis] = -1
-        found[node.input[0].removesuffix("_quantized")] = stored * (scale.reshape(shape) if scale.ndim else scale)
+        found[node.input[0].removesuffix("_quantized")] = stored * (
+            scale.reshape(shape) if scale.ndim else scale
+        )
     return found
 
 
-def _channel_means(fp32: bytes, tensors: Sequence[str], pictures: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
+def _channel_means(
+    fp32: bytes, tensors: Sequence[str], pictures: NDArray[np.uint8]
+) -> dict[str, NDArray[np.float64]]:
     """float64 (channels,) means over the pictures of tensors (1, channels, ...) of an ONNX model."""
-    onnx, runtime = need("onnx", "export", "to read ONNX"), need("onnxruntime", "export", "to run ONNX")
+    onnx, runtime = (
+        need("onnx", "export", "to read ONNX"),
+        need("onnxruntime", "export", "to run ONNX"),
+    )
     model = onnx.load_from_string(fp32)
     inputs = {entry.name for entry in model.graph.input}
     known = {entry.name for entry in model.graph.output} | inputs
     names = list(dict.fromkeys(tensors))
-    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known)
+    model.graph.output.extend(
+        onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known
+    )
     options = runtime.SessionOptions()
     options.log_severity_level = 3
-    session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     (source,) = inputs
     totals = {name: np.zeros(()) for name in names}
     for picture in pictures:
         for name, value in zip(
             names, session.run(names, {source: picture[np.newaxis].astype(np.float32)}), strict=True
         ):
-            totals[name] = totals[name] + value.reshape(*value.shape[:2], -1).mean(axis=(0, 2), dtype=np.float64)
+            totals[name] = totals[name] + value.reshape(*value.shape[:2], -1).mean(
+                axis=(0, 2), dtype=np.float64
+            )
     return {name: total / len(pictures) for name, total in totals.items()}
 
 

@@ -71,7 +71,8 @@ def _headline(report: Mapping[str, Any], run: FloatRun, made: Mapping[str, Measu
         '<p class="good">Every artifact passes the gate.</p>'
         if not refused
         else "".join(
-            f'<p class="bad">{_text(file)} is refused: {_text("; ".join(why))}.</p>' for file, why in refused.items()
+            f'<p class="bad">{_text(file)} is refused: {_text("; ".join(why))}.</p>'
+            for file, why in refused.items()
         )
     )
     head = ["artifact", "bytes", "top-1", "macro-F1", "drop, pp", "90 % interval", "agreement", "only float right", "only this right",
@@ -103,7 +104,9 @@ def _headline(report: Mapping[str, Any], run: FloatRun, made: Mapping[str, Measu
         f"{_share(full.float_card.top1)} (95 % interval {_share(low)} to {_share(high)}). A drop is float less artifact on the same "
         f"pictures; the gate looks at the upper end of its interval. {run.seen}</p>"
     )
-    return verdict + told + _table("Against the float model", head, rows) + _limits(report["limits"])
+    return (
+        verdict + told + _table("Against the float model", head, rows) + _limits(report["limits"])
+    )
 
 
 def _limits(limits: Mapping[str, float]) -> str:
@@ -155,7 +158,10 @@ def _matrix(title: str, card: Scorecard) -> str:
     def cells() -> Iterator[str]:
         for label, row in zip(LABELS, card.confusion, strict=True):
             total = max(sum(row), 1)
-            shaded = (f'<td style="background: rgba(var(--heat), {0.75 * n / total:.2f})">{n}</td>' for n in row)
+            shaded = (
+                f'<td style="background: rgba(var(--heat), {0.75 * n / total:.2f})">{n}</td>'
+                for n in row
+            )
             yield f'<tr><th class="text">{label}</th>{"".join(shaded)}</tr>'
 
     return _matrix_table(f"{title}: rows true, columns predicted", cells())
@@ -195,8 +201,17 @@ def _recalls(measured: Measured) -> str:
         row = [label, f"{sum(cards[0].confusion[i]):,}"]
         for card, interval in zip(cards, intervals, strict=True):
             low, high = interval[label] or (0.0, 0.0)
-            row += [_share(card.per_class_recall[label] or 0.0), f"{100 * low:.1f} to {100 * high:.1f}"]
-        rows.append([*row, f"{100 * drop.drop:+.2f}", f"{100 * drop.lower95:+.2f} to {100 * drop.upper95:+.2f}"])
+            row += [
+                _share(card.per_class_recall[label] or 0.0),
+                f"{100 * low:.1f} to {100 * high:.1f}",
+            ]
+        rows.append(
+            [
+                *row,
+                f"{100 * drop.drop:+.2f}",
+                f"{100 * drop.lower95:+.2f} to {100 * drop.upper95:+.2f}",
+            ]
+        )
     head = [
         "class",
         "pictures",
@@ -218,9 +233,14 @@ def _flips(run: FloatRun, pictures: NDArray[np.uint8], measured: Measured) -> st
     order = flipped[np.argsort(-scores[0][flipped].max(axis=1), kind="stable")]
     if not len(order):
         return "<p>No picture changed its label.</p>"
-    shown = "".join(_flip(pictures[i], LABELS[run.labels[i]], [said[i] for said in scores]) for i in order[:_FLIPS])
+    shown = "".join(
+        _flip(pictures[i], LABELS[run.labels[i]], [said[i] for said in scores])
+        for i in order[:_FLIPS]
+    )
     more = f" ({_FLIPS} shown)" if len(order) > _FLIPS else ""
-    return f'<h3>{len(order)} pictures changed their label{more}</h3><div class="flips">{shown}</div>'
+    return (
+        f'<h3>{len(order)} pictures changed their label{more}</h3><div class="flips">{shown}</div>'
+    )
 
 
 def _flip(picture: NDArray[np.uint8], truth: str, said: Sequence[NDArray[np.float32]]) -> str:
@@ -244,12 +264,20 @@ def _made(report: Mapping[str, Any]) -> str:
     return f"<section><h2>Made with</h2><p>{_text(versions)}</p></section>"
 
 
-def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: Sequence[int] = (0,)) -> str:
+def _table(
+    caption: str,
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    text_columns: Sequence[int] = (0,),
+) -> str:
     def row(tag: str, cells: Sequence[str]) -> str:
         kinds = (' class="text"' if i in text_columns else "" for i in range(len(cells)))
         return (
             "<tr>"
-            + "".join(f"<{tag}{kind}>{_text(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+            + "".join(
+                f"<{tag}{kind}>{_text(cell)}</{tag}>"
+                for kind, cell in zip(kinds, cells, strict=True)
+            )
             + "</tr>"
         )
 

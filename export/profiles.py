@@ -23,9 +23,17 @@ _EVERYTHING = ("int8.tflite", "int8.onnx", "fp16.onnx", "fp32.onnx")
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("all", _EVERYTHING, False, "every device: full-int8 TFLite, and ONNX in int8, fp16 and fp32"),
         Profile(
-            "pi", ("int8.tflite",), True, "Raspberry Pi and other Linux boards: TFLite, layers of 16 bits if need be"
+            "all",
+            _EVERYTHING,
+            False,
+            "every device: full-int8 TFLite, and ONNX in int8, fp16 and fp32",
+        ),
+        Profile(
+            "pi",
+            ("int8.tflite",),
+            True,
+            "Raspberry Pi and other Linux boards: TFLite, layers of 16 bits if need be",
         ),
         Profile(
             "jetson",

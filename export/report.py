@@ -53,7 +53,10 @@ def report_dict(run: FloatRun, data: Prepared, made: Mapping[str, Measured]) -> 
         "n": len(rows),
         "labels": list(LABELS),
         "limits": limits(),
-        "pictures": {"ids": "".join(picture_ids(data.images[rows])), "labels": encode_labels(run.labels)},
+        "pictures": {
+            "ids": "".join(picture_ids(data.images[rows])),
+            "labels": encode_labels(run.labels),
+        },
         "float": {"answers": encode_labels(run.logits.argmax(axis=1))},
         "artifacts": {file: _artifact(run, data, measured) for file, measured in made.items()},
         "made_with": _versions(),
@@ -69,14 +72,18 @@ def _artifact(run: FloatRun, data: Prepared, measured: Measured) -> dict[str, An
         "quantization": measured.detail,
         "seconds": measured.seconds,
         "answers": encode_labels(measured.logits.argmax(axis=1)),
-        "recall_intervals": {whose: recall_intervals(np.array(card.confusion)) for whose, card in cards},
+        "recall_intervals": {
+            whose: recall_intervals(np.array(card.confusion)) for whose, card in cards
+        },
         "ferplus_majority": _against_ferplus(run, data, measured.logits),
         "test_looks": measured.looks,
         "ladder": [attempt.to_dict() for attempt in measured.attempts],
     }
 
 
-def _against_ferplus(run: FloatRun, data: Prepared, logits: NDArray[np.float32]) -> dict[str, Any] | None:
+def _against_ferplus(
+    run: FloatRun, data: Prepared, logits: NDArray[np.float32]
+) -> dict[str, Any] | None:
     """The same comparison on the faces where more than half of FER+'s taggers agree; it is reported and decides nothing.
 
     Few of those faces show disgust or fear, so that one of them moves macro-F1 by more than the gate allows.
@@ -96,10 +103,16 @@ def _versions() -> dict[str, str]:
     packages = (
         "tensorflow-cpu", "tensorflow", "keras", "onnx", "tf2onnx", "onnxruntime", "ai-edge-litert", "ai-edge-quantizer", "numpy",
     )  # fmt: skip
-    found = {"edgeemo": edgeemo.__version__, "python": platform.python_version(), "machine": platform.machine()}
+    found = {
+        "edgeemo": edgeemo.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
     for package in packages:
         try:
             found[package] = version(package)
-        except ImportError:  # PackageNotFoundError: one of the two TensorFlow packages is always absent
+        except (
+            ImportError
+        ):  # PackageNotFoundError: one of the two TensorFlow packages is always absent
             continue
     return found

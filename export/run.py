@@ -46,7 +46,10 @@ class FloatRun:
     def predict(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """float32 (N, 7) logits of the float network for uint8 (N, 48, 48, 1) pictures."""
         batches = range(0, len(pictures), _BATCH)
-        logits = [self.model.predict_on_batch(pictures[i : i + _BATCH].astype(np.float32)) for i in batches]
+        logits = [
+            self.model.predict_on_batch(pictures[i : i + _BATCH].astype(np.float32))
+            for i in batches
+        ]
         return np.concatenate(logits).astype(np.float32)
 
 
@@ -67,7 +70,8 @@ def load_config(path: Path) -> tuple[dict[str, Any], InputSpec]:
         spec = strict.from_dict(InputSpec, config["input_spec"], "input_spec")
         labels = config["labels"]
         if not all(
-            isinstance(config[key], kind) for key, kind in (("recipe", dict), ("data_sets", list), ("split_hash", str))
+            isinstance(config[key], kind)
+            for key, kind in (("recipe", dict), ("data_sets", list), ("split_hash", str))
         ):
             raise ValueError("a field has the wrong type")
     except (ValueError, KeyError, TypeError) as error:

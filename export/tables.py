@@ -39,7 +39,9 @@ def measured_lines(made: Mapping[str, Measured]) -> Iterator[str]:
     )
     for file, measured in made.items():
         verdict, drop = measured.verdict, measured.verdict.drop
-        interval = f"{100 * drop.drop:+.2f} ({100 * drop.lower95:+.2f} to {100 * drop.upper95:+.2f})"
+        interval = (
+            f"{100 * drop.drop:+.2f} ({100 * drop.lower95:+.2f} to {100 * drop.upper95:+.2f})"
+        )
         ece = f"{verdict.ece_float:.3f} -> {verdict.ece:.3f}"
         yield (
             f"{file:<13}{len(measured.model):>9,}  {verdict.card.top1:>7.2%}  {verdict.card.macro_f1:>8.2%}  {interval:>26}  "
@@ -49,7 +51,8 @@ def measured_lines(made: Mapping[str, Measured]) -> Iterator[str]:
     for file, measured in made.items():
         card = measured.verdict.card
         change = [
-            [a - b for a, b in zip(*rows, strict=True)] for rows in zip(card.confusion, full.confusion, strict=True)
+            [a - b for a, b in zip(*rows, strict=True)]
+            for rows in zip(card.confusion, full.confusion, strict=True)
         ]
         if any(map(any, change)):
             yield ""

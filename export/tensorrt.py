@@ -24,7 +24,12 @@ from edgeemo.selftest import replays
 
 SCRIPT = "build-engines.sh"
 # A QDQ graph says itself what is int8; --fp16 is for what it leaves float. TF32 would round what fp32.onnx promises.
-_FLAGS = {"int8": ("--int8", "--fp16"), "mixed": ("--int8", "--fp16"), "fp16": ("--fp16",), "fp32": ("--noTF32",)}
+_FLAGS = {
+    "int8": ("--int8", "--fp16"),
+    "mixed": ("--int8", "--fp16"),
+    "fp16": ("--fp16",),
+    "fp32": ("--noTF32",),
+}
 _CHECKED = 8  # pictures of the self-test; each is a start of trtexec
 _SECONDS = 1800  # an engine takes minutes on the smallest Jetson
 
@@ -99,7 +104,9 @@ def build_engines(bundle: Bundle, out: Path, trtexec: str) -> list[Engine]:
         file = command[1].removeprefix("--onnx=")
         _run([trtexec, *command[1:]], out)
         path = out / file.replace(".onnx", ".engine")
-        answered = np.stack([_answer(trtexec, path, picture) for picture in selftest.inputs[:_CHECKED]])
+        answered = np.stack(
+            [_answer(trtexec, path, picture) for picture in selftest.inputs[:_CHECKED]]
+        )
         difference = float(np.abs(answered - selftest.logits[file][:_CHECKED]).max())
         engines.append(Engine(path, difference, bounds[file]))
     return engines
@@ -109,14 +116,20 @@ def _answer(trtexec: str, engine: Path, picture: NDArray[np.uint8]) -> NDArray[n
     """float32 (7,) logits of an engine for one uint8 (48, 48, 1) picture."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "pixels.bin").write_bytes(picture.astype(np.float32).tobytes())
-        words = [f"--loadEngine={engine.resolve()}", "--loadInputs=pixels:pixels.bin", "--exportOutput=logits.json"]
+        words = [
+            f"--loadEngine={engine.resolve()}",
+            "--loadInputs=pixels:pixels.bin",
+            "--exportOutput=logits.json",
+        ]
         # One run: trtexec measures for seconds otherwise.
         _run([trtexec, *words, "--iterations=1", "--duration=0", "--warmUp=0"], Path(folder))
         try:
             (output,) = strict.loads(Path(folder, "logits.json").read_bytes())
             logits = np.array(output["values"], np.float32)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BackendError(f"{engine}: trtexec wrote no output that can be read ({str(error)[:200]})") from None
+            raise BackendError(
+                f"{engine}: trtexec wrote no output that can be read ({str(error)[:200]})"
+            ) from None
     if logits.shape != (len(LABELS),) or not np.isfinite(logits).all():
         raise BackendError(f"{engine}: expected {len(LABELS)} logits, trtexec wrote {logits.shape}")
     return logits
@@ -124,7 +137,9 @@ def _answer(trtexec: str, engine: Path, picture: NDArray[np.uint8]) -> NDArray[n
 
 def _run(command: list[str], folder: Path) -> None:
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=_SECONDS
+        )
     except subprocess.TimeoutExpired:
         raise BackendError(f"{shlex.join(command)}: not done after {_SECONDS} s") from None
     except OSError as error:

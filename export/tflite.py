@@ -42,7 +42,9 @@ def convert_trained(simulated: Any) -> bytes:
     return converted
 
 
-def quantize(fp32: bytes, ranges: Mapping[str, tuple[float, float]], *, wide: Collection[str] = ()) -> bytes:
+def quantize(
+    fp32: bytes, ranges: Mapping[str, tuple[float, float]], *, wide: Collection[str] = ()
+) -> bytes:
     """int8 .tflite of a float one: per-channel weights, activations by their `ranges`, low and high by tensor.
 
     The operators that make the tensors `wide` get 16-bit activations.
@@ -57,22 +59,34 @@ def quantize(fp32: bytes, ranges: Mapping[str, tuple[float, float]], *, wide: Co
     try:
         with quiet():
             quantizer = library.quantizer.Quantizer(fp32)
-            quantizer.add_static_config(".*", every, activation_num_bits=_INT8, weight_num_bits=_INT8)
+            quantizer.add_static_config(
+                ".*", every, activation_num_bits=_INT8, weight_num_bits=_INT8
+            )
             for name in wide:
                 exactly = f"^{re.escape(name)};?$"
-                quantizer.add_static_config(exactly, every, activation_num_bits=_INT16, weight_num_bits=_INT8)
+                quantizer.add_static_config(
+                    exactly, every, activation_num_bits=_INT16, weight_num_bits=_INT8
+                )
             statistics = {
                 name: {"min": np.full((1,) * ranks[name], low, np.float32), "max": np.full((1,) * ranks[name], high, np.float32)}
                 for name, (low, high) in ranges.items()
             }  # fmt: skip
-            quantized = bytes(quantizer.quantize(statistics, enable_progress_report=False).quantized_model)
-    except Exception as error:  # the quantizer raises ValueErrors, KeyErrors and RuntimeErrors of its own
-        raise BackendError(f"ai-edge-quantizer cannot quantize the model ({_said(error)})") from None
+            quantized = bytes(
+                quantizer.quantize(statistics, enable_progress_report=False).quantized_model
+            )
+    except (
+        Exception
+    ) as error:  # the quantizer raises ValueErrors, KeyErrors and RuntimeErrors of its own
+        raise BackendError(
+            f"ai-edge-quantizer cannot quantize the model ({_said(error)})"
+        ) from None
     check_full_int8(quantized, wide=bool(wide))
     return quantized
 
 
-def with_corrected_biases(fp32: bytes, int8: bytes, means: Mapping[str, NDArray[np.float64]]) -> bytes:
+def with_corrected_biases(
+    fp32: bytes, int8: bytes, means: Mapping[str, NDArray[np.float64]]
+) -> bytes:
     """The float .tflite `fp32` with biases that make up for the rounding of its weights in `int8`, which was made from it.
 
     Rounded weights W' shift an output channel's mean by (W' - W) E[x], where E[x] are the means of the layer's input
@@ -84,17 +98,25 @@ def with_corrected_biases(fp32: bytes, int8: bytes, means: Mapping[str, NDArray[
     values = open_interpreter(fp32, "fp32.tflite", kernels="plain")
     written = utils.convert_bytearray_to_object(fp32)
     for operator in graph.operators:
-        if operator["op_name"] not in WEIGHTED or len(operator["inputs"]) < 3 or operator["inputs"][2] < 0:
+        if (
+            operator["op_name"] not in WEIGHTED
+            or len(operator["inputs"]) < 3
+            or operator["inputs"][2] < 0
+        ):
             continue
         source, weights, bias = (int(tensor) for tensor in operator["inputs"][:3])
         error = rounded[graph.tensors[weights]["name"]] - values.get_tensor(weights)
         shift = _mean_shift(operator["op_name"], error, means[graph.tensors[source]["name"]])
         corrected = (values.get_tensor(bias) - shift).astype(np.float32)
-        written.buffers[written.subgraphs[0].tensors[bias].buffer].data = np.frombuffer(corrected.tobytes(), np.uint8)
+        written.buffers[written.subgraphs[0].tensors[bias].buffer].data = np.frombuffer(
+            corrected.tobytes(), np.uint8
+        )
     return _packed(written, len(fp32))
 
 
-def _mean_shift(operator: str, error: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mean_shift(
+    operator: str, error: NDArray[np.float64], means: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """float64 (outputs,): what `error` of the weights adds to the mean of each output, given the means of the inputs."""
     if operator == "DEPTHWISE_CONV_2D":  # (1, height, width, outputs)
         each = error.sum(axis=(0, 1, 2))
@@ -118,7 +140,9 @@ def _weights_by_name(int8: bytes) -> dict[str, NDArray[np.float64]]:
         if tensor["dtype"] == np.int8 and len(tensor["shape"]) > 1 and len(scales):
             shape = [1] * len(tensor["shape"])
             shape[axis] = -1
-            found[tensor["name"]] = interpreter.get_tensor(index) * scales.astype(np.float64).reshape(shape)
+            found[tensor["name"]] = interpreter.get_tensor(index) * scales.astype(
+                np.float64
+            ).reshape(shape)
     return found
 
 
@@ -127,7 +151,9 @@ def _converted(converter: Any, model: Any) -> bytes:
         with quiet():
             converted = bytes(converter.convert())
     except Exception as error:  # the converter raises its own and C++ kinds
-        raise BackendError(f"TensorFlow cannot convert {model.name} to TFLite ({_said(error)})") from None
+        raise BackendError(
+            f"TensorFlow cannot convert {model.name} to TFLite ({_said(error)})"
+        ) from None
     return _with_short_names(converted, [layer.name for layer in model.layers])
 
 

@@ -113,7 +113,13 @@ def nothing_is_left() -> Iterator[None]:
     """No descriptor, thread or child that was not there before; other ends of connections may take a moment to notice."""
     descriptors, threads, before = _descriptors(), threading.active_count(), children()
     yield
-    until(lambda: _descriptors() <= descriptors and threading.active_count() <= threads and children() <= before)
+    until(
+        lambda: (
+            _descriptors() <= descriptors
+            and threading.active_count() <= threads
+            and children() <= before
+        )
+    )
 
 
 def _descriptors() -> int:

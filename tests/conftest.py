@@ -68,7 +68,9 @@ def tiny_run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     x = keras.layers.Flatten()(keras.layers.AveragePooling2D(24)(x))
     dense = keras.layers.Dense(len(LABELS), name="logits")
     model = keras.Model(pixels, dense(x), name="tiny")
-    dense.set_weights([support.tiny_weights().astype(np.float32), support.tiny_bias().astype(np.float32)])
+    dense.set_weights(
+        [support.tiny_weights().astype(np.float32), support.tiny_bias().astype(np.float32)]
+    )
     model.save(out / "model.keras")
     model.save_weights(out / "model.weights.h5")
     data = load_prepared(prepared, DEFAULT_SPEC)

@@ -21,7 +21,9 @@ _CHIP_ID = 9  # ESP32-S3
 class EspChip:
     """A chip with `flash` behind the serial port `port`. `fails_at` answers that command with an error; `silent` never answers."""
 
-    def __init__(self, flash: bytearray, *, fails_at: int | None = None, silent: bool = False) -> None:
+    def __init__(
+        self, flash: bytearray, *, fails_at: int | None = None, silent: bool = False
+    ) -> None:
         self.flash, self.fails_at, self.silent = flash, fails_at, silent
         self.commands: list[int] = []
         self._controller, worker = pty.openpty()

@@ -57,7 +57,8 @@ class Compiled:
             .replace("[EDGEEMO_LABEL_COUNT]", "[]")
         )
         (folder / "edgeemo_model.c").write_text(
-            source + "uint32_t layer_size(void);\nuint32_t layer_size(void)\n{\n    return sizeof(edgeemo_layer);\n}\n"
+            source
+            + "uint32_t layer_size(void);\nuint32_t layer_size(void)\n{\n    return sizeof(edgeemo_layer);\n}\n"
         )
         library = folder / "network.so"
         run(
@@ -87,10 +88,14 @@ class Compiled:
         first = ctypes.c_void_p.in_dll(self.c, "edgeemo_builtin_network").value or 0
         values = np.ascontiguousarray(pixels)
         self.c.edgeemo_pixels(
-            _pointer(values), ctypes.c_void_p(base + self.plan.offsets[self.network.input]), values.size
+            _pointer(values),
+            ctypes.c_void_p(base + self.plan.offsets[self.network.input]),
+            values.size,
         )
         for i, layer in enumerate(self.network.layers):
-            self.c.edgeemo_run_layer(ctypes.c_void_p(first + i * self.c.layer_size()), ctypes.c_void_p(base))
+            self.c.edgeemo_run_layer(
+                ctypes.c_void_p(first + i * self.c.layer_size()), ctypes.c_void_p(base)
+            )
             start = self.plan.offsets[layer.output]
             size = self.network.tensor_bytes[layer.output]
             yield layer.name, layer.output, arena.view(np.int8)[start : start + size].copy()
@@ -100,7 +105,9 @@ class Reference:
     """LiteRT's reference kernels (BUILTIN_REF)."""
 
     def __init__(self, tflite: bytes) -> None:
-        self.interpreter = open_interpreter(tflite, "int8.tflite", kernels="reference", keep_tensors=True)
+        self.interpreter = open_interpreter(
+            tflite, "int8.tflite", kernels="reference", keep_tensors=True
+        )
         self.input = self.interpreter.get_input_details()[0]["index"]
         self.output = self.interpreter.get_output_details()[0]["index"]
 

@@ -30,14 +30,26 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("EDGEEMO_SHARED", REPOSITORY.parent / "shared"))
 
 # Brightness (dark or bright) of the four quadrants that each class's drawn pictures have: all pairwise different.
-PATTERNS = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1]])
+PATTERNS = np.array(
+    [
+        [1, 0, 0, 0],
+        [0, 1, 0, 0],
+        [0, 0, 1, 0],
+        [0, 0, 0, 1],
+        [1, 1, 0, 0],
+        [1, 0, 1, 0],
+        [1, 0, 0, 1],
+    ]
+)
 
 
 def shared(*parts: str) -> Path:
     """A file of the development data beside the checkout; the test skips, saying so, where it is not there."""
     path = SHARED.joinpath(*parts)
     if not path.exists():
-        pytest.skip(f"needs {'/'.join(parts)} of the shared development data, which is not at {SHARED}")
+        pytest.skip(
+            f"needs {'/'.join(parts)} of the shared development data, which is not at {SHARED}"
+        )
     return path
 
 
@@ -47,7 +59,9 @@ def drawn_picture(label: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     The texture keeps two pictures of a class from being near copies, and has mean 0 in each quadrant.
     """
     blocks = np.kron(PATTERNS[label].reshape(2, 2), np.ones((24, 24)))
-    texture = cv2.resize(rng.normal(0, 30, (16, 16)), (48, 48), interpolation=cv2.INTER_CUBIC).reshape(2, 24, 2, 24)
+    texture = cv2.resize(
+        rng.normal(0, 30, (16, 16)), (48, 48), interpolation=cv2.INTER_CUBIC
+    ).reshape(2, 24, 2, 24)
     texture = (texture - texture.mean(axis=(1, 3), keepdims=True)).reshape(48, 48)
     return (60 + 130 * blocks + texture + rng.normal(0, 4, (48, 48))).clip(0, 255).astype(np.uint8)
 
@@ -72,7 +86,9 @@ def write_drawn_archive(path: Path, train: int = 20, test: int = 8, seed: int = 
         for split, count in (("train", train), ("test", test)):
             for label in range(len(LABELS)):
                 for i in range(count):
-                    archive.writestr(drawn_path(split, label, i), encoded(drawn_picture(label, rng)))
+                    archive.writestr(
+                        drawn_path(split, label, i), encoded(drawn_picture(label, rng))
+                    )
     return path
 
 
@@ -106,12 +122,16 @@ def drawn_network(kernel: int = 3, seed: int = 0) -> "keras.Model":
     x = layers.Rescaling(1 / 127.5, -1.0, name="rescale")(pixels)
     x = layers.AveragePooling2D(4, name="coarse")(x)
     x = layers.ReLU(name="first_relu")(layers.Conv2D(8, kernel, padding="same", name="first")(x))
-    x = layers.ReLU(name="depth_relu")(layers.DepthwiseConv2D(kernel, padding="same", name="depth")(x))
+    x = layers.ReLU(name="depth_relu")(
+        layers.DepthwiseConv2D(kernel, padding="same", name="depth")(x)
+    )
     x = layers.Conv2D(16, kernel, padding="same", name="last")(x)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     model = keras.Model(pixels, layers.Dense(len(LABELS), name="logits")(x), name="drawn")
     rng = np.random.default_rng(seed)
-    model.set_weights([rng.normal(0.1, 0.5, w.shape).astype(np.float32) for w in model.get_weights()])
+    model.set_weights(
+        [rng.normal(0.1, 0.5, w.shape).astype(np.float32) for w in model.get_weights()]
+    )
     return model
 
 
@@ -119,7 +139,9 @@ def drawn_faces(count: int, seed: int = 0) -> NDArray[np.uint8]:
     """uint8 (count + 2, 48, 48, 1): drawn pictures of all classes in turn, and the two ends of the pixel range."""
     rng = np.random.default_rng(seed)
     pictures = [drawn_picture(i % len(LABELS), rng) for i in range(count)]
-    return np.stack([*pictures, np.zeros((48, 48), np.uint8), np.full((48, 48), 255, np.uint8)])[..., np.newaxis]
+    return np.stack([*pictures, np.zeros((48, 48), np.uint8), np.full((48, 48), 255, np.uint8)])[
+        ..., np.newaxis
+    ]
 
 
 def rezip(bundle: Path, out: Path, change) -> Path:  # type: ignore[no-untyped-def]
@@ -179,14 +201,24 @@ def interrupted_after_first_epoch(
         "shell.run(main, 'train', [])"
     )
     process = subprocess.Popen(
-        ["env", "--default-signal=INT", sys.executable, "-c", code],  # a shell's background job ignores it
+        [
+            "env",
+            "--default-signal=INT",
+            sys.executable,
+            "-c",
+            code,
+        ],  # a shell's background job ignores it
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=REPOSITORY,
     )
     deadline = time.monotonic() + seconds
-    while not (out / "checkpoint.npz").is_file() and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not (out / "checkpoint.npz").is_file()
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     return process

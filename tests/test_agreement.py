@@ -25,7 +25,9 @@ TRUTH = np.arange(N) % 7
 ANSWERS = np.where(np.arange(N) % 5 == 0, (TRUTH + 1) % 7, TRUTH)  # 80 % right
 
 
-def report(images: np.ndarray = IMAGES, truth: np.ndarray = TRUTH, answers: np.ndarray = ANSWERS) -> dict[str, Any]:
+def report(
+    images: np.ndarray = IMAGES, truth: np.ndarray = TRUTH, answers: np.ndarray = ANSWERS
+) -> dict[str, Any]:
     return {
         "n": len(images),
         "labels": list(LABELS),
@@ -45,7 +47,13 @@ def changed(answers: np.ndarray, count: int) -> np.ndarray:
 def test_same_answers_agree_in_any_order() -> None:
     order = RNG.permutation(N)
     found = agree(report(), "int8.tflite", IMAGES[order], TRUTH[order], ANSWERS[order], "r")
-    assert (found.n, found.unknown, found.same, found.same_labels, found.faults) == (N, 0, 1.0, 1.0, ())
+    assert (found.n, found.unknown, found.same, found.same_labels, found.faults) == (
+        N,
+        0,
+        1.0,
+        1.0,
+        (),
+    )
     assert found.top1 == found.promised_top1 == 0.8
     assert found.interval == wilson_interval(800, N)
 
@@ -56,7 +64,9 @@ def test_half_a_percent_of_other_answers_is_the_limit(other: int, agrees: bool) 
     assert found.same == 1 - other / N
     assert (found.faults == ()) == agrees
     if not agrees:
-        assert found.faults[0].startswith("6 of 1,000 pictures get another label here than in r (99.40% the same")
+        assert found.faults[0].startswith(
+            "6 of 1,000 pictures get another label here than in r (99.40% the same"
+        )
 
 
 def test_top1_outside_of_the_reports_interval_is_said() -> None:
@@ -71,7 +81,9 @@ def test_top1_outside_of_the_reports_interval_is_said() -> None:
 def test_permuted_labels_are_recognized_as_such() -> None:
     order = np.array([0, 1, 3, 2, 4, 5, 6])
     found = agree(report(), "int8.tflite", IMAGES, TRUTH, order[ANSWERS], "r")
-    assert found.faults[0].endswith("as if labels were permuted: fear for disgust, disgust for fear")
+    assert found.faults[0].endswith(
+        "as if labels were permuted: fear for disgust, disgust for fear"
+    )
     noise = RNG.integers(0, 7, N)
     assert "permuted" not in agree(report(), "int8.tflite", IMAGES, TRUTH, noise, "r").faults[0]
 
@@ -112,9 +124,15 @@ def test_one_picture_under_two_labels_is_counted_under_each() -> None:
     [
         (lambda r: r.pop("pictures"), "lists no answers of int8.tflite"),
         (lambda r: r["artifacts"].pop("int8.tflite"), "lists no answers of int8.tflite"),
-        (lambda r: r["pictures"].update(ids="0" * 12 * N + "0"), "expected 1,000 ids of 12 hex digits"),
+        (
+            lambda r: r["pictures"].update(ids="0" * 12 * N + "0"),
+            "expected 1,000 ids of 12 hex digits",
+        ),
         (lambda r: r["pictures"].update(labels="7" * N), "expected 1,000 digits of 0 to 6"),
-        (lambda r: r["artifacts"]["int8.tflite"].update(answers=5), "expected 1,000 digits of 0 to 6"),
+        (
+            lambda r: r["artifacts"]["int8.tflite"].update(answers=5),
+            "expected 1,000 digits of 0 to 6",
+        ),
         (lambda r: r.update(n=True), "expected a number of pictures"),
         (lambda r: r.update(labels=list(reversed(LABELS))), "in this order"),
     ],
@@ -128,7 +146,9 @@ def test_damaged_report_is_named(change: Any, said: str) -> None:
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -149,7 +169,9 @@ def evaluate(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-def test_command_repeats_the_check_and_says_so(tiny_bundle: Path, prepared: Path, tmp_path: Path) -> None:
+def test_command_repeats_the_check_and_says_so(
+    tiny_bundle: Path, prepared: Path, tmp_path: Path
+) -> None:
     done = evaluate(tiny_bundle, prepared, "--against", "report", "--json", tmp_path / "found.json")
     assert done.returncode == 0, done.stderr
     assert "against its report: 56 of its 56 pictures  same label 100.00%" in done.stdout
@@ -162,4 +184,7 @@ def test_command_repeats_the_check_and_says_so(tiny_bundle: Path, prepared: Path
     assert "evaluate on the data set's test split" in other.stderr
     assert evaluate(tiny_bundle, prepared, "--against", tmp_path / "none.json").returncode == 1
     (tmp_path / "report.json").write_text("[1")
-    assert "not a report" in evaluate(tiny_bundle, prepared, "--against", tmp_path / "report.json").stderr
+    assert (
+        "not a report"
+        in evaluate(tiny_bundle, prepared, "--against", tmp_path / "report.json").stderr
+    )

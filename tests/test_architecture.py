@@ -105,12 +105,25 @@ SITES: dict[str, set[str]] = {
     "jax": set(),
     "ai_edge_litert": {"edgeemo/backends/litert.py"},
     "tflite_runtime": {"edgeemo/backends/litert.py"},
-    "onnxruntime": {"edgeemo/backends/onnx.py", "export/onnx.py"},  # the runtime; its quantization tools
+    "onnxruntime": {
+        "edgeemo/backends/onnx.py",
+        "export/onnx.py",
+    },  # the runtime; its quantization tools
     "onnx": {"export/onnx.py", "training/restore.py"},  # conversion; the float weights of a bundle
     "picamera2": {"edgeemo/cameras/picamera2.py"},
     "kaggle": {"training/kaggle.py"},
 }
-NEVER_ON_A_DEVICE = {"training", "export", "tensorflow", "keras", "torch", "jax", "sklearn", "matplotlib", "pandas"}
+NEVER_ON_A_DEVICE = {
+    "training",
+    "export",
+    "tensorflow",
+    "keras",
+    "torch",
+    "jax",
+    "sklearn",
+    "matplotlib",
+    "pandas",
+}
 
 # Files that import a name which they compute, and what it can be.
 COMPUTED = {
@@ -150,7 +163,9 @@ def sources(root: Path) -> dict[str, ast.Module]:
 
 def all_imports(files: dict[str, ast.Module]) -> list[Import]:
     modules = {module_name(file) for file in files}
-    return [found for file, tree in files.items() for found in _imports(file, tree, "load", modules)]
+    return [
+        found for file, tree in files.items() for found in _imports(file, tree, "load", modules)
+    ]
 
 
 def _imports(file: str, node: ast.AST, when: str, modules: set[str]) -> Iterator[Import]:
@@ -167,11 +182,19 @@ def _imports(file: str, node: ast.AST, when: str, modules: set[str]) -> Iterator
             for alias in child.names:
                 whole = f"{base}.{alias.name}"
                 yield Import(file, child.lineno, whole if whole in modules else base, when, True)
-        elif isinstance(child, ast.Call) and _called(child) in ("need", "import_module", "__import__") and child.args:
+        elif (
+            isinstance(child, ast.Call)
+            and _called(child) in ("need", "import_module", "__import__")
+            and child.args
+        ):
             name = child.args[0]
             known = isinstance(name, ast.Constant) and isinstance(name.value, str)
             yield Import(file, child.lineno, str(name.value) if known else "?", "call", False)  # type: ignore[attr-defined]
-        inner = "call" if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)) else when
+        inner = (
+            "call"
+            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            else when
+        )
         if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
             inner = "typing"
         yield from _imports(file, child, inner, modules)
@@ -193,7 +216,11 @@ def part_of(module: str) -> str:
 def device_violations(root: Path) -> list[str]:
     """edgeemo imports nothing of the workstation."""
     found = all_imports(sources(root))
-    return [f"{i}: never on a device" for i in found if i.file.startswith("edgeemo/") and i.top in NEVER_ON_A_DEVICE]
+    return [
+        f"{i}: never on a device"
+        for i in found
+        if i.file.startswith("edgeemo/") and i.top in NEVER_ON_A_DEVICE
+    ]
 
 
 def layer_violations(root: Path) -> list[str]:
@@ -203,10 +230,16 @@ def layer_violations(root: Path) -> list[str]:
     faults = [f"edgeemo/{part} has no row in LAYERS" for part in sorted(parts - set(LAYERS))]
     for i in all_imports(files):
         own = part_of(module_name(i.file))
-        if not i.file.startswith("edgeemo/") or i.top != "edgeemo" or (own == "" and i.when == "typing"):
+        if (
+            not i.file.startswith("edgeemo/")
+            or i.top != "edgeemo"
+            or (own == "" and i.when == "typing")
+        ):
             continue
         if part_of(i.module) not in LAYERS.get(own, set()) | {own, ""}:
-            faults.append(f"{i}: {own} may import {', '.join(sorted(LAYERS.get(own, ()))) or 'nothing'}")
+            faults.append(
+                f"{i}: {own} may import {', '.join(sorted(LAYERS.get(own, ()))) or 'nothing'}"
+            )
     return faults
 
 
@@ -215,9 +248,16 @@ def workstation_violations(root: Path) -> list[str]:
     faults = []
     for i in all_imports(sources(root)):
         package = i.file.partition("/")[0]
-        if package not in WORKSTATION or i.top not in PACKAGES or i.top == package or i.module == "edgeemo":
+        if (
+            package not in WORKSTATION
+            or i.top not in PACKAGES
+            or i.top == package
+            or i.module == "edgeemo"
+        ):
             continue
-        if not any(i.module == name or i.module.startswith(f"{name}.") for name in WORKSTATION[package]):
+        if not any(
+            i.module == name or i.module.startswith(f"{name}.") for name in WORKSTATION[package]
+        ):
             faults.append(f"{i}: not among what {package} may import")
     return faults
 
@@ -227,8 +267,12 @@ def outside_violations(root: Path) -> list[str]:
     faults = []
     for i in all_imports(sources(root)):
         folder = "edgeemo/cli" if i.file.startswith("edgeemo/cli/") else i.file.partition("/")[0]
-        if i.by_statement and i.top not in STATEMENTS[folder] | set(sys.stdlib_module_names) | set(PACKAGES):
-            faults.append(f"{i}: not a package that {folder} may import; edgeemo and export use need()")
+        if i.by_statement and i.top not in STATEMENTS[folder] | set(sys.stdlib_module_names) | set(
+            PACKAGES
+        ):
+            faults.append(
+                f"{i}: not a package that {folder} may import; edgeemo and export use need()"
+            )
         if not i.by_statement and i.file.startswith("edgeemo/contract/"):
             faults.append(f"{i}: the contract needs the standard library and numpy alone")
     return faults
@@ -241,7 +285,11 @@ def site_violations(root: Path) -> list[str]:
     faults = [f"{i}: a computed name" for i in found if i.module == "?" and i.file not in COMPUTED]
     # A file that computes its names could import whatever package its strings name.
     for file in set(COMPUTED) & set(files) - {"edgeemo/cli/doctor.py"}:
-        words = (node for node in ast.walk(files[file]) if isinstance(node, ast.Constant) and node.value in SITES)
+        words = (
+            node
+            for node in ast.walk(files[file])
+            if isinstance(node, ast.Constant) and node.value in SITES
+        )
         found += [Import(file, word.lineno, str(word.value), "call", False) for word in words]
     return faults + [
         f"{i}: only in {', '.join(sorted(SITES[i.top])) or 'no file'}"
@@ -261,7 +309,11 @@ def cycle_violations(root: Path) -> list[str]:
         # Loading a module loads the packages above it first; those above the importing file are being loaded already.
         loaded = {".".join(parts[:n]) for n in range(1, len(parts) + 1)} & modules
         if i.when == "load":
-            graph[own] |= {module for module in loaded if own != module and not f"{own}.".startswith(f"{module}.")}
+            graph[own] |= {
+                module
+                for module in loaded
+                if own != module and not f"{own}.".startswith(f"{module}.")
+            }
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
@@ -300,11 +352,19 @@ def test_layers_name_each_other_and_have_no_cycle() -> None:
 
 def test_the_checker_sees_the_imports_that_are_there() -> None:
     found = all_imports(sources(REPOSITORY))
-    assert {i.file for i in found if i.top == "tensorflow"} == {"export/tflite.py", "training/workers.py"}
-    assert {i.file for i in found if i.top == "onnxruntime"} == {"edgeemo/backends/onnx.py", "export/onnx.py"}
+    assert {i.file for i in found if i.top == "tensorflow"} == {
+        "export/tflite.py",
+        "training/workers.py",
+    }
+    assert {i.file for i in found if i.top == "onnxruntime"} == {
+        "edgeemo/backends/onnx.py",
+        "export/onnx.py",
+    }
     assert {i.file for i in found if i.module == "?"} <= set(COMPUTED)
     assert {i.when for i in found if i.file == "edgeemo/backends/__init__.py"} == {"load", "call"}
-    assert "edgeemo.contract.strict" in {i.module for i in found if i.file == "edgeemo/contract/bundle.py"}
+    assert "edgeemo.contract.strict" in {
+        i.module for i in found if i.file == "edgeemo/contract/bundle.py"
+    }
 
 
 def test_loading_all_of_edgeemo_loads_no_optional_package() -> None:
@@ -317,7 +377,9 @@ for module in pkgutil.walk_packages(edgeemo.__path__, "edgeemo."):
         importlib.import_module(module.name)
 print(json.dumps([alone, sorted({name.partition(".")[0] for name in sys.modules})]))
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
     alone, everything = map(set, json.loads(done.stdout))
     assert "edgeemo" in alone
     assert not alone & {"numpy", "click"}
@@ -357,7 +419,9 @@ PLANTED = [
 
 
 @pytest.mark.parametrize(("rule", "file", "code", "message"), PLANTED)
-def test_a_planted_violation_is_found(rule, file: str, code: str, message: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_planted_violation_is_found(
+    rule, file: str, code: str, message: str, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
     others = {
         "edgeemo/recognizer.py": "",
         "edgeemo/contract/newer.py": "from edgeemo.contract import new",

@@ -15,7 +15,9 @@ def of_convolution(side: int, fan_in: int, width: int, kernel: int = 3) -> tuple
     return weights + 4 * width, side * side * weights
 
 
-def of_residual_plan(widths: tuple[int, ...], residuals: tuple[int, ...], first_side: int) -> tuple[int, int]:
+def of_residual_plan(
+    widths: tuple[int, ...], residuals: tuple[int, ...], first_side: int
+) -> tuple[int, int]:
     """Of stages that halve the side (but for a first one at 48) and hold so many residual blocks, with the classifier."""
     side, channels, parameters, macs = first_side, 1, 0, 0
     for width, blocks in zip(widths, residuals, strict=True):
@@ -39,7 +41,9 @@ def test_plain_networks_have_the_counted_size(
     name: str, widths: tuple[int, ...], residuals: tuple[int, ...], first_side: int
 ) -> None:
     model = ARCHITECTURES[name](DEFAULT_SPEC)
-    assert (model.count_params(), multiply_accumulates(model)) == of_residual_plan(widths, residuals, first_side)
+    assert (model.count_params(), multiply_accumulates(model)) == of_residual_plan(
+        widths, residuals, first_side
+    )
 
 
 def test_nano_has_the_counted_size() -> None:
@@ -62,7 +66,10 @@ def test_vgg16_has_the_published_convolutions() -> None:
     convolutions = 14_714_688 - biases - 2 * 9 * 64 + 4 * biases
     dense = 512 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 7 + 7
     assert model.count_params() == convolutions + dense
-    assert sum(isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)) for layer in model.layers) == 16
+    assert (
+        sum(isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)) for layer in model.layers)
+        == 16
+    )
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -58,14 +58,18 @@ def test_all_off_is_the_identity() -> None:
 
 def test_the_same_stream_gives_the_same_bytes_and_another_one_others() -> None:
     images, choice = smooth(), Augmentation()
-    first, again, other = (augmented_epoch(images, choice, np.random.default_rng(seed)) for seed in (7, 7, 8))
+    first, again, other = (
+        augmented_epoch(images, choice, np.random.default_rng(seed)) for seed in (7, 7, 8)
+    )
     assert first.tobytes() == again.tobytes()
     assert (np.abs(first - other).max(axis=(1, 2, 3)) > 1).all()
 
 
 def test_copies_of_one_picture_are_each_changed_in_their_own_way() -> None:
     # What balancing relies on: a row that is drawn several times in an epoch is never fitted twice as the same picture.
-    copies = augmented_epoch(np.repeat(smooth(1), 30, axis=0), Augmentation(), np.random.default_rng(0)).reshape(30, -1)
+    copies = augmented_epoch(
+        np.repeat(smooth(1), 30, axis=0), Augmentation(), np.random.default_rng(0)
+    ).reshape(30, -1)
     distances = np.abs(copies[:, np.newaxis] - copies).max(axis=2)
     assert (distances[~np.eye(30, dtype=bool)] > 1).all()
 
@@ -133,21 +137,27 @@ def test_contrast_scales_about_the_picture_s_mean_within_its_range() -> None:
     assert 0.7 - 1e-4 <= min(gain) < 0.75
     assert 1.25 < max(gain) <= 1.3 + 1e-4
     assert np.abs(changed.mean(axis=1) - flat.mean(axis=1)).max() < 1e-2
-    expected = flat.mean(axis=1, keepdims=True) + np.array(gain)[:, None] * (flat - flat.mean(axis=1, keepdims=True))
+    expected = flat.mean(axis=1, keepdims=True) + np.array(gain)[:, None] * (
+        flat - flat.mean(axis=1, keepdims=True)
+    )
     assert np.abs(changed - expected).max() < 1e-2
 
 
 def test_blur_is_the_3x3_gaussian() -> None:
     images = noise()
     kernel = np.outer([0.25, 0.5, 0.25], [0.25, 0.5, 0.25])
-    expected = np.stack([ndimage.correlate(p[..., 0].astype(float), kernel, mode="mirror") for p in images])
+    expected = np.stack(
+        [ndimage.correlate(p[..., 0].astype(float), kernel, mode="mirror") for p in images]
+    )
     # OpenCV rounds the result to whole grey values.
     assert np.abs(augmented(images, blur=1)[..., 0] - expected).max() <= 0.5 + 1e-6
 
 
 @given(side=st.integers(4, 48), seed=st.integers(0, 2**32))
 @settings(max_examples=30, deadline=None)
-def test_cutout_blanks_one_rectangle_of_at_most_its_side_with_one_grey(side: int, seed: int) -> None:
+def test_cutout_blanks_one_rectangle_of_at_most_its_side_with_one_grey(
+    side: int, seed: int
+) -> None:
     images = noise(20)
     result = augmented(images, seed, cutout=1, cutout_side=side)
     for before, after in zip(images[..., 0], result[..., 0], strict=True):
@@ -191,7 +201,9 @@ def test_the_i_th_result_is_made_of_the_i_th_picture() -> None:
     images = smooth(80)
     choice = replace(OFF, rotation=4, zoom=0.05, shift=0.03)
     result = augmented_epoch(images, choice, np.random.default_rng(2))
-    correlation = np.corrcoef(images.reshape(80, -1).astype(float), result.reshape(80, -1))[:80, 80:]
+    correlation = np.corrcoef(images.reshape(80, -1).astype(float), result.reshape(80, -1))[
+        :80, 80:
+    ]
     assert np.array_equal(correlation.argmax(axis=1), np.arange(80))
 
 
@@ -211,7 +223,9 @@ def test_a_choice_that_cannot_be_drawn_is_refused(wrong: dict[str, float]) -> No
 def test_mixup_blends_each_picture_and_its_target_with_one_other_by_the_same_share() -> None:
     count = 300
     images = noise(count).astype(np.float32)
-    pictures, targets = mixed(images, np.eye(count, dtype=np.float32), 0.4, np.random.default_rng(0))
+    pictures, targets = mixed(
+        images, np.eye(count, dtype=np.float32), 0.4, np.random.default_rng(0)
+    )
     assert np.abs(targets.sum(axis=1) - 1).max() < 1e-6
     shares = np.diag(targets)
     assert (shares >= 0.5).all()
@@ -229,13 +243,18 @@ def test_mixup_blends_each_picture_and_its_target_with_one_other_by_the_same_sha
 def test_mixup_shares_follow_the_larger_of_a_beta_draw_and_its_rest() -> None:
     count = 3000
     _, targets = mixed(
-        np.zeros((count, 1, 1, 1), np.float32), np.eye(count, dtype=np.float32), 0.1, np.random.default_rng(1)
+        np.zeros((count, 1, 1, 1), np.float32),
+        np.eye(count, dtype=np.float32),
+        0.1,
+        np.random.default_rng(1),
     )
     shares = np.diag(targets)
     beta = stats.beta(0.1, 0.1)
     for limit in (0.6, 0.8, 0.95, 0.999):
         expected = beta.cdf(limit) - beta.cdf(1 - limit)
-        assert abs(np.mean(shares <= limit) - expected) < 4 * np.sqrt(expected * (1 - expected) / count)
+        assert abs(np.mean(shares <= limit) - expected) < 4 * np.sqrt(
+            expected * (1 - expected) / count
+        )
 
 
 def test_mixup_without_alpha_changes_nothing() -> None:

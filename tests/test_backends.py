@@ -11,7 +11,12 @@ import pytest
 
 from edgeemo import FakeBackend
 from edgeemo.backends import open_backend
-from edgeemo.backends.litert import LiteRtBackend, installed_interpreter, open_interpreter, timed_call
+from edgeemo.backends.litert import (
+    LiteRtBackend,
+    installed_interpreter,
+    open_interpreter,
+    timed_call,
+)
 from edgeemo.backends.onnx import OnnxBackend
 from edgeemo.contract.bundle import Bundle, read_bundle
 from edgeemo.contract.labels import LABELS
@@ -34,11 +39,14 @@ def pictures() -> np.ndarray:
     rng = np.random.default_rng(3)
     drawn = [support.drawn_picture(label, rng) for label in range(7) for _ in range(2)]
     noise = list(rng.integers(0, 256, (5, 48, 48), dtype=np.uint8))
-    return np.stack([np.zeros((48, 48), np.uint8), np.full((48, 48), 255, np.uint8), *noise, *drawn])[..., np.newaxis]
+    return np.stack(
+        [np.zeros((48, 48), np.uint8), np.full((48, 48), 255, np.uint8), *noise, *drawn]
+    )[..., np.newaxis]
 
 
 @pytest.mark.parametrize(
-    ("artifact", "tolerance"), [("fp32.onnx", 1e-4), ("fp16.onnx", 0.02), ("int8.tflite", 0.25), ("int8.onnx", 0.35)]
+    ("artifact", "tolerance"),
+    [("fp32.onnx", 1e-4), ("fp16.onnx", 0.02), ("int8.tflite", 0.25), ("int8.onnx", 0.35)],
 )
 def test_logits_are_those_of_the_known_network(
     bundle: Bundle, pictures: np.ndarray, artifact: str, tolerance: float
@@ -50,15 +58,21 @@ def test_logits_are_those_of_the_known_network(
 
 
 @pytest.mark.parametrize("artifact", ARTIFACTS)
-def test_each_picture_is_answered_alone(bundle: Bundle, pictures: np.ndarray, artifact: str) -> None:
+def test_each_picture_is_answered_alone(
+    bundle: Bundle, pictures: np.ndarray, artifact: str
+) -> None:
     backend = open_backend(bundle, artifact)
     together = backend.infer(pictures)
-    one_by_one = np.concatenate([backend.infer(pictures[i : i + 1]) for i in reversed(range(len(pictures)))])[::-1]
+    one_by_one = np.concatenate(
+        [backend.infer(pictures[i : i + 1]) for i in reversed(range(len(pictures)))]
+    )[::-1]
     assert np.array_equal(together, one_by_one)
 
 
 @pytest.mark.parametrize("artifact", ARTIFACTS)
-def test_answers_do_not_depend_on_threads_or_memory_layout(bundle: Bundle, pictures: np.ndarray, artifact: str) -> None:
+def test_answers_do_not_depend_on_threads_or_memory_layout(
+    bundle: Bundle, pictures: np.ndarray, artifact: str
+) -> None:
     alone = open_backend(bundle, artifact).infer(pictures)
     backend = open_backend(bundle, artifact, threads=2)
     assert backend.threads == 2
@@ -67,7 +81,9 @@ def test_answers_do_not_depend_on_threads_or_memory_layout(bundle: Bundle, pictu
     assert np.array_equal(backend.infer(transposed), alone)
 
 
-def test_int8_logits_are_whole_steps_of_the_output_scale(bundle: Bundle, pictures: np.ndarray) -> None:
+def test_int8_logits_are_whole_steps_of_the_output_scale(
+    bundle: Bundle, pictures: np.ndarray
+) -> None:
     described, _ = bundle.artifact("int8.tflite")
     assert described.output.scale is not None
     assert described.output.zero_point is not None
@@ -87,8 +103,16 @@ def test_backend_tells_who_it_is(bundle: Bundle) -> None:
     from importlib.metadata import version
 
     lite, runtime = open_backend(bundle, "int8.tflite"), open_backend(bundle, "int8.onnx")
-    assert (lite.name, lite.version, lite.artifact) == ("ai-edge-litert", version("ai-edge-litert"), "int8.tflite")
-    assert (runtime.name, runtime.version, runtime.artifact) == ("onnxruntime", version("onnxruntime"), "int8.onnx")
+    assert (lite.name, lite.version, lite.artifact) == (
+        "ai-edge-litert",
+        version("ai-edge-litert"),
+        "int8.tflite",
+    )
+    assert (runtime.name, runtime.version, runtime.artifact) == (
+        "onnxruntime",
+        version("onnxruntime"),
+        "int8.onnx",
+    )
     assert installed_interpreter() == (lite.name, lite.version)
 
 
@@ -97,7 +121,9 @@ def test_int8_tflite_is_the_first_choice(bundle: Bundle) -> None:
 
 
 def test_unknown_artifact_is_refused_and_names_those_there_are(bundle: Bundle) -> None:
-    with pytest.raises(BundleError, match=r"fp32\.onnx, int8\.onnx, int8\.tflite.*received 'int4\.tflite'"):
+    with pytest.raises(
+        BundleError, match=r"fp32\.onnx, int8\.onnx, int8\.tflite.*received 'int4\.tflite'"
+    ):
         open_backend(bundle, "int4.tflite")
 
 
@@ -121,8 +147,12 @@ def test_fewer_than_one_thread_is_refused(bundle: Bundle, threads: int) -> None:
     ],
     ids=lambda inputs: f"{getattr(inputs, 'dtype', 'list')}{getattr(inputs, 'shape', '')}",
 )
-def test_inputs_of_another_kind_are_refused(bundle: Bundle, artifact: str, inputs: np.ndarray) -> None:
-    with pytest.raises(InvalidInput, match=r"expected uint8 inputs of shape \(N, 48, 48, 1\), received"):
+def test_inputs_of_another_kind_are_refused(
+    bundle: Bundle, artifact: str, inputs: np.ndarray
+) -> None:
+    with pytest.raises(
+        InvalidInput, match=r"expected uint8 inputs of shape \(N, 48, 48, 1\), received"
+    ):
         open_backend(bundle, artifact).infer(inputs)
 
 
@@ -139,7 +169,9 @@ def test_garbage_is_refused(kind: type, garbage: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("kind", "artifact"), [(LiteRtBackend, "int8.tflite"), (OnnxBackend, "fp32.onnx")])
+@pytest.mark.parametrize(
+    ("kind", "artifact"), [(LiteRtBackend, "int8.tflite"), (OnnxBackend, "fp32.onnx")]
+)
 def test_cut_model_is_refused(bundle: Bundle, kind: type, artifact: str) -> None:
     model = bundle.files[artifact]
     with pytest.raises(BackendError, match="^broken: "):
@@ -154,7 +186,9 @@ def keras_as_tflite(shape: tuple[int, ...], answers: int, dtype: str = "float32"
     from edgeemo.cli.quiet import quiet
 
     pixels = keras.Input(batch_shape=(1, *shape), dtype=dtype)
-    summed = keras.layers.Lambda(lambda x: tf.reduce_sum(tf.cast(x, tf.float32), axis=(1, 2, 3)))(pixels)
+    summed = keras.layers.Lambda(lambda x: tf.reduce_sum(tf.cast(x, tf.float32), axis=(1, 2, 3)))(
+        pixels
+    )
     model = keras.Model(pixels, keras.layers.Dense(answers)(keras.layers.Reshape((1,))(summed)))
     with quiet():
         return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
@@ -165,7 +199,12 @@ def keras_as_tflite(shape: tuple[int, ...], answers: int, dtype: str = "float32"
     [
         ((64, 64, 1), 7, "float32", r"expected an input of shape \(1, 48, 48, 1\).*64, 64, 1"),
         ((48, 48, 3), 7, "float32", r"expected an input of shape \(1, 48, 48, 1\).*48, 48, 3"),
-        ((48, 48, 1), 7, "int32", r"float32 or int8 with scale 1 and zero point -128; received.*int32"),
+        (
+            (48, 48, 1),
+            7,
+            "int32",
+            r"float32 or int8 with scale 1 and zero point -128; received.*int32",
+        ),
         ((48, 48, 1), 8, "float32", r"expected an output of shape \(1, 7\).*\(1, 8\)"),
     ],
 )
@@ -182,7 +221,9 @@ def test_int8_tflite_model_with_another_input_scale_is_refused() -> None:
         LiteRtBackend(peer, "peer")
 
 
-def onnx_model(nodes: list, inputs: list, outputs: list, constants: dict[str, np.ndarray] | None = None) -> bytes:
+def onnx_model(
+    nodes: list, inputs: list, outputs: list, constants: dict[str, np.ndarray] | None = None
+) -> bytes:
     """The bytes of an ONNX model of opset 17; inputs and outputs as (name, ONNX type, shape)."""
     from onnx import helper, numpy_helper
 
@@ -207,7 +248,9 @@ def summing_onnx(shape: list, answers: int, kind: int = 1) -> bytes:
         helper.make_node("MatMul", ["sum", "weights"], ["logits"]),
     ]
     constants = {"axis": np.array([1]), "weights": np.ones((1, answers), np.float32)}
-    return onnx_model(nodes, [("pixels", kind, shape)], [("logits", 1, [shape[0], answers])], constants)
+    return onnx_model(
+        nodes, [("pixels", kind, shape)], [("logits", 1, [shape[0], answers])], constants
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,13 +263,19 @@ def summing_onnx(shape: list, answers: int, kind: int = 1) -> bytes:
         (list(SHAPE), 7, 6),
     ],
 )
-def test_onnx_model_of_another_shape_or_dtype_is_refused(shape: list, answers: int, kind: int) -> None:
-    with pytest.raises(BackendError, match=r"other: expected one float input of shape \[1, 48, 48, 1\].*received"):
+def test_onnx_model_of_another_shape_or_dtype_is_refused(
+    shape: list, answers: int, kind: int
+) -> None:
+    with pytest.raises(
+        BackendError, match=r"other: expected one float input of shape \[1, 48, 48, 1\].*received"
+    ):
         OnnxBackend(summing_onnx(shape, answers, kind), "other")
 
 
 def test_onnx_model_of_the_right_shape_is_taken() -> None:
-    answered = OnnxBackend(summing_onnx(list(SHAPE), 7), "right").infer(np.full((2, 48, 48, 1), 3, np.uint8))
+    answered = OnnxBackend(summing_onnx(list(SHAPE), 7), "right").infer(
+        np.full((2, 48, 48, 1), 3, np.uint8)
+    )
     assert (answered == 3 * 48 * 48).all()
 
 
@@ -234,7 +283,9 @@ def test_onnx_model_with_weights_in_other_files_is_refused(tmp_path: Path) -> No
     import onnx
 
     model = onnx.load_from_string(summing_onnx(list(SHAPE), 7))
-    onnx.external_data_helper.convert_model_to_external_data(model, size_threshold=0, location="outside.bin")
+    onnx.external_data_helper.convert_model_to_external_data(
+        model, size_threshold=0, location="outside.bin"
+    )
     with pytest.raises(BackendError, match="keeps weights in external files"):
         OnnxBackend(model.SerializeToString(), "outside")
 
@@ -249,7 +300,9 @@ def test_onnx_model_that_fails_while_running_is_a_backend_error() -> None:
         helper.make_node("Gather", ["table", "row"], ["logits"], axis=0),
     ]
     table = {"table": np.tile(np.arange(3, dtype=np.float32)[:, np.newaxis], (1, 7))}
-    backend = OnnxBackend(onnx_model(nodes, [("pixels", 1, SHAPE)], [("logits", 1, [1, 7])], table), "gather.onnx")
+    backend = OnnxBackend(
+        onnx_model(nodes, [("pixels", 1, SHAPE)], [("logits", 1, [1, 7])], table), "gather.onnx"
+    )
     assert (backend.infer(np.full(SHAPE, 2, np.uint8)) == 2).all()
     with pytest.raises(BackendError, match=r"^gather\.onnx: ONNX Runtime fails while running it"):
         backend.infer(np.full(SHAPE, 200, np.uint8))
@@ -267,10 +320,14 @@ def test_tflite_model_that_fails_while_running_is_a_backend_error() -> None:
         return tf.reshape(tf.gather(table, tf.cast(tf.reduce_max(pixels), tf.int32)), (1, 7))
 
     with quiet():
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([gather.get_concrete_function()])
+        converter = tf.lite.TFLiteConverter.from_concrete_functions(
+            [gather.get_concrete_function()]
+        )
         backend = LiteRtBackend(bytes(converter.convert()), "gather.tflite")
     assert (backend.infer(np.full(SHAPE, 2, np.uint8)) == 2).all()
-    with pytest.raises(BackendError, match=r"^gather\.tflite: the interpreter fails while running it"):
+    with pytest.raises(
+        BackendError, match=r"^gather\.tflite: the interpreter fails while running it"
+    ):
         backend.infer(np.full(SHAPE, 200, np.uint8))
 
 
@@ -325,7 +382,10 @@ def opened_elsewhere(
     environment = os.environ | ({"PYTHONPATH": str(fakes)} if fakes else {})
     code = (hiding(*hidden) if hidden else "") + OPEN
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tiny_bundle), *arguments], capture_output=True, text=True, env=environment
+        [sys.executable, "-c", code, str(tiny_bundle), *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -341,30 +401,48 @@ def test_without_litert_the_onnx_model_answers(tiny_bundle: Path) -> None:
 
 
 def test_without_litert_its_model_asked_for_by_name_says_what_to_install(tiny_bundle: Path) -> None:
-    printed = opened_elsewhere(tiny_bundle, "int8.tflite", hidden=("ai_edge_litert", "tflite_runtime"))
-    assert printed == "MissingDependency no TFLite interpreter is installed; run: pip install 'edgeemo[litert]'"
+    printed = opened_elsewhere(
+        tiny_bundle, "int8.tflite", hidden=("ai_edge_litert", "tflite_runtime")
+    )
+    assert (
+        printed
+        == "MissingDependency no TFLite interpreter is installed; run: pip install 'edgeemo[litert]'"
+    )
 
 
 def test_without_any_runtime_the_message_says_what_to_install(tiny_bundle: Path) -> None:
-    printed = opened_elsewhere(tiny_bundle, hidden=("ai_edge_litert", "tflite_runtime", "onnxruntime"))
-    assert printed.startswith("MissingDependency onnxruntime is needed to run ONNX models and is not installed")
+    printed = opened_elsewhere(
+        tiny_bundle, hidden=("ai_edge_litert", "tflite_runtime", "onnxruntime")
+    )
+    assert printed.startswith(
+        "MissingDependency onnxruntime is needed to run ONNX models and is not installed"
+    )
     assert printed.endswith("run: pip install 'edgeemo[onnx]'")
 
 
-def test_folder_that_an_uninstall_left_behind_counts_as_not_installed(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_folder_that_an_uninstall_left_behind_counts_as_not_installed(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
     (tmp_path / "onnxruntime" / "capi").mkdir(parents=True)
     printed = opened_elsewhere(tiny_bundle, "int8.onnx", hidden=("nothing",), fakes=tmp_path)
-    assert printed.startswith("int8.onnx onnxruntime")  # a real package further back wins over the empty folder
+    assert printed.startswith(
+        "int8.onnx onnxruntime"
+    )  # a real package further back wins over the empty folder
     code = "from edgeemo.optional import is_installed; print(is_installed('leftover'), is_installed('json.decoder'))"
     (tmp_path / "leftover").mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(tmp_path)}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
     )
     assert done.stdout.split() == ["False", "True"]
 
 
 def test_broken_onnx_runtime_raises_with_the_reason(tiny_bundle: Path, tmp_path: Path) -> None:
-    fakes = fake_package(tmp_path, "onnxruntime", "raise ImportError('libcudart.so.12: cannot open\\nmore')")
+    fakes = fake_package(
+        tmp_path, "onnxruntime", "raise ImportError('libcudart.so.12: cannot open\\nmore')"
+    )
     printed = opened_elsewhere(tiny_bundle, "int8.onnx", fakes=fakes)
     assert printed == (
         "BrokenDependency onnxruntime is installed but does not import (ImportError: libcudart.so.12: cannot open); "
@@ -373,25 +451,39 @@ def test_broken_onnx_runtime_raises_with_the_reason(tiny_bundle: Path, tmp_path:
 
 
 @pytest.mark.parametrize("error", ["ImportError", "RuntimeError", "OSError"])
-def test_broken_litert_raises_and_does_not_fall_through_to_onnx(tiny_bundle: Path, tmp_path: Path, error: str) -> None:
-    fakes = fake_package(tmp_path, "ai_edge_litert", f"raise {error}('built for another processor')")
+def test_broken_litert_raises_and_does_not_fall_through_to_onnx(
+    tiny_bundle: Path, tmp_path: Path, error: str
+) -> None:
+    fakes = fake_package(
+        tmp_path, "ai_edge_litert", f"raise {error}('built for another processor')"
+    )
     printed = opened_elsewhere(tiny_bundle, fakes=fakes)
-    assert printed.startswith("BrokenDependency ai_edge_litert.interpreter is installed but does not import")
+    assert printed.startswith(
+        "BrokenDependency ai_edge_litert.interpreter is installed but does not import"
+    )
     assert f"({error}: built for another processor)" in printed
 
 
-def test_litert_of_unknown_origin_works_without_a_version(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_litert_of_unknown_origin_works_without_a_version(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
     code = "import importlib.metadata as m\ndef gone(name): raise m.PackageNotFoundError(name)\nm.version = gone\n"
     (tmp_path / "sitecustomize.py").write_text(code)
     assert opened_elsewhere(tiny_bundle, fakes=tmp_path).startswith("int8.tflite ai-edge-litert")
 
 
-@pytest.mark.skipif(int(np.__version__.split(".")[0]) < 2, reason="tflite-runtime works with NumPy 1")
-def test_tflite_runtime_with_numpy_2_is_refused_with_the_way_out(tiny_bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    int(np.__version__.split(".")[0]) < 2, reason="tflite-runtime works with NumPy 1"
+)
+def test_tflite_runtime_with_numpy_2_is_refused_with_the_way_out(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
     crash = "import os; os.abort()"  # as the real one does once an interpreter is made
     fakes = fake_package(tmp_path, "tflite_runtime", crash, submodule="interpreter")
     printed = opened_elsewhere(tiny_bundle, hidden=("ai_edge_litert",), fakes=fakes)
-    assert printed.startswith(f"BrokenDependency tflite-runtime needs NumPy below 2 and this is {np.__version__}")
+    assert printed.startswith(
+        f"BrokenDependency tflite-runtime needs NumPy below 2 and this is {np.__version__}"
+    )
     assert "pip install 'edgeemo[litert]'" in printed
     assert "pip install 'numpy<2'" in printed
 
@@ -407,7 +499,9 @@ def test_onnx_models_run_on_the_processor_alone_unless_told_otherwise(bundle: Bu
     assert backend.providers == (CPU,)
 
 
-def test_auto_takes_the_processor_and_the_quantized_model_where_no_gpu_is(bundle: Bundle, pictures: np.ndarray) -> None:
+def test_auto_takes_the_processor_and_the_quantized_model_where_no_gpu_is(
+    bundle: Bundle, pictures: np.ndarray
+) -> None:
     import onnxruntime
 
     if {CUDA, TENSORRT} & set(onnxruntime.get_available_providers()):
@@ -415,7 +509,9 @@ def test_auto_takes_the_processor_and_the_quantized_model_where_no_gpu_is(bundle
     backend = open_backend(bundle, providers="auto")
     assert isinstance(backend, OnnxBackend)
     assert (backend.artifact, backend.providers) == ("int8.onnx", (CPU,))
-    assert np.array_equal(backend.infer(pictures), open_backend(bundle, "int8.onnx").infer(pictures))
+    assert np.array_equal(
+        backend.infer(pictures), open_backend(bundle, "int8.onnx").infer(pictures)
+    )
 
 
 def test_each_provider_that_is_there_can_be_named(bundle: Bundle) -> None:
@@ -431,13 +527,19 @@ def test_each_provider_that_is_there_can_be_named(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize("providers", [["WarpExecutionProvider", CPU], "cuda", []])
-def test_unknown_provider_is_refused_and_names_those_there_are(bundle: Bundle, providers: object) -> None:
-    with pytest.raises(InvalidInput, match=f"expected auto or execution providers of .*{CPU}.*; received"):
+def test_unknown_provider_is_refused_and_names_those_there_are(
+    bundle: Bundle, providers: object
+) -> None:
+    with pytest.raises(
+        InvalidInput, match=f"expected auto or execution providers of .*{CPU}.*; received"
+    ):
         open_backend(bundle, "fp32.onnx", providers=providers)  # type: ignore[arg-type]
 
 
 def test_providers_for_a_tflite_model_are_refused(bundle: Bundle) -> None:
-    with pytest.raises(InvalidInput, match="expected an ONNX model for execution providers, received int8.tflite"):
+    with pytest.raises(
+        InvalidInput, match="expected an ONNX model for execution providers, received int8.tflite"
+    ):
         open_backend(bundle, "int8.tflite", providers="auto")
 
 
@@ -445,8 +547,12 @@ def test_providers_for_a_bundle_without_onnx_models_are_refused(bundle: Bundle) 
     from dataclasses import replace
 
     held = tuple(artifact for artifact in bundle.manifest.artifacts if artifact.format == "tflite")
-    with pytest.raises(BackendError, match="holds no ONNX model, and execution providers run no other"):
-        open_backend(replace(bundle, manifest=replace(bundle.manifest, artifacts=held)), providers="auto")
+    with pytest.raises(
+        BackendError, match="holds no ONNX model, and execution providers run no other"
+    ):
+        open_backend(
+            replace(bundle, manifest=replace(bundle.manifest, artifacts=held)), providers="auto"
+        )
 
 
 def test_recognizer_and_sensor_pass_providers_on(tiny_bundle: Path) -> None:
@@ -455,7 +561,9 @@ def test_recognizer_and_sensor_pass_providers_on(tiny_bundle: Path) -> None:
     with Recognizer(tiny_bundle, detector="whole", providers="auto") as recognizer:
         assert isinstance(recognizer.backend, OnnxBackend)
     with pytest.raises(InvalidInput, match="received WarpExecutionProvider"):
-        EmotionSensor(FakeCamera([]), model=tiny_bundle, detector="whole", providers=["WarpExecutionProvider"])
+        EmotionSensor(
+            FakeCamera([]), model=tiny_bundle, detector="whole", providers=["WarpExecutionProvider"]
+        )
 
 
 STAND_IN = """
@@ -497,14 +605,27 @@ except EdgeemoError as error:
 
 
 def opened_on_gpu(
-    tiny_bundle: Path, tmp_path: Path, providers: object, artifact: str | None = None, **trouble: str
+    tiny_bundle: Path,
+    tmp_path: Path,
+    providers: object,
+    artifact: str | None = None,
+    **trouble: str,
 ) -> list[str]:
     """The lines that OPEN_ON prints where ONNX Runtime is the stand-in."""
     import json
 
     fakes = fake_package(tmp_path, "onnxruntime", STAND_IN)
-    environment = os.environ | {"PYTHONPATH": str(fakes), "XDG_CACHE_HOME": str(tmp_path / "cache")} | trouble
-    command = [sys.executable, "-c", OPEN_ON, str(tiny_bundle), json.dumps(artifact), json.dumps(providers)]
+    environment = (
+        os.environ | {"PYTHONPATH": str(fakes), "XDG_CACHE_HOME": str(tmp_path / "cache")} | trouble
+    )
+    command = [
+        sys.executable,
+        "-c",
+        OPEN_ON,
+        str(tiny_bundle),
+        json.dumps(artifact),
+        json.dumps(providers),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -519,7 +640,9 @@ def test_auto_takes_tensorrt_cuda_and_the_processor_and_the_half_precision_model
     assert (cuda, cpu) == (f"asked for|{CUDA}", f"asked for|{CPU}")
     _, name, *settings = tensorrt.split("|")
     assert name == TENSORRT
-    folder = tmp_path / "cache" / "edgeemo" / "tensorrt" / bundle.artifact("fp16.onnx")[0].sha256[:16]
+    folder = (
+        tmp_path / "cache" / "edgeemo" / "tensorrt" / bundle.artifact("fp16.onnx")[0].sha256[:16]
+    )
     assert folder.is_dir()
     expected = ["trt_fp16_enable=True", "trt_int8_enable=False", "trt_engine_cache_enable=True"]
     assert settings == [*expected, f"trt_engine_cache_path={folder}"]
@@ -536,7 +659,9 @@ def test_tensorrt_computes_in_the_numbers_that_the_model_has(
     assert f"|trt_fp16_enable={half}|trt_int8_enable={integer}|" in asked
 
 
-def test_engines_are_not_kept_where_the_cache_cannot_be_written(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_engines_are_not_kept_where_the_cache_cannot_be_written(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
     (tmp_path / "cache").write_text("in the way")
     asked, opened = opened_on_gpu(tiny_bundle, tmp_path, [TENSORRT], "fp16.onnx")
     assert "cache" not in asked
@@ -544,20 +669,30 @@ def test_engines_are_not_kept_where_the_cache_cannot_be_written(tiny_bundle: Pat
 
 
 @pytest.mark.parametrize("how", ["FAILING", "SILENT"])
-def test_auto_warns_of_a_provider_that_does_not_start_and_goes_on(tiny_bundle: Path, tmp_path: Path, how: str) -> None:
+def test_auto_warns_of_a_provider_that_does_not_start_and_goes_on(
+    tiny_bundle: Path, tmp_path: Path, how: str
+) -> None:
     *said, opened = opened_on_gpu(tiny_bundle, tmp_path, "auto", **{how: TENSORRT})
     assert opened == f"fp16.onnx {CUDA} {CPU}"
     assert [line for line in said if line.startswith("fp16.onnx: TensorrtExecutionProvider ")] != []
 
 
 @pytest.mark.parametrize("how", ["FAILING", "SILENT"])
-def test_auto_takes_the_quantized_model_where_no_gpu_starts(tiny_bundle: Path, tmp_path: Path, how: str) -> None:
-    assert opened_on_gpu(tiny_bundle, tmp_path, "auto", **{how: f"{TENSORRT} {CUDA}"})[-1] == f"int8.onnx {CPU}"
+def test_auto_takes_the_quantized_model_where_no_gpu_starts(
+    tiny_bundle: Path, tmp_path: Path, how: str
+) -> None:
+    assert (
+        opened_on_gpu(tiny_bundle, tmp_path, "auto", **{how: f"{TENSORRT} {CUDA}"})[-1]
+        == f"int8.onnx {CPU}"
+    )
 
 
 @pytest.mark.parametrize(
     ("how", "message"),
-    [("FAILING", "cannot open more"), ("SILENT", f"{CUDA} could not be started; does the GPU's software fit")],
+    [
+        ("FAILING", "cannot open more"),
+        ("SILENT", f"{CUDA} could not be started; does the GPU's software fit"),
+    ],
 )
 def test_named_provider_that_does_not_start_is_an_error(
     tiny_bundle: Path, tmp_path: Path, how: str, message: str
@@ -580,14 +715,23 @@ Interpreter(model_content=model).allocate_tensors()
 
 def stderr_of(code: str, tiny_bundle: Path, **options: object) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tiny_bundle)], capture_output=True, text=True, check=True, **options
+        [sys.executable, "-c", code, str(tiny_bundle)],
+        capture_output=True,
+        text=True,
+        check=True,
+        **options,
     )  # type: ignore[call-overload]
     return str(done.stderr)
 
 
-def test_opening_a_model_writes_nothing_to_stderr_where_litert_alone_greets(tiny_bundle: Path) -> None:
+def test_opening_a_model_writes_nothing_to_stderr_where_litert_alone_greets(
+    tiny_bundle: Path,
+) -> None:
     # A LiteRT that has learnt to be silent would be as good: then the holding back can go.
-    assert stderr_of(GREETED, tiny_bundle) in ("INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n", "")
+    assert stderr_of(GREETED, tiny_bundle) in (
+        "INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n",
+        "",
+    )
     assert stderr_of(OPEN, tiny_bundle) == ""
 
 
@@ -624,7 +768,9 @@ def test_models_opened_by_many_threads_leave_stderr_as_it_was(bundle: Bundle) ->
     before = os.fstat(2)
     opened: list[object] = []
     threads = [
-        threading.Thread(target=lambda: opened.append(open_interpreter(bundle.files["int8.tflite"], "x")))
+        threading.Thread(
+            target=lambda: opened.append(open_interpreter(bundle.files["int8.tflite"], "x"))
+        )
         for _ in range(8)
     ]
     for thread in threads:
@@ -671,12 +817,16 @@ def test_fake_backend_counts_the_faces_it_was_asked_about() -> None:
 
 
 def test_fake_backend_knows_other_words_for_labels_and_refuses_unknown_ones() -> None:
-    assert softmax(FakeBackend(happiness=0.9).infer(np.zeros(SHAPE, np.uint8)))[0].argmax() == LABELS.index("happy")
+    assert softmax(FakeBackend(happiness=0.9).infer(np.zeros(SHAPE, np.uint8)))[
+        0
+    ].argmax() == LABELS.index("happy")
     with pytest.raises(UnknownLabel, match="expected one of angry, neutral.*received 'bored'"):
         FakeBackend(bored=0.5)
 
 
-@pytest.mark.parametrize("scores", [{"happy": 1.5}, {"happy": -0.1}, {"happy": 0.6, "sad": 0.6}, {"sad": float("nan")}])
+@pytest.mark.parametrize(
+    "scores", [{"happy": 1.5}, {"happy": -0.1}, {"happy": 0.6, "sad": 0.6}, {"sad": float("nan")}]
+)
 def test_fake_backend_refuses_what_are_no_probabilities(scores: dict[str, float]) -> None:
     with pytest.raises(InvalidInput, match="expected scores of 0 to 1 that sum to at most 1"):
         FakeBackend(**scores)

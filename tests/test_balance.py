@@ -21,7 +21,9 @@ def shuffled(sizes: list[int], seed: int = 0) -> np.ndarray:
 
 @given(sizes=SIZES, n=st.integers(1, 90), seed=st.integers(0, 2**32))
 @settings(max_examples=60, deadline=None)
-def test_every_class_gets_n_and_its_pictures_serve_equally_often(sizes: list[int], n: int, seed: int) -> None:
+def test_every_class_gets_n_and_its_pictures_serve_equally_often(
+    sizes: list[int], n: int, seed: int
+) -> None:
     labels = shuffled(sizes)
     rows = balanced_rows(labels, n, np.random.default_rng(seed))
     assert np.bincount(labels[rows], minlength=7).tolist() == [n] * 7
@@ -35,7 +37,9 @@ def test_every_class_gets_n_and_its_pictures_serve_equally_often(sizes: list[int
 
 def test_the_draw_follows_from_its_stream_and_differs_between_epochs() -> None:
     labels = shuffled([50, 20, 5, 30, 90, 40, 25])
-    first, again, next_epoch = (balanced_rows(labels, 22, np.random.default_rng([3, epoch])) for epoch in (0, 0, 1))
+    first, again, next_epoch = (
+        balanced_rows(labels, 22, np.random.default_rng([3, epoch])) for epoch in (0, 0, 1)
+    )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, next_epoch)
 
@@ -43,7 +47,9 @@ def test_the_draw_follows_from_its_stream_and_differs_between_epochs() -> None:
 def test_undersampling_reaches_every_picture_equally_over_epochs() -> None:
     labels = shuffled([40, 10, 10, 10, 10, 10, 10])
     rng = np.random.default_rng(0)
-    times = sum(np.bincount(balanced_rows(labels, 10, rng), minlength=len(labels)) for _ in range(400))
+    times = sum(
+        np.bincount(balanced_rows(labels, 10, rng), minlength=len(labels)) for _ in range(400)
+    )
     # Each of the 40 is drawn with probability 1/4 in each of 400 epochs; within five standard deviations.
     large = np.asarray(times)[labels == 0]
     assert np.abs(large - 100).max() < 5 * np.sqrt(400 * 0.25 * 0.75)
@@ -69,7 +75,9 @@ def test_a_class_that_does_not_occur_weighs_nothing_and_the_others_as_scikit_lea
     present = np.delete(np.arange(7), LABELS.index("disgust"))
     found = balanced_weights(np.eye(7, dtype=np.float32)[labels])
     assert found[2] == 0
-    assert np.allclose(found[present], compute_class_weight("balanced", classes=present, y=labels), rtol=1e-6)
+    assert np.allclose(
+        found[present], compute_class_weight("balanced", classes=present, y=labels), rtol=1e-6
+    )
 
 
 def test_soft_targets_are_weighted_by_their_sums_and_the_mean_expected_weight_is_one() -> None:

@@ -59,7 +59,9 @@ def replaced(name: str, content: bytes) -> Callable[[Entries], None]:
 
 def manifest_changed(**fields: Any) -> Callable[[Entries], None]:
     def change(entries: Entries) -> None:
-        entries["manifest.json"] = json.dumps(json.loads(entries["manifest.json"]) | fields).encode()
+        entries["manifest.json"] = json.dumps(
+            json.loads(entries["manifest.json"]) | fields
+        ).encode()
 
     return change
 
@@ -93,11 +95,22 @@ def test_bundle_is_read_back_as_written_and_the_same_content_gives_the_same_byte
         (lambda e: e.update({"a\\b.txt": b"x"}), "is no plain file name"),
         (lambda e: e.update({"folder/": b""}), "is no plain file name"),
         (lambda e: e.update({f"a{i}.txt": b"" for i in range(MAX_ENTRIES)}), "expected at most 16"),
-        (lambda e: e.update({"manifest.json": b" " * (1024 * 1024 + 1)}), "manifest.json has more than"),
+        (
+            lambda e: e.update({"manifest.json": b" " * (1024 * 1024 + 1)}),
+            "manifest.json has more than",
+        ),
         (manifest_changed(schema_version=2), "run: pip install --upgrade edgeemo"),
         (manifest_changed(minimum_edgeemo="99.0.0"), "needs edgeemo 99.0.0"),
-        (manifest_changed(labels=["happy", "neutral", "disgust", "fear", "angry", "sad", "surprise"]), "in this order"),
-        (manifest_changed(minimum_edgeemo="0.1.1"), "needs edgeemo 0.1.1, this is 0.1.0; run: pip install --upgrade"),
+        (
+            manifest_changed(
+                labels=["happy", "neutral", "disgust", "fear", "angry", "sad", "surprise"]
+            ),
+            "in this order",
+        ),
+        (
+            manifest_changed(minimum_edgeemo="0.1.1"),
+            "needs edgeemo 0.1.1, this is 0.1.0; run: pip install --upgrade",
+        ),
         (lambda e: e.update({"a\nb.txt": b"x"}), "is no plain file name"),
         (lambda e: e.update({"INT8.onnx": b"x"}), "is no plain file name"),
         (lambda e: e.update({"..": b"x"}), "is no plain file name"),
@@ -119,7 +132,9 @@ def test_tampered_bundle_is_refused(
     assert says in refused(rezip(tiny_bundle, tmp_path / "bad.edgeemo", change))
 
 
-def rewritten(source: Path, out: Path, edit: Callable[[zipfile.ZipInfo], None], *, twice: str = "") -> Path:
+def rewritten(
+    source: Path, out: Path, edit: Callable[[zipfile.ZipInfo], None], *, twice: str = ""
+) -> Path:
     """A copy whose entries' headers `edit` has changed; `twice` names an entry written two times."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(out, "w") as new:
         for info in old.infolist():
@@ -146,18 +161,23 @@ def test_a_selftest_that_fits_is_read_with_its_values(tiny_bundle: Path, tmp_pat
 
 
 @pytest.mark.parametrize("minimum", ["0.1.0", "0.0.99999"])
-def test_a_bundle_for_this_or_an_older_edgeemo_is_read(tiny_bundle: Path, tmp_path: Path, minimum: str) -> None:
+def test_a_bundle_for_this_or_an_older_edgeemo_is_read(
+    tiny_bundle: Path, tmp_path: Path, minimum: str
+) -> None:
     path = rezip(tiny_bundle, tmp_path / "other.edgeemo", manifest_changed(minimum_edgeemo=minimum))
     assert read_bundle(path).manifest.minimum_edgeemo == minimum
 
 
-def test_an_artifact_that_the_bundle_does_not_hold_is_refused_with_those_it_holds(tiny_bundle: Path) -> None:
+def test_an_artifact_that_the_bundle_does_not_hold_is_refused_with_those_it_holds(
+    tiny_bundle: Path,
+) -> None:
     bundle = read_bundle(tiny_bundle)
     for name in MODELS:
         artifact, data = bundle.artifact(name)
         assert (artifact.file, artifact.bytes, artifact.sha256) == (name, len(data), sha256(data))
     with pytest.raises(
-        BundleError, match=r"\(fp16\.onnx, fp32\.onnx, int8\.onnx, int8\.tflite\), received 'fp8\.onnx'"
+        BundleError,
+        match=r"\(fp16\.onnx, fp32\.onnx, int8\.onnx, int8\.tflite\), received 'fp8\.onnx'",
     ):
         bundle.artifact("fp8.onnx")
 
@@ -172,14 +192,18 @@ def test_link_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
         if info.filename == "int8.onnx":
             info.external_attr = (stat.S_IFLNK | 0o777) << 16
 
-    assert "is a link or special file" in refused(rewritten(tiny_bundle, tmp_path / "bad.edgeemo", make_link))
+    assert "is a link or special file" in refused(
+        rewritten(tiny_bundle, tmp_path / "bad.edgeemo", make_link)
+    )
 
 
 def test_compressed_entry_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     def deflate(info: zipfile.ZipInfo) -> None:
         info.compress_type = zipfile.ZIP_DEFLATED
 
-    assert "expected stored entries" in refused(rewritten(tiny_bundle, tmp_path / "bad.edgeemo", deflate))
+    assert "expected stored entries" in refused(
+        rewritten(tiny_bundle, tmp_path / "bad.edgeemo", deflate)
+    )
 
 
 def test_zip_bomb_is_refused_by_its_claim(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -229,16 +253,25 @@ def test_encrypted_entry_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     assert "report.json is compressed or encrypted" in refused(tmp_path / "bad.edgeemo")
 
 
-@pytest.mark.parametrize("kind", [stat.S_IFDIR, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])
+@pytest.mark.parametrize(
+    "kind", [stat.S_IFDIR, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK]
+)
 def test_folder_pipe_and_device_are_refused(tiny_bundle: Path, tmp_path: Path, kind: int) -> None:
     def turn(info: zipfile.ZipInfo) -> None:
         info.external_attr = (kind | 0o666) << 16
 
-    assert "is a link or special file" in refused(rewritten(tiny_bundle, tmp_path / "bad.edgeemo", turn))
+    assert "is a link or special file" in refused(
+        rewritten(tiny_bundle, tmp_path / "bad.edgeemo", turn)
+    )
 
 
 def test_a_million_entries_are_refused_before_they_fill_the_memory(tmp_path: Path) -> None:
-    header = struct.pack("<4s4B4HL2L5H2L", b"PK\x01\x02", 20, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
+    header = (
+        struct.pack(
+            "<4s4B4HL2L5H2L", b"PK\x01\x02", 20, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0
+        )
+        + b"a"
+    )
     directory = header * ((MAX_BUNDLE_BYTES - 100) // len(header))
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 65535, 65535, len(directory), 0, 0)
     (tmp_path / "bad.edgeemo").write_bytes(directory + end)
@@ -246,7 +279,9 @@ def test_a_million_entries_are_refused_before_they_fill_the_memory(tmp_path: Pat
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     assert "entries, expected at most 16; this is no bundle" in refused(tmp_path / "bad.edgeemo")
     assert time.perf_counter() - start < 3
-    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 3 * MAX_BUNDLE_BYTES
+    assert (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    ) * 1024 < 3 * MAX_BUNDLE_BYTES
 
 
 def test_name_that_hides_its_end_behind_a_nul_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -262,7 +297,8 @@ def test_file_beyond_the_bound_is_refused_without_reading_it_all(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(b"", "is empty"), (b"text", "not a bundle"), (b"PK\x05\x06" + bytes(18), "no manifest.json")]
+    ("content", "says"),
+    [(b"", "is empty"), (b"text", "not a bundle"), (b"PK\x05\x06" + bytes(18), "no manifest.json")],
 )
 def test_what_is_no_bundle_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "bad.edgeemo").write_bytes(content)
@@ -276,7 +312,9 @@ def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
         read_bundle(tmp_path)
 
 
-def test_truncated_or_flipped_bundle_never_passes_as_another(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_truncated_or_flipped_bundle_never_passes_as_another(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
     good, data = read_bundle(tiny_bundle), tiny_bundle.read_bytes()
     rng = np.random.default_rng(0)
     path = tmp_path / "damaged.edgeemo"
@@ -302,7 +340,9 @@ def npz(**arrays: Any) -> bytes:
 def npy_claiming(shape: Any, descr: str = "|u1", content: bytes = b"") -> bytes:
     """An .npy whose header claims what you like."""
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": descr, "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": descr, "fortran_order": False, "shape": shape}
+    )
     return header.getvalue() + content
 
 
@@ -338,31 +378,61 @@ SMALL = npz(inputs=INPUTS)
     [
         (npz(inputs=np.array([{"a": 1}], dtype=object)), "not readable without pickle"),
         (zipped(("inputs.npy", npy_claiming((10**12, 48, 48, 1)))), "false size"),
-        (zipped(("inputs.npy", npy_claiming((10**30, 48, 48, 1)))), "no .npy file of plain numbers"),
+        (
+            zipped(("inputs.npy", npy_claiming((10**30, 48, 48, 1)))),
+            "no .npy file of plain numbers",
+        ),
         (zipped(("inputs.npy", npy_claiming((10**17, 10**17, 10**17, 10**17)))), "false size"),
         (zipped(("inputs.npy", npy_claiming((-1, 48, 48, 1)))), "no .npy file of plain numbers"),
         (zipped(("inputs.npy", npy_claiming((0, 10**18 - 1)))), "no uint8 inputs"),
         (zipped(("inputs.npy", npy_claiming((2, 48, 48, 1), content=bytes(4607)))), "false size"),
         (zipped(("inputs.npy", npy_claiming((2, 48, 48, 1), content=bytes(4609)))), "false size"),
         (zipped(("inputs.npy", npy_claiming((), content=b"x"))), "no uint8 inputs"),
-        (zipped(("inputs.npy", npy_claiming((3,), "|O", b"cos\nsystem\n."))), "no .npy file of plain numbers"),
-        (zipped(("inputs.npy", npy_claiming((1,), "|V4608", bytes(4608)))), "no .npy file of plain numbers"),
-        (zipped(("inputs.npy", of_version(2, npy_claiming((1,))))), "no .npy file of plain numbers"),
-        (zipped(("inputs.npy", of_version(9, npy_claiming((1,))))), "no .npy file of plain numbers"),
+        (
+            zipped(("inputs.npy", npy_claiming((3,), "|O", b"cos\nsystem\n."))),
+            "no .npy file of plain numbers",
+        ),
+        (
+            zipped(("inputs.npy", npy_claiming((1,), "|V4608", bytes(4608)))),
+            "no .npy file of plain numbers",
+        ),
+        (
+            zipped(("inputs.npy", of_version(2, npy_claiming((1,))))),
+            "no .npy file of plain numbers",
+        ),
+        (
+            zipped(("inputs.npy", of_version(9, npy_claiming((1,))))),
+            "no .npy file of plain numbers",
+        ),
         (zipped(("inputs.npy", b"\x93NUMPY\x01\x00\x04\x00((((")), "no .npy file of plain numbers"),
         (zipped(("inputs.npy", b"")), "no .npy file of plain numbers"),
         (zipped(("inputs.npy", bytes(range(99))), method=zipfile.ZIP_DEFLATED), "compressed"),
-        (zipped(("inputs.npy", bytes(10**6)), method=zipfile.ZIP_DEFLATED), "more or larger arrays"),
+        (
+            zipped(("inputs.npy", bytes(10**6)), method=zipfile.ZIP_DEFLATED),
+            "more or larger arrays",
+        ),
         (zipped(("inputs.npy", bytes(range(99))), method=zipfile.ZIP_LZMA), "compressed"),
         (zipped(*[("inputs.npy", npy_claiming((1,), content=b"x"))] * 2), "twice"),
-        (zipped(*[(f"{i}.npy", b"") for i in range(17)]), "more or larger arrays than a self-test holds"),
+        (
+            zipped(*[(f"{i}.npy", b"") for i in range(17)]),
+            "more or larger arrays than a self-test holds",
+        ),
         (encrypted(SMALL), "not readable"),
         (SMALL[:-1], "not readable"),
         (SMALL[30:], "not readable"),
         (b"", "not readable"),
-        (npz(**FULL | {"inputs": np.zeros((2, 48, 48), np.uint8)}), "no uint8 inputs of (48, 48, 1)"),
-        (npz(**FULL | {"inputs": np.zeros((0, 48, 48, 1), np.uint8)}), "no uint8 inputs of (48, 48, 1)"),
-        (npz(**FULL | {"inputs": np.zeros((1025, 48, 48, 1), np.uint8)}), "no uint8 inputs of (48, 48, 1)"),
+        (
+            npz(**FULL | {"inputs": np.zeros((2, 48, 48), np.uint8)}),
+            "no uint8 inputs of (48, 48, 1)",
+        ),
+        (
+            npz(**FULL | {"inputs": np.zeros((0, 48, 48, 1), np.uint8)}),
+            "no uint8 inputs of (48, 48, 1)",
+        ),
+        (
+            npz(**FULL | {"inputs": np.zeros((1025, 48, 48, 1), np.uint8)}),
+            "no uint8 inputs of (48, 48, 1)",
+        ),
         (npz(**FULL | {"inputs": np.uint8(1)}), "no uint8 inputs of (48, 48, 1)"),
         (npz(**FULL | {"fp32.onnx": LOGITS.astype(np.float64)}), "does not hold float32 logits"),
         (npz(**FULL | {"fp32.onnx": LOGITS[:1]}), "does not hold float32 logits"),
@@ -378,11 +448,15 @@ SMALL = npz(inputs=INPUTS)
 def test_selftest_that_is_pickled_lying_or_wrong_is_refused(
     tiny_bundle: Path, tmp_path: Path, content: bytes, says: str
 ) -> None:
-    assert says in refused(rezip(tiny_bundle, tmp_path / "bad.edgeemo", replaced("selftest.npz", content)))
+    assert says in refused(
+        rezip(tiny_bundle, tmp_path / "bad.edgeemo", replaced("selftest.npz", content))
+    )
 
 
 def external_tensor() -> onnx.TensorProto:
-    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+    tensor = TensorProto(
+        name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL
+    )
     tensor.external_data.add(key="location", value="../../etc/passwd")
     return tensor
 
@@ -390,27 +464,37 @@ def external_tensor() -> onnx.TensorProto:
 def onnx_with(place: str) -> bytes:
     """An ONNX model that names a file outside at `place`."""
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [4]) for n in "xy")
-    inner = helper.make_graph([helper.make_node("Identity", ["x"], ["z"])], "inner", [], [y], [external_tensor()])
+    inner = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["z"])], "inner", [], [y], [external_tensor()]
+    )
     nodes = [helper.make_node("Identity", ["x"], ["y"])]
     if place == "attribute":
         nodes = [helper.make_node("Constant", [], ["y"], value=external_tensor())]
     if place == "subgraph":
         nodes = [helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)]
-    graph = helper.make_graph(nodes, "g", [x], [y], [external_tensor()] if place == "initializer" else [])
+    graph = helper.make_graph(
+        nodes, "g", [x], [y], [external_tensor()] if place == "initializer" else []
+    )
     model = helper.make_model(graph)
     if place == "function":
         node = helper.make_node("Constant", [], ["y"], value=external_tensor())
-        model.functions.append(helper.make_function("own", "f", ["x"], ["y"], [node], [helper.make_opsetid("", 17)]))
+        model.functions.append(
+            helper.make_function("own", "f", ["x"], ["y"], [node], [helper.make_opsetid("", 17)])
+        )
     return bytes(model.SerializeToString())
 
 
 @pytest.mark.parametrize("place", ["initializer", "attribute", "subgraph", "function"])
-def test_onnx_that_names_a_file_outside_is_refused(tiny_bundle: Path, tmp_path: Path, place: str) -> None:
+def test_onnx_that_names_a_file_outside_is_refused(
+    tiny_bundle: Path, tmp_path: Path, place: str
+) -> None:
     path = rezip(tiny_bundle, tmp_path / "bad.edgeemo", replaced("fp32.onnx", onnx_with(place)))
     assert "fp32.onnx: keeps weights in external files" in refused(path)
 
 
-def test_refused_content_leaves_no_file_and_the_old_one_untouched(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_refused_content_leaves_no_file_and_the_old_one_untouched(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
     bundle = read_bundle(tiny_bundle)
     out = tmp_path / "out.edgeemo"
     out.write_bytes(b"old")
@@ -440,7 +524,11 @@ def test_content_changed_with_its_hash_is_refused_or_means_what_it_says(
         changed[place] = rng.integers(256)
         path = tmp_path / "changed.edgeemo"
         if part == "manifest.json":
-            rezip(tiny_bundle, path, lambda entries, new=bytes(changed): entries.update({"manifest.json": new}))
+            rezip(
+                tiny_bundle,
+                path,
+                lambda entries, new=bytes(changed): entries.update({"manifest.json": new}),
+            )
         else:
             rezip(tiny_bundle, path, replaced(part, bytes(changed)))
         try:
@@ -453,7 +541,9 @@ def test_content_changed_with_its_hash_is_refused_or_means_what_it_says(
 
 
 @settings(
-    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=200,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(st.data())
 def test_several_damages_at_once_never_pass_as_another_bundle(
@@ -494,11 +584,15 @@ def test_a_bundle_with_a_name_that_could_not_be_read_is_not_written(
     with pytest.raises(BundleError) as caught, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a doubled name
         write_bundle(tmp_path / "out.edgeemo", bundle.manifest, {**bundle.files, name: b"x"})
-    assert str(caught.value).startswith(f"{tmp_path / 'out.edgeemo'}: "), "the target, not a temporary name"
+    assert str(caught.value).startswith(f"{tmp_path / 'out.edgeemo'}: "), (
+        "the target, not a temporary name"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bundle_beyond_the_bound_is_not_written_and_the_old_one_stays(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_a_bundle_beyond_the_bound_is_not_written_and_the_old_one_stays(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
     bundle = read_bundle(tiny_bundle)
     out = tmp_path / "out.edgeemo"
     out.write_bytes(b"old")

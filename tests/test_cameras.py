@@ -19,12 +19,20 @@ from edgeemo.cameras.moment import captured_at
 from edgeemo.cameras.network import NetworkCamera
 from edgeemo.cameras.nodes import nodes
 from edgeemo.cameras.usb import UsbCamera
-from edgeemo.errors import BrokenDependency, CameraError, InvalidInput, MissingDependency, MissingFile
+from edgeemo.errors import (
+    BrokenDependency,
+    CameraError,
+    InvalidInput,
+    MissingDependency,
+    MissingFile,
+)
 from edgeemo.pictures import write_picture
 from tests.camera_helpers import RED, assert_red, red_video, stand_in
 from tests.test_cameras_pipe import RPICAM
 
-no_cameras_here = pytest.mark.skipif(bool(nodes() or machine()), reason="this machine has cameras of its own")
+no_cameras_here = pytest.mark.skipif(
+    bool(nodes() or machine()), reason="this machine has cameras of its own"
+)
 
 
 class Refusing(FakeCamera):
@@ -58,10 +66,16 @@ def test_a_word_means_a_camera(source: str, kind: type, name: str, live: bool) -
     assert (camera.name, camera.live) == (name, live)
 
 
-def test_a_path_means_a_video_a_folder_or_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_means_a_video_a_folder_or_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     red_video(tmp_path / "red.avi")
     write_picture(tmp_path / "red.png", np.full((48, 64, 3), RED, np.uint8))
-    for path, kind in ((tmp_path / "red.avi", Video), (tmp_path / "red.png", Pictures), (tmp_path, Pictures)):
+    for path, kind in (
+        (tmp_path / "red.avi", Video),
+        (tmp_path / "red.png", Pictures),
+        (tmp_path, Pictures),
+    ):
         camera, reason = choose_camera(str(path))
         assert isinstance(camera, kind)
         assert (camera.name, camera.live, reason) == (str(path), False, "asked for by name")
@@ -73,14 +87,18 @@ def test_a_path_means_a_video_a_folder_or_a_picture(tmp_path: Path, monkeypatch:
     camera.close()
 
 
-@pytest.mark.parametrize("source", ["webcam", "holiday.mp4", "/no/such/folder/", "", "-1", "csi1", "gst", "²", "a\0b"])
+@pytest.mark.parametrize(
+    "source", ["webcam", "holiday.mp4", "/no/such/folder/", "", "-1", "csi1", "gst", "²", "a\0b"]
+)
 def test_what_is_neither_a_form_nor_a_path_is_refused_with_the_forms(source: str) -> None:
     with pytest.raises(MissingFile) as caught:
         open_camera(source)
     assert str(caught.value) == f"{source!r}: no such camera or file; expected {FORMS}"
 
 
-@pytest.mark.parametrize("source", ["ftp://bob:sekrit@host/x", "rtmp://host/live", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "source", ["ftp://bob:sekrit@host/x", "rtmp://host/live", "file:///etc/passwd"]
+)
 def test_a_url_of_another_kind_is_refused_with_the_forms(source: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         open_camera(source)
@@ -102,7 +120,9 @@ def test_what_is_decided_while_opening_is_no_closed_camera(source: str) -> None:
 
 @pytest.mark.parametrize("source", ["0", "auto", "csi", "gst:videotestsrc"])
 def test_sizes_and_rates_out_of_range_are_refused(source: str) -> None:
-    with pytest.raises(InvalidInput, match="expected a size of width and height, from 16 to 16384 pixels"):
+    with pytest.raises(
+        InvalidInput, match="expected a size of width and height, from 16 to 16384 pixels"
+    ):
         open_camera(source, size=(0, 480))
     with pytest.raises(InvalidInput, match="expected fps above 0 and up to 1000; received nan"):
         open_camera(source, fps=float("nan"))
@@ -110,7 +130,9 @@ def test_sizes_and_rates_out_of_range_are_refused(source: str) -> None:
 
 def test_a_pipe_is_no_camera(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(InvalidInput, match="fifo: neither a file, a folder nor a device; expected auto, 0"):
+    with pytest.raises(
+        InvalidInput, match="fifo: neither a file, a folder nor a device; expected auto, 0"
+    ):
         open_camera(str(tmp_path / "fifo"))
 
 
@@ -125,7 +147,9 @@ def test_auto_without_any_camera_says_what_was_looked_for_and_which_forms_there_
 
 
 @no_cameras_here
-def test_csi_without_picamera2_takes_rpicam_vid_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_csi_without_picamera2_takes_rpicam_vid_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stand_in(tmp_path / "rpicam-vid", RPICAM)
     monkeypatch.setenv("PATH", str(tmp_path))
     camera, reason = choose_camera("csi", size=(256, 144))
@@ -138,7 +162,9 @@ def test_csi_without_picamera2_takes_rpicam_vid_and_says_why(tmp_path: Path, mon
 
 
 @no_cameras_here
-def test_csi_where_nothing_works_says_why_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_csi_where_nothing_works_says_why_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CameraError) as caught:
         open_camera("csi:1")
@@ -155,19 +181,28 @@ def test_a_jetsons_csi_camera_is_nvidias_pipeline() -> None:
     ((name, make),) = _csi("jetson", 1, (640, 480), 30.0)
     camera = make()
     assert isinstance(camera, GStreamer)
-    assert (name, camera.name, camera.live) == ("nvarguscamerasrc", "csi:1 (nvarguscamerasrc)", True)
+    assert (name, camera.name, camera.live) == (
+        "nvarguscamerasrc",
+        "csi:1 (nvarguscamerasrc)",
+        True,
+    )
     assert "sensor-id=1" in camera._command
     assert [name for name, _ in _csi("pi", 0, (640, 480), 30.0)] == ["picamera2", "rpicam-vid"]
 
 
-def test_the_first_that_opens_is_taken_and_the_others_are_explained(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_first_that_opens_is_taken_and_the_others_are_explained(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     good, never = FakeCamera([], name="good"), FakeCamera([])
 
     def not_called() -> Camera:
         raise AssertionError
 
     attempts = [
-        ("picamera2", lambda: Refusing(BrokenDependency("picamera2 is installed but does not import"))),
+        (
+            "picamera2",
+            lambda: Refusing(BrokenDependency("picamera2 is installed but does not import")),
+        ),
         ("rpicam-vid", lambda: Refusing(MissingDependency("rpicam-vid is not installed"))),
         ("/dev/video0", lambda: Refusing(CameraError("held by cheese (process 7)"))),
         ("/dev/video2", lambda: good),
@@ -186,10 +221,15 @@ def test_the_first_that_opens_is_taken_and_the_others_are_explained(caplog: pyte
 
 
 def test_when_none_opens_each_reason_is_given() -> None:
-    attempts = [(f"/dev/video{n}", lambda n=n: Refusing(CameraError(f"/dev/video{n}: reason {n}"))) for n in range(2)]
+    attempts = [
+        (f"/dev/video{n}", lambda n=n: Refusing(CameraError(f"/dev/video{n}: reason {n}")))
+        for n in range(2)
+    ]
     with pytest.raises(CameraError) as caught:
         _first_that_opens(attempts, "no camera works here", ["CSI: none"])  # type: ignore[arg-type]
-    assert str(caught.value) == ("no camera works here. Tried: CSI: none; /dev/video0: reason 0; /dev/video1: reason 1")
+    assert str(caught.value) == (
+        "no camera works here. Tried: CSI: none; /dev/video0: reason 0; /dev/video1: reason 1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,7 +244,9 @@ def test_when_none_opens_each_reason_is_given() -> None:
         ("Radxa ROCK 5B\0", False, ""),
     ],
 )
-def test_a_pi_and_a_jetson_are_known_by_their_device_tree(model: str, tegra: bool, kind: str) -> None:
+def test_a_pi_and_a_jetson_are_known_by_their_device_tree(
+    model: str, tegra: bool, kind: str
+) -> None:
     assert machine_of(model, tegra) == kind
 
 

@@ -19,8 +19,12 @@ from tests import support
 from tests.camera_helpers import BLUE, RED, Reader, assert_red, nothing_is_left, red_video, rest
 
 
-@pytest.mark.parametrize(("codec", "suffix"), [("MJPG", ".avi"), ("FFV1", ".avi"), ("mp4v", ".mp4"), ("mp4v", ".mkv")])
-def test_a_red_video_is_red_and_its_times_are_the_containers(tmp_path: Path, codec: str, suffix: str) -> None:
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("MJPG", ".avi"), ("FFV1", ".avi"), ("mp4v", ".mp4"), ("mp4v", ".mkv")]
+)
+def test_a_red_video_is_red_and_its_times_are_the_containers(
+    tmp_path: Path, codec: str, suffix: str
+) -> None:
     camera = Video(red_video(tmp_path / f"red{suffix}", codec=codec, frames=5, fps=10))
     camera.open()
     frames = [assert_red(frame) for frame in rest(camera)]
@@ -80,7 +84,9 @@ def test_a_loop_whose_file_is_gone_says_so(tmp_path: Path) -> None:
     camera.close()
 
 
-def test_a_path_that_looks_like_a_url_or_a_pattern_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_that_looks_like_a_url_or_a_pattern_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("http:", "red %03d.avi", "rote Bilder ä.avi"):
         red_video(tmp_path / "red.avi").rename(name)
@@ -104,7 +110,9 @@ def test_a_video_file_that_is_missing_is_named(tmp_path: Path) -> None:
         (bytes(range(256)) * 40, "OpenCV .* cannot open it; it is no video, or damaged"),
     ],
 )
-def test_a_file_that_is_no_video_is_named_with_the_reason(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_no_video_is_named_with_the_reason(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     path = tmp_path / "holiday.mp4"
     path.write_bytes(content)
     with pytest.raises(CameraError, match=rf"holiday\.mp4: {message}"):
@@ -114,7 +122,9 @@ def test_a_file_that_is_no_video_is_named_with_the_reason(tmp_path: Path, conten
 def test_a_video_without_frames_is_named(tmp_path: Path) -> None:
     path = red_video(tmp_path / "empty.avi", frames=0)
     camera = Video(path)
-    with pytest.raises(CameraError, match=r"empty\.avi: the video has no frames that can be decoded"):
+    with pytest.raises(
+        CameraError, match=r"empty\.avi: the video has no frames that can be decoded"
+    ):
         camera.open()
     with pytest.raises(CameraError, match="not open"):
         camera.read()

@@ -43,7 +43,9 @@ class MotionJpeg(BaseHTTPRequestHandler):
 
     def _pictures(self, count: int) -> None:
         data = red_jpeg()
-        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+        head = (
+            f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+        )
         try:
             for _ in range(count):
                 self.wfile.write(head + data + b"\r\n")
@@ -82,11 +84,17 @@ class Rtsp(socketserver.StreamRequestHandler):
             elif method == "DESCRIBE":
                 body = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:track\r\n"
                 self._answer(
-                    "200 OK", number, "Content-Type: application/sdp", f"Content-Length: {len(body)}", body=body
+                    "200 OK",
+                    number,
+                    "Content-Type: application/sdp",
+                    f"Content-Length: {len(body)}",
+                    body=body,
                 )
             elif method == "SETUP":
                 self.server.transport = headers["transport"]  # type: ignore[attr-defined]
-                self._answer("200 OK", number, "Transport: RTP/AVP/TCP;unicast;interleaved=0-1", "Session: 1")
+                self._answer(
+                    "200 OK", number, "Transport: RTP/AVP/TCP;unicast;interleaved=0-1", "Session: 1"
+                )
             elif method == "PLAY":
                 self._answer("200 OK", number, "Session: 1")
                 self._play()
@@ -103,13 +111,18 @@ class Rtsp(socketserver.StreamRequestHandler):
         return (first.split()[0], headers) if first.strip() else None
 
     def _answer(self, status: str, number: str, *headers: str, body: str = "") -> None:
-        self.wfile.write("\r\n".join([f"RTSP/1.0 {status}", f"CSeq: {number}", *headers, "", body]).encode())
+        self.wfile.write(
+            "\r\n".join([f"RTSP/1.0 {status}", f"CSeq: {number}", *headers, "", body]).encode()
+        )
 
     def _play(self) -> None:
         stream: bytes = self.server.stream  # type: ignore[attr-defined]
         try:
             for number, at in enumerate(range(0, len(stream), 7 * 188)):
-                rtp = struct.pack(">BBHII", 0x80, 33, number & 0xFFFF, number * 900, 1) + stream[at : at + 7 * 188]
+                rtp = (
+                    struct.pack(">BBHII", 0x80, 33, number & 0xFFFF, number * 900, 1)
+                    + stream[at : at + 7 * 188]
+                )
                 self.wfile.write(struct.pack(">cBH", b"$", 0, len(rtp)) + rtp)
                 if self.server.over.wait(0.002):  # type: ignore[attr-defined]
                     return
@@ -126,7 +139,9 @@ class RtspServer(socketserver.ThreadingTCPServer):
 @pytest.fixture
 def rtsp(tmp_path: Path) -> Iterator[RtspServer]:
     with RtspServer(("127.0.0.1", 0), Rtsp) as server:
-        server.stream = red_video(tmp_path / "red.ts", codec="mp2v", frames=500, fps=25).read_bytes()  # type: ignore[attr-defined]
+        server.stream = red_video(
+            tmp_path / "red.ts", codec="mp2v", frames=500, fps=25
+        ).read_bytes()  # type: ignore[attr-defined]
         server.over = threading.Event()  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -177,7 +192,8 @@ def test_a_stream_that_ends_is_an_error(http: str) -> None:
     camera = NetworkCamera(f"http://{http}/short")
     camera.open()
     with pytest.raises(
-        CameraError, match="/short: gives no frame any more; the stream has ended, or the network is gone"
+        CameraError,
+        match="/short: gives no frame any more; the stream has ended, or the network is gone",
     ):
         for _ in range(100):
             assert_red(camera.read())
@@ -204,10 +220,13 @@ def test_a_stream_that_falls_silent_is_an_error_and_may_be_closed_meanwhile(http
 
 
 @pytest.mark.parametrize("path", ["none", "page", "private"])
-def test_who_answers_and_gives_no_video_is_told_from_who_does_not_answer(http: str, path: str) -> None:
+def test_who_answers_and_gives_no_video_is_told_from_who_does_not_answer(
+    http: str, path: str
+) -> None:
     host, port = http.split(":")
     with pytest.raises(
-        CameraError, match=f"{path}: {host} answers on port {port} but gives no video .* check the path, user"
+        CameraError,
+        match=f"{path}: {host} answers on port {port} but gives no video .* check the path, user",
     ):
         NetworkCamera(f"http://{http}/{path}").open()
 
@@ -218,7 +237,8 @@ def test_a_port_where_nobody_listens_and_a_host_that_is_not_known_are_named() ->
         port = taken.getsockname()[1]
         for scheme in ("http", "rtsp"):
             with pytest.raises(
-                CameraError, match=rf"/x: no connection to 127\.0\.0\.1, port {port} \(Connection refused\)"
+                CameraError,
+                match=rf"/x: no connection to 127\.0\.0\.1, port {port} \(Connection refused\)",
             ):
                 NetworkCamera(f"{scheme}://127.0.0.1:{port}/x").open()
     with pytest.raises(CameraError, match=r"the host no-such-camera\.invalid is not known"):
@@ -232,7 +252,9 @@ def test_a_url_that_cannot_be_understood_says_so() -> None:
 
 @pytest.mark.parametrize("url", ["ftp://bob:sekrit@x/y", "file:///etc/passwd", "bob:sekrit@x"])
 def test_other_urls_are_refused_without_telling_the_password(url: str) -> None:
-    with pytest.raises(InvalidInput, match="expected a URL of rtsp://, rtsps://, http://, https://"):
+    with pytest.raises(
+        InvalidInput, match="expected a URL of rtsp://, rtsps://, http://, https://"
+    ):
         NetworkCamera(url)
 
 
@@ -248,7 +270,8 @@ def test_a_red_rtsp_stream_with_a_password_is_red_and_comes_over_tcp(
     assert "RTP/AVP/TCP" in rtsp.transport  # type: ignore[attr-defined]
     camera = NetworkCamera(f"rtsp://bob:wr0ng@{url}")
     with pytest.raises(
-        CameraError, match=r"rtsp://\*\*\*@127.* gives no video .* check the path, user and password"
+        CameraError,
+        match=r"rtsp://\*\*\*@127.* gives no video .* check the path, user and password",
     ) as caught:
         camera.open()
     out, err = capfd.readouterr()

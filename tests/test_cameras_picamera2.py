@@ -170,7 +170,8 @@ def test_usb_cameras_are_not_counted(picamera2: ModuleType) -> None:
     camera.close()
     assert picamera2.OPENED[-1].num == 2
     with pytest.raises(
-        CameraError, match="csi:2 .*no such camera; libcamera sees csi:0 imx708, csi:1 imx219; check the ribbon"
+        CameraError,
+        match="csi:2 .*no such camera; libcamera sees csi:0 imx708, csi:1 imx219; check the ribbon",
     ):
         PiCamera2(2).open()
     picamera2.CAMERAS = [picamera2.USB]
@@ -180,11 +181,14 @@ def test_usb_cameras_are_not_counted(picamera2: ModuleType) -> None:
 
 def test_a_camera_that_is_held_or_refuses_the_size_says_so(picamera2: ModuleType) -> None:
     picamera2.BUSY = True
-    with pytest.raises(CameraError, match="cannot be opened; does another program hold it.*did not complete"):
+    with pytest.raises(
+        CameraError, match="cannot be opened; does another program hold it.*did not complete"
+    ):
         PiCamera2().open()
     picamera2.BUSY, picamera2.REFUSES = False, True
     with pytest.raises(
-        CameraError, match="does not start with 64x48; ask for another size .Invalid camera configuration"
+        CameraError,
+        match="does not start with 64x48; ask for another size .Invalid camera configuration",
     ):
         PiCamera2(size=(64, 48)).open()
 
@@ -237,7 +241,9 @@ def test_opening_and_closing_leaves_nothing(picamera2: ModuleType) -> None:
             camera.close()
 
 
-def test_picamera2_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_picamera2_that_is_not_installed_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, "picamera2", raising=False)
     with pytest.raises(
@@ -247,9 +253,13 @@ def test_picamera2_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.
         PiCamera2().open()
 
 
-def test_picamera2_that_does_not_import_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_picamera2_that_does_not_import_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "picamera2.py").write_text("raise ValueError('numpy.dtype size changed')")
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    with pytest.raises(BrokenDependency, match=r"does not import \(ValueError: numpy.dtype size changed\)"):
+    with pytest.raises(
+        BrokenDependency, match=r"does not import \(ValueError: numpy.dtype size changed\)"
+    ):
         PiCamera2().open()

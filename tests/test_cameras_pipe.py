@@ -16,7 +16,15 @@ from edgeemo.cameras.pipe import PipeCamera
 from edgeemo.cameras.rpicam import RpiCam, i420_to_rgb
 from edgeemo.errors import CameraError, InvalidInput, MissingDependency
 from tests import support
-from tests.camera_helpers import Reader, assert_red, nothing_is_left, red_video, rest, stand_in, until
+from tests.camera_helpers import (
+    Reader,
+    assert_red,
+    nothing_is_left,
+    red_video,
+    rest,
+    stand_in,
+    until,
+)
 
 needs_gstreamer = pytest.mark.skipif(
     shutil.which("gst-launch-1.0") is None,
@@ -100,7 +108,9 @@ def test_a_live_program_that_ends_is_an_error_with_its_exit_code() -> None:
 @pytest.mark.parametrize("live", [True, False])
 def test_a_program_that_fails_is_an_error_with_its_last_words(live: bool) -> None:
     code = "import sys; print('lots of talk\\n' * 9999 + 'no cameras available', file=sys.stderr); sys.exit(3)"
-    with pytest.raises(CameraError, match=r"stand-in: python\S* ended with exit code 3: no cameras available$"):
+    with pytest.raises(
+        CameraError, match=r"stand-in: python\S* ended with exit code 3: no cameras available$"
+    ):
         camera_of(code, live=live).open()
 
 
@@ -115,7 +125,9 @@ def test_a_recording_that_fails_behind_its_frames_is_an_error() -> None:
 
 
 def test_a_program_that_prints_something_else_is_an_error() -> None:
-    with pytest.raises(CameraError, match=rf"ended within a frame \(6 of {FRAME} bytes\) with exit code 0"):
+    with pytest.raises(
+        CameraError, match=rf"ended within a frame \(6 of {FRAME} bytes\) with exit code 0"
+    ):
         camera_of("print('hello')", live=False).open()
 
 
@@ -135,13 +147,26 @@ def test_a_program_that_is_killed_is_an_error_with_the_signal() -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["echo waiting for the sensor >&2; sleep 1000", "while :; do echo waiting for the sensor >&2; done"]
+    "script",
+    [
+        "echo waiting for the sensor >&2; sleep 1000",
+        "while :; do echo waiting for the sensor >&2; done",
+    ],
 )
 def test_a_program_that_hangs_or_only_talks_is_reported_with_its_last_words(script: str) -> None:
     camera = PipeCamera(
-        ["sh", "-c", script], name="x", frame_bytes=1, to_rgb=lambda raw: raw, live=True, missing="", patience=2
+        ["sh", "-c", script],
+        name="x",
+        frame_bytes=1,
+        to_rgb=lambda raw: raw,
+        live=True,
+        missing="",
+        patience=2,
     )
-    with nothing_is_left(), pytest.raises(CameraError, match="x: no frame for 2 s: waiting for the sensor"):
+    with (
+        nothing_is_left(),
+        pytest.raises(CameraError, match="x: no frame for 2 s: waiting for the sensor"),
+    ):
         camera.open()
 
 
@@ -175,7 +200,12 @@ time.sleep(1000)
         assert grandchild.exists()
         camera.close()
         # Whoever adopted it may take a moment to reap it.
-        until(lambda: not grandchild.exists() or grandchild.read_text().rpartition(")")[2].split()[0] == "Z")
+        until(
+            lambda: (
+                not grandchild.exists()
+                or grandchild.read_text().rpartition(")")[2].split()[0] == "Z"
+            )
+        )
 
 
 def test_a_program_that_ends_takes_along_what_it_started() -> None:
@@ -188,13 +218,22 @@ sys.stdout.buffer.write(child.pid.to_bytes({FRAME}, "little"))
     camera.open()
     (frame,) = rest(camera)
     grandchild = Path("/proc", str(int.from_bytes(frame.pixels.tobytes(), "little")), "stat")
-    until(lambda: not grandchild.exists() or grandchild.read_text().rpartition(")")[2].split()[0] == "Z")
+    until(
+        lambda: (
+            not grandchild.exists() or grandchild.read_text().rpartition(")")[2].split()[0] == "Z"
+        )
+    )
     camera.close()
 
 
 def test_a_program_that_is_not_installed_says_what_to_do() -> None:
     camera = PipeCamera(
-        ["edgeemo-no-such-program"], name="x", frame_bytes=1, to_rgb=lambda raw: raw, live=True, missing="install it"
+        ["edgeemo-no-such-program"],
+        name="x",
+        frame_bytes=1,
+        to_rgb=lambda raw: raw,
+        live=True,
+        missing="install it",
     )
     with pytest.raises(MissingDependency, match="install it"):
         camera.open()
@@ -204,7 +243,9 @@ def test_a_program_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
     program = tmp_path / "broken"
     program.write_bytes(b"\x7fELF nonsense")
     program.chmod(0o755)
-    camera = PipeCamera([str(program)], name="x", frame_bytes=1, to_rgb=lambda raw: raw, live=True, missing="")
+    camera = PipeCamera(
+        [str(program)], name="x", frame_bytes=1, to_rgb=lambda raw: raw, live=True, missing=""
+    )
     with nothing_is_left(), pytest.raises(CameraError, match="broken cannot be started"):
         camera.open()
 
@@ -275,7 +316,9 @@ def test_a_recording_of_another_rate_is_brought_to_ours(tmp_path: Path) -> None:
 
 @needs_gstreamer
 def test_a_picture_of_another_shape_gets_black_bars_and_keeps_its_own() -> None:
-    camera = GStreamer("videotestsrc pattern=red num-buffers=1 ! video/x-raw,width=100,height=50", size=(100, 100))
+    camera = GStreamer(
+        "videotestsrc pattern=red num-buffers=1 ! video/x-raw,width=100,height=50", size=(100, 100)
+    )
     camera.open()
     frame = camera.read()
     camera.close()
@@ -291,7 +334,10 @@ def test_a_picture_of_another_shape_gets_black_bars_and_keeps_its_own() -> None:
     [
         ("filesrc location=/no/such ! decodebin", 'Resource not found. No such file "/no/such"'),
         ("nosuchelement", 'erroneous pipeline: no element "nosuchelement"'),
-        ("v4l2src device=/dev/video250", "Cannot identify device '/dev/video250'. system error: No such file"),
+        (
+            "v4l2src device=/dev/video250",
+            "Cannot identify device '/dev/video250'. system error: No such file",
+        ),
         ("videotestsrc ! video/x-raw,format=NOPE", "could not link"),
     ],
 )
@@ -315,7 +361,9 @@ def test_no_shell_sees_a_pipeline(tmp_path: Path) -> None:
 @needs_gstreamer
 def test_closing_ends_a_gstreamer_read_that_waits() -> None:
     with nothing_is_left():
-        camera = GStreamer("videotestsrc is-live=true pattern=red ! video/x-raw,framerate=1/100", size=(64, 48))
+        camera = GStreamer(
+            "videotestsrc is-live=true pattern=red ! video/x-raw,framerate=1/100", size=(64, 48)
+        )
         camera.open()
         assert_red(camera.read())
         reader = Reader(camera)
@@ -347,10 +395,14 @@ def test_a_pipeline_made_for_opencv_works_without_its_sink() -> None:
 
 
 @needs_gstreamer
-def test_a_real_video_through_gstreamer_shows_the_same_colours_as_through_opencv(tmp_path: Path) -> None:
+def test_a_real_video_through_gstreamer_shows_the_same_colours_as_through_opencv(
+    tmp_path: Path,
+) -> None:
     # The decoder for H.264 is in another Debian package, so its first frames are written as Motion JPEG.
     capture = cv2.VideoCapture(str(support.shared("media", "test.mp4")))
-    writer = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"MJPG"), 30, (320, 240))
+    writer = cv2.VideoWriter(
+        str(tmp_path / "v.avi"), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"MJPG"), 30, (320, 240)
+    )
     sent = [cv2.resize(capture.read()[1], (320, 240)) for _ in range(5)]
     for frame in sent:
         writer.write(frame)
@@ -392,16 +444,21 @@ def test_whether_a_pipeline_is_live_is_seen_from_its_elements(pipeline: str, liv
 
 
 @pytest.mark.parametrize(
-    "pipeline", ["", "   ", "videotestsrc !", 'filesrc location="unfinished', "videotestsrc ! ! appsink"]
+    "pipeline",
+    ["", "   ", "videotestsrc !", 'filesrc location="unfinished', "videotestsrc ! ! appsink"],
 )
 def test_what_is_no_pipeline_is_refused(pipeline: str) -> None:
     with pytest.raises(InvalidInput, match="gst:.*: expected a pipeline"):
         GStreamer(pipeline)
 
 
-def test_gstreamer_that_is_not_installed_names_its_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_gstreamer_that_is_not_installed_names_its_packages(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(MissingDependency, match="apt install gstreamer1.0-tools .*gstreamer1.0-plugins-good"):
+    with pytest.raises(
+        MissingDependency, match="apt install gstreamer1.0-tools .*gstreamer1.0-plugins-good"
+    ):
         GStreamer("videotestsrc").open()
 
 
@@ -420,7 +477,9 @@ def test_a_jetsons_pipeline_lets_argus_capture_and_keeps_the_pictures_shape() ->
         "nvarguscamerasrc sensor-id=1 ! video/x-raw(memory:NVMM),width=1280,height=720,framerate=30/1,format=NV12 ! "
         "nvvidconv flip-method=2 ! video/x-raw,width=640,height=360,format=BGRx"
     )
-    assert "width=1920,height=1080,framerate=2997/100" in jetson_pipeline(size=(1920, 1080), fps=29.97)
+    assert "width=1920,height=1080,framerate=2997/100" in jetson_pipeline(
+        size=(1920, 1080), fps=29.97
+    )
     assert "video/x-raw,width=1280,height=720,format=BGRx" in jetson_pipeline(size=(1280, 960))
     assert "video/x-raw,width=360,height=640,format=BGRx" in jetson_pipeline(flip=1)
     assert is_live(jetson_pipeline())
@@ -432,7 +491,9 @@ def test_a_jetsons_pipeline_is_one_that_gstreamer_understands() -> None:
     pipeline = jetson_pipeline(size=(64, 48)).replace(
         "nvarguscamerasrc sensor-id=0", "videotestsrc is-live=true pattern=red"
     )
-    pipeline = pipeline.replace("(memory:NVMM)", "").replace("nvvidconv flip-method=0", "videoconvert ! videoscale")
+    pipeline = pipeline.replace("(memory:NVMM)", "").replace(
+        "nvvidconv flip-method=0", "videoconvert ! videoscale"
+    )
     camera = GStreamer(pipeline, size=(64, 48))
     camera.open()
     frame = camera.read()
@@ -452,7 +513,9 @@ print("Error generated. gstnvarguscamerasrc.cpp, execute:740 No cameras availabl
 """
 
 
-def test_what_elements_print_does_not_get_into_the_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_elements_print_does_not_get_into_the_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stand_in(tmp_path / "gst-launch-1.0", TALKING_GSTREAMER)
     monkeypatch.setenv("PATH", str(tmp_path))
     camera = GStreamer(jetson_pipeline(size=(64, 48)), size=(64, 48))
@@ -516,26 +579,36 @@ def test_the_first_camera_is_not_named_to_rpicam_vid_since_old_ones_know_no_othe
     assert "--camera" not in json.loads((tmp_path / "arguments.json").read_text())
 
 
-def test_rpicam_vid_without_a_camera_says_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rpicam_vid_without_a_camera_says_what_it_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stand_in(tmp_path / "rpicam-vid", "import sys; sys.exit('ERROR: *** no cameras available ***')")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(
-        CameraError, match=r"csi:0 \(rpicam-vid\): rpicam-vid ended .*: ERROR: \*\*\* no cameras available"
+        CameraError,
+        match=r"csi:0 \(rpicam-vid\): rpicam-vid ended .*: ERROR: \*\*\* no cameras available",
     ):
         RpiCam().open()
 
 
-def test_rpicam_vid_that_is_not_installed_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rpicam_vid_that_is_not_installed_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(
-        MissingDependency, match="rpicam-vid or libcamera-vid is needed .* sudo apt install rpicam-apps"
+        MissingDependency,
+        match="rpicam-vid or libcamera-vid is needed .* sudo apt install rpicam-apps",
     ):
         RpiCam().open()
 
 
-@pytest.mark.parametrize(("size", "others"), [((320, 240), "256x240 or 384x240"), ((640, 481), "640x480 or 768x480")])
+@pytest.mark.parametrize(
+    ("size", "others"), [((320, 240), "256x240 or 384x240"), ((640, 481), "640x480 or 768x480")]
+)
 def test_widths_that_rpicam_vid_would_pad_are_refused(size: tuple[int, int], others: str) -> None:
-    with pytest.raises(InvalidInput, match=f"multiples of 128 .* received {size[0]}x{size[1]}; ask for {others}"):
+    with pytest.raises(
+        InvalidInput, match=f"multiples of 128 .* received {size[0]}x{size[1]}; ask for {others}"
+    ):
         RpiCam(size=size)
 
 
@@ -544,7 +617,9 @@ def test_i420_in_the_full_range_is_converted_like_jpeg() -> None:
     blocks = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
     bgr = cv2.resize(blocks, (128, 96), interpolation=cv2.INTER_LINEAR)
     ycc = cv2.cvtColor(bgr, cv2.COLOR_BGR2YCrCb)
-    red, blue = (cv2.resize(ycc[..., channel], (64, 48), interpolation=cv2.INTER_AREA) for channel in (1, 2))
+    red, blue = (
+        cv2.resize(ycc[..., channel], (64, 48), interpolation=cv2.INTER_AREA) for channel in (1, 2)
+    )
     raw = np.concatenate([plane.reshape(-1) for plane in (ycc[..., 0], blue, red)])
     rgb = i420_to_rgb(raw, (128, 96))
     assert rgb.shape == (96, 128, 3)

@@ -33,7 +33,9 @@ def test_red_arrives_as_red_and_a_camera_that_ends_is_gone(tmp_path: Path) -> No
         camera.open()
         times = [assert_red(camera.read()).time for _ in range(3)]
         assert times == sorted(times)
-        with pytest.raises(CameraError, match=r"red\.avi: gives no frame any more; is it still plugged in"):
+        with pytest.raises(
+            CameraError, match=r"red\.avi: gives no frame any more; is it still plugged in"
+        ):
             camera.read()
         camera.close()
         camera.close()
@@ -55,7 +57,9 @@ def test_a_device_that_another_program_holds_names_that_program(tmp_path: Path) 
     path = tmp_path / "video0"
     path.write_bytes(b"nothing that can be opened")
     code = f"file = open({str(path)!r}); print('open', flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
         assert child.stdout
         assert child.stdin
         child.stdout.readline()
@@ -63,7 +67,10 @@ def test_a_device_that_another_program_holds_names_that_program(tmp_path: Path) 
         assert holder.endswith(f"(process {child.pid})")
         with pytest.raises(CameraError) as caught:
             VideoAsDevice(str(path)).open()
-        assert str(caught.value) == f"{path} is held by {holder}; end that program, or use another camera"
+        assert (
+            str(caught.value)
+            == f"{path} is held by {holder}; end that program, or use another camera"
+        )
         child.stdin.close()
     assert holders(str(path)) == []
 
@@ -79,7 +86,8 @@ def test_a_device_that_nobody_seems_to_hold_says_what_to_try(tmp_path: Path) -> 
     path = tmp_path / "video0"
     path.write_bytes(b"nothing that can be opened")
     with pytest.raises(
-        CameraError, match=r"video0: OpenCV .* cannot open it, though it is there .*sudo fuser -v .*/video0"
+        CameraError,
+        match=r"video0: OpenCV .* cannot open it, though it is there .*sudo fuser -v .*/video0",
     ):
         VideoAsDevice(str(path)).open()
     with pytest.raises(CameraError, match="gives no frame any more"):
@@ -87,7 +95,11 @@ def test_a_device_that_nobody_seems_to_hold_says_what_to_try(tmp_path: Path) -> 
 
 
 def test_a_missing_device_is_named_with_those_there_are() -> None:
-    there = f"there is {', '.join(nodes())}" if nodes() else r"there is no /dev/video\* at all: plug a camera in"
+    there = (
+        f"there is {', '.join(nodes())}"
+        if nodes()
+        else r"there is no /dev/video\* at all: plug a camera in"
+    )
     with pytest.raises(CameraError, match=f"/dev/video250: no such device; {there}"):
         UsbCamera(250).open()
 
@@ -143,7 +155,13 @@ def test_the_kernel_is_asked_about_a_node() -> None:
                 Node("/dev/video19", label=label, caps=CODEC),
                 f"/dev/video19 ({label}) is a codec or image processor, no camera; use another number, --camera csi, or auto",
             )
-            for label in ("bcm2835-codec-decode", "bcm2835-isp-output0", "rpivid", "pispbe-input", "rpi-hevc-dec")
+            for label in (
+                "bcm2835-codec-decode",
+                "bcm2835-isp-output0",
+                "rpivid",
+                "pispbe-input",
+                "rpi-hevc-dec",
+            )
         ),
         (
             Node("/dev/video1", label="HD Webcam C525", caps=METADATA),
@@ -174,7 +192,10 @@ def test_what_speaks_against_a_node_is_said_with_the_way_out(node: Node, message
 
 def test_without_any_node_the_message_says_so() -> None:
     node = Node("/dev/video0", errno.ENOENT, caps=None)
-    assert why_not(node, []) == "/dev/video0: no such device; there is no /dev/video* at all: plug a camera in"
+    assert (
+        why_not(node, [])
+        == "/dev/video0: no such device; there is no /dev/video* at all: plug a camera in"
+    )
 
 
 @pytest.mark.parametrize(

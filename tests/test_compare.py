@@ -37,7 +37,9 @@ def blind(tiny_run: Path, prepared: Path, tmp_path_factory: pytest.TempPathFacto
     return folder / "blind.edgeemo"
 
 
-def test_difference_is_counted_picture_by_picture(tiny_bundle: Path, blind: Path, prepared: Path) -> None:
+def test_difference_is_counted_picture_by_picture(
+    tiny_bundle: Path, blind: Path, prepared: Path
+) -> None:
     titles, (found,) = compare((tiny_bundle, blind), prepared)
     data = load_prepared(prepared, DEFAULT_SPEC)
     rows = data.indices("test")
@@ -53,13 +55,19 @@ def test_difference_is_counted_picture_by_picture(tiny_bundle: Path, blind: Path
     assert found.class_drops["happy"].drop == 0
     assert found.verdict == "A is better"
     assert compare((blind, tiny_bundle), prepared)[1][0].verdict == "B is better"
-    assert compare((blind, blind), prepared)[1][0].verdict == "no difference that these pictures can show"
+    assert (
+        compare((blind, blind), prepared)[1][0].verdict
+        == "no difference that these pictures can show"
+    )
 
 
 def test_votes_give_a_second_comparison(tiny_bundle: Path, voted: Path, tmp_path: Path) -> None:
     # The split is that of the bundle, votes are not part of its hash.
     _, found = compare((tiny_bundle, tiny_bundle), voted)
-    assert [comparison.labels for comparison in found] == ["labels of the data set", "FER+ majority"]
+    assert [comparison.labels for comparison in found] == [
+        "labels of the data set",
+        "FER+ majority",
+    ]
     assert found[1].a.n < found[0].a.n
 
 

@@ -45,7 +45,13 @@ def settled(
 
 
 def test_vote_columns_map_to_the_seven_labels() -> None:
-    words = {"neutral": "neutral", "happiness": "happy", "surprise": "surprise", "sadness": "sad", "anger": "angry"}
+    words = {
+        "neutral": "neutral",
+        "happiness": "happy",
+        "surprise": "surprise",
+        "sadness": "sad",
+        "anger": "angry",
+    }
     words |= {"disgust": "disgust", "fear": "fear"}
     for column, votes_for in zip(FERPLUS_COLUMNS, VOTES_TO_LABELS, strict=True):
         assert votes_for.tolist() == [label == words.get(column) for label in LABELS]
@@ -71,14 +77,19 @@ def test_ferplus_votes_outrank_the_folders_names() -> None:
 
 
 def test_votes_for_contempt_unknown_and_no_face_decide_nothing() -> None:
-    result = settled([ANGRY, SAD, SAD], [0, 0, 0], votes={0: {"contempt": 5, "unknown": 3, "NF": 2}})
+    result = settled(
+        [ANGRY, SAD, SAD], [0, 0, 0], votes={0: {"contempt": 5, "unknown": 3, "NF": 2}}
+    )
     assert result.labels.tolist() == [SAD] * 3
     result = settled([ANGRY, SAD, SAD], [0, 0, 0], votes={0: {"contempt": 8, "anger": 2}})
     assert result.labels.tolist() == [ANGRY] * 3
 
 
 def test_votes_of_a_group_without_conflict_change_nothing() -> None:
-    assert settled([ANGRY, ANGRY], [0, 0], votes={0: {"happiness": 10}}).labels.tolist() == [ANGRY, ANGRY]
+    assert settled([ANGRY, ANGRY], [0, 0], votes={0: {"happiness": 10}}).labels.tolist() == [
+        ANGRY,
+        ANGRY,
+    ]
 
 
 def test_drop_leaves_the_whole_group_out_and_keep_leaves_it_as_it_is() -> None:
@@ -94,7 +105,9 @@ def test_drop_leaves_the_whole_group_out_and_keep_leaves_it_as_it_is() -> None:
 
 def test_held_out_pictures_keep_label_and_place_under_every_policy() -> None:
     for policy in POLICIES:
-        result = settled([ANGRY, SAD, SAD], [0, 0, 0], policy=policy, fixed=(0,), reviewed={0: HAPPY})
+        result = settled(
+            [ANGRY, SAD, SAD], [0, 0, 0], policy=policy, fixed=(0,), reviewed={0: HAPPY}
+        )
         assert result.labels[0] == ANGRY
         assert not result.dropped[0]
 
@@ -111,9 +124,16 @@ def test_a_persons_review_of_a_single_picture_is_its_label() -> None:
 
 
 def test_matrix_counts_the_settled_against_the_given_labels() -> None:
-    matrix = np.array(settled([ANGRY, SAD, SAD, HAPPY, FEAR, HAPPY], [0, 0, 0, 1, 1, 1]).summary["matrix"])
+    matrix = np.array(
+        settled([ANGRY, SAD, SAD, HAPPY, FEAR, HAPPY], [0, 0, 0, 1, 1, 1]).summary["matrix"]
+    )
     expected = np.zeros((7, 7), int)
-    expected[SAD, SAD], expected[SAD, ANGRY], expected[HAPPY, HAPPY], expected[HAPPY, FEAR] = 2, 1, 2, 1
+    expected[SAD, SAD], expected[SAD, ANGRY], expected[HAPPY, HAPPY], expected[HAPPY, FEAR] = (
+        2,
+        1,
+        2,
+        1,
+    )
     assert np.array_equal(matrix, expected)
 
 
@@ -125,4 +145,6 @@ def test_majority_without_votes_is_the_plain_rule(rows: list[tuple[int, int]]) -
     for group in set(groups):
         mine = [label for label, g in rows if g == group]
         # Counter keeps the order of first appearance, so the first of the most common is the first picture's.
-        assert set(result.labels[np.array(groups) == group].tolist()) == {Counter(mine).most_common(1)[0][0]}
+        assert set(result.labels[np.array(groups) == group].tolist()) == {
+            Counter(mine).most_common(1)[0][0]
+        }

@@ -48,7 +48,9 @@ class Board:
             timeout=300,
         )
 
-    def run(self, pixels: NDArray[np.uint8], *arguments: str) -> tuple[NDArray[np.int8], dict[str, int]]:
+    def run(
+        self, pixels: NDArray[np.uint8], *arguments: str
+    ) -> tuple[NDArray[np.int8], dict[str, int]]:
         """int8 (N, 7) logits of uint8 (N, 48, 48, 1), and the numbers that the program printed."""
         pixels.tofile(self.folder / "faces.bin")
         done = self.make(*arguments)
@@ -59,7 +61,9 @@ class Board:
         """What the program prints before it ends with a failure."""
         done = self.make(*arguments)
         assert done.returncode != 0, done.stdout
-        assert re.search(r"\[Makefile:\d+: run-m\d\] Error 1$", done.stdout, re.MULTILINE), done.stdout
+        assert re.search(r"\[Makefile:\d+: run-m\d\] Error 1$", done.stdout, re.MULTILINE), (
+            done.stdout
+        )
         return done.stdout
 
     def damage(self, content: bytes) -> None:
@@ -76,11 +80,18 @@ AS_IT_IS = ("-o", "build/m4.elf", "run-m4")
 
 
 def numbers(text: str) -> dict[str, int]:
-    return {name: int(value) for name, value in re.findall(r"^([a-zA-Z][\w ,-]*) (\d+)$", text, re.MULTILINE)}
+    return {
+        name: int(value)
+        for name, value in re.findall(r"^([a-zA-Z][\w ,-]*) (\d+)$", text, re.MULTILINE)
+    }
 
 
 def model_of(bundle: Bundle) -> bytes:
-    return next(bundle.files[a.file] for a in bundle.manifest.artifacts if a.format == "tflite" and a.is_integer)
+    return next(
+        bundle.files[a.file]
+        for a in bundle.manifest.artifacts
+        if a.format == "tflite" and a.is_integer
+    )
 
 
 def reference_logits(bundle: Bundle, pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
@@ -117,9 +128,16 @@ def tiny(tiny_bundle: Path, tmp_path: Path) -> Board:
     return Board(read_bundle(tiny_bundle), tmp_path / "cortex_m")
 
 
-@pytest.mark.parametrize(("core", "dsp", "count"), [("m4", 1, FACES), ("m7", 1, FACES), ("m4", 0, 40), ("m7", 0, 20)])
+@pytest.mark.parametrize(
+    ("core", "dsp", "count"), [("m4", 1, FACES), ("m7", 1, FACES), ("m4", 0, 40), ("m7", 0, 20)]
+)
 def test_nano_answers_as_the_reference_kernels(
-    nano: Board, faces: NDArray[np.uint8], nano_logits: NDArray[np.int8], core: str, dsp: int, count: int
+    nano: Board,
+    faces: NDArray[np.uint8],
+    nano_logits: NDArray[np.int8],
+    core: str,
+    dsp: int,
+    count: int,
 ) -> None:
     answers, said = nano.run(faces[:count], f"run-{core}", f"DSP={dsp}")
     assert np.array_equal(answers, nano_logits[:count])
@@ -135,12 +153,18 @@ def test_small_answers_as_the_reference_kernels(faces: NDArray[np.uint8], tmp_pa
 
 
 @pytest.mark.parametrize("core", ["m4", "m7"])
-@pytest.mark.parametrize("options", [("DSP=1",), ("DSP=0",), ("OPT=-O0",), ("OPT=-Os",), ("OPT=-O3", "FLOAT=hard")])
-def test_tiny_answers_as_the_reference_kernels(tiny: Board, core: str, options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "options", [("DSP=1",), ("DSP=0",), ("OPT=-O0",), ("OPT=-Os",), ("OPT=-O3", "FLOAT=hard")]
+)
+def test_tiny_answers_as_the_reference_kernels(
+    tiny: Board, core: str, options: tuple[str, ...]
+) -> None:
     pixels = drawn_faces(28)
     answers, said = tiny.run(pixels, f"run-{core}", *options)
     assert np.array_equal(answers, reference_logits(tiny.bundle, pixels))
-    assert said["self-test passed, patterns"] == len(vectors(tiny.bundle, bundle_network(tiny.bundle))[0])
+    assert said["self-test passed, patterns"] == len(
+        vectors(tiny.bundle, bundle_network(tiny.bundle))[0]
+    )
 
 
 def test_a_known_loop_is_counted_right_and_smlad_saves_instructions(nano: Board) -> None:
@@ -219,13 +243,23 @@ def test_make_alone_generates_the_c_and_the_faces(tiny: Board, tiny_bundle: Path
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
     done = subprocess.run(
-        ["make", "-C", tiny.folder, "run-m4", f"BUNDLE={tiny_bundle}", f"ROOT={REPOSITORY}", "PYTHON=bin/python"],
+        [
+            "make",
+            "-C",
+            tiny.folder,
+            "run-m4",
+            f"BUNDLE={tiny_bundle}",
+            f"ROOT={REPOSITORY}",
+            "PYTHON=bin/python",
+        ],
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     inputs = tiny.bundle.selftest().inputs
-    assert np.array_equal(np.fromfile(tiny.folder / "faces.bin", np.uint8).reshape(inputs.shape), inputs)
+    assert np.array_equal(
+        np.fromfile(tiny.folder / "faces.bin", np.uint8).reshape(inputs.shape), inputs
+    )
     answers = np.fromfile(tiny.folder / "logits.bin", np.int8).reshape(-1, 7)
     assert np.array_equal(answers, reference_logits(tiny.bundle, inputs))

@@ -50,7 +50,9 @@ def data(drawn_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepa
     archive, votes = Path(shutil.copy(drawn_archive, folder / "drawn.zip")), folder / "votes.csv"
     with zipfile.ZipFile(archive, "a") as entries:
         for label in (0, 3):
-            picture = cv2.imdecode(np.frombuffer(entries.read(support.drawn_path("train", label, 1)), np.uint8), 0)
+            picture = cv2.imdecode(
+                np.frombuffer(entries.read(support.drawn_path("train", label, 1)), np.uint8), 0
+            )
             copy = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 0])[1].tobytes()
             entries.writestr(support.drawn_path("train", label, 900), copy)
         names = [Path(name) for name in entries.namelist()]
@@ -60,11 +62,19 @@ def data(drawn_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepa
         writer.writerow(["filename", "usage", *FERPLUS_COLUMNS])
         for i, name in enumerate(names):
             counts = dict.fromkeys(FERPLUS_COLUMNS, 0)
-            for share, label in ((5, i % 7), (5, (i + 1) % 7)) if i % 7 == 0 else ((8, i % 7), (2, (i + 3) % 7)):
+            for share, label in (
+                ((5, i % 7), (5, (i + 1) % 7)) if i % 7 == 0 else ((8, i % 7), (2, (i + 3) % 7))
+            ):
                 counts[columns[label]] += share
             if i % 5:
                 writer.writerow([name.name, "Training", *counts.values()])
-    prepare([(SOURCES["fer2013"], archive)], folder / "data", ferplus=votes, split="official", progress=False)
+    prepare(
+        [(SOURCES["fer2013"], archive)],
+        folder / "data",
+        ferplus=votes,
+        split="official",
+        progress=False,
+    )
     return load_prepared(folder / "data", DEFAULT_SPEC)
 
 
@@ -87,10 +97,14 @@ def test_figures_and_their_mean_and_sd_are_what_the_stored_predictions_say(
     found: dict[str, list[float]] = {}
     for fold in stored_folds(done[0]):
         labels, said = data.labels[fold["rows"]], fold["logits"].argmax(axis=1)
-        for label, value in zip(LABELS, recall_score(labels, said, average=None, zero_division=0.0), strict=True):
+        for label, value in zip(
+            LABELS, recall_score(labels, said, average=None, zero_division=0.0), strict=True
+        ):
             found.setdefault(label, []).append(value)
         found.setdefault("top1", []).append(float((labels == said).mean()))
-        found.setdefault("macro_f1", []).append(f1_score(labels, said, average="macro", zero_division=0.0))
+        found.setdefault("macro_f1", []).append(
+            f1_score(labels, said, average="macro", zero_division=0.0)
+        )
         right = []
         for row, answer in zip(fold["rows"], said, strict=True):
             votes = dict(zip(FERPLUS_COLUMNS, data.votes[row], strict=True))  # type: ignore[index]
@@ -161,20 +175,28 @@ def test_an_interrupted_one_goes_on_and_ends_as_if_it_had_not_been(
     assert again == done[1]
 
 
-def test_the_command_prints_the_table_and_a_picture_and_trains_nothing_twice(prepared: Path, tmp_path: Path) -> None:
+def test_the_command_prints_the_table_and_a_picture_and_trains_nothing_twice(
+    prepared: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     words = ["crossval", str(prepared), "--folds", "2", "--seed", "5", "--out", str(out)]
-    text = CliRunner().invoke(main, [*words, "--model", "nano", "--epochs", "1", "--batch-size", "16"])
+    text = CliRunner().invoke(
+        main, [*words, "--model", "nano", "--epochs", "1", "--batch-size", "16"]
+    )
     assert text.exit_code == 0, text.output
     summary = strict.loads((out / "crossval.json").read_bytes())
     assert text.stdout.splitlines()[:-1] == list(table_lines(summary))
     assert summary["recipe"] == Recipe("nano", epochs=1, batch_size=16, seed=5).to_dict()
-    (tmp_path / "recipe.json").write_text(strict.dumps(summary["recipe"] | {"epochs": 9, "seed": 1}))
+    (tmp_path / "recipe.json").write_text(
+        strict.dumps(summary["recipe"] | {"epochs": 9, "seed": 1})
+    )
     nano = ARCHITECTURES["nano"]
     ARCHITECTURES["nano"] = lambda spec: pytest.fail("trained again")
     try:
         again = CliRunner().invoke(
-            main, [*words, "--recipe", str(tmp_path / "recipe.json"), "--epochs", "1", "--json"], catch_exceptions=False
+            main,
+            [*words, "--recipe", str(tmp_path / "recipe.json"), "--epochs", "1", "--json"],
+            catch_exceptions=False,
         )
     finally:
         ARCHITECTURES["nano"] = nano
@@ -193,11 +215,18 @@ def test_a_recipe_that_leans_on_a_run_is_refused_since_that_run_has_seen_every_f
 def test_a_loss_that_is_no_number_names_the_fold(prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no number in fold 1 of 2; .* lower learning_rate"):
         crossval(
-            replace(RECIPE, learning_rate=1e30, weight_decay=0.05), prepared, tmp_path / "x", folds=2, progress=False
+            replace(RECIPE, learning_rate=1e30, weight_decay=0.05),
+            prepared,
+            tmp_path / "x",
+            folds=2,
+            progress=False,
         )
 
 
 def test_a_fold_without_a_class_counts_for_nothing() -> None:
-    assert mean_and_sd([0.5, None, 0.7]) == {"mean": pytest.approx(0.6), "sd": pytest.approx(0.1 * 2**0.5)}
+    assert mean_and_sd([0.5, None, 0.7]) == {
+        "mean": pytest.approx(0.6),
+        "sd": pytest.approx(0.1 * 2**0.5),
+    }
     assert mean_and_sd([None, 0.7]) == {"mean": 0.7, "sd": None}
     assert mean_and_sd([None, None]) == {"mean": None, "sd": None}

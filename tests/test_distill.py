@@ -21,7 +21,14 @@ from training.__main__ import main
 from training.crossval import crossval
 from training.devices import Devices
 from training.distill import Teachers, informed
-from training.fit import chosen_targets, fit_epoch, fitted_epochs, new_model, steps_per_epoch, training_faces
+from training.fit import (
+    chosen_targets,
+    fit_epoch,
+    fitted_epochs,
+    new_model,
+    steps_per_epoch,
+    training_faces,
+)
 from training.recipe import Recipe
 from training.run import load_run
 from training.sweep import sweep
@@ -53,7 +60,9 @@ def test_teacher_scores_are_the_mean_of_softened_scores_over_teachers_and_mirror
     data = load_prepared(prepared, DEFAULT_SPEC)
     rows = np.arange(30)[::-1]
     images = np.asarray(data.images[rows])
-    found = Teachers(replace(RECIPE, teachers=tuple(map(str, teachers)), temperature=3.0), data, rows).scores()
+    found = Teachers(
+        replace(RECIPE, teachers=tuple(map(str, teachers)), temperature=3.0), data, rows
+    ).scores()
     expected = np.zeros((30, 7))
     for path in teachers:
         model = load_run(path).build()
@@ -69,7 +78,9 @@ def test_teachers_score_the_very_pixels_that_a_student_sees(
 ) -> None:
     data = load_prepared(voted, DEFAULT_SPEC)
     names = tuple(map(str, teachers))
-    recipe = replace(RECIPE, teachers=names, informed=informed, temperature=2.0, views=2, mixup=0.0, epochs=3)
+    recipe = replace(
+        RECIPE, teachers=names, informed=informed, temperature=2.0, views=2, mixup=0.0, epochs=3
+    )
     fitted = chosen_targets(recipe, data, data.indices("train"), fitted=True)
     faces = training_faces(recipe, data, fitted)
     model = new_model(recipe, steps_per_epoch(recipe, len(faces.images)))
@@ -87,7 +98,9 @@ def test_teachers_score_the_very_pixels_that_a_student_sees(
         else:
             assert np.allclose(y[:, 7:], softmax(logits / np.float32(2)).mean(axis=0), atol=1e-5)
     # The third epoch shows the first one's pictures again in another order, the second shows others.
-    (first, of_first), (second, _), (third, of_third) = ((x.reshape(len(x), -1), y) for x, y in seen)
+    (first, of_first), (second, _), (third, of_third) = (
+        (x.reshape(len(x), -1), y) for x, y in seen
+    )
     known = {row.tobytes(): scores for row, scores in zip(first, of_first, strict=True)}
     again = [row.tobytes() in known for row in third]
     assert np.mean(again) > 0.5  # but for pictures that fill no batch
@@ -129,11 +142,15 @@ def test_what_teachers_say_of_variants_moves_the_informed_logits(voted: Path) ->
 
 
 def test_views_without_teachers_are_refused() -> None:
-    with pytest.raises(InvalidInput, match="expected teachers for views, and at least 0 views, received 3 and 0"):
+    with pytest.raises(
+        InvalidInput, match="expected teachers for views, and at least 0 views, received 3 and 0"
+    ):
         Recipe(views=3)
 
 
-def test_a_last_run_fits_validation_too_and_keeps_the_last_epoch(prepared: Path, tmp_path: Path) -> None:
+def test_a_last_run_fits_validation_too_and_keeps_the_last_epoch(
+    prepared: Path, tmp_path: Path
+) -> None:
     data = load_prepared(prepared, DEFAULT_SPEC)
     recipe = replace(RECIPE, epochs=3, with_validation=True, learning_rate=0.02)
     train(recipe, prepared, tmp_path / "run")
@@ -150,7 +167,9 @@ def test_what_has_seen_validation_judges_nothing_by_it(
     prepared: Path, teachers: tuple[Path, Path], tmp_path: Path
 ) -> None:
     config = json.loads((teachers[0] / "config.json").read_text())
-    seen = changed(teachers[0], tmp_path / "seen", recipe=config["recipe"] | {"with_validation": True})
+    seen = changed(
+        teachers[0], tmp_path / "seen", recipe=config["recipe"] | {"with_validation": True}
+    )
     for use in ({"teachers": (str(seen),)}, {"init": str(seen)}):
         with pytest.raises(RunError, match="was trained on the validation pictures too"):
             train(replace(RECIPE, **use), prepared, tmp_path / "student")
@@ -161,9 +180,13 @@ def test_what_has_seen_validation_judges_nothing_by_it(
     for judge in (sweep, crossval):
         with pytest.raises(InvalidInput, match="expected a recipe without with_validation"):
             judge(replace(RECIPE, with_validation=True), prepared, tmp_path / "out")
-    shown = CliRunner().invoke(main, ["evaluate", str(seen), "--data", str(prepared), "--split", "validation"])
+    shown = CliRunner().invoke(
+        main, ["evaluate", str(seen), "--data", str(prepared), "--split", "validation"]
+    )
     assert "float, validation (fitted to)" in shown.output
-    held_out = CliRunner().invoke(main, ["evaluate", str(seen), "--data", str(prepared), "--split", "test"])
+    held_out = CliRunner().invoke(
+        main, ["evaluate", str(seen), "--data", str(prepared), "--split", "test"]
+    )
     assert "fitted to" not in held_out.output
 
 
@@ -189,7 +212,9 @@ def test_an_informed_teacher_without_votes_follows_the_teachers() -> None:
     assert np.abs(scores - true).mean() < 0.01
 
 
-def test_an_informed_teacher_gives_a_class_without_faces_nothing(voted: Path, teachers: tuple[Path, Path]) -> None:
+def test_an_informed_teacher_gives_a_class_without_faces_nothing(
+    voted: Path, teachers: tuple[Path, Path]
+) -> None:
     data = load_prepared(voted, DEFAULT_SPEC)
     rows = data.indices("train")
     rows = rows[data.labels[rows] != LABELS.index("fear")]
@@ -199,12 +224,17 @@ def test_an_informed_teacher_gives_a_class_without_faces_nothing(voted: Path, te
     assert scores[:, LABELS.index("fear")].max() < 1e-6
     # It has seen what the votes say, so it is nearer to the labels than the teacher alone.
     own = np.arange(len(rows)), data.labels[rows]
-    assert scores[own].mean() > Teachers(replace(recipe, informed=False), data, rows).scores()[own].mean()
+    assert (
+        scores[own].mean()
+        > Teachers(replace(recipe, informed=False), data, rows).scores()[own].mean()
+    )
 
 
 def test_votes_alone_or_for_soft_labels_inform_nobody() -> None:
     for recipe in ({"teachers": ()}, {"teachers": ("t",), "labels": "ferplus"}):
-        with pytest.raises(InvalidInput, match="expected teachers and labels fer2013 for informed teachers"):
+        with pytest.raises(
+            InvalidInput, match="expected teachers and labels fer2013 for informed teachers"
+        ):
             Recipe(informed=True, **recipe)
 
 
@@ -212,8 +242,21 @@ def test_a_distilled_run_says_whom_it_learned_from_and_resumes_by_itself(
     voted: Path, teachers: tuple[Path, Path], tmp_path: Path
 ) -> None:
     both, out = ",".join(map(str, teachers)), tmp_path / "student"
-    options = ["--data", str(voted), "--out", str(out), "--model", "nano", "--epochs", "1", "--batch-size", "32"]
-    done = CliRunner().invoke(main, ["train", *options, "--distill", both, "--distill-share", "0.7", "--distill-votes"])
+    options = [
+        "--data",
+        str(voted),
+        "--out",
+        str(out),
+        "--model",
+        "nano",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "32",
+    ]
+    done = CliRunner().invoke(
+        main, ["train", *options, "--distill", both, "--distill-share", "0.7", "--distill-votes"]
+    )
     assert done.exit_code == 0, done.output
     run = load_run(out)
     assert run.recipe.teachers == tuple(map(str, teachers))
@@ -258,11 +301,18 @@ def test_a_teacher_of_other_labels_or_input_or_without_weights_is_refused(
     with pytest.raises(RunError, match="label"):
         distil(changed(teachers[0], tmp_path / "permuted", labels=permuted))
     spec = replace(DEFAULT_SPEC, height=64, width=64)
-    other = changed(teachers[0], tmp_path / "spec", input_spec=spec.to_dict(), input_fingerprint=spec.fingerprint())
+    other = changed(
+        teachers[0],
+        tmp_path / "spec",
+        input_spec=spec.to_dict(),
+        input_fingerprint=spec.fingerprint(),
+    )
     with pytest.raises(SpecMismatch, match=DEFAULT_SPEC.fingerprint()):
         distil(other)
     unfinished = changed(teachers[0], tmp_path / "unfinished")
     (unfinished / "model.weights.h5").unlink()
-    with pytest.raises(RunError, match="is not finished; finish it with: python -m training train --resume"):
+    with pytest.raises(
+        RunError, match="is not finished; finish it with: python -m training train --resume"
+    ):
         distil(unfinished)
     assert not (tmp_path / "student").exists()

@@ -23,7 +23,9 @@ from tests import support
 
 CONTENT = bytes(range(256)) * 300
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + SHA256.encode() + b"\nsize 76800\n"
+POINTER = (
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:" + SHA256.encode() + b"\nsize 76800\n"
+)
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 
@@ -158,14 +160,22 @@ def test_a_damaged_file_is_replaced_by_the_right_one(server: str, tmp_path: Path
 
 def test_progress_adds_up_to_the_size(server: str, tmp_path: Path) -> None:
     pieces: list[int] = []
-    fetch(f"{server}/file", tmp_path / "file", size=len(CONTENT), sha256=SHA256, progress=pieces.append)
+    fetch(
+        f"{server}/file",
+        tmp_path / "file",
+        size=len(CONTENT),
+        sha256=SHA256,
+        progress=pieces.append,
+    )
     assert sum(pieces) == len(CONTENT)
     assert len(pieces) > 1
 
 
 def test_another_file_is_refused_with_both_hashes(server: str, tmp_path: Path) -> None:
     received = hashlib.sha256(CONTENT[::-1]).hexdigest()
-    says = rf"/other: expected sha256 {SHA256} \(76,800 bytes\), received {received} \(76,800 bytes\)"
+    says = (
+        rf"/other: expected sha256 {SHA256} \(76,800 bytes\), received {received} \(76,800 bytes\)"
+    )
     refused(f"{server}/other", tmp_path / "x" / "file", says)
 
 
@@ -176,8 +186,12 @@ def test_another_file_leaves_the_one_that_was_there(server: str, tmp_path: Path)
     assert (tmp_path / "file").read_bytes() == b"mine"
 
 
-def test_of_a_larger_file_only_a_little_more_than_the_size_is_read(server: str, tmp_path: Path) -> None:
-    refused(f"{server}/longer", tmp_path / "x" / "file", r"received \w{64} \(80,896 bytes or more\)")
+def test_of_a_larger_file_only_a_little_more_than_the_size_is_read(
+    server: str, tmp_path: Path
+) -> None:
+    refused(
+        f"{server}/longer", tmp_path / "x" / "file", r"received \w{64} \(80,896 bytes or more\)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,7 +200,10 @@ def test_of_a_larger_file_only_a_little_more_than_the_size_is_read(server: str, 
         ("/pointer", "/pointer serves a Git LFS pointer and not the file itself"),
         ("/cut", r"received \w{64} \(1,000 bytes\)"),
         ("/empty", r"received \w{64} \(0 bytes\)"),
-        ("/missing", r"answers 404 Not Found; try another address, or fetch the file by hand and put it at .*file"),
+        (
+            "/missing",
+            r"answers 404 Not Found; try another address, or fetch the file by hand and put it at .*file",
+        ),
         ("/loop", "answers 302"),
         ("/to-file", "answers 302"),
         ("/to-ftp", r"cannot be reached \(unknown url type: ftp\)"),
@@ -194,23 +211,37 @@ def test_of_a_larger_file_only_a_little_more_than_the_size_is_read(server: str, 
         ("/otherwise", "cannot be reached"),
     ],
 )
-def test_what_is_not_the_file_is_one_line(server: str, path: str, says: str, tmp_path: Path) -> None:
+def test_what_is_not_the_file_is_one_line(
+    server: str, path: str, says: str, tmp_path: Path
+) -> None:
     refused(server + path, tmp_path / "x" / "file", says)
 
 
-def test_without_a_network_the_line_says_whom_and_where_to_put_the_file(nobody: str, tmp_path: Path) -> None:
+def test_without_a_network_the_line_says_whom_and_where_to_put_the_file(
+    nobody: str, tmp_path: Path
+) -> None:
     target = tmp_path / "x" / "file"
-    line = refused(f"{nobody}/file", target, r"127\.0\.0\.1:\d+ cannot be reached \(Connection refused\)")
+    line = refused(
+        f"{nobody}/file", target, r"127\.0\.0\.1:\d+ cannot be reached \(Connection refused\)"
+    )
     assert line.endswith(f"; fetch {nobody}/file elsewhere and put it at {target}")
 
 
 def test_an_unknown_host_is_named(tmp_path: Path) -> None:
-    refused("http://nowhere.invalid/file", tmp_path / "x" / "file", r"nowhere\.invalid cannot be reached")
+    refused(
+        "http://nowhere.invalid/file",
+        tmp_path / "x" / "file",
+        r"nowhere\.invalid cannot be reached",
+    )
 
 
-def test_a_silent_server_is_waited_for_no_longer_than_the_timeout(server: str, tmp_path: Path) -> None:
+def test_a_silent_server_is_waited_for_no_longer_than_the_timeout(
+    server: str, tmp_path: Path
+) -> None:
     start = time.monotonic()
-    refused(f"{server}/silent", tmp_path / "x" / "file", r"cannot be reached \(timed out\)", timeout=0.2)
+    refused(
+        f"{server}/silent", tmp_path / "x" / "file", r"cannot be reached \(timed out\)", timeout=0.2
+    )
     assert time.monotonic() - start < 1.5
 
 
@@ -227,14 +258,17 @@ def test_a_server_that_drips_bytes_is_left_after_20_timeouts(server: str, tmp_pa
      "http://127.0.0.1:x/file", "http://127.0.0.1/a b", "http://127.0.0.1/\n", "http://[/file", "http://127.0.0.1/ä"],
 )  # fmt: skip
 def test_other_addresses_are_refused(url: str, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="expected an address like https://mirror.example/file.onnx"):
+    with pytest.raises(
+        InvalidInput, match="expected an address like https://mirror.example/file.onnx"
+    ):
         get(url, tmp_path / "file")
 
 
 def test_a_place_that_cannot_be_written_is_named(server: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(
-        StorageError, match=r"file/under: cannot be written \(.*\); make room or make the folder writable"
+        StorageError,
+        match=r"file/under: cannot be written \(.*\); make room or make the folder writable",
     ):
         get(f"{server}/file", tmp_path / "file" / "under")
 
@@ -259,7 +293,10 @@ def cached() -> Path:
 
 def test_the_pinned_file_is_the_one_that_was_tested() -> None:
     content = support.shared("models", yunet.MODEL_FILE).read_bytes()
-    assert (len(content), hashlib.sha256(content).hexdigest()) == (yunet.MODEL_BYTES, yunet.MODEL_SHA256)
+    assert (len(content), hashlib.sha256(content).hexdigest()) == (
+        yunet.MODEL_BYTES,
+        yunet.MODEL_SHA256,
+    )
 
 
 def test_the_pinned_address_serves_files_and_no_pointers_and_names_a_commit() -> None:
@@ -267,7 +304,9 @@ def test_the_pinned_address_serves_files_and_no_pointers_and_names_a_commit() ->
     assert host == "media.githubusercontent.com"
     assert len(commit) == 40
     assert int(commit, 16)
-    assert yunet.MODEL_URL.endswith("/models/face_detection_yunet/face_detection_yunet_2026may.onnx")
+    assert yunet.MODEL_URL.endswith(
+        "/models/face_detection_yunet/face_detection_yunet_2026may.onnx"
+    )
 
 
 def test_pull_fetches_yunet_once_and_auto_then_takes_it(mirror: str, nobody: str) -> None:
@@ -320,7 +359,10 @@ def test_pull_of_an_unknown_model_is_wrong_usage() -> None:
 
 
 def test_list_names_what_ships_and_what_can_be_pulled() -> None:
-    before = {row["name"]: row for row in map(json.loads, run("models", "list", "--json").stdout.splitlines())}
+    before = {
+        row["name"]: row
+        for row in map(json.loads, run("models", "list", "--json").stdout.splitlines())
+    }
     assert before["small"]["state"] == "there"
     assert before["yunet"] == {
         "name": "yunet", "what": "face detector, MIT licence", "path": str(cached()),

@@ -33,7 +33,9 @@ def resized(picture: Picture) -> Picture:
 
 def turned(picture: Picture, angle: float, zoom: float) -> Picture:
     warp = cv2.getRotationMatrix2D((23.5, 23.5), angle, zoom)
-    return np.asarray(cv2.warpAffine(picture, warp, (48, 48), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    return np.asarray(
+        cv2.warpAffine(picture, warp, (48, 48), borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
 
 
 CHANGES = {
@@ -55,7 +57,10 @@ def drawn(count: int, seed: int = 0) -> list[Picture]:
     rng = np.random.default_rng(seed)
     scales = [(3, 50), (6, 35), (12, 25), (24, 12)]
     layers = [
-        [cv2.resize(rng.normal(0, size, (n, n)), (48, 48), interpolation=cv2.INTER_CUBIC) for n, size in scales]
+        [
+            cv2.resize(rng.normal(0, size, (n, n)), (48, 48), interpolation=cv2.INTER_CUBIC)
+            for n, size in scales
+        ]
         for _ in range(count)
     ]
     return [(128 + np.sum(parts, axis=0)).clip(0, 255).astype(np.uint8) for parts in layers]
@@ -77,7 +82,10 @@ def test_the_same_mean_and_layout_alone_do_not_make_a_copy() -> None:
     # One strong common shape and light, as faces have, below a detail of each picture's own.
     shape = cv2.GaussianBlur(np.kron(np.eye(2), np.ones((24, 24))) * 160, (0, 0), 5)
     rng = np.random.default_rng(4)
-    detail = [cv2.resize(rng.normal(0, 12, (16, 16)), (48, 48), interpolation=cv2.INTER_CUBIC) for _ in range(60)]
+    detail = [
+        cv2.resize(rng.normal(0, 12, (16, 16)), (48, 48), interpolation=cv2.INTER_CUBIC)
+        for _ in range(60)
+    ]
     pictures = [(shape + 40 + part).clip(0, 255).astype(np.uint8) for part in detail]
     alike = np.corrcoef(np.stack(pictures).reshape(60, -1))
     assert np.median(alike) > 0.9
@@ -101,7 +109,9 @@ def test_flat_pictures_are_copies_only_of_equal_pixels() -> None:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_or_two_pictures(count: int) -> None:
-    assert find_duplicates(stacked(drawn(count)), progress=False).groups.tolist() == list(range(count))
+    assert find_duplicates(stacked(drawn(count)), progress=False).groups.tolist() == list(
+        range(count)
+    )
 
 
 def test_the_order_of_pictures_changes_the_numbers_but_not_the_groups() -> None:
@@ -113,7 +123,9 @@ def test_the_order_of_pictures_changes_the_numbers_but_not_the_groups() -> None:
     back = np.empty_like(mixed)
     back[order] = mixed
     assert np.array_equal(plain[:, None] == plain, back[:, None] == back)
-    assert (np.diff(np.unique(mixed, return_index=True)[1]) > 0).all()  # numbered in order of first appearance
+    assert (
+        np.diff(np.unique(mixed, return_index=True)[1]) > 0
+    ).all()  # numbered in order of first appearance
 
 
 def test_two_runs_give_the_same_bytes() -> None:
@@ -140,7 +152,9 @@ def test_re_encoded_and_augmented_copies_of_real_faces_are_found() -> None:
     data = support.shared("data", "fer2013.zip").parent
     with (data / "kaggle_layouts" / "overlap_truth.csv").open(newline="") as file:
         truth = [
-            row for row in csv.DictReader(file) if row["archive"] in ("face-emotion-dataset", "facial-emotion-dataset")
+            row
+            for row in csv.DictReader(file)
+            if row["archive"] in ("face-emotion-dataset", "facial-emotion-dataset")
         ]
     faces = {
         Path(path).name: image
@@ -152,7 +166,9 @@ def test_re_encoded_and_augmented_copies_of_real_faces_are_found() -> None:
         copies = read(data / "kaggle_layouts" / f"{archive}.zip", None)
         for row in truth:
             if row["archive"] == archive:
-                kinds.setdefault(row["kind"], []).append((len(images), place[row["fer2013_source"]]))
+                kinds.setdefault(row["kind"], []).append(
+                    (len(images), place[row["fer2013_source"]])
+                )
                 images.append(copies[row["path"]])
     groups = find_duplicates(np.stack(images), progress=False).groups
     bars = {"copy": 0.995, "brightness": 0.98, "augmented": 0.90}
@@ -171,5 +187,7 @@ def read(path: Path, names: set[str] | None) -> dict[str, Picture]:
                     frame = decode_picture(archive.read(file.path), file.path)
                 except PictureError:
                     continue
-                found[file.path] = face_to_input(frame, (0, 0, frame.shape[1], frame.shape[0]), DEFAULT_SPEC)
+                found[file.path] = face_to_input(
+                    frame, (0, 0, frame.shape[1], frame.shape[0]), DEFAULT_SPEC
+                )
     return found

@@ -25,7 +25,13 @@ from tests.support import REPOSITORY, drawn_faces
 
 MAIN = REPOSITORY / "firmware_examples" / "esp32s3" / "main"
 STAND_INS = REPOSITORY / "tests" / "esp_idf"
-GENERATED = ("edgeemo_model", "edgeemo_kernels", "edgeemo_preprocess", "edgeemo_vectors", "edgeemo_image")
+GENERATED = (
+    "edgeemo_model",
+    "edgeemo_kernels",
+    "edgeemo_preprocess",
+    "edgeemo_vectors",
+    "edgeemo_image",
+)
 NEW, KEPT, BUILTIN = range(3)
 LAYER_BYTES = 64
 
@@ -54,7 +60,9 @@ def sealed(image: bytes, **fields: tuple[int, bytes]) -> bytes:
         changed[at : at + len(content)] = content
     size = struct.unpack_from("<I", changed, 16)[0]
     changed[80:112] = hashlib.sha256(changed[HEADER_BYTES:size]).digest()
-    changed[HEADER_BYTES - 4 : HEADER_BYTES] = struct.pack("<I", zlib.crc32(changed[: HEADER_BYTES - 4]))
+    changed[HEADER_BYTES - 4 : HEADER_BYTES] = struct.pack(
+        "<I", zlib.crc32(changed[: HEADER_BYTES - 4])
+    )
     return bytes(changed)
 
 
@@ -72,14 +80,24 @@ def loader(component: Path, tmp_path_factory: pytest.TempPathFactory) -> ctypes.
     run("gcc", "-O2", *STRICT, f"-I{component}", "-shared", "-fPIC", "-o", path, size, *sources)
     library = ctypes.CDLL(str(path))
     library.edgeemo_image_text.restype = ctypes.c_char_p
-    library.edgeemo_image_open.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint32]
+    library.edgeemo_image_open.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_uint32,
+    ]
     return library
 
 
 def opened(loader: ctypes.CDLL, image: bytes, arena: int = 65536) -> tuple[str, str]:
     """What the loader says of an image, and of its self-test."""
-    data = np.frombuffer(image.ljust(-(-len(image) // 4) * 4, b"\0"), np.uint8).copy().view(np.uint32)
-    room, memory = ctypes.create_string_buffer(loader.image_size()), np.zeros(arena // 4 + 1, np.uint32)
+    data = (
+        np.frombuffer(image.ljust(-(-len(image) // 4) * 4, b"\0"), np.uint8).copy().view(np.uint32)
+    )
+    room, memory = (
+        ctypes.create_string_buffer(loader.image_size()),
+        np.zeros(arena // 4 + 1, np.uint32),
+    )
     error = loader.edgeemo_image_open(room, data.ctypes.data, len(image), arena)
     if error:
         return loader.edgeemo_image_text(error).decode(), ""
@@ -92,14 +110,22 @@ def test_an_image_of_a_bundle_is_good(loader: ctypes.CDLL, name: str) -> None:
     assert opened(loader, build_image(read_bundle(find_model(name)))) == ("good", "good")
 
 
-def test_every_byte_of_a_small_image_flipped_in_turn_is_found(loader: ctypes.CDLL, tiny_image: bytes) -> None:
+def test_every_byte_of_a_small_image_flipped_in_turn_is_found(
+    loader: ctypes.CDLL, tiny_image: bytes
+) -> None:
     assert opened(loader, tiny_image) == ("good", "good")
-    words = np.frombuffer(tiny_image.ljust(-(-len(tiny_image) // 4) * 4, b"\0"), np.uint8).copy().view(np.uint32)
+    words = (
+        np.frombuffer(tiny_image.ljust(-(-len(tiny_image) // 4) * 4, b"\0"), np.uint8)
+        .copy()
+        .view(np.uint32)
+    )
     data, room = words.view(np.uint8), ctypes.create_string_buffer(loader.image_size())
     for flip in (0x01, 0xFF):
         for at in range(len(tiny_image)):
             data[at] ^= flip
-            assert loader.edgeemo_image_open(room, data.ctypes.data, len(tiny_image), 65536) != 0, at
+            assert loader.edgeemo_image_open(room, data.ctypes.data, len(tiny_image), 65536) != 0, (
+                at
+            )
             data[at] ^= flip
     assert loader.edgeemo_image_open(room, data.ctypes.data, len(tiny_image), 65536) == 0
 
@@ -116,11 +142,20 @@ def test_images_for_another_world_are_named(loader: ctypes.CDLL, nano_image: byt
     for image, said in (
         (b"\xff" * 4096, "no model here"),
         (sealed(nano_image, schema=(8, struct.pack("<I", 9))), "of another schema"),
-        (sealed(nano_image, labels=(60, struct.pack("<I", order))), "made for another order of labels"),
+        (
+            sealed(nano_image, labels=(60, struct.pack("<I", order))),
+            "made for another order of labels",
+        ),
         (sealed(nano_image, input=(64, b"0123456789abcdef")), "made for another preprocessing"),
         (sealed(nano_image, arena=(20, struct.pack("<I", 1 << 20))), "needs a larger arena"),
-        (sealed(nano_image, count=(24, struct.pack("<I", 65))), "holds layers that this firmware cannot run"),
-        (sealed(nano_image, op=(HEADER_BYTES + 50, b"\x63")), "holds layers that this firmware cannot run"),
+        (
+            sealed(nano_image, count=(24, struct.pack("<I", 65))),
+            "holds layers that this firmware cannot run",
+        ),
+        (
+            sealed(nano_image, op=(HEADER_BYTES + 50, b"\x63")),
+            "holds layers that this firmware cannot run",
+        ),
         (
             sealed(nano_image, out=(HEADER_BYTES + 28, struct.pack("<I", 28000))),
             "holds layers that this firmware cannot run",
@@ -162,16 +197,29 @@ def test_layers_that_lie_never_touch_memory_that_is_not_theirs(
 ) -> None:
     (tmp_path / "fuzz.c").write_text(FUZZED)
     sources = [component / f"{name}.c" for name in ("edgeemo_image", "edgeemo_kernels")]
-    run("gcc", "-O1", "-fsanitize=address", f"-I{component}", "-o", tmp_path / "fuzz", tmp_path / "fuzz.c", *sources)
+    run(
+        "gcc",
+        "-O1",
+        "-fsanitize=address",
+        f"-I{component}",
+        "-o",
+        tmp_path / "fuzz",
+        tmp_path / "fuzz.c",
+        *sources,
+    )
     rng = np.random.default_rng(0)
     for image, turns in ((tiny_image, 1500), (nano_image, 400)):
         layers = struct.unpack_from("<I", image, 24)[0] * LAYER_BYTES
         lies = []
         for _ in range(turns):
-            at = int(rng.choice([int(rng.integers(20, 60)), HEADER_BYTES + int(rng.integers(layers))]))
+            at = int(
+                rng.choice([int(rng.integers(20, 60)), HEADER_BYTES + int(rng.integers(layers))])
+            )
             value = int(rng.choice([0, 1, 2, 4, 127, 255, int(rng.integers(256))]))
             lies.append(sealed(image, lie=(at, bytes([value]))))
-        done = subprocess.run([tmp_path / "fuzz", str(len(image))], input=b"".join(lies), capture_output=True)
+        done = subprocess.run(
+            [tmp_path / "fuzz", str(len(image))], input=b"".join(lies), capture_output=True
+        )
         assert done.returncode == 0, done.stderr[-3000:]
         assert int(done.stdout) > 20  # some lies are harmless, such as another zero point
 
@@ -267,7 +315,9 @@ class Device:
         """Which model runs after a start, and its logits of a face."""
         logits = np.empty(7, np.int8)
         pixels = np.ascontiguousarray(face)
-        source = self.c.open_store(ctypes.c_void_p(logits.ctypes.data), ctypes.c_void_p(pixels.ctypes.data))
+        source = self.c.open_store(
+            ctypes.c_void_p(logits.ctypes.data), ctypes.c_void_p(pixels.ctypes.data)
+        )
         return source, logits.tobytes()
 
     def put(self, image: bytes) -> None:
@@ -294,7 +344,9 @@ def answer(model: str) -> bytes:
     return Reference(read_bundle(find_model(model)).files["int8.tflite"]).logits(FACE).tobytes()
 
 
-def test_a_new_model_runs_and_is_kept_when_the_next_is_bad(device: Device, nano_image: bytes) -> None:
+def test_a_new_model_runs_and_is_kept_when_the_next_is_bad(
+    device: Device, nano_image: bytes
+) -> None:
     assert device.start(FACE) == (BUILTIN, answer("nano"))
     other = build_image(read_bundle(find_model("nano-fer2013")))
     device.put(other)
@@ -311,7 +363,9 @@ def test_a_new_model_runs_and_is_kept_when_the_next_is_bad(device: Device, nano_
 
 
 @pytest.mark.parametrize("written", [0, 1, 5000, 56_000, 60_000, -1])
-def test_power_cut_while_a_model_is_kept_leaves_no_half_model(device: Device, nano_image: bytes, written: int) -> None:
+def test_power_cut_while_a_model_is_kept_leaves_no_half_model(
+    device: Device, nano_image: bytes, written: int
+) -> None:
     other = build_image(read_bundle(find_model("nano-fer2013")))
     device.put(other)
     assert device.start(FACE)[0] == NEW
@@ -344,7 +398,9 @@ def test_a_change_is_reported_after_the_hold_time_and_lights_the_led(device: Dev
     happy, sad = LABELS.index("happy"), LABELS.index("sad")
     device.c.start(500)
     assert led.value == 0
-    assert device.c.update(scores(sad), 2**32 - 100) == sad  # the first answer at once; the clock wraps at 2^32 ms
+    assert (
+        device.c.update(scores(sad), 2**32 - 100) == sad
+    )  # the first answer at once; the clock wraps at 2^32 ms
     assert [device.c.update(scores(happy), t) for t in (100, 300, 599)] == [sad] * 3
     assert led.value == 0
     assert device.c.update(scores(happy), 600) == happy
@@ -393,7 +449,9 @@ def test_the_project_names_the_partitions_that_the_code_looks_for() -> None:
     ends = sorted((offset, offset + size) for offset, size in found.values())
     assert all(a[1] <= b[0] for a, b in itertools.pairwise(ends))
     assert ends[-1][1] <= 4 << 20
-    assert all(len(build_image(read_bundle(find_model(m)))) <= found["model"][1] for m in ("nano", "small"))
+    assert all(
+        len(build_image(read_bundle(find_model(m)))) <= found["model"][1] for m in ("nano", "small")
+    )
     code = (MAIN / "model_store.c").read_text()
     assert '"model"' in code
     assert '"model_kept"' in code

@@ -61,18 +61,25 @@ def test_score_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
     labels, predicted = split(pairs)
     card = score(labels, predicted)
     occurring = sorted({*labels.tolist(), *predicted.tolist()})
-    f1 = sklearn.metrics.f1_score(labels, predicted, labels=occurring, average="macro", zero_division=0.0)
+    f1 = sklearn.metrics.f1_score(
+        labels, predicted, labels=occurring, average="macro", zero_division=0.0
+    )
     assert card.n == len(labels)
     assert card.top1 == pytest.approx(sklearn.metrics.accuracy_score(labels, predicted), abs=1e-12)
     assert card.macro_f1 == pytest.approx(f1, abs=1e-12)
     for number, label in enumerate(LABELS):
         recall = card.per_class_recall[label]
         if number in labels:
-            of_class = sklearn.metrics.recall_score(labels, predicted, labels=[number], average=None)[0]
+            of_class = sklearn.metrics.recall_score(
+                labels, predicted, labels=[number], average=None
+            )[0]
             assert recall == pytest.approx(of_class, abs=1e-12)
         else:
             assert recall is None
-    assert card.confusion == sklearn.metrics.confusion_matrix(labels, predicted, labels=range(7)).tolist()
+    assert (
+        card.confusion
+        == sklearn.metrics.confusion_matrix(labels, predicted, labels=range(7)).tolist()
+    )
     assert card.interval == wilson_interval(int((labels == predicted).sum()), len(labels))
 
 
@@ -95,7 +102,9 @@ def test_macro_f1_by_hand() -> None:
 
 
 def test_a_class_that_is_only_predicted_counts_as_f1_of_zero() -> None:
-    assert macro_f1(confusion_matrix(np.array([0, 0]), np.array([0, 3]))) == pytest.approx((2 / 3 + 0) / 2)
+    assert macro_f1(confusion_matrix(np.array([0, 0]), np.array([0, 3]))) == pytest.approx(
+        (2 / 3 + 0) / 2
+    )
 
 
 def test_recall_of_an_absent_class_is_nan() -> None:
@@ -115,9 +124,20 @@ def test_recall_of_an_absent_class_is_nan() -> None:
         (np.array([0, -1]), np.array([0, 1])),
         (np.array([0, 1]), np.array([0, -1])),
     ],
-    ids=["longer", "one for many", "empty", "two axes", "label 7", "answer 7", "label -1", "answer -1"],
+    ids=[
+        "longer",
+        "one for many",
+        "empty",
+        "two axes",
+        "label 7",
+        "answer 7",
+        "label -1",
+        "answer -1",
+    ],
 )
-def test_labels_that_do_not_fit_their_predictions_are_refused(labels: Array, predicted: Array) -> None:
+def test_labels_that_do_not_fit_their_predictions_are_refused(
+    labels: Array, predicted: Array
+) -> None:
     for measure in (confusion_matrix, score):
         with pytest.raises(InvalidInput, match="expected"):
             measure(labels, predicted)
@@ -156,7 +176,9 @@ def test_mcnemar_is_the_exact_binomial_test(b: int, c: int) -> None:
 
 def test_mcnemar_of_thousands_of_discordant_pairs_neither_overflows_nor_leaves_0_to_1() -> None:
     assert mcnemar_exact(1500, 1500) == 1.0
-    assert mcnemar_exact(1600, 1400) == pytest.approx(scipy.stats.binomtest(1400, 3000).pvalue, rel=1e-9)
+    assert mcnemar_exact(1600, 1400) == pytest.approx(
+        scipy.stats.binomtest(1400, 3000).pvalue, rel=1e-9
+    )
     assert 0 <= mcnemar_exact(3000, 0) < 1e-300
 
 
@@ -178,12 +200,16 @@ def test_paired_drop_is_its_formula_in_a_plain_loop(pairs: list[tuple[bool, bool
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=200))
-def test_the_standard_error_is_that_of_the_mean_of_the_differences(pairs: list[tuple[bool, bool]]) -> None:
+def test_the_standard_error_is_that_of_the_mean_of_the_differences(
+    pairs: list[tuple[bool, bool]],
+) -> None:
     reference, candidate = np.array(pairs, bool).T
     differences = reference.astype(int) - candidate.astype(int)
     found = paired_drop(reference, candidate)
     assert found.drop == pytest.approx(differences.mean(), abs=1e-12)
-    assert found.standard_error == pytest.approx(differences.std() / math.sqrt(len(pairs)), abs=1e-9)
+    assert found.standard_error == pytest.approx(
+        differences.std() / math.sqrt(len(pairs)), abs=1e-9
+    )
 
 
 @settings(deadline=None)
@@ -203,11 +229,15 @@ def discordant(n: int, b: int, c: int) -> tuple[Array, Array]:
 
 
 @pytest.mark.parametrize(("n", "half_width_pp"), [(3579, 0.48), (350, 1.5)])
-def test_at_3_percent_discordant_pairs_the_half_width_is_the_published_one(n: int, half_width_pp: float) -> None:
+def test_at_3_percent_discordant_pairs_the_half_width_is_the_published_one(
+    n: int, half_width_pp: float
+) -> None:
     pairs = round(0.03 * n / 2)
     found = paired_drop(*discordant(n, pairs, pairs))
     assert found.drop == 0
-    assert 100 * (found.upper95 - found.drop) == pytest.approx(half_width_pp, abs=0.05 * half_width_pp)
+    assert 100 * (found.upper95 - found.drop) == pytest.approx(
+        half_width_pp, abs=0.05 * half_width_pp
+    )
 
 
 def test_paired_drop_by_known_answers() -> None:
@@ -216,7 +246,13 @@ def test_paired_drop_by_known_answers() -> None:
     assert found.standard_error == pytest.approx(math.sqrt(40 - 0.4) / 1000)
     assert found.mcnemar_p == pytest.approx(scipy.stats.binomtest(10, 40).pvalue)
     same = paired_drop(*discordant(50, 0, 0))
-    assert (same.drop, same.standard_error, same.upper95, same.lower95, same.mcnemar_p) == (0, 0, 0, 0, 1)
+    assert (same.drop, same.standard_error, same.upper95, same.lower95, same.mcnemar_p) == (
+        0,
+        0,
+        0,
+        0,
+        1,
+    )
 
 
 def test_paired_drop_of_all_lost_has_no_spread_and_no_negative_root() -> None:
@@ -244,7 +280,9 @@ def naive_ece(logits: Array, labels: Array, bins: int) -> float:
     members: list[list[tuple[float, bool]]] = [[] for _ in range(bins)]
     for row, label in zip(scores, labels, strict=True):
         confidence = max(row)
-        members[min(bins - 1, int(confidence * bins))].append((confidence, row.index(confidence) == label))
+        members[min(bins - 1, int(confidence * bins))].append(
+            (confidence, row.index(confidence) == label)
+        )
     total = 0.0
     for group in members:
         if group:
@@ -255,11 +293,20 @@ def naive_ece(logits: Array, labels: Array, bins: int) -> float:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 80), st.sampled_from([1, 2, 10, 15, 20]), st.sampled_from([0.3, 2.0, 8.0]))
-def test_calibration_error_is_that_of_a_plain_loop(seed: int, n: int, bins: int, spread: float) -> None:
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 80),
+    st.sampled_from([1, 2, 10, 15, 20]),
+    st.sampled_from([0.3, 2.0, 8.0]),
+)
+def test_calibration_error_is_that_of_a_plain_loop(
+    seed: int, n: int, bins: int, spread: float
+) -> None:
     logits = drawn_logits(seed, n, spread)
     labels = np.random.default_rng(seed + 1).integers(0, 7, n)
-    assert expected_calibration_error(logits, labels, bins) == pytest.approx(naive_ece(logits, labels, bins), abs=1e-5)
+    assert expected_calibration_error(logits, labels, bins) == pytest.approx(
+        naive_ece(logits, labels, bins), abs=1e-5
+    )
 
 
 def test_calibration_error_by_known_answers() -> None:
@@ -274,7 +321,9 @@ def test_calibration_error_by_known_answers() -> None:
     last[1] = np.log([0.95, *[0.05 / 6] * 6])
     assert expected_calibration_error(last, np.array([3, 0])) == pytest.approx(0.475, abs=1e-6)
     # One in seven right at a confidence of one in seven: calibrated.
-    assert expected_calibration_error(np.zeros((7, 7), np.float32), np.arange(7)) == pytest.approx(0, abs=1e-6)
+    assert expected_calibration_error(np.zeros((7, 7), np.float32), np.arange(7)) == pytest.approx(
+        0, abs=1e-6
+    )
 
 
 @settings(deadline=None)
@@ -283,7 +332,9 @@ def test_kl_is_scipys_entropy(seed: int, n: int, spread: float) -> None:
     reference, candidate = drawn_logits(seed, n, spread), drawn_logits(seed + 1, n, spread)
     p = scipy.special.softmax(reference.astype(np.float64), axis=1)
     q = scipy.special.softmax(candidate.astype(np.float64), axis=1)
-    assert mean_kl(reference, candidate) == pytest.approx(scipy.stats.entropy(p, q, axis=1).mean(), rel=1e-5, abs=1e-9)
+    assert mean_kl(reference, candidate) == pytest.approx(
+        scipy.stats.entropy(p, q, axis=1).mean(), rel=1e-5, abs=1e-9
+    )
     assert mean_kl(reference, candidate) >= 0
     assert mean_kl(reference, reference) == 0
 

@@ -38,7 +38,13 @@ def test_first_reading_sets_the_state_and_calls_nobody() -> None:
 
 
 def test_change_calls_changed_and_then_the_label_once() -> None:
-    story = [(0, reading("sad")), (1, reading("happy")), (2, reading("happy")), (3, reading(None)), (4, reading("sad"))]
+    story = [
+        (0, reading("sad")),
+        (1, reading("happy")),
+        (2, reading("happy")),
+        (3, reading(None)),
+        (4, reading("sad")),
+    ]
     assert calls(0.8, story) == [(1, CHANGED), (1, "happy"), (3, CHANGED), (4, CHANGED), (4, "sad")]
 
 
@@ -48,7 +54,9 @@ def test_no_face_is_called_once_after_the_hold_time() -> None:
 
 
 def test_face_that_is_missed_for_a_moment_calls_nobody() -> None:
-    story = [(t / 10, reading(None, None) if t in (3, 4, 8) else reading("happy")) for t in range(20)]
+    story = [
+        (t / 10, reading(None, None) if t in (3, 4, 8) else reading("happy")) for t in range(20)
+    ]
     assert calls(0.8, story) == []
 
 
@@ -124,5 +132,8 @@ def test_handler_of_another_signature_is_refused_where_it_is_set(handler: Any) -
 
 
 def test_unknown_label_is_refused_and_the_seven_are_listed() -> None:
-    with pytest.raises(UnknownLabel, match="angry, neutral, disgust, fear, happy, sad, surprise; received 'joyfull'"):
+    with pytest.raises(
+        UnknownLabel,
+        match="angry, neutral, disgust, fear, happy, sad, surprise; received 'joyfull'",
+    ):
         Events(0.0).set("joyfull", lambda: None)

@@ -68,7 +68,9 @@ def calibration(prepared: Path) -> np.ndarray:
     return calibration_set(load_prepared(prepared, DEFAULT_SPEC), seed=1)
 
 
-def test_small_becomes_full_int8_per_channel_tflite(small: keras.Model, calibration: np.ndarray) -> None:
+def test_small_becomes_full_int8_per_channel_tflite(
+    small: keras.Model, calibration: np.ndarray
+) -> None:
     model = convert_int8(small, calibration)
     check_full_int8(model)
     assert len(model) <= 400_000
@@ -84,7 +86,9 @@ def test_nano_fits_a_microcontroller(calibration: np.ndarray) -> None:
     assert activation_bytes(model) == 3 * 24 * 24 * 16 <= 48_000
 
 
-def test_report_compares_on_the_ferplus_majority_too(tiny_run: Path, voted: Path, tmp_path: Path) -> None:
+def test_report_compares_on_the_ferplus_majority_too(
+    tiny_run: Path, voted: Path, tmp_path: Path
+) -> None:
     bundle, _ = build(tiny_run, voted, tmp_path / "voted.edgeemo")
     report = bundle.report()
     data = load_prepared(voted, DEFAULT_SPEC)
@@ -98,12 +102,16 @@ def test_report_compares_on_the_ferplus_majority_too(tiny_run: Path, voted: Path
         assert "passed" not in found
     shown = CliRunner().invoke(cli, ["info", str(tmp_path / "voted.edgeemo")]).stdout
     assert (
-        shown.count(f"against the FER+ majority (n {known.sum()}): top-1 {(predicted == majority)[known].mean():.2%}")
+        shown.count(
+            f"against the FER+ majority (n {known.sum()}): top-1 {(predicted == majority)[known].mean():.2%}"
+        )
         == 2
     )
 
 
-def test_float_dynamic_range_and_endless_models_are_refused(small: keras.Model, calibration: np.ndarray) -> None:
+def test_float_dynamic_range_and_endless_models_are_refused(
+    small: keras.Model, calibration: np.ndarray
+) -> None:
     with pytest.raises(BackendError, match="works on float32"):
         check_full_int8(converted(small))
     with pytest.raises(BackendError, match="expected int8 alone"):
@@ -112,7 +120,9 @@ def test_float_dynamic_range_and_endless_models_are_refused(small: keras.Model, 
         convert_int8(small, calibration[:-2].clip(1, 254))
 
 
-def test_onnx_is_qdq_per_channel_in_seven_bits_with_a_fixed_batch(small: keras.Model, calibration: np.ndarray) -> None:
+def test_onnx_is_qdq_per_channel_in_seven_bits_with_a_fixed_batch(
+    small: keras.Model, calibration: np.ndarray
+) -> None:
     model = onnx.load_from_string(convert_int8_onnx(convert_fp32(small), calibration))
     onnx.checker.check_model(model)
     assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [1, 48, 48, 1]
@@ -121,7 +131,9 @@ def test_onnx_is_qdq_per_channel_in_seven_bits_with_a_fixed_batch(small: keras.M
     weights = [
         n
         for n in model.graph.node
-        if n.op_type == "DequantizeLinear" and n.input[0] in tensors and tensors[n.input[0]].ndim == 4
+        if n.op_type == "DequantizeLinear"
+        and n.input[0] in tensors
+        and tensors[n.input[0]].ndim == 4
     ]
     assert len(weights) == 10
     for node in weights:
@@ -129,12 +141,16 @@ def test_onnx_is_qdq_per_channel_in_seven_bits_with_a_fixed_batch(small: keras.M
         assert tensors[node.input[1]].shape == (tensors[node.input[0]].shape[0],)
 
 
-def test_calibration_is_drawn_by_class_from_train_alone(prepared: Path, calibration: np.ndarray) -> None:
+def test_calibration_is_drawn_by_class_from_train_alone(
+    prepared: Path, calibration: np.ndarray
+) -> None:
     data = load_prepared(prepared, DEFAULT_SPEC)
     train = data.indices("train")
     known = {data.images[row].tobytes(): int(data.labels[row]) for row in train}
     counts = np.bincount([known[picture.tobytes()] for picture in calibration[:-2]], minlength=7)
-    assert counts.tolist() == [min(PER_CLASS, int(np.sum(data.labels[train] == i))) for i in range(7)]
+    assert counts.tolist() == [
+        min(PER_CLASS, int(np.sum(data.labels[train] == i))) for i in range(7)
+    ]
     assert (calibration[-2] == 0).all()
     assert (calibration[-1] == 255).all()
     assert np.array_equal(calibration, calibration_set(data, seed=1))
@@ -173,19 +189,33 @@ def test_same_seed_gives_the_same_model_files(
 
 
 @pytest.mark.parametrize("name", ["model.weights.h5", "model.keras", "predictions_test.npz"])
-def test_unfinished_run_is_refused(tiny_run: Path, prepared: Path, tmp_path: Path, name: str) -> None:
+def test_unfinished_run_is_refused(
+    tiny_run: Path, prepared: Path, tmp_path: Path, name: str
+) -> None:
     run = changed_copy(tiny_run, tmp_path / "run")
     (run / name).unlink()
     with pytest.raises(RunError, match=f"the run has no {name}; finish it with"):
         build(run, prepared, tmp_path / "x.edgeemo")
 
 
-def test_run_that_does_not_fit_the_data_is_refused(tiny_run: Path, prepared: Path, tmp_path: Path) -> None:
+def test_run_that_does_not_fit_the_data_is_refused(
+    tiny_run: Path, prepared: Path, tmp_path: Path
+) -> None:
     with pytest.raises(RunError, match="trained on another split"):
-        build(changed_copy(tiny_run, tmp_path / "a", split_hash="0" * 64), prepared, tmp_path / "x.edgeemo")
+        build(
+            changed_copy(tiny_run, tmp_path / "a", split_hash="0" * 64),
+            prepared,
+            tmp_path / "x.edgeemo",
+        )
     with pytest.raises(RunError, match="in this order"):
-        build(changed_copy(tiny_run, tmp_path / "b", labels=list(reversed(LABELS))), prepared, tmp_path / "x.edgeemo")
-    spec = DEFAULT_SPEC.to_dict() | {"crops": {"haar": {"scale_q10": 1100, "shift_x_q10": 0, "shift_y_q10": 0}}}
+        build(
+            changed_copy(tiny_run, tmp_path / "b", labels=list(reversed(LABELS))),
+            prepared,
+            tmp_path / "x.edgeemo",
+        )
+    spec = DEFAULT_SPEC.to_dict() | {
+        "crops": {"haar": {"scale_q10": 1100, "shift_x_q10": 0, "shift_y_q10": 0}}
+    }
     from edgeemo.contract import strict
     from edgeemo.contract.input_spec import InputSpec
 
@@ -196,12 +226,16 @@ def test_run_that_does_not_fit_the_data_is_refused(tiny_run: Path, prepared: Pat
     assert not (tmp_path / "x.edgeemo").exists()
 
 
-def test_float_predictions_of_another_model_prove_nothing(tiny_run: Path, prepared: Path, tmp_path: Path) -> None:
+def test_float_predictions_of_another_model_prove_nothing(
+    tiny_run: Path, prepared: Path, tmp_path: Path
+) -> None:
     run = changed_copy(tiny_run, tmp_path / "run")
     with np.load(run / "predictions_test.npz") as stored:
         arrays = {name: stored[name] for name in stored.files}
     np.savez(run / "predictions_test.npz", **(arrays | {"logits": arrays["logits"] + 0.01}))
-    with pytest.raises(RunError, match="stored float predictions differ from its model's by up to 0.01"):
+    with pytest.raises(
+        RunError, match="stored float predictions differ from its model's by up to 0.01"
+    ):
         build(run, prepared, tmp_path / "x.edgeemo")
     np.savez(run / "predictions_test.npz", **(arrays | {"rows": arrays["rows"][::-1]}))
     with pytest.raises(RunError, match="are not those of the test split"):
@@ -241,12 +275,26 @@ def test_gate_refuses_keeps_the_report_and_leaves_the_old_bundle(
     # Every step was tried, but for the 16 bits that not every device of the profile "all" runs.
     steps = [attempt["step"] for attempt in report["artifacts"]["int8.tflite"]["ladder"]]
     assert steps == ["min-max", "percentile", "entropy", "bias"]
-    quantized = next(m for file, m in report["artifacts"].items() if file in ("int8.onnx", "mixed.onnx"))
+    quantized = next(
+        m for file, m in report["artifacts"].items() if file in ("int8.onnx", "mixed.onnx")
+    )
     onnx_steps = [attempt["step"] for attempt in quantized["ladder"]]
     assert onnx_steps == ["min-max", "percentile", "bias", "mixed"]
-    command = [sys.executable, "-m", "export", "build", str(run), "--data", str(prepared), "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "export",
+        "build",
+        str(run),
+        "--data",
+        str(prepared),
+        "--out",
+        str(out),
+    ]
     command += ["--profile", "mcu", "--max-step", "min-max"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY
+    )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("python -m export: the gate refuses")
     assert (
@@ -260,10 +308,24 @@ def test_gate_refuses_keeps_the_report_and_leaves_the_old_bundle(
     ]  # fmt: skip
 
 
-def test_command_line_builds_and_refuses_bad_places(tiny_run: Path, prepared: Path, tmp_path: Path) -> None:
+def test_command_line_builds_and_refuses_bad_places(
+    tiny_run: Path, prepared: Path, tmp_path: Path
+) -> None:
     def export(out: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "export", "build", str(tiny_run), "--data", str(prepared), "--out", out]
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY)
+        command = [
+            sys.executable,
+            "-m",
+            "export",
+            "build",
+            str(tiny_run),
+            "--data",
+            str(prepared),
+            "--out",
+            out,
+        ]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY
+        )
 
     done = export(str(tmp_path / "good.edgeemo"))
     assert done.returncode == 0, done.stderr
@@ -279,13 +341,25 @@ def test_run_of_another_keras_that_cannot_be_loaded_names_both_versions(
 ) -> None:
     run = changed_copy(tiny_run, tmp_path / "run", keras="9.9.9")
     # A run of another version that loads all the same is measured like any other.
-    assert build(run, prepared, tmp_path / "x.edgeemo", profile="mcu")[0].manifest.training["keras"] == "9.9.9"
-    with zipfile.ZipFile(tiny_run / "model.keras") as old, zipfile.ZipFile(run / "model.keras", "w") as new:
+    assert (
+        build(run, prepared, tmp_path / "x.edgeemo", profile="mcu")[0].manifest.training["keras"]
+        == "9.9.9"
+    )
+    with (
+        zipfile.ZipFile(tiny_run / "model.keras") as old,
+        zipfile.ZipFile(run / "model.keras", "w") as new,
+    ):
         for name in old.namelist():
             content = old.read(name)
-            new.writestr(name, content.replace(b'"Rescaling"', b'"Rescaled"') if name == "config.json" else content)
+            new.writestr(
+                name,
+                content.replace(b'"Rescaling"', b'"Rescaled"')
+                if name == "config.json"
+                else content,
+            )
     with pytest.raises(
-        RunError, match=rf"trained with Keras 9.9.9 and this is {keras.__version__}; run: pip install keras==9.9.9"
+        RunError,
+        match=rf"trained with Keras 9.9.9 and this is {keras.__version__}; run: pip install keras==9.9.9",
     ):
         build(run, prepared, tmp_path / "x.edgeemo", profile="mcu")
 
@@ -301,7 +375,9 @@ def test_data_without_a_test_split_is_named_before_anything_is_converted(
     assert (data / INDEX).read_text() != text
     dataset = json.loads((data / DATASET).read_text()) | {"index_sha256": file_sha256(data / INDEX)}
     (data / DATASET).write_text(json.dumps(dataset))
-    with pytest.raises(DataError, match="holds no picture in the split 'test'; prepare the data again"):
+    with pytest.raises(
+        DataError, match="holds no picture in the split 'test'; prepare the data again"
+    ):
         build(tiny_run, data, tmp_path / "x.edgeemo")
 
 
@@ -326,7 +402,11 @@ def test_missing_onnx_runtime_is_said_first_and_not_needed_for_every_profile(
             profile,
         ]
         return subprocess.run(
-            [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY
+            [sys.executable, "-c", code, *words],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            cwd=support.REPOSITORY,
         )
 
     done = run("jetson")

@@ -58,7 +58,9 @@ def test_whole_takes_the_frame_as_one_face() -> None:
 
 
 @both_detectors
-def test_the_astronauts_one_face_is_found_where_it_is(name: str, astronaut: NDArray[np.uint8]) -> None:
+def test_the_astronauts_one_face_is_found_where_it_is(
+    name: str, astronaut: NDArray[np.uint8]
+) -> None:
     (found,) = detector(name).detect(astronaut)
     assert overlap(found, ASTRONAUT_FACE) > 0.7
 
@@ -82,7 +84,9 @@ def test_a_picture_turned_upside_down_by_its_camera_still_shows_its_face(
 
     exif = Image.Exif()
     exif[0x0112] = 3
-    Image.fromarray(astronaut[::-1, ::-1].copy()).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    Image.fromarray(astronaut[::-1, ::-1].copy()).save(
+        tmp_path / "turned.jpg", exif=exif, quality=95
+    )
     (found,) = detector(name).detect(read_picture(tmp_path / "turned.jpg"))
     assert overlap(found, ASTRONAUT_FACE) > 0.7
 
@@ -100,7 +104,9 @@ def test_several_faces_come_largest_first(name: str, astronaut: NDArray[np.uint8
 
 
 @both_detectors
-def test_boxes_of_a_frame_that_is_scaled_down_are_in_its_own_pixels(name: str, astronaut: NDArray[np.uint8]) -> None:
+def test_boxes_of_a_frame_that_is_scaled_down_are_in_its_own_pixels(
+    name: str, astronaut: NDArray[np.uint8]
+) -> None:
     frame = np.zeros((1400, 2600, 3), np.uint8)
     frame[300:1324, 1000:2024] = cv2.resize(astronaut, (1024, 1024), interpolation=cv2.INTER_CUBIC)
     found = detector(name).detect(frame)
@@ -109,7 +115,9 @@ def test_boxes_of_a_frame_that_is_scaled_down_are_in_its_own_pixels(name: str, a
 
 
 @both_detectors
-def test_a_detector_gives_the_same_boxes_again_after_other_frames(name: str, astronaut: NDArray[np.uint8]) -> None:
+def test_a_detector_gives_the_same_boxes_again_after_other_frames(
+    name: str, astronaut: NDArray[np.uint8]
+) -> None:
     opened = detector(name)
     first = opened.detect(astronaut)
     opened.detect(np.zeros((200, 333, 3), np.uint8))
@@ -163,7 +171,8 @@ def test_opened_detectors_scale_by_their_own_measured_face(name: str, vga: tuple
 @pytest.mark.parametrize("share", [0, -0.1, 1.01, float("nan"), float("inf")])
 def test_a_share_that_is_none_is_refused(name: str, share: float) -> None:
     with pytest.raises(
-        InvalidInput, match="share of the frame's shorter side, above 0 and at most 1, or None; received"
+        InvalidInput,
+        match="share of the frame's shorter side, above 0 and at most 1, or None; received",
     ):
         open_detector(name, support.shared("models", YUNET_FILE), smallest_face=share)
 
@@ -196,11 +205,17 @@ def test_boxes_of_a_live_detector_are_in_the_frames_pixels_and_overlap_those_of_
     scale = width / 512
     frame = np.full((round(700 * scale), round(900 * scale), 3), 90, np.uint8)
     left, top = round(311 * scale), round(101 * scale)
-    frame[top : top + width, left : left + width] = cv2.resize(astronaut, (width, width), interpolation=cv2.INTER_CUBIC)
+    frame[top : top + width, left : left + width] = cv2.resize(
+        astronaut, (width, width), interpolation=cv2.INTER_CUBIC
+    )
     (found,) = live(name).detect(frame)
-    x, y, side = (round(v * scale) for v in (ASTRONAUT_FACE.x, ASTRONAUT_FACE.y, ASTRONAUT_FACE.width))
+    x, y, side = (
+        round(v * scale) for v in (ASTRONAUT_FACE.x, ASTRONAUT_FACE.y, ASTRONAUT_FACE.width)
+    )
     assert overlap(found, Box(left + x, top + y, side, side)) > 0.65
-    assert max(overlap(found, box) for box in detector(name).detect(frame)) > 0.7  # Haar sees a face in the suit, too
+    assert (
+        max(overlap(found, box) for box in detector(name).detect(frame)) > 0.7
+    )  # Haar sees a face in the suit, too
 
 
 @both_detectors
@@ -212,7 +227,9 @@ def test_a_detector_that_needs_no_scaling_gives_the_boxes_of_a_thorough_one(
 
 
 @pytest.mark.parametrize(("name", "every", "share"), [("yunet", 1, 0.99), ("haar", 3, 0.95)])
-def test_a_live_detector_finds_the_face_of_the_test_video(name: str, every: int, share: float) -> None:
+def test_a_live_detector_finds_the_face_of_the_test_video(
+    name: str, every: int, share: float
+) -> None:
     opened: Detector = live(name)
     frames = video(support.shared("media", "test.mp4"))[::every]
     assert sum(bool(opened.detect(frame)) for frame in frames) >= share * len(frames)
@@ -229,7 +246,9 @@ def video(path: Path) -> list[NDArray[np.uint8]]:
 
 
 def test_unknown_detector_is_refused_with_those_there_are() -> None:
-    with pytest.raises(InvalidInput, match=f"expected a detector of {', '.join(DETECTORS)}; received 'mtcnn'"):
+    with pytest.raises(
+        InvalidInput, match=f"expected a detector of {', '.join(DETECTORS)}; received 'mtcnn'"
+    ):
         open_detector("mtcnn")
 
 
@@ -260,12 +279,22 @@ def test_yunet_file_is_looked_for_in_the_argument_then_the_environment_then_the_
     assert yunet.cache_folder() == cache
     assert find_model()[0] is None
     cache.mkdir(parents=True)
-    for name in ("face_detection_yunet_2023mar.onnx", "face_detection_yunet_2026may.onnx", "other.onnx"):
+    for name in (
+        "face_detection_yunet_2023mar.onnx",
+        "face_detection_yunet_2026may.onnx",
+        "other.onnx",
+    ):
         (cache / name).touch()
-    assert find_model() == (cache / "face_detection_yunet_2026may.onnx", f"its model file lies in {cache}")
+    assert find_model() == (
+        cache / "face_detection_yunet_2026may.onnx",
+        f"its model file lies in {cache}",
+    )
     (tmp_path / "environment.onnx").touch()
     monkeypatch.setenv("EDGEEMO_YUNET", str(tmp_path / "environment.onnx"))
-    assert find_model() == (tmp_path / "environment.onnx", "its model file is named by $EDGEEMO_YUNET")
+    assert find_model() == (
+        tmp_path / "environment.onnx",
+        "its model file is named by $EDGEEMO_YUNET",
+    )
     (tmp_path / "argument.onnx").touch()
     assert find_model(tmp_path / "argument.onnx") == (
         tmp_path / "argument.onnx",
@@ -273,13 +302,17 @@ def test_yunet_file_is_looked_for_in_the_argument_then_the_environment_then_the_
     )
 
 
-def test_cache_folder_lies_in_the_home_folder_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cache_folder_lies_in_the_home_folder_by_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert yunet.cache_folder() == tmp_path / ".cache" / "edgeemo"
 
 
-def test_yunet_file_in_the_cache_is_found_and_works(tmp_path: Path, astronaut: NDArray[np.uint8]) -> None:
+def test_yunet_file_in_the_cache_is_found_and_works(
+    tmp_path: Path, astronaut: NDArray[np.uint8]
+) -> None:
     cache = tmp_path / "cache" / "edgeemo"
     cache.mkdir(parents=True)
     (cache / YUNET_FILE).symlink_to(support.shared("models", YUNET_FILE))
@@ -301,12 +334,15 @@ def test_named_yunet_file_that_is_missing_is_an_error_and_no_fall_back(
 
 def test_yunet_without_any_file_says_where_it_looked() -> None:
     with pytest.raises(
-        DetectorError, match="no YuNet model file.*; run: edgeemo models pull yunet, or use --detector haar"
+        DetectorError,
+        match="no YuNet model file.*; run: edgeemo models pull yunet, or use --detector haar",
     ):
         open_detector("yunet")
 
 
-@pytest.mark.parametrize("content", [b"", b"no model", b"version https://git-lfs.github.com/spec/v1\noid sha256:8f\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"no model", b"version https://git-lfs.github.com/spec/v1\noid sha256:8f\n"]
+)
 def test_yunet_file_that_opencv_cannot_load_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(content)
@@ -318,11 +354,15 @@ def test_yunet_file_that_opencv_cannot_load_is_named(tmp_path: Path, content: by
 def test_damaged_yunet_file_in_the_cache_is_mended_by_pull(tmp_path: Path) -> None:
     (tmp_path / "cache" / "edgeemo").mkdir(parents=True)
     (tmp_path / "cache" / "edgeemo" / YUNET_FILE).write_bytes(b"damaged")
-    with pytest.raises(DetectorError, match=r"cannot load it \(.*\); run: edgeemo models pull yunet$"):
+    with pytest.raises(
+        DetectorError, match=r"cannot load it \(.*\); run: edgeemo models pull yunet$"
+    ):
         open_detector()
 
 
-def test_another_onnx_model_is_no_yunet(tiny_bundle: Path, tmp_path: Path, astronaut: NDArray[np.uint8]) -> None:
+def test_another_onnx_model_is_no_yunet(
+    tiny_bundle: Path, tmp_path: Path, astronaut: NDArray[np.uint8]
+) -> None:
     from edgeemo.contract.bundle import read_bundle
 
     path = tmp_path / "classifier.onnx"
@@ -345,7 +385,9 @@ except EdgeemoError as error:
 
 
 def with_opencv_5(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-c", OPENCV_5, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", OPENCV_5, *arguments], capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
 
 
@@ -358,8 +400,13 @@ def test_haar_under_opencv_5_says_what_has_gone_and_both_ways_out() -> None:
 
 def test_auto_under_opencv_5_without_yunet_gives_both_reasons() -> None:
     printed = with_opencv_5("auto")
-    assert printed.startswith("DetectorError no face detector works here. YuNet: no YuNet model file")
-    assert "; run: edgeemo models pull yunet; or, for Haar: OpenCV 5.0.0 has dropped the Haar cascades" in printed
+    assert printed.startswith(
+        "DetectorError no face detector works here. YuNet: no YuNet model file"
+    )
+    assert (
+        "; run: edgeemo models pull yunet; or, for Haar: OpenCV 5.0.0 has dropped the Haar cascades"
+        in printed
+    )
 
 
 def test_yunet_works_under_opencv_5() -> None:
@@ -367,10 +414,12 @@ def test_yunet_works_under_opencv_5() -> None:
 
 
 def test_detector_without_opencv_says_what_to_install() -> None:
-    code = "import sys; sys.modules['cv2'] = None\n" + OPENCV_5.replace("del cv2.CascadeClassifier", "").replace(
-        "import cv2, sys\n", "import sys\n"
-    ).replace('cv2.__version__ = "5.0.0"', "")
-    done = subprocess.run([sys.executable, "-c", code, "haar"], capture_output=True, text=True, check=True)
+    code = "import sys; sys.modules['cv2'] = None\n" + OPENCV_5.replace(
+        "del cv2.CascadeClassifier", ""
+    ).replace("import cv2, sys\n", "import sys\n").replace('cv2.__version__ = "5.0.0"', "")
+    done = subprocess.run(
+        [sys.executable, "-c", code, "haar"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == (
         "MissingDependency cv2 is needed to find faces and is not installed; run: pip install 'edgeemo[opencv]'"
     )

@@ -48,7 +48,9 @@ def until(feed: Feed, wanted: Callable[[Taken | None], object]) -> list[Taken]:
             taken.append(got)
         if wanted(got):
             return taken
-    raise AssertionError(f"not within {PATIENCE} s; lost {feed.lost}, over {feed.over}, {feed.counters}")
+    raise AssertionError(
+        f"not within {PATIENCE} s; lost {feed.lost}, over {feed.over}, {feed.counters}"
+    )
 
 
 def endless() -> Iterator[NDArray[np.uint8]]:
@@ -119,7 +121,9 @@ def test_newest_frame_wins_and_the_others_are_counted() -> None:
 
 def test_frame_that_waited_for_more_than_two_frame_times_is_dropped() -> None:
     hold = threading.Event()
-    with newest([picture(0), picture(1), lambda: hold.wait(PATIENCE) and None, picture(2)], fps=100) as (feed, _):
+    with newest(
+        [picture(0), picture(1), lambda: hold.wait(PATIENCE) and None, picture(2)], fps=100
+    ) as (feed, _):
         end = time.monotonic() + PATIENCE
         while feed.counters.frames < 2 and time.monotonic() < end:
             time.sleep(0.01)

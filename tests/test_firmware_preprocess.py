@@ -20,7 +20,14 @@ from edgeemo.models import find_model
 from export.firmware.settings import settings_header
 from tests.firmware_support import STRICT, C, program, run
 
-FORMATS = ["grey8", "rgb888", "bgr888", "rgb565_be", "rgb565_le", "yuyv"]  # as edgeemo_pixel_format numbers them
+FORMATS = [
+    "grey8",
+    "rgb888",
+    "bgr888",
+    "rgb565_be",
+    "rgb565_le",
+    "yuyv",
+]  # as edgeemo_pixel_format numbers them
 
 
 class Frame(ctypes.Structure):
@@ -39,11 +46,15 @@ class CCrop(ctypes.Structure):
 
 
 @pytest.fixture(scope="module", params=["gcc -O0", "gcc -O2", "clang -Os"])
-def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+def library(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> ctypes.CDLL:
     compiler, level = request.param.split()
     program(compiler)
     folder = tmp_path_factory.mktemp("preprocess")
-    (folder / "model_settings.h").write_text("#define EDGEEMO_INPUT_SIDE 48\n#define EDGEEMO_INPUT_BYTES 2304\n")
+    (folder / "model_settings.h").write_text(
+        "#define EDGEEMO_INPUT_SIDE 48\n#define EDGEEMO_INPUT_BYTES 2304\n"
+    )
     path = folder / "preprocess.so"
     run(
         compiler,
@@ -62,14 +73,22 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def convert(
-    library: ctypes.CDLL, frame: NDArray[np.uint8], size: tuple[int, int], kind: str, box: tuple[int, ...], crop: Crop
+    library: ctypes.CDLL,
+    frame: NDArray[np.uint8],
+    size: tuple[int, int],
+    kind: str,
+    box: tuple[int, ...],
+    crop: Crop,
 ) -> tuple[int, NDArray[np.uint8]]:
     """(answer, 48x48 bytes) for a frame's rows of bytes, `size` in pixels (height, width)."""
     out = np.full((48, 48, 1), 77, np.uint8)
     c_frame = Frame(frame.ctypes.data, size[1], size[0], frame.strides[0], FORMATS.index(kind))
     corners, geometry = Box(*box), CCrop(crop.scale_q10, crop.shift_x_q10, crop.shift_y_q10)
     answer = library.edgeemo_face_to_input(
-        ctypes.byref(c_frame), ctypes.byref(corners), ctypes.byref(geometry), ctypes.c_void_p(out.ctypes.data)
+        ctypes.byref(c_frame),
+        ctypes.byref(corners),
+        ctypes.byref(geometry),
+        ctypes.c_void_p(out.ctypes.data),
     )
     return answer, out
 
@@ -153,7 +172,9 @@ def test_frames_that_are_none_are_refused(library: ctypes.CDLL) -> None:
     frame = np.zeros((8, 8), np.uint8)
     for size in ((0, 8), (8, 0), (-1, 8), (8, 4097), (4097, 8)):
         assert convert(library, frame, size, "grey8", (0, 0, 4, 4), Crop())[0] == -1
-    assert convert(library, frame, (8, 8), "rgb888", (0, 0, 4, 4), Crop())[0] == -1  # a stride of 8 for 24 bytes
+    assert (
+        convert(library, frame, (8, 8), "rgb888", (0, 0, 4, 4), Crop())[0] == -1
+    )  # a stride of 8 for 24 bytes
     for box in ((2**31 - 1, 0, 4, 4), (0, 0, 2**31 - 1, 4), (-(2**31), 0, 4, 4)):
         assert convert(library, frame, (8, 8), "grey8", box, Crop())[0] == -2
 
@@ -188,7 +209,9 @@ int main(void)
 
 
 def test_sanitizers_find_nothing(tmp_path: Path) -> None:
-    (tmp_path / "model_settings.h").write_text("#define EDGEEMO_INPUT_SIDE 48\n#define EDGEEMO_INPUT_BYTES 2304\n")
+    (tmp_path / "model_settings.h").write_text(
+        "#define EDGEEMO_INPUT_SIDE 48\n#define EDGEEMO_INPUT_BYTES 2304\n"
+    )
     (tmp_path / "main.c").write_text(SANITIZED)
     flags = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")
     run(
@@ -241,7 +264,9 @@ def test_settings_are_the_bundles(tmp_path: Path) -> None:
 
 
 def test_a_hostile_name_stays_a_string() -> None:
-    manifest = replace(read_bundle(find_model("nano")).manifest, name='a" */\n#error\n\\', version='1"')
+    manifest = replace(
+        read_bundle(find_model("nano")).manifest, name='a" */\n#error\n\\', version='1"'
+    )
     header = settings_header(manifest, "00", Quantization(0.05, 0), 1)
     line = next(line for line in header.splitlines() if "MODEL_NAME" in line)
     assert line == '#define EDGEEMO_MODEL_NAME "a______error__"'

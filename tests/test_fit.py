@@ -29,7 +29,9 @@ from training.recipe import Augmentation, Recipe
 from training.run import load_run
 from training.train import _is_tired, train
 
-STILL = Augmentation(flip=0, rotation=0, zoom=0, shift=0, brightness=0, contrast=0, cutout=0, blur=0)
+STILL = Augmentation(
+    flip=0, rotation=0, zoom=0, shift=0, brightness=0, contrast=0, cutout=0, blur=0
+)
 RECIPE = Recipe(model="nano", epochs=2, batch_size=32, warmup_epochs=0, mixup=0, ema=0, seed=3)
 
 
@@ -39,11 +41,15 @@ def log_scores(logits: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("share", "temperature"), [(0.0, 1.0), (0.5, 2.0), (0.9, 4.0), (1.0, 1.0)])
-def test_distillation_is_hinton_s_sum_of_two_cross_entropies(share: float, temperature: float) -> None:
+def test_distillation_is_hinton_s_sum_of_two_cross_entropies(
+    share: float, temperature: float
+) -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 3, (20, 7))
     labels, teacher = rng.dirichlet(np.ones(7), 20), rng.dirichlet(np.ones(7), 20)
-    recipe = replace(RECIPE, labels="ferplus", teachers=("t",), distill=share, temperature=temperature)
+    recipe = replace(
+        RECIPE, labels="ferplus", teachers=("t",), distill=share, temperature=temperature
+    )
     found = Objective(recipe).call(
         keras.ops.convert_to_tensor(np.concatenate([labels, teacher], axis=1), "float32"),
         keras.ops.convert_to_tensor(logits, "float32"),
@@ -59,7 +65,9 @@ def test_distillation_is_hinton_s_sum_of_two_cross_entropies(share: float, tempe
 def test_cutmix_pastes_one_box_and_weighs_targets_by_what_is_left(seed: int, alpha: float) -> None:
     rng = np.random.default_rng(seed)
     # Each picture is one grey of its own, so that every pixel says where it came from.
-    images = np.broadcast_to(np.arange(12, dtype=np.float32)[:, None, None, None], (12, 48, 48, 1)).copy()
+    images = np.broadcast_to(
+        np.arange(12, dtype=np.float32)[:, None, None, None], (12, 48, 48, 1)
+    ).copy()
     targets = np.eye(12, dtype=np.float32)
     blended, shares = cut_mixed(images, targets, alpha, rng)
     for i in range(12):
@@ -75,7 +83,9 @@ def test_cutmix_pastes_one_box_and_weighs_targets_by_what_is_left(seed: int, alp
 def test_mixup_and_cutmix_together_give_each_picture_one_of_the_two(prepared: Path) -> None:
     data = load_prepared(prepared, DEFAULT_SPEC)
     recipe = replace(RECIPE, mixup=0.4, cutmix=1.0, epochs=1)
-    faces = training_faces(recipe, data, chosen_targets(recipe, data, data.indices("train"), fitted=True))
+    faces = training_faces(
+        recipe, data, chosen_targets(recipe, data, data.indices("train"), fitted=True)
+    )
     model = new_model(recipe, steps_per_epoch(recipe, len(faces.images)))
     assert 0 < fit_epoch(model, recipe, 0, faces, progress=False) < 10
 
@@ -86,17 +96,27 @@ def test_an_epoch_leaves_what_fills_no_batch_and_never_runs_dry() -> None:
     assert steps_per_epoch(replace(RECIPE, batch_size=32, balance=10), 5) == 2
 
 
-def test_averaged_weights_are_the_moving_average_of_the_weights_after_each_step(prepared: Path) -> None:
+def test_averaged_weights_are_the_moving_average_of_the_weights_after_each_step(
+    prepared: Path,
+) -> None:
     data = load_prepared(prepared, DEFAULT_SPEC)
-    recipe = replace(RECIPE, ema=0.7, optimizer="sgd", learning_rate=0.05, final_rate=1.0, augmentation=STILL)
-    faces = training_faces(recipe, data, chosen_targets(recipe, data, data.indices("train")[:64], fitted=True))
+    recipe = replace(
+        RECIPE, ema=0.7, optimizer="sgd", learning_rate=0.05, final_rate=1.0, augmentation=STILL
+    )
+    faces = training_faces(
+        recipe, data, chosen_targets(recipe, data, data.indices("train")[:64], fitted=True)
+    )
     model = new_model(recipe, 1)
     average = None
     # Epochs of one step each, so that the weights can be read after every one.
     for epoch in range(4):
         fit_epoch(model, replace(recipe, batch_size=64, epochs=4), epoch, faces, progress=False)
         now = [variable.numpy() for variable in model.trainable_variables]
-        average = now if average is None else [0.7 * a + 0.3 * n for a, n in zip(average, now, strict=True)]
+        average = (
+            now
+            if average is None
+            else [0.7 * a + 0.3 * n for a, n in zip(average, now, strict=True)]
+        )
     before = model.get_weights()
     with averaged_weights(model):
         for expected, variable in zip(average, model.trainable_variables, strict=True):
@@ -108,7 +128,9 @@ def test_averaged_weights_are_the_moving_average_of_the_weights_after_each_step(
 def test_the_average_begins_with_the_warm_up_s_end(prepared: Path) -> None:
     data = load_prepared(prepared, DEFAULT_SPEC)
     recipe = replace(RECIPE, ema=0.9, warmup_epochs=1, learning_rate=0.01, epochs=3)
-    faces = training_faces(recipe, data, chosen_targets(recipe, data, data.indices("train"), fitted=True))
+    faces = training_faces(
+        recipe, data, chosen_targets(recipe, data, data.indices("train"), fitted=True)
+    )
     model = new_model(recipe, steps_per_epoch(recipe, len(faces.images)))
     for epoch, differs in ((0, False), (1, True)):
         fit_epoch(model, recipe, epoch, faces, progress=False)
@@ -122,13 +144,22 @@ def test_the_average_begins_with_the_warm_up_s_end(prepared: Path) -> None:
 def test_the_rate_warms_up_and_then_follows_the_cosine_to_its_end() -> None:
     recipe = replace(RECIPE, epochs=10, warmup_epochs=2, learning_rate=0.1, final_rate=0.05)
     rate = new_model(recipe, 50).optimizer._learning_rate
-    expected = {0: 0.005, 50: 0.0525, 100: 0.1, 300: 0.1 * (0.05 + 0.95 * 0.5), 500: 0.005, 600: 0.005}
+    expected = {
+        0: 0.005,
+        50: 0.0525,
+        100: 0.1,
+        300: 0.1 * (0.05 + 0.95 * 0.5),
+        500: 0.005,
+        600: 0.005,
+    }
     for step, value in expected.items():
         assert abs(float(rate(step)) - value) < 1e-6
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_mixed_precision_fits_and_leaves_a_float32_network(prepared: Path, tmp_path: Path, precision: str) -> None:
+def test_mixed_precision_fits_and_leaves_a_float32_network(
+    prepared: Path, tmp_path: Path, precision: str
+) -> None:
     train(replace(RECIPE, epochs=1, precision=precision, ema=0.5), prepared, tmp_path / "run")
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
@@ -146,7 +177,9 @@ def test_mixed_precision_fits_and_leaves_a_float32_network(prepared: Path, tmp_p
         ([0.3], 1, False),
     ],
 )
-def test_patience_ends_what_has_not_become_better(scores: list[float], patience: int, tired: bool) -> None:
+def test_patience_ends_what_has_not_become_better(
+    scores: list[float], patience: int, tired: bool
+) -> None:
     assert _is_tired([{"validation_top1": score} for score in scores], patience) is tired
 
 
@@ -180,14 +213,20 @@ class FullDevice:
     ],
 )
 def test_a_full_memory_names_the_batch_size_to_try(words: str) -> None:
-    faces = Faces(np.zeros((64, 48, 48, 1), np.uint8), np.eye(7, dtype=np.float32)[np.arange(64) % 7])
-    with pytest.raises(RunError, match="too small for a batch of 32 with nano; try --batch-size 16 "):
+    faces = Faces(
+        np.zeros((64, 48, 48, 1), np.uint8), np.eye(7, dtype=np.float32)[np.arange(64) % 7]
+    )
+    with pytest.raises(
+        RunError, match="too small for a batch of 32 with nano; try --batch-size 16 "
+    ):
         fit_epoch(FullDevice(RuntimeError(words)), RECIPE, 0, faces, progress=False)  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="something else"):
         fit_epoch(FullDevice(RuntimeError("something else")), RECIPE, 0, faces, progress=False)  # type: ignore[arg-type]
 
 
-def test_a_loss_that_becomes_no_number_later_leaves_the_best_weights_so_far(prepared: Path, tmp_path: Path) -> None:
+def test_a_loss_that_becomes_no_number_later_leaves_the_best_weights_so_far(
+    prepared: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     recipe = replace(RECIPE, optimizer="sgd", learning_rate=1e-3, epochs=40)
     interrupted_after_first_epoch(prepared, out, recipe).communicate(timeout=60)
@@ -195,8 +234,13 @@ def test_a_loss_that_becomes_no_number_later_leaves_the_best_weights_so_far(prep
     config["recipe"]["learning_rate"] = 1e38
     (out / "config.json").write_text(strict.dumps(config))
     with np.load(out / "checkpoint.npz") as stored:
-        best = [stored[f"best_{i}"] for i in range(sum(name.startswith("best_") for name in stored.files))]
-    with pytest.raises(RunError, match=r"the loss became (nan|inf) at step \d+ of epoch .*kept in model.weights.h5"):
+        best = [
+            stored[f"best_{i}"]
+            for i in range(sum(name.startswith("best_") for name in stored.files))
+        ]
+    with pytest.raises(
+        RunError, match=r"the loss became (nan|inf) at step \d+ of epoch .*kept in model.weights.h5"
+    ):
         train(load_run(out).recipe, prepared, out, resume=True)
     kept = load_run(out).build().get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(kept, best, strict=True))

@@ -48,9 +48,15 @@ def flash_with(partitions: bytes = TABLE) -> bytearray:
     return flash
 
 
-def run_flash(*words: str, python: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
+def run_flash(
+    *words: str, python: tuple[str, ...] = (sys.executable,)
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*python, "-m", "edgeemo", "flash", *words], capture_output=True, text=True, cwd=REPOSITORY, timeout=120
+        [*python, "-m", "edgeemo", "flash", *words],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=120,
     )
 
 
@@ -96,7 +102,9 @@ def test_a_model_bin_is_written_as_it_is_at_an_offset(nano_image: bytes, tmp_pat
         (TABLE.replace(b"factory", b"facTory"), "model", "MD5 does not match"),
     ],
 )
-def test_what_cannot_be_written_is_refused_before_a_byte_is(partitions: bytes, label: str, message: str) -> None:
+def test_what_cannot_be_written_is_refused_before_a_byte_is(
+    partitions: bytes, label: str, message: str
+) -> None:
     flash = flash_with(partitions)
     before = bytes(flash)
     with EspChip(flash) as chip:
@@ -140,15 +148,22 @@ def sealed(image: bytes, at: int, content: bytes) -> bytes:
     """`image` with `content` at a place of its header, and the header's CRC-32 as somebody who means it would set it."""
     changed = bytearray(image)
     changed[at : at + len(content)] = content
-    changed[HEADER_BYTES - 4 : HEADER_BYTES] = struct.pack("<I", zlib.crc32(changed[: HEADER_BYTES - 4]))
+    changed[HEADER_BYTES - 4 : HEADER_BYTES] = struct.pack(
+        "<I", zlib.crc32(changed[: HEADER_BYTES - 4])
+    )
     return bytes(changed)
 
 
-def test_a_model_bin_of_another_schema_or_label_order_is_refused(nano_image: bytes, tmp_path: Path) -> None:
+def test_a_model_bin_of_another_schema_or_label_order_is_refused(
+    nano_image: bytes, tmp_path: Path
+) -> None:
     path = tmp_path / "model.bin"
     for image, message in (
         (sealed(nano_image, 8, struct.pack("<I", 2)), "schema 2, expected 1"),
-        (sealed(nano_image, 60, struct.pack("<I", zlib.crc32(b"angry,disgust"))), "another order of labels"),
+        (
+            sealed(nano_image, 60, struct.pack("<I", zlib.crc32(b"angry,disgust"))),
+            "another order of labels",
+        ),
         (nano_image[:-1], "cut off"),
         (nano_image[:500] + b"\0" + nano_image[501:], "SHA-256"),
         (nano_image[:30] + b"\xaa" + nano_image[31:], "CRC-32"),
@@ -162,7 +177,11 @@ def test_a_model_bin_of_another_schema_or_label_order_is_refused(nano_image: byt
 def test_the_header_says_what_the_bundle_is(nano_image: bytes) -> None:
     manifest = read_bundle(find_model("nano")).manifest
     header = read_header(nano_image)
-    assert (header.name, header.version, header.image_bytes) == (manifest.name, manifest.version, len(nano_image))
+    assert (header.name, header.version, header.image_bytes) == (
+        manifest.name,
+        manifest.version,
+        len(nano_image),
+    )
     assert header.input_fingerprint == manifest.input_fingerprint
     assert struct.unpack_from("<I", nano_image, 60)[0] == zlib.crc32(",".join(LABELS).encode())
     assert header.sha256 == hashlib.sha256(nano_image[HEADER_BYTES:]).hexdigest()

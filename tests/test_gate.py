@@ -48,7 +48,16 @@ def test_limits_are_the_ones_that_were_set_before_measuring() -> None:
 
 def test_no_option_of_build_reaches_the_gate() -> None:
     names = {option for parameter in build.params for option in parameter.opts}
-    assert names == {"run", "--data", "--out", "--name", "--version", "--seed", "--profile", "--max-step"}
+    assert names == {
+        "run",
+        "--data",
+        "--out",
+        "--name",
+        "--version",
+        "--seed",
+        "--profile",
+        "--max-step",
+    }
     assert isinstance(build, click.Command)
 
 
@@ -60,7 +69,9 @@ def test_equal_logits_pass_with_nothing_lost() -> None:
     assert (verdict.drop.b, verdict.drop.c, verdict.agreement, verdict.mean_kl) == (0, 0, 1.0, 0.0)
 
 
-def reasons(float_logits: NDArray[np.float32], int8_logits: NDArray[np.float32], labels: NDArray[np.int64]) -> str:
+def reasons(
+    float_logits: NDArray[np.float32], int8_logits: NDArray[np.float32], labels: NDArray[np.int64]
+) -> str:
     return " | ".join(gate.judge(float_logits, int8_logits, labels).reasons)
 
 
@@ -68,7 +79,9 @@ def reasons(float_logits: NDArray[np.float32], int8_logits: NDArray[np.float32],
 @pytest.mark.parametrize(("lost", "passes"), [(54, True), (58, False)])
 def test_top1_drop_is_judged_by_its_upper_bound(lost: int, passes: bool) -> None:
     labels, answers = labels_and_float()
-    text = reasons(logits_for(answers), logits_for(changed(answers, np.arange(N - lost, N))), labels)
+    text = reasons(
+        logits_for(answers), logits_for(changed(answers, np.arange(N - lost, N))), labels
+    )
     assert ("top-1 drop" not in text) == passes
 
 
@@ -76,13 +89,17 @@ def test_top1_drop_is_judged_by_its_upper_bound(lost: int, passes: bool) -> None
 @pytest.mark.parametrize(("differing", "passes"), [(210, True), (211, False)])
 def test_agreement_limit_is_ninety_seven_percent(differing: int, passes: bool) -> None:
     labels, answers = labels_and_float()
-    verdict = gate.judge(logits_for(answers, 0.1), logits_for(changed(answers, np.arange(differing)), 0.1), labels)
+    verdict = gate.judge(
+        logits_for(answers, 0.1), logits_for(changed(answers, np.arange(differing)), 0.1), labels
+    )
     assert verdict.agreement == 1 - differing / N
     assert verdict.drop.drop == 0
     assert ("agreement" not in " ".join(verdict.reasons)) == passes
 
 
-def with_disgust(total: int, lost: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def with_disgust(
+    total: int, lost: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Labels with `total` disgust pictures among 7,000, a float model right on all, an int8 one that loses `lost` of them."""
     disgust = LABELS.index("disgust")
     labels = np.where(np.arange(N) % 6 < 2, np.arange(N) % 6, np.arange(N) % 6 + 1)

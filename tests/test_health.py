@@ -22,7 +22,9 @@ def test_memory_is_what_the_kernels_own_table_says_and_sees_what_is_held() -> No
     del held
 
 
-def test_temperature_is_that_of_the_hottest_zone_and_nonsense_does_not_count(tmp_path: Path) -> None:
+def test_temperature_is_that_of_the_hottest_zone_and_nonsense_does_not_count(
+    tmp_path: Path,
+) -> None:
     assert temperature_c(tmp_path) is None
     for number, text in enumerate(["41500\n", "68250\n", "not a number", "999000", "-273000", ""]):
         (tmp_path / f"thermal_zone{number}").mkdir()
@@ -41,13 +43,19 @@ def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.so
         yield channel
 
 
-def test_ready_comes_first_and_the_watchdog_hears_at_most_once_a_second(heard: socket.socket) -> None:
+def test_ready_comes_first_and_the_watchdog_hears_at_most_once_a_second(
+    heard: socket.socket,
+) -> None:
     notifier = Notifier()
     for _ in range(100):
         notifier.alive()
     notifier.status("camera\ngone")
     notifier.stopping()
-    assert [heard.recv(100) for _ in range(3)] == [b"READY=1\nWATCHDOG=1", b"STATUS=camera gone", b"STOPPING=1"]
+    assert [heard.recv(100) for _ in range(3)] == [
+        b"READY=1\nWATCHDOG=1",
+        b"STATUS=camera gone",
+        b"STOPPING=1",
+    ]
     with pytest.raises(TimeoutError):
         heard.recv(100)
 

@@ -45,7 +45,9 @@ DEFAULT_FINGERPRINT = "49e450d1a203e409"
         (Crop(), (-7, -9, 4, 6), (-8, -9, 6)),
     ],
 )
-def test_square_by_known_answers(crop: Crop, box: tuple[int, int, int, int], square: tuple[int, int, int]) -> None:
+def test_square_by_known_answers(
+    crop: Crop, box: tuple[int, int, int, int], square: tuple[int, int, int]
+) -> None:
     assert crop.square(*box) == square
 
 
@@ -55,7 +57,9 @@ SIZES = st.integers(1, 5000)
 
 @settings(deadline=None)
 @given(CROPS, st.integers(-9999, 9999), st.integers(-9999, 9999), SIZES, SIZES)
-def test_square_is_the_text_s_geometry_to_a_pixel(crop: Crop, x: int, y: int, width: int, height: int) -> None:
+def test_square_is_the_text_s_geometry_to_a_pixel(
+    crop: Crop, x: int, y: int, width: int, height: int
+) -> None:
     left, top, side = crop.square(x, y, width, height)
     assert abs(side - max(width, height) * crop.scale_q10 / 1024) <= 0.5 or side == 1
     # Centre against centre, in real numbers: the floor costs up to half a pixel, the rounding of the shift another half.
@@ -65,7 +69,9 @@ def test_square_is_the_text_s_geometry_to_a_pixel(crop: Crop, x: int, y: int, wi
 
 @settings(deadline=None)
 @given(CROPS, SIZES, SIZES, st.integers(-999, 999), st.integers(-999, 999))
-def test_a_moved_box_moves_its_square_alike(crop: Crop, width: int, height: int, dx: int, dy: int) -> None:
+def test_a_moved_box_moves_its_square_alike(
+    crop: Crop, width: int, height: int, dx: int, dy: int
+) -> None:
     left, top, side = crop.square(0, 0, width, height)
     assert crop.square(dx, dy, width, height) == (left + dx, top + dy, side)
 
@@ -84,7 +90,9 @@ def test_a_moved_box_moves_its_square_alike(crop: Crop, width: int, height: int,
     ],
 )
 def test_a_crop_out_of_bounds_is_refused(fields: dict[str, int]) -> None:
-    with pytest.raises(InvalidInput, match="expected a crop scale of 256 to 4096 and shifts of -1024 to 1024"):
+    with pytest.raises(
+        InvalidInput, match="expected a crop scale of 256 to 4096 and shifts of -1024 to 1024"
+    ):
         Crop(**fields)
 
 
@@ -121,7 +129,10 @@ OTHER = {
 
 
 def test_the_fingerprint_changes_with_every_field() -> None:
-    prints = {name: dataclasses.replace(DEFAULT_SPEC, **fields).fingerprint() for name, fields in OTHER.items()}
+    prints = {
+        name: dataclasses.replace(DEFAULT_SPEC, **fields).fingerprint()
+        for name, fields in OTHER.items()
+    }
     prints["the default"] = DEFAULT_SPEC.fingerprint()
     assert len(set(prints.values())) == len(prints), prints
     changed = {field for fields in OTHER.values() for field in fields}
@@ -162,8 +173,14 @@ def test_a_whole_number_in_json_is_the_same_spec() -> None:
         ({"scale": "1"}, "scale: expected a number"),
         ({"preprocess": None}, "preprocess: expected str"),
         ({"crops": []}, "crops: expected an object"),
-        ({"crops": {"whole": {"scale_q10": 1024, "shift_x_q10": 0}}}, r"missing fields \['shift_y_q10'\]"),
-        ({"crops": {"whole": {"scale_q10": 0, "shift_x_q10": 0, "shift_y_q10": 0}}}, "crop scale of 256 to 4096"),
+        (
+            {"crops": {"whole": {"scale_q10": 1024, "shift_x_q10": 0}}},
+            r"missing fields \['shift_y_q10'\]",
+        ),
+        (
+            {"crops": {"whole": {"scale_q10": 0, "shift_x_q10": 0, "shift_y_q10": 0}}},
+            "crop scale of 256 to 4096",
+        ),
         ({"colour": "grey"}, r"unknown fields \['colour'\]"),
     ],
 )

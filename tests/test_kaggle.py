@@ -55,7 +55,9 @@ class Kaggle:
     silent: bool = False
     token: str | None = None
     always: Answer = field(default_factory=Answer)
-    answers: list[Answer] = field(default_factory=list)  # for the transfers in turn, after which `always` holds
+    answers: list[Answer] = field(
+        default_factory=list
+    )  # for the transfers in turn, after which `always` holds
     calls: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)  # to the API
     gets: list[dict[str, str]] = field(default_factory=list)  # headers of the requests for the file
     release: threading.Event = field(default_factory=threading.Event)
@@ -64,7 +66,11 @@ class Kaggle:
     @property
     def ranges(self) -> list[str | None]:
         """The Range of each transfer; the first request of each download only asks where the file is."""
-        return [headers.get("range") for headers in self.gets if headers["accept-encoding"] == "identity"]
+        return [
+            headers.get("range")
+            for headers in self.gets
+            if headers["accept-encoding"] == "identity"
+        ]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -82,10 +88,16 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path.endswith("/IntrospectToken"):
             known = json.loads(body)["token"] == kaggle.token
             self._answer(
-                200, {"Content-Type": "application/json"}, json.dumps({"active": known, "username": "us"}).encode()
+                200,
+                {"Content-Type": "application/json"},
+                json.dumps({"active": known, "username": "us"}).encode(),
             )
         else:
-            self._answer(kaggle.api_status, {"Location": STORAGE, **kaggle.api_headers}, b"words\nof the server")
+            self._answer(
+                kaggle.api_status,
+                {"Location": STORAGE, **kaggle.api_headers},
+                b"words\nof the server",
+            )
 
     def do_GET(self) -> None:
         kaggle = self.kaggle
@@ -96,7 +108,12 @@ class Handler(BaseHTTPRequestHandler):
         etag = kaggle.etag if how.etag is None else how.etag
         headers = {"ETag": etag} if etag else {}
         status, body = how.status or 200, kaggle.body
-        if status == 200 and how.ranges and "Range" in self.headers and self.headers["If-Range"] == kaggle.etag:
+        if (
+            status == 200
+            and how.ranges
+            and "Range" in self.headers
+            and self.headers["If-Range"] == kaggle.etag
+        ):
             start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
             status, body = 206, body[start:]
             whole = f"bytes {start}-{len(kaggle.body) - 1}/{len(kaggle.body)}"
@@ -122,9 +139,15 @@ class Handler(BaseHTTPRequestHandler):
 
 def environment(home: Path, port: int) -> dict[str, str]:
     """Without credentials, and with all of http going to our server."""
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("KAGGLE_")}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.upper().startswith("KAGGLE_")
+    }
     proxy = f"http://127.0.0.1:{port}"
-    ours = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"), "KAGGLE_API_ENVIRONMENT": "LOCALHOST"}
+    ours = {
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / "config"),
+        "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+    }
     return (
         {name: value for name, value in kept.items() if not name.lower().endswith("_proxy")}
         | ours
@@ -284,11 +307,15 @@ def test_part_that_is_whole_already_is_not_transferred_again(kaggle: Kaggle, cac
     ],
     ids=["ignores the range", "refuses the range", "other start", "other size", "other file"],
 )
-def test_answer_that_is_not_the_remainder_starts_again(kaggle: Kaggle, cache: Path, second: Answer) -> None:
+def test_answer_that_is_not_the_remainder_starts_again(
+    kaggle: Kaggle, cache: Path, second: Answer
+) -> None:
     kaggle.answers = [Answer(cut=HALF), second]
     assert fetch(DATASET, cache=cache, progress=False).read_bytes() == ARCHIVE
     # One that ignored the range has sent the whole file already.
-    assert [bool(asked) for asked in kaggle.ranges] == [False, True, False][: 3 if second.ranges else 2]
+    assert [bool(asked) for asked in kaggle.ranges] == [False, True, False][
+        : 3 if second.ranges else 2
+    ]
 
 
 def test_part_of_another_version_is_not_continued(kaggle: Kaggle, cache: Path) -> None:
@@ -302,7 +329,9 @@ def test_part_of_another_version_is_not_continued(kaggle: Kaggle, cache: Path) -
     assert names(cache) == ["msambare--fer2013.zip"]
 
 
-def test_without_anything_that_names_the_file_nothing_is_continued(kaggle: Kaggle, cache: Path) -> None:
+def test_without_anything_that_names_the_file_nothing_is_continued(
+    kaggle: Kaggle, cache: Path
+) -> None:
     kaggle.etag = ""
     kaggle.answers = [Answer(cut=HALF), Answer(cut=0)]
     failure(cache)
@@ -435,7 +464,9 @@ def test_cache_that_cannot_be_made_is_a_storage_error(kaggle: Kaggle, tmp_path: 
 
 def prepare(environment: dict[str, str], out: Path) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-m", "training", "prepare", "--source", "fer2013", "--out", str(out)]
-    return subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_without_credentials_one_line_says_how_to_get_them(tmp_path: Path) -> None:
@@ -464,5 +495,7 @@ sys.addaudithook(lambda event, _: print(event) if event in ("socket.connect", "s
 import training.kaggle
 print([name for name in sys.modules if name.partition(".")[0] in ("kaggle", "kagglesdk")])
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
     assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -60,7 +60,9 @@ def grey_of(png: bytes) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["zip", "folder"])
 def test_pictures_come_in_path_order_with_their_labels(tmp_path: Path, kind: str) -> None:
     entries = {f"{label}/{label}.png": picture(label) for label in reversed(LABELS)}
-    path = zipped(tmp_path / "x.zip", entries) if kind == "zip" else folder_of(tmp_path / "x", entries)
+    path = (
+        zipped(tmp_path / "x.zip", entries) if kind == "zip" else folder_of(tmp_path / "x", entries)
+    )
     loaded = load(path)
     assert [LABELS[i] for i in loaded.labels] == sorted(LABELS)
     for image, label in zip(loaded.inputs, sorted(LABELS), strict=True):
@@ -102,7 +104,12 @@ def test_label_word_further_up_does_not_label_an_unknown_class(tmp_path: Path) -
 
 
 def test_contempt_is_counted_apart_from_unknown_classes(tmp_path: Path) -> None:
-    odd = {"Contempt/1.png": HAPPY, "contempt/2.png": HAPPY, "NF/3.png": HAPPY, "bored/1.png": HAPPY}
+    odd = {
+        "Contempt/1.png": HAPPY,
+        "contempt/2.png": HAPPY,
+        "NF/3.png": HAPPY,
+        "bored/1.png": HAPPY,
+    }
     expected = {"class without a place among the seven": 3, "class folder of unknown name": 1}
     assert left_out_beside_one_picture(tmp_path, odd) == expected
 
@@ -120,7 +127,12 @@ def test_system_files_are_counted_as_such(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_pictures_are_counted(tmp_path: Path) -> None:
-    odd = {"happy/notes.txt": b"x", "emotions.csv": b"a,b", "happy/film.mp4": b"x", "happy/png": HAPPY}
+    odd = {
+        "happy/notes.txt": b"x",
+        "emotions.csv": b"a,b",
+        "happy/film.mp4": b"x",
+        "happy/png": HAPPY,
+    }
     assert left_out_beside_one_picture(tmp_path, odd) == {"not a picture file": 4}
 
 
@@ -132,13 +144,17 @@ def test_broken_pictures_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["../happy/a.png", "happy/../../a.png", "/happy/a.png", "//server/happy/a.png", "..\\happy\\a.png", "happy\\a.png"]
 )  # fmt: skip
-def test_entry_whose_path_leads_outside_is_counted_and_never_written(tmp_path: Path, name: str) -> None:
+def test_entry_whose_path_leads_outside_is_counted_and_never_written(
+    tmp_path: Path, name: str
+) -> None:
     assert left_out_beside_one_picture(tmp_path, {name: HAPPY}) == {"path that leads outside": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["data.zip"]
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
-def test_of_two_entries_of_one_name_the_first_is_used_and_the_second_counted(tmp_path: Path) -> None:
+def test_of_two_entries_of_one_name_the_first_is_used_and_the_second_counted(
+    tmp_path: Path,
+) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("happy/1.png", HAPPY)
         archive.writestr("happy/1.png", SAD)
@@ -238,7 +254,9 @@ def test_what_an_archive_claims_beyond_its_total_is_left_out_and_counted(tmp_pat
     path = zipped(tmp_path / "x.zip", {f"happy/{i}.png": HAPPY for i in range(fit + 3)})
     data = bytearray(path.read_bytes())
     at = data.find(b"PK\x01\x02")
-    while at >= 0:  # in the central directory, both sizes: below the bounds of a single file and of its ratio
+    while (
+        at >= 0
+    ):  # in the central directory, both sizes: below the bounds of a single file and of its ratio
         data[at + 20 : at + 28] = struct.pack("<II", MAX_BYTES // 2, MAX_BYTES)
         at = data.find(b"PK\x01\x02", at + 1)
     path.write_bytes(data)
@@ -248,7 +266,10 @@ def test_what_an_archive_claims_beyond_its_total_is_left_out_and_counted(tmp_pat
 
 
 def test_reading_an_entry_that_is_not_there_is_a_picture_error(tmp_path: Path) -> None:
-    for path in (zipped(tmp_path / "x.zip", {"sad/1.png": SAD}), folder_of(tmp_path / "x", {"sad/1.png": SAD})):
+    for path in (
+        zipped(tmp_path / "x.zip", {"sad/1.png": SAD}),
+        folder_of(tmp_path / "x", {"sad/1.png": SAD}),
+    ):
         with PictureArchive(path) as archive, pytest.raises(PictureError, match=r"sad/2\.png"):
             archive.read("sad/2.png")
 
@@ -260,10 +281,14 @@ def test_archive_may_be_closed_twice(tmp_path: Path) -> None:
     archive.close()
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", b"PK\x03\x04" + bytes(40), b"PK\x05\x06" + b"\xff" * 18])
+@pytest.mark.parametrize(
+    "data", [b"", b"hello", b"PK\x03\x04" + bytes(40), b"PK\x05\x06" + b"\xff" * 18]
+)
 def test_file_that_is_no_zip_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.zip").write_bytes(data)
-    with pytest.raises(ArchiveError, match=r"x\.zip: expected a folder or a zip archive, received neither"):
+    with pytest.raises(
+        ArchiveError, match=r"x\.zip: expected a folder or a zip archive, received neither"
+    ):
         load(tmp_path / "x.zip")
 
 
@@ -290,12 +315,18 @@ def test_empty_folder_or_archive_says_what_was_expected(tmp_path: Path) -> None:
     for path in (tmp_path / "empty", zipped(tmp_path / "x.zip", {})):
         with pytest.raises(ArchiveError, match="it is empty") as caught:
             load(path)
-        assert f"<class>/ folders named after {', '.join(LABELS)}, or a prepared folder" in str(caught.value)
+        assert f"<class>/ folders named after {', '.join(LABELS)}, or a prepared folder" in str(
+            caught.value
+        )
 
 
 def test_archive_without_a_usable_picture_counts_the_reasons(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "x.zip", {"bored/1.png": HAPPY, "bored/2.png": HAPPY, "happy/a.txt": b""})
-    with pytest.raises(ArchiveError, match="2 x class folder of unknown name, 1 x not a picture file") as caught:
+    path = zipped(
+        tmp_path / "x.zip", {"bored/1.png": HAPPY, "bored/2.png": HAPPY, "happy/a.txt": b""}
+    )
+    with pytest.raises(
+        ArchiveError, match="2 x class folder of unknown name, 1 x not a picture file"
+    ) as caught:
         load(path)
     assert "expected <class>/ folders" in str(caught.value)
 
@@ -313,7 +344,9 @@ SPLIT_ENTRIES = {
 }
 
 
-@pytest.mark.parametrize(("split", "labels"), [("train", "hh"), ("validation", "sss"), ("test", "hss")])
+@pytest.mark.parametrize(
+    ("split", "labels"), [("train", "hh"), ("validation", "sss"), ("test", "hss")]
+)
 def test_split_folders_choose_the_split(tmp_path: Path, split: str, labels: str) -> None:
     loaded = load(zipped(tmp_path / "x.zip", SPLIT_ENTRIES), split)
     assert "".join(LABELS[i][0] for i in loaded.labels) == labels
@@ -327,7 +360,9 @@ def test_without_split_folders_all_pictures_count_for_any_split(tmp_path: Path) 
 
 def test_absent_split_is_refused_and_names_those_there_are(tmp_path: Path) -> None:
     path = zipped(tmp_path / "x.zip", {"train/happy/1.png": HAPPY, "val/sad/1.png": SAD})
-    with pytest.raises(ArchiveError, match=r"the split 'test' \(its folders name the split train, validation\)"):
+    with pytest.raises(
+        ArchiveError, match=r"the split 'test' \(its folders name the split train, validation\)"
+    ):
         load(path)
 
 
@@ -348,13 +383,17 @@ def test_prepared_folder_gives_its_rows(prepared: Path) -> None:
         assert loaded.left_out == {}
 
 
-def test_prepared_folder_and_its_archive_give_the_same_test_pictures(prepared: Path, drawn_archive: Path) -> None:
+def test_prepared_folder_and_its_archive_give_the_same_test_pictures(
+    prepared: Path, drawn_archive: Path
+) -> None:
     ours, theirs = load(prepared), load(drawn_archive)
     assert np.array_equal(ours.inputs, theirs.inputs)
     assert np.array_equal(ours.labels, theirs.labels)
 
 
-def test_prepared_folder_of_another_spec_is_refused_with_both_fingerprints(prepared: Path, tmp_path: Path) -> None:
+def test_prepared_folder_of_another_spec_is_refused_with_both_fingerprints(
+    prepared: Path, tmp_path: Path
+) -> None:
     from dataclasses import replace
 
     other = replace(DEFAULT_SPEC, offset=-0.5)

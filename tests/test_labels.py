@@ -61,7 +61,9 @@ def test_each_label_is_its_own_word() -> None:
     assert [label_index(label) for label in LABELS] == list(range(7))
 
 
-@pytest.mark.parametrize("word", ["", " ", "hap py", "happyy", "0", "3", "contempt", "not a face", "fröhlich", "None"])
+@pytest.mark.parametrize(
+    "word", ["", " ", "hap py", "happyy", "0", "3", "contempt", "not a face", "fröhlich", "None"]
+)
 def test_an_unknown_word_raises_and_the_message_lists_the_seven(word: str) -> None:
     assert known_label(word) is None
     for ask in (parse_label, label_index):
@@ -91,9 +93,22 @@ def test_ferplus_columns_stand_in_the_order_of_fer2013new_csv() -> None:
 
 def test_each_ferplus_column_is_a_label_or_dropped() -> None:
     named = [known_label(column) for column in FERPLUS_COLUMNS]
-    assert named == ["neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", None, None, None]
+    assert named == [
+        "neutral",
+        "happy",
+        "surprise",
+        "sad",
+        "angry",
+        "disgust",
+        "fear",
+        None,
+        None,
+        None,
+    ]
     assert all(
-        column.lower() in DROPPED_WORDS for column, label in zip(FERPLUS_COLUMNS, named, strict=True) if not label
+        column.lower() in DROPPED_WORDS
+        for column, label in zip(FERPLUS_COLUMNS, named, strict=True)
+        if not label
     )
 
 
@@ -120,7 +135,9 @@ def test_the_right_order_passes_as_list_or_tuple(kind: type) -> None:
     ids=["none", "six", "eight", "backwards", "alphabetical", "capital", "a number"],
 )
 @pytest.mark.parametrize("error", [DataError, BundleError])
-def test_another_order_raises_the_error_asked_for(labels: list[str], error: type[Exception]) -> None:
+def test_another_order_raises_the_error_asked_for(
+    labels: list[str], error: type[Exception]
+) -> None:
     with pytest.raises(error) as caught:
         check_label_order(labels, "a/file.json", error)
     message = str(caught.value)

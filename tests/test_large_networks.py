@@ -17,7 +17,9 @@ from training.train import train
 
 # A mirrored drawn picture is one of another class.
 UNTURNED = Augmentation(flip=0, rotation=0)
-STUDENT = Recipe(model="nano", epochs=30, batch_size=16, warmup_epochs=1, ema=0.9, mixup=0, augmentation=UNTURNED)
+STUDENT = Recipe(
+    model="nano", epochs=30, batch_size=16, warmup_epochs=1, ema=0.9, mixup=0, augmentation=UNTURNED
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +33,20 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["base", "teacher"])
-def test_a_large_network_trains_resumes_teaches_and_exports(many: Path, tmp_path: Path, model: str) -> None:
+def test_a_large_network_trains_resumes_teaches_and_exports(
+    many: Path, tmp_path: Path, model: str
+) -> None:
     # About 310 steps: a tenth of the training pictures are for validation.
     recipe = replace(STUDENT, model=model, epochs=2, batch_size=4, learning_rate=5e-4)
     whole = train(recipe, many, tmp_path / "whole")
     assert whole.top1 > 0.9
-    interrupted_after_first_epoch(many, tmp_path / "resumed", recipe, seconds=900).communicate(timeout=900)
+    interrupted_after_first_epoch(many, tmp_path / "resumed", recipe, seconds=900).communicate(
+        timeout=900
+    )
     train(recipe, many, tmp_path / "resumed", resume=True)
-    for one, other in zip(*(load_run(tmp_path / n).build().get_weights() for n in ("whole", "resumed")), strict=True):
+    for one, other in zip(
+        *(load_run(tmp_path / n).build().get_weights() for n in ("whole", "resumed")), strict=True
+    ):
         assert np.array_equal(one, other)
     student = replace(STUDENT, teachers=(str(tmp_path / "whole"), str(tmp_path / "resumed")))
     assert train(student, many, tmp_path / "student").top1 > 0.9

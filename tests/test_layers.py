@@ -31,7 +31,9 @@ def ranges(fp32: bytes) -> dict[str, tuple[float, float]]:
     return activations.min_max(activations.record(fp32, PICTURES, seed=1))
 
 
-def test_figures_of_the_output_are_those_of_numpy(fp32: bytes, ranges: dict[str, tuple[float, float]]) -> None:
+def test_figures_of_the_output_are_those_of_numpy(
+    fp32: bytes, ranges: dict[str, tuple[float, float]]
+) -> None:
     int8 = tflite.quantize(fp32, ranges)
     layer = compare_layers(fp32, int8, PICTURES)[-1]
     real, stored = [], []
@@ -39,15 +41,23 @@ def test_figures_of_the_output_are_those_of_numpy(fp32: bytes, ranges: dict[str,
         interpreter = open_interpreter(model, "x", kernels="plain")
         source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
         for picture in PICTURES[:, np.newaxis]:
-            value = picture.astype(np.float32) if model is fp32 else (picture.astype(int) - 128).astype(np.int8)
+            value = (
+                picture.astype(np.float32)
+                if model is fp32
+                else (picture.astype(int) - 128).astype(np.int8)
+            )
             interpreter.set_tensor(source["index"], value)
             interpreter.invoke()
             kept.append(interpreter.get_tensor(target["index"])[0].astype(np.float64))
     scale, zero_point = target["quantization"]
     x, q = np.concatenate(real), (np.concatenate(stored) - zero_point) * scale
     assert layer.operator == "FULLY_CONNECTED"
-    assert layer.sqnr_db == pytest.approx(10 * np.log10((x**2).sum() / ((x - q) ** 2).sum()), rel=1e-9)
-    assert layer.cosine == pytest.approx(float(x @ q / np.linalg.norm(x) / np.linalg.norm(q)), rel=1e-9)
+    assert layer.sqnr_db == pytest.approx(
+        10 * np.log10((x**2).sum() / ((x - q) ** 2).sum()), rel=1e-9
+    )
+    assert layer.cosine == pytest.approx(
+        float(x @ q / np.linalg.norm(x) / np.linalg.norm(q)), rel=1e-9
+    )
     assert (layer.range_low, layer.range_high) == pytest.approx(
         ((-128 - zero_point) * scale, (127 - zero_point) * scale)
     )
@@ -69,7 +79,9 @@ def test_planted_saturated_layer_is_named_first_with_what_to_do(
 ) -> None:
     name = next(name for name in ranges if name.startswith(PLANTED))
     low, high = ranges[name]
-    layers = compare_layers(fp32, tflite.quantize(fp32, ranges | {name: (low, 0.3 * high)}), PICTURES)
+    layers = compare_layers(
+        fp32, tflite.quantize(fp32, ranges | {name: (low, 0.3 * high)}), PICTURES
+    )
     first = worst(layers, 5)[0]
     assert first.name == name
     assert first.saturated > 0.01
@@ -81,7 +93,9 @@ def test_planted_empty_range_is_named_first_with_what_to_do(
     fp32: bytes, ranges: dict[str, tuple[float, float]]
 ) -> None:
     name = next(name for name in ranges if name.startswith(PLANTED))
-    layers = compare_layers(fp32, tflite.quantize(fp32, ranges | {name: (0.0, 30 * ranges[name][1])}), PICTURES)
+    layers = compare_layers(
+        fp32, tflite.quantize(fp32, ranges | {name: (0.0, 30 * ranges[name][1])}), PICTURES
+    )
     first = worst(layers, 5)[0]
     assert first.name == name
     assert first.range_used == pytest.approx(1 / 30, rel=0.1)
@@ -89,7 +103,9 @@ def test_planted_empty_range_is_named_first_with_what_to_do(
 
 
 def test_two_different_networks_are_not_compared(fp32: bytes, tiny_int8: bytes) -> None:
-    with pytest.raises(BackendError, match="expected the same operators in float and int8, received MUL, ADD"):
+    with pytest.raises(
+        BackendError, match="expected the same operators in float and int8, received MUL, ADD"
+    ):
         compare_layers(fp32, tiny_int8, PICTURES)
 
 
@@ -105,7 +121,9 @@ def inspect(run: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=REPOSITORY)
 
 
-def test_command_names_the_worst_layers_and_draws_them(tiny_run: Path, prepared: Path, tmp_path: Path) -> None:
+def test_command_names_the_worst_layers_and_draws_them(
+    tiny_run: Path, prepared: Path, tmp_path: Path
+) -> None:
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     done = inspect(run)
     assert done.returncode == 1
@@ -130,6 +148,6 @@ def test_training_notes_where_its_data_is(prepared: Path) -> None:
     from training.train import run_config
 
     data = load_prepared(prepared, DEFAULT_SPEC)
-    assert run_config(Recipe(model="nano"), data, keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))[
-        "data"
-    ] == str(prepared)
+    assert run_config(
+        Recipe(model="nano"), data, keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    )["data"] == str(prepared)

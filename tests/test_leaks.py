@@ -19,7 +19,15 @@ from edgeemo.errors import DataError
 from tests import support
 from training.__main__ import main
 from training.leak_report import leaks_figure, markdown_lines, write_leaks
-from training.leaks import DRAWS, count_leaks, grouped_names, leaked, leaked_pairs, official_test, random_split
+from training.leaks import (
+    DRAWS,
+    count_leaks,
+    grouped_names,
+    leaked,
+    leaked_pairs,
+    official_test,
+    random_split,
+)
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 6), st.booleans(), st.sampled_from("ab"), st.sampled_from(["train", "validation", "test"])),
@@ -40,12 +48,24 @@ def planted(copies: int = 1, originals: int = 70, split: str = "official") -> Pr
     rows = [
         {"source": "fer2013", "path": f"{'test' if i < 14 else 'train'}/x/{i}.png", "reason": ""}
         for i in range(originals)
-    ] + [{"source": "b", "path": f"test/x/{i}.png", "reason": ""} for i in range(originals * copies)]
+    ] + [
+        {"source": "b", "path": f"test/x/{i}.png", "reason": ""} for i in range(originals * copies)
+    ]
     groups = np.tile(np.arange(originals), copies + 1)
     labels = np.tile(labels, copies + 1)
     splits = np.full(len(labels), "train")
     dataset = {"split": split, "images_sha256": "0" * 64}
-    return Prepared(Path("drawn"), np.concatenate([faces, *again]), labels, labels, splits, groups, None, rows, dataset)
+    return Prepared(
+        Path("drawn"),
+        np.concatenate([faces, *again]),
+        labels,
+        labels,
+        splits,
+        groups,
+        None,
+        rows,
+        dataset,
+    )
 
 
 @given(ROWS)
@@ -62,7 +82,10 @@ def test_leaks_are_those_that_a_plain_loop_finds(rows: list[tuple[int, bool, str
     assert found["equal_pixels"] == sum(any(exact[i] == exact[j] for j in train) for i in test)
     for source in "abc":
         mine = [i for i in test if sources[i] == source]
-        assert found["by_source"][source] == {"test": len(mine), "with_copy": sum(i in copied for i in mine)}
+        assert found["by_source"][source] == {
+            "test": len(mine),
+            "with_copy": sum(i in copied for i in mine),
+        }
 
 
 @given(st.integers(0, 500), st.integers(0, 9))
@@ -81,7 +104,9 @@ def test_every_planted_copy_is_found_and_none_in_the_grouped_split() -> None:
     assert random["test"] == DRAWS * 280
     expected, n = 840 / 1399, DRAWS * 280
     assert abs(random["with_copy"] / n - expected) < 5 * np.sqrt(expected * (1 - expected) / n)
-    assert abs(random["equal_pixels"] / random["with_copy"] - 0.5) < 5 * np.sqrt(0.25 / random["with_copy"])
+    assert abs(random["equal_pixels"] / random["with_copy"] - 0.5) < 5 * np.sqrt(
+        0.25 / random["with_copy"]
+    )
     assert found["grouped"]["with_copy"] == found["grouped"]["equal_pixels"] == 0
     assert found["grouped"]["test"] > 200
 
@@ -90,7 +115,11 @@ def test_pictures_without_copies_leak_nothing_until_they_are_repeated_before_the
     found = count_leaks(planted(copies=0), seed=1)
     assert found["random"]["with_copy"] == 0
     # 12,006 from ten pictures of a class: each test picture has hundreds of siblings in train, and but one of them is unchanged.
-    assert found["balanced"]["with_copy"] == found["balanced"]["test"] == DRAWS * round(0.2 * 7 * 12006)
+    assert (
+        found["balanced"]["with_copy"]
+        == found["balanced"]["test"]
+        == DRAWS * round(0.2 * 7 * 12006)
+    )
     assert found["balanced"]["equal_pixels"] == 0
 
 
@@ -109,7 +138,9 @@ def test_counts_come_from_the_seed() -> None:
 
 def test_a_folder_with_a_grouped_split_is_judged_by_its_own() -> None:
     data = planted(split="grouped")
-    splits = np.where(np.arange(140) < 70, "train", "test")  # as bad as can be: each test picture's copy is in train
+    splits = np.where(
+        np.arange(140) < 70, "train", "test"
+    )  # as bad as can be: each test picture's copy is in train
     found = count_leaks(replace(data, splits=splits), seed=1)
     assert found["grouped"]["with_copy"] == found["grouped"]["test"] == 70
     assert found["grouped"]["equal_pixels"] == 35
@@ -137,7 +168,9 @@ def test_pairs_are_a_test_picture_and_its_copy_in_train() -> None:
 
 def test_table_has_a_column_for_each_split_and_the_counts_as_shares(tmp_path: Path) -> None:
     report = write_leaks(tmp_path, planted(copies=1), 1, None)
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown_lines(report)]
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in markdown_lines(report)
+    ]
     assert {len(line) for line in lines} == {4}
     random = report["leaks"]["random"]
     shown = f"{random['with_copy'] / random['test']:.1%} ({random['with_copy'] / 5:,.0f} of 28)"
@@ -145,7 +178,10 @@ def test_table_has_a_column_for_each_split_and_the_counts_as_shares(tmp_path: Pa
     assert lines[2][1] == shown
     assert lines[2][3].startswith("0.0% (0 of")
     part = random["by_source"]["b"]
-    assert next(line for line in lines if line[0] == "of b")[1] == f"{part['with_copy'] / part['test']:.1%}"
+    assert (
+        next(line for line in lines if line[0] == "of b")[1]
+        == f"{part['with_copy'] / part['test']:.1%}"
+    )
 
 
 def test_files_are_whole_and_the_page_escapes_what_it_shows(tmp_path: Path) -> None:
@@ -173,9 +209,22 @@ def test_command_counts_without_training(prepared: Path, tmp_path: Path) -> None
     assert sorted(path.name for path in out.iterdir()) == ["leaks.html", "leaks.json", "leaks.png"]
 
 
-def test_command_trains_both_protocols_on_the_same_number_of_faces(prepared: Path, tmp_path: Path) -> None:
+def test_command_trains_both_protocols_on_the_same_number_of_faces(
+    prepared: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "leaks"
-    arguments = ["leaks", str(prepared), "--per-class", "30", "--share", "1", "--epochs", "1", "--out", str(out)]
+    arguments = [
+        "leaks",
+        str(prepared),
+        "--per-class",
+        "30",
+        "--share",
+        "1",
+        "--epochs",
+        "1",
+        "--out",
+        str(out),
+    ]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     training = strict.loads((out / "leaks.json").read_bytes())["training"]
@@ -186,7 +235,10 @@ def test_command_trains_both_protocols_on_the_same_number_of_faces(prepared: Pat
     parts = [reference["with_copy"]["n"], reference["without_copy"]["n"]]
     assert sum(parts) == 42
     assert min(parts) > 0
-    hits = sum(n * reference[key]["top1"] for n, key in zip(parts, ("with_copy", "without_copy"), strict=True))
+    hits = sum(
+        n * reference[key]["top1"]
+        for n, key in zip(parts, ("with_copy", "without_copy"), strict=True)
+    )
     assert hits == pytest.approx(42 * reference["own_test"]["top1"])
     assert honest["with_copy"] is None
     assert honest["without_copy"] == honest["own_test"]
@@ -201,7 +253,9 @@ def faces_of(data: Prepared) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_honest_protocol_trains_on_no_copy_of_a_test_picture_and_leaves_test_as_it_is(seed: int) -> None:
+def test_honest_protocol_trains_on_no_copy_of_a_test_picture_and_leaves_test_as_it_is(
+    seed: int,
+) -> None:
     from training.protocols import honest_protocol
 
     data = planted(copies=2)
@@ -215,14 +269,18 @@ def test_honest_protocol_trains_on_no_copy_of_a_test_picture_and_leaves_test_as_
 
 
 @pytest.mark.parametrize("per_class", [4, 20, 70])
-def test_reference_protocol_balances_first_and_stores_changed_copies_of_rare_classes(per_class: int) -> None:
+def test_reference_protocol_balances_first_and_stores_changed_copies_of_rare_classes(
+    per_class: int,
+) -> None:
     from training.protocols import reference_protocol
 
     data = planted(copies=1)  # twenty of each class
     train, test = reference_protocol(faces_of(data), per_class, 1)
     assert (len(train.labels), len(test.labels)) == (round(4.2 * per_class), round(1.4 * per_class))
     originals = {image.tobytes() for image in data.images}
-    changed = sum(image.tobytes() not in originals for image in np.concatenate([train.images, test.images]))
+    changed = sum(
+        image.tobytes() not in originals for image in np.concatenate([train.images, test.images])
+    )
     assert (changed == 0) == (per_class <= 20)
     for image, label, group in zip(train.images, train.labels, train.groups, strict=True):
         assert label == group % 7
@@ -242,8 +300,19 @@ def test_protocols_draw_the_same_from_the_same_seed() -> None:
         assert not np.array_equal(one[0].images, other[0].images)
 
 
-def test_training_on_too_few_pictures_is_refused_and_leaves_no_folder(prepared: Path, tmp_path: Path) -> None:
-    arguments = ["leaks", str(prepared), "--per-class", "10", "--epochs", "1", "--out", str(tmp_path / "leaks")]
+def test_training_on_too_few_pictures_is_refused_and_leaves_no_folder(
+    prepared: Path, tmp_path: Path
+) -> None:
+    arguments = [
+        "leaks",
+        str(prepared),
+        "--per-class",
+        "10",
+        "--epochs",
+        "1",
+        "--out",
+        str(tmp_path / "leaks"),
+    ]
     result = CliRunner().invoke(main, arguments)
     assert isinstance(result.exception, DataError)
     assert "--no-train" in str(result.exception)
@@ -255,7 +324,9 @@ def test_top1_in_the_classes_of_the_rest_is_weighed_by_them() -> None:
 
     labels = np.array([0, 0, 1, 1, 0, 1, 1, 1])
     leaked_ = np.array([True, True, True, True, False, False, False, False])
-    predicted = np.array([0, 0, 1, 0, 0, 0, 0, 0])  # among the leaked: class 0 all right, class 1 half
+    predicted = np.array(
+        [0, 0, 1, 0, 0, 0, 0, 0]
+    )  # among the leaked: class 0 all right, class 1 half
     assert _in_the_classes_of(labels, predicted, leaked_) == pytest.approx((1 * 1.0 + 3 * 0.5) / 4)
     assert _in_the_classes_of(labels, predicted, ~leaked_) == pytest.approx((2 * 1.0 + 2 * 0.0) / 4)
     assert _in_the_classes_of(labels, predicted, np.ones(8, bool)) is None
@@ -267,7 +338,9 @@ def test_picture_shows_the_accuracies_where_networks_were_trained() -> None:
     report: dict[str, Any] = {"leaks": count_leaks(planted(), 1), "training": None}
     trained = {"own_test": card, "common_test": None}
     alone, both = (
-        cv2.imdecode(np.frombuffer(leaks_figure(report | {"training": part}), np.uint8), cv2.IMREAD_COLOR)
+        cv2.imdecode(
+            np.frombuffer(leaks_figure(report | {"training": part}), np.uint8), cv2.IMREAD_COLOR
+        )
         for part in (None, {"reference": trained, "honest": trained})
     )
     assert both.shape[1] > 1.5 * alone.shape[1]

@@ -17,7 +17,20 @@ from edgeemo.errors import BundleError
 
 Json = dict[str, Any]
 FREE = ("training",)  # a run's own record, kept as it is
-MALFORMED_NAMES = ["../x", "", ".hidden", "-x", "Small", "a b", "a/b", "a\nb", "small\n", "ü", "x" * 65, "x" * 10**5]
+MALFORMED_NAMES = [
+    "../x",
+    "",
+    ".hidden",
+    "-x",
+    "Small",
+    "a b",
+    "a/b",
+    "a\nb",
+    "small\n",
+    "ü",
+    "x" * 65,
+    "x" * 10**5,
+]
 MALFORMED_VERSIONS = [
     "1.0",
     "new",
@@ -51,7 +64,9 @@ def refusal(value: Any) -> str:
     assert message.startswith("some.edgeemo: ")
     assert message.isprintable()
     assert len(message) < 800
-    assert re.search("build or copy the bundle again|make it again|run: pip install --upgrade edgeemo", message)
+    assert re.search(
+        "build or copy the bundle again|make it again|run: pip install --upgrade edgeemo", message
+    )
     return message
 
 
@@ -60,7 +75,13 @@ def objects(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     if path and path[0] in FREE:
         return []
     found: list[tuple[Any, ...]] = [path] if isinstance(value, dict) else []
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    children = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     return found + [deeper for key, child in children for deeper in objects(child, (*path, key))]
 
 
@@ -81,10 +102,16 @@ def test_every_missing_field_is_named(manifest: Json) -> None:
         for key in at(manifest, path):
             changed = copy.deepcopy(manifest)
             del at(changed, path)[key]
-            says = "other classes than the seven" if "per_class_recall" in path else f"missing fields ['{key}']"
+            says = (
+                "other classes than the seven"
+                if "per_class_recall" in path
+                else f"missing fields ['{key}']"
+            )
             message = refusal(changed)
             # Another crop is another input spec, which its fingerprint tells.
-            assert says in message or (path[-1:] == ("crops",) and "is not its input spec's" in message)
+            assert says in message or (
+                path[-1:] == ("crops",) and "is not its input spec's" in message
+            )
             checked += 1
     assert checked > 60
 
@@ -117,12 +144,23 @@ def set_at(*path: Any) -> Callable[[Json, Any], None]:
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
-        (("schema_version",), 2, "schema 2, this edgeemo reads up to 1; run: pip install --upgrade edgeemo"),
+        (
+            ("schema_version",),
+            2,
+            "schema 2, this edgeemo reads up to 1; run: pip install --upgrade edgeemo",
+        ),
         (("schema_version",), 0, "expected schema 1, received 0"),
-        (("labels",), ["neutral", "angry", "disgust", "fear", "happy", "sad", "surprise"], "in this order"),
+        (
+            ("labels",),
+            ["neutral", "angry", "disgust", "fear", "happy", "sad", "surprise"],
+            "in this order",
+        ),
         (("labels",), ["angry"], "expected the labels angry, neutral"),
         (("schema_version",), -1, "expected schema 1, received -1"),
-        *((("name",), name, "expected a name of a-z, 0-9, . _ -, received") for name in MALFORMED_NAMES),
+        *(
+            (("name",), name, "expected a name of a-z, 0-9, . _ -, received")
+            for name in MALFORMED_NAMES
+        ),
         *(
             ((field,), version, "expected a version like 1.2.3, received")
             for field in ("version", "minimum_edgeemo")
@@ -143,15 +181,27 @@ def set_at(*path: Any) -> Callable[[Json, Any], None]:
         (("artifacts", 0, "file"), "fp32.bin", "none that this version knows"),
         (("artifacts", 0, "file"), "fp32.onnx\n", "none that this version knows"),
         (("artifacts", 0, "file"), "int8.onnx", "each file once"),
-        (("companions", 0, "file"), "report.txt", "expected the companions report.json, selftest.npz"),
-        (("companions", 0, "bytes"), -5, "report.json: expected a sha256 of 64 hex digits and a size"),
+        (
+            ("companions", 0, "file"),
+            "report.txt",
+            "expected the companions report.json, selftest.npz",
+        ),
+        (
+            ("companions", 0, "bytes"),
+            -5,
+            "report.json: expected a sha256 of 64 hex digits and a size",
+        ),
         (("artifacts",), [], "at least one artifact"),
         (("companions",), [], "expected the companions"),
         (("evaluation", 0, "artifact"), "other.tflite", "which is no artifact"),
         # A file of the bundle, but no model.
         (("evaluation", 0, "artifact"), "report.json", "which is no artifact"),
         (("evaluation", 0, "float_confusion"), [[0] * 7] * 7, "does not add up"),
-        (("evaluation", 0, "confusion"), [[-1] + [0] * 6, [57] + [0] * 6, *[[0] * 7] * 5], "does not add up"),
+        (
+            ("evaluation", 0, "confusion"),
+            [[-1] + [0] * 6, [57] + [0] * 6, *[[0] * 7] * 5],
+            "does not add up",
+        ),
         (("evaluation", 0, "confusion"), [[56] + [0] * 5] * 7, "is not 7x7"),
         (("evaluation", 0, "confusion"), [], "is not 7x7"),
         (("evaluation", 0, "drop_interval"), [0.0], "drop_interval: expected 2 elements"),
@@ -166,14 +216,26 @@ def set_at(*path: Any) -> Callable[[Json, Any], None]:
         (("tensor_arena_bytes",), -1, "tensor arena"),
     ],
 )
-def test_wrong_value_is_refused_and_named(manifest: Json, path: tuple[Any, ...], value: Any, says: str) -> None:
+def test_wrong_value_is_refused_and_named(
+    manifest: Json, path: tuple[Any, ...], value: Any, says: str
+) -> None:
     changed = copy.deepcopy(manifest)
     set_at(*path)(changed, value)
     assert says in refusal(changed)
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"name": 1, "name": 2}', b'{"a": NaN}']
+    "text",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"name": 1, "name": 2}',
+        b'{"a": NaN}',
+    ],
 )
 def test_what_is_no_json_object_is_refused(text: bytes) -> None:
     with pytest.raises(BundleError, match=r"some\.edgeemo: its manifest is not valid"):
@@ -182,23 +244,31 @@ def test_what_is_no_json_object_is_refused(text: bytes) -> None:
 
 def test_a_newer_schema_says_upgrade_whatever_else_it_holds(manifest: Json) -> None:
     for newer in (2, 3, 10**6):
-        assert f"schema {newer}, this edgeemo reads up to 1; run: pip install --upgrade edgeemo" in refusal(
-            manifest | {"schema_version": newer, "invented later": {}, "labels": {}}
+        assert (
+            f"schema {newer}, this edgeemo reads up to 1; run: pip install --upgrade edgeemo"
+            in refusal(manifest | {"schema_version": newer, "invented later": {}, "labels": {}})
         )
         assert "pip install --upgrade edgeemo" in refusal({"schema_version": newer})
 
 
 @pytest.mark.parametrize("version", [True, "2", 2.0, None, [2]], ids=str)
-def test_a_schema_version_that_is_no_whole_number_is_no_newer_schema(manifest: Json, version: Any) -> None:
-    assert "manifest.schema_version: expected int" in refusal(manifest | {"schema_version": version})
+def test_a_schema_version_that_is_no_whole_number_is_no_newer_schema(
+    manifest: Json, version: Any
+) -> None:
+    assert "manifest.schema_version: expected int" in refusal(
+        manifest | {"schema_version": version}
+    )
 
 
-def test_a_bundle_for_another_preprocessing_is_refused_though_its_fingerprint_is_right(manifest: Json) -> None:
+def test_a_bundle_for_another_preprocessing_is_refused_though_its_fingerprint_is_right(
+    manifest: Json,
+) -> None:
     # The spec is sound in itself, but face_to_input of this version gives other pixels than the training saw.
     spec = replace(DEFAULT_SPEC, preprocess="luma15-area-bilinear/2")
     changed = manifest | {"input_spec": spec.to_dict(), "input_fingerprint": spec.fingerprint()}
-    assert f"made for the preprocessing 'luma15-area-bilinear/2', this edgeemo has '{PREPROCESS_VERSION}'" in refusal(
-        changed
+    assert (
+        f"made for the preprocessing 'luma15-area-bilinear/2', this edgeemo has '{PREPROCESS_VERSION}'"
+        in refusal(changed)
     )
 
 
@@ -224,7 +294,9 @@ def test_a_number_that_is_not_finite_is_refused(manifest: Json, field: str, numb
 
 
 @pytest.mark.parametrize(
-    "hostile", ["a\nb\x1b[31m\u202e" + "x" * 100_000, "\ud800"], ids=["long and many lines", "surrogate"]
+    "hostile",
+    ["a\nb\x1b[31m\u202e" + "x" * 100_000, "\ud800"],
+    ids=["long and many lines", "surrogate"],
 )
 def test_hostile_text_anywhere_stays_one_short_printable_line(manifest: Json, hostile: str) -> None:
     for path in objects(manifest):
@@ -232,7 +304,13 @@ def test_hostile_text_anywhere_stays_one_short_printable_line(manifest: Json, ho
         for key, value in at(manifest, path).items():
             if isinstance(value, (int, float, dict, list)) and key not in FREE:
                 refusal(set_copy(manifest, (*path, key), hostile))
-    for path in (("name",), ("version",), ("input_fingerprint",), ("labels", 3), ("evaluation", 0, "artifact")):
+    for path in (
+        ("name",),
+        ("version",),
+        ("input_fingerprint",),
+        ("labels", 3),
+        ("evaluation", 0, "artifact"),
+    ):
         refusal(set_copy(manifest, path, hostile))
     for key in ("file", "format", "precision", "sha256"):
         refusal(set_copy(manifest, ("artifacts", 0, key), hostile))
@@ -256,6 +334,7 @@ def test_an_unknown_artifact_is_refused_with_those_there_are(manifest: Json) -> 
         "selftest.npz",
     ]
     with pytest.raises(
-        BundleError, match=r"\(fp16\.onnx, fp32\.onnx, int8\.onnx, int8\.tflite\), received 'report\.json'"
+        BundleError,
+        match=r"\(fp16\.onnx, fp32\.onnx, int8\.onnx, int8\.tflite\), received 'report\.json'",
     ):
         parsed.artifact("report.json")

@@ -45,7 +45,9 @@ def with_trace(bundle: Path, out: Path) -> Path:
     """A copy of the bundle whose report lists the inner tensors, as those built today have it."""
     read = read_bundle(bundle)
     trace = selftest_trace(read.files, read.selftest().inputs, read.manifest.input_spec)
-    return with_files(bundle, out, report_json=json.dumps(read.report() | {"selftest": trace}).encode())
+    return with_files(
+        bundle, out, report_json=json.dumps(read.report() | {"selftest": trace}).encode()
+    )
 
 
 def tflite_alone(bundle: Path, out: Path) -> Path:
@@ -80,7 +82,15 @@ def verdict(results: list[SelfTestResult]) -> str:
     notes = " ".join(result.note for result in results)
     if all(result.passed for result in results):
         return "passed"
-    for word in ("crashed", "killed", "no sign of life", "ended early", "refuses", "fails while", "interpreter fails"):
+    for word in (
+        "crashed",
+        "killed",
+        "no sign of life",
+        "ended early",
+        "refuses",
+        "fails while",
+        "interpreter fails",
+    ):
         if word in notes:
             return word
     return "other values"
@@ -121,7 +131,9 @@ def differing(base: Bundle, seeds: list[int]) -> list[int]:
         "print(json.dumps([seed for seed in seeds if not np.array_equal(answers(mutated(model, seed)), expected)]))\n"
     )
     command = [sys.executable, "-c", code, str(base.path), *map(str, seeds)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY, timeout=600)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=REPOSITORY, timeout=600
+    )
     return list(json.loads(done.stdout))
 
 
@@ -129,7 +141,11 @@ def differing(base: Bundle, seeds: list[int]) -> list[int]:
 def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("base")
     path = request.getfixturevalue("tiny_bundle") if request.param == "tiny" else find_model("nano")
-    return read_bundle(with_trace(tflite_alone(path, folder / "alone.edgeemo"), folder / f"{request.param}.edgeemo"))
+    return read_bundle(
+        with_trace(
+            tflite_alone(path, folder / "alone.edgeemo"), folder / f"{request.param}.edgeemo"
+        )
+    )
 
 
 @pytest.mark.slow
@@ -143,11 +159,17 @@ def test_every_mutant_gets_a_verdict_and_other_values_are_never_passed(
     seconds = np.array([took for _, took in outcomes])
     with capsys.disabled():
         slowest = int(seconds.argmax())
-        print(f"\n{base.path.stem}: {dict(tally.most_common())}; seconds: median {np.median(seconds):.2f}")
+        print(
+            f"\n{base.path.stem}: {dict(tally.most_common())}; seconds: median {np.median(seconds):.2f}"
+        )
         for word in ("crashed", "killed", "no sign of life", "ended early", "interpreter fails"):
-            print(f"  {word}: seeds {[seed for seed, (found, _) in enumerate(outcomes) if found == word][:20]}")
+            print(
+                f"  {word}: seeds {[seed for seed, (found, _) in enumerate(outcomes) if found == word][:20]}"
+            )
         print(f"  slowest: seed {slowest}, {seconds[slowest]:.1f} s")
-        others = differing(base, [seed for seed, (found, _) in enumerate(outcomes) if found == "passed"])
+        others = differing(
+            base, [seed for seed, (found, _) in enumerate(outcomes) if found == "passed"]
+        )
         print(f"  passed, and other answers to other pictures: seeds {others}")
     assert not others
     assert tally["hash"] == len(range(0, MUTANTS, 20))

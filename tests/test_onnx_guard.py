@@ -23,7 +23,9 @@ def inline(name: str = "w") -> TensorProto:
 
 def external(name: str = "w") -> TensorProto:
     """A tensor whose weights are said to lie in another file."""
-    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[2], data_location=TensorProto.EXTERNAL)
+    tensor = TensorProto(
+        name=name, data_type=TensorProto.FLOAT, dims=[2], data_location=TensorProto.EXTERNAL
+    )
     tensor.external_data.add(key="location", value="../../etc/passwd")
     return tensor
 
@@ -39,7 +41,11 @@ def constant(tensor: TensorProto) -> onnx.NodeProto:
 def graph(*nodes: onnx.NodeProto, initializer: TensorProto | None = None) -> onnx.GraphProto:
     held = [initializer] if initializer is not None else []
     return helper.make_graph(
-        list(nodes) or [helper.make_node("Identity", ["x"], ["y"])], "g", [value("x")], [value("y")], held
+        list(nodes) or [helper.make_node("Identity", ["x"], ["y"])],
+        "g",
+        [value("x")],
+        [value("y")],
+        held,
     )
 
 
@@ -70,7 +76,9 @@ def in_attribute(tensor: TensorProto) -> onnx.ModelProto:
 
 
 def in_attribute_list(tensor: TensorProto) -> onnx.ModelProto:
-    return model(graph(helper.make_node("Own", ["x"], ["y"], domain="own", several=[inline("a"), tensor])))
+    return model(
+        graph(helper.make_node("Own", ["x"], ["y"], domain="own", several=[inline("a"), tensor]))
+    )
 
 
 def in_sparse_initializer(where: str) -> Callable[[TensorProto], onnx.ModelProto]:
@@ -83,7 +91,9 @@ def in_sparse_initializer(where: str) -> Callable[[TensorProto], onnx.ModelProto
 
 
 def in_sparse_attribute(tensor: TensorProto) -> onnx.ModelProto:
-    return model(graph(helper.make_node("Constant", [], ["y"], sparse_value=sparse(tensor, where="values"))))
+    return model(
+        graph(helper.make_node("Constant", [], ["y"], sparse_value=sparse(tensor, where="values")))
+    )
 
 
 def in_sparse_attribute_list(tensor: TensorProto) -> onnx.ModelProto:
@@ -95,14 +105,22 @@ def nested(depth: int) -> Callable[[TensorProto], onnx.ModelProto]:
     def build(tensor: TensorProto) -> onnx.ModelProto:
         body = graph(initializer=tensor)
         for _ in range(depth):
-            body = graph(helper.make_node("If", ["x"], ["y"], then_branch=graph(), else_branch=body))
+            body = graph(
+                helper.make_node("If", ["x"], ["y"], then_branch=graph(), else_branch=body)
+            )
         return model(body)
 
     return build
 
 
 def in_graph_list(tensor: TensorProto) -> onnx.ModelProto:
-    return model(graph(helper.make_node("Own", ["x"], ["y"], domain="own", several=[graph(), graph(constant(tensor))])))
+    return model(
+        graph(
+            helper.make_node(
+                "Own", ["x"], ["y"], domain="own", several=[graph(), graph(constant(tensor))]
+            )
+        )
+    )
 
 
 def in_function(tensor: TensorProto) -> onnx.ModelProto:
@@ -117,7 +135,9 @@ def in_function_default(tensor: TensorProto) -> onnx.ModelProto:
     node = helper.make_node("Identity", ["x"], ["y"])
     default = helper.make_attribute("weights", tensor)
     opset = [helper.make_opsetid("", 17)]
-    made.functions.append(helper.make_function("own", "f", ["x"], ["y"], [node], opset, attribute_protos=[default]))
+    made.functions.append(
+        helper.make_function("own", "f", ["x"], ["y"], [node], opset, attribute_protos=[default])
+    )
     return made
 
 
@@ -161,7 +181,9 @@ def tensors(message: Message) -> Iterator[TensorProto]:
 
 
 def is_external(message: onnx.ModelProto) -> bool:
-    return any(t.data_location == TensorProto.EXTERNAL or len(t.external_data) for t in tensors(message))
+    return any(
+        t.data_location == TensorProto.EXTERNAL or len(t.external_data) for t in tensors(message)
+    )
 
 
 def passes(data: bytes) -> bool:
@@ -180,7 +202,10 @@ def passes(data: bytes) -> bool:
 def test_external_weights_are_found_wherever_a_tensor_may_stand(place: str) -> None:
     data = PLACES[place](external()).SerializeToString()
     assert is_external(onnx.load_from_string(data))
-    with pytest.raises(BundleError, match=r"^some\.onnx: keeps weights in external files, expected all of them inside"):
+    with pytest.raises(
+        BundleError,
+        match=r"^some\.onnx: keeps weights in external files, expected all of them inside",
+    ):
         check_self_contained(data, "some.onnx")
 
 
@@ -216,7 +241,9 @@ def test_no_field_of_the_installed_onnx_that_leads_to_a_tensor_is_forgotten() ->
             return True
         if descriptor.name in above:
             return False
-        below = [field.message_type for field in descriptor.fields if field.message_type is not None]
+        below = [
+            field.message_type for field in descriptor.fields if field.message_type is not None
+        ]
         return any(reaches(kind, (*above, descriptor.name)) for kind in below)
 
     def walk(descriptor: Any, seen: set[str]) -> None:
@@ -338,14 +365,26 @@ def test_a_field_number_that_a_32_bit_reader_would_cut_is_refused() -> None:
     ids=["cut key", "long key", "no length", "short", "huge", "cut 32 bit", "cut 64 bit", "group", "wire 6", "graph as a number"],
 )  # fmt: skip
 def test_what_is_no_protobuf_of_a_model_is_refused(data: bytes) -> None:
-    with pytest.raises(BundleError, match=r"^some\.onnx: not a readable ONNX model; build or copy the bundle again$"):
+    with pytest.raises(
+        BundleError,
+        match=r"^some\.onnx: not a readable ONNX model; build or copy the bundle again$",
+    ):
         check_self_contained(data, "some.onnx")
 
 
 def test_unknown_fields_of_every_wire_type_are_stepped_over() -> None:
-    unknown = varint(900 << 3) + varint(7) + varint(901 << 3 | 1) + bytes(8) + varint(902 << 3 | 5) + bytes(4)
+    unknown = (
+        varint(900 << 3)
+        + varint(7)
+        + varint(901 << 3 | 1)
+        + bytes(8)
+        + varint(902 << 3 | 5)
+        + bytes(4)
+    )
     assert passes(unknown + field(903, b"\xff\xff") + model().SerializeToString())
-    assert not passes(unknown + field(903, b"\xff\xff") + in_attribute(external()).SerializeToString())
+    assert not passes(
+        unknown + field(903, b"\xff\xff") + in_attribute(external()).SerializeToString()
+    )
 
 
 def test_endless_nesting_is_refused_without_a_recursion_error() -> None:

@@ -64,10 +64,14 @@ def test_lossless_pictures_keep_every_pixel_in_rgb_order(tmp_path: Path, kind: s
 
 
 def test_lossless_webp_keeps_every_pixel_in_rgb_order() -> None:
-    assert np.array_equal(decode_picture(written_by_pillow(bars(), "WEBP", lossless=True), "x"), bars())
+    assert np.array_equal(
+        decode_picture(written_by_pillow(bars(), "WEBP", lossless=True), "x"), bars()
+    )
 
 
-@pytest.mark.parametrize(("kind", "options"), [("JPEG", {"quality": 95, "subsampling": 0}), ("WEBP", {"quality": 95})])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("JPEG", {"quality": 95, "subsampling": 0}), ("WEBP", {"quality": 95})]
+)
 def test_red_stays_red_in_lossy_pictures(kind: str, options: dict[str, int]) -> None:
     decoded = decode_picture(written_by_pillow(RED, kind, **options), "red")
     assert decoded.dtype == np.uint8
@@ -113,7 +117,9 @@ def test_16_bit_grey_picture_keeps_its_upper_byte() -> None:
 
 def test_float_tiff_is_stretched_to_the_whole_range() -> None:
     ramp = np.linspace(-3, 5, 64 * 4).reshape(4, 64).astype(np.float32)
-    decoded = decode_picture(support.encoded(np.repeat(ramp[..., np.newaxis], 3, 2), ".tiff"), "float")
+    decoded = decode_picture(
+        support.encoded(np.repeat(ramp[..., np.newaxis], 3, 2), ".tiff"), "float"
+    )
     expected = (ramp + 3) / 8 * 255
     assert np.abs(decoded[..., 0] - expected).max() <= 1
 
@@ -198,12 +204,16 @@ def test_gif_is_refused_with_the_known_formats(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kept", [0.02, 0.3, 0.5, 0.8, 0.97, -1])
 def test_cut_picture_is_refused(tmp_path: Path, suffix: str, kept: float) -> None:
     rng = np.random.default_rng(5)
-    whole = support.encoded(cv2.GaussianBlur(rng.integers(0, 256, (150, 120, 3)).astype(np.uint8), (0, 0), 2), suffix)
+    whole = support.encoded(
+        cv2.GaussianBlur(rng.integers(0, 256, (150, 120, 3)).astype(np.uint8), (0, 0), 2), suffix
+    )
     path = tmp_path / f"cut{suffix}"
     path.write_bytes(whole[: int(len(whole) * kept)] if kept > 0 else whole[:-1])
     if suffix == ".webp" and kept == -1:  # RIFF pads to even lengths: the last byte may be filling
         path.write_bytes(whole[:-2])
-    if suffix == ".tiff" and kept == -1:  # the last four bytes say "no further picture", which none will miss
+    if (
+        suffix == ".tiff" and kept == -1
+    ):  # the last four bytes say "no further picture", which none will miss
         path.write_bytes(whole[:-64])
     refusal(path)
 
@@ -219,7 +229,9 @@ def test_jpeg_cut_behind_its_thumbnail_is_refused(tmp_path: Path) -> None:
     assert "truncated" in refusal(path)
 
 
-def test_png_with_one_wrong_byte_in_its_pixels_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_png_with_one_wrong_byte_in_its_pixels_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     data = bytearray(support.png_of(64, 64))
     data[len(data) // 2] ^= 1
     path = tmp_path / "flipped.png"
@@ -261,7 +273,11 @@ def test_picture_20000_pixels_wide_is_refused(tmp_path: Path) -> None:
 
 
 def test_largest_allowed_side_opens() -> None:
-    assert decode_picture(support.png_of(pictures.MAX_SIDE, 3), "long").shape == (3, pictures.MAX_SIDE, 3)
+    assert decode_picture(support.png_of(pictures.MAX_SIDE, 3), "long").shape == (
+        3,
+        pictures.MAX_SIDE,
+        3,
+    )
 
 
 @pytest.mark.parametrize(
@@ -269,13 +285,27 @@ def test_largest_allowed_side_opens() -> None:
     [
         ("bomb.png", png_that_claims(60_000, 60_000), "60000x60000"),
         ("area.png", png_that_claims(16_000, 16_000), "16000x16000"),
-        ("bomb.bmp", b"BM" + bytes(16) + struct.pack("<ii", 60_000, -60_000) + bytes(100), "60000x60000"),
-        ("bomb.jpg", b"\xff\xd8\xff\xc0\0\x11\x08" + struct.pack(">HH", 60_000, 60_000) + bytes(20), "60000x60000"),
+        (
+            "bomb.bmp",
+            b"BM" + bytes(16) + struct.pack("<ii", 60_000, -60_000) + bytes(100),
+            "60000x60000",
+        ),
+        (
+            "bomb.jpg",
+            b"\xff\xd8\xff\xc0\0\x11\x08" + struct.pack(">HH", 60_000, 60_000) + bytes(20),
+            "60000x60000",
+        ),
         ("bomb.ppm", b"P6\n# a comment\n60000 60000\n255\n", "60000x60000"),
-        ("bomb.webp", b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + b"\xff\xff\x0a" * 2 + bytes(9), "720896x720896"),
+        (
+            "bomb.webp",
+            b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + b"\xff\xff\x0a" * 2 + bytes(9),
+            "720896x720896",
+        ),
         (
             "bomb.tiff",
-            b"MM\0*\0\0\0\x08\0\x02" + struct.pack(">HHIIHHII", 256, 4, 1, 60_000, 257, 4, 1, 60_000) + bytes(4),
+            b"MM\0*\0\0\0\x08\0\x02"
+            + struct.pack(">HHIIHHII", 256, 4, 1, 60_000, 257, 4, 1, 60_000)
+            + bytes(4),
             "60000x60000",
         ),
     ],
@@ -286,7 +316,10 @@ def test_header_that_claims_too_much_is_refused_before_decoding(
     path = tmp_path / name
     path.write_bytes(data)
     # Decoding would fail for want of pixels, with another message.
-    assert f"{size} pixels, expected sides of at most 16,384 and at most 50,000,000 pixels" in refusal(path)
+    assert (
+        f"{size} pixels, expected sides of at most 16,384 and at most 50,000,000 pixels"
+        in refusal(path)
+    )
 
 
 def test_huge_file_is_refused_unread(tmp_path: Path) -> None:
@@ -328,7 +361,9 @@ def test_random_bytes_decode_or_are_refused(start: bytes, rest: bytes) -> None:
 
 
 WHOLE = {
-    suffix: support.encoded(np.random.default_rng(1).integers(0, 256, (12, 9, 3)).astype(np.uint8), suffix)
+    suffix: support.encoded(
+        np.random.default_rng(1).integers(0, 256, (12, 9, 3)).astype(np.uint8), suffix
+    )
     for suffix in (".png", ".jpg", ".bmp", ".webp", ".tiff", ".ppm")
 }
 
@@ -339,7 +374,9 @@ WHOLE = {
     st.lists(st.tuples(st.integers(0, 90), st.integers(0, 255)), min_size=1, max_size=4),
     st.integers(0, 400),
 )
-def test_mutated_headers_decode_or_are_refused(suffix: str, changes: list[tuple[int, int]], cut: int) -> None:
+def test_mutated_headers_decode_or_are_refused(
+    suffix: str, changes: list[tuple[int, int]], cut: int
+) -> None:
     data = bytearray(WHOLE[suffix])
     for at, value in changes:
         data[at % len(data)] = value
@@ -361,7 +398,9 @@ def test_written_picture_is_rgb_for_others_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["out.xyz", "out", "out.png.txt"])
 def test_unknown_ending_is_refused_and_nothing_is_written(tmp_path: Path, name: str) -> None:
-    with pytest.raises(PictureError, match=r"expected an ending of \.bmp, \.jpeg.*received (\.xyz|none|\.txt)"):
+    with pytest.raises(
+        PictureError, match=r"expected an ending of \.bmp, \.jpeg.*received (\.xyz|none|\.txt)"
+    ):
         write_picture(tmp_path / name, RED)
     assert list(tmp_path.iterdir()) == []
 

@@ -14,7 +14,9 @@ def test_reliability_bins_scores_and_counts_what_came_true() -> None:
     said[0] = 1.0
     centres, observed, counts = reliability(said, true)
     for k in range(10):
-        inside = [i for i in range(400) if k / 10 <= said[i] < (k + 1) / 10 or (k == 9 and said[i] == 1)]
+        inside = [
+            i for i in range(400) if k / 10 <= said[i] < (k + 1) / 10 or (k == 9 and said[i] == 1)
+        ]
         assert counts[k] == len(inside)
         if inside:
             assert abs(centres[k] - sum(said[i] for i in inside) / len(inside)) < 1e-6

@@ -94,7 +94,9 @@ def test_dataset_json_counts_what_the_index_holds(prepared: Path) -> None:
     data = load_prepared(prepared, DEFAULT_SPEC)
     counted = Counter((row["split"], row["label"]) for row in data.rows)
     stated = data.dataset["counts"]["fer2013"]
-    assert {(split, label): n for split, by_label in stated.items() for label, n in by_label.items()} == counted
+    assert {
+        (split, label): n for split, by_label in stated.items() for label, n in by_label.items()
+    } == counted
     assert data.dataset["images"] == 7 * (20 + 8)
     assert data.dataset["groups"] == 7 * (20 + 8)
     assert data.dataset["pictures_with_copies"] == 0
@@ -127,9 +129,20 @@ def test_a_folder_gives_what_its_zip_gives(tmp_path: Path) -> None:
 
 def test_the_command_prints_counts_and_warns_of_what_is_left_out(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "a.zip", drawn_entries() | {"train/angry/notes.txt": b"x"})
-    command = ["prepare", "--source", f"fer2013={archive}", "--split", "official", "--out", str(tmp_path / "out")]
+    command = [
+        "prepare",
+        "--source",
+        f"fer2013={archive}",
+        "--split",
+        "official",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     done = subprocess.run(
-        [sys.executable, "-m", "training", *command], cwd=support.REPOSITORY, capture_output=True, text=True
+        [sys.executable, "-m", "training", *command],
+        cwd=support.REPOSITORY,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0
     lines = done.stdout.splitlines()
@@ -156,7 +169,11 @@ def test_all_copies_of_a_picture_share_a_group_and_a_split(tmp_path: Path) -> No
     expected = set()
     for label in range(7):
         first = support.drawn_path("train", label, 3)
-        copies = [more("train", label, 0), more("train", label, 1), more("train", (label + 1) % 7, 2)]
+        copies = [
+            more("train", label, 0),
+            more("train", label, 1),
+            more("train", (label + 1) % 7, 2),
+        ]
         entries |= {
             copies[0]: entries[first],
             copies[1]: reencoded(entries[first]),
@@ -167,7 +184,9 @@ def test_all_copies_of_a_picture_share_a_group_and_a_split(tmp_path: Path) -> No
     by_group = defaultdict(list)
     for row in data.rows:
         by_group[row["group"]].append(row)
-    assert {frozenset(row["path"] for row in rows) for rows in by_group.values() if len(rows) > 1} == expected
+    assert {
+        frozenset(row["path"] for row in rows) for rows in by_group.values() if len(rows) > 1
+    } == expected
     assert all(len({row["split"] for row in rows}) == 1 for rows in by_group.values())
     assert data.dataset["groups"] == len(by_group) == 7 * 14
     assert data.dataset["pictures_with_copies"] == 28
@@ -176,7 +195,11 @@ def test_all_copies_of_a_picture_share_a_group_and_a_split(tmp_path: Path) -> No
         assert row["given_label"] == row["path"].split("/")[1]
     # Three copies against one: the majority's label for all.
     assert all(len({row["label"] for row in rows}) == 1 for rows in by_group.values())
-    assert data.dataset["conflicts"]["changed"] == sum(row["label"] != row["given_label"] for row in data.rows) == 7
+    assert (
+        data.dataset["conflicts"]["changed"]
+        == sum(row["label"] != row["given_label"] for row in data.rows)
+        == 7
+    )
 
 
 def test_a_training_copy_of_a_test_picture_is_excluded_whatever_its_label(tmp_path: Path) -> None:
@@ -184,7 +207,11 @@ def test_a_training_copy_of_a_test_picture_is_excluded_whatever_its_label(tmp_pa
     happy, fear, sad = (LABELS.index(word) for word in ("happy", "fear", "sad"))
     first = support.drawn_path("test", happy, 0)
     copies = [more("train", happy, 0), more("train", sad, 0)]
-    entries |= {copies[0]: entries[first], copies[1]: reencoded(entries[first]), more("test", fear, 0): entries[first]}
+    entries |= {
+        copies[0]: entries[first],
+        copies[1]: reencoded(entries[first]),
+        more("test", fear, 0): entries[first],
+    }
     data = prepared_from(write_archive(tmp_path / "a.zip", entries), tmp_path / "out")
     rows = {row["path"]: row for row in data.rows}
     assert {rows[name]["split"] for name in copies} == {"excluded"}
@@ -193,7 +220,11 @@ def test_a_training_copy_of_a_test_picture_is_excluded_whatever_its_label(tmp_pa
     assert (rows[first]["label"], rows[more("test", fear, 0)]["label"]) == ("happy", "fear")
     assert data.dataset["excluded"] == {"copy of a held-out test picture": 2}
     assert {row["reason"] for row in data.rows if row["split"] != "excluded"} == {""}
-    others = {row["split"] for name, row in rows.items() if name.startswith("train/") and name not in copies}
+    others = {
+        row["split"]
+        for name, row in rows.items()
+        if name.startswith("train/") and name not in copies
+    }
     assert others == {"train", "validation"}
 
 
@@ -201,7 +232,9 @@ def test_grouped_split_takes_the_held_out_part_with_its_copies_into_test(tmp_pat
     entries = drawn_entries(train=16, test=4)
     copy = more("train", LABELS.index("sad"), 0)
     entries[copy] = entries[support.drawn_path("test", LABELS.index("happy"), 0)]
-    data = prepared_from(write_archive(tmp_path / "a.zip", entries), tmp_path / "out", split="grouped")
+    data = prepared_from(
+        write_archive(tmp_path / "a.zip", entries), tmp_path / "out", split="grouped"
+    )
     split = {row["path"]: row["split"] for row in data.rows}
     assert {split[name] for name in split if name.startswith("test/")} == {"test"}
     assert split[copy] == "test"
@@ -214,7 +247,9 @@ def test_conflict_policies_keep_and_drop(tmp_path: Path) -> None:
     first, copy = support.drawn_path("train", 0, 0), more("train", 1, 0)
     entries[copy] = entries[first]
     archive = write_archive(tmp_path / "a.zip", entries)
-    kept = {row["path"]: row for row in prepared_from(archive, tmp_path / "keep", conflicts="keep").rows}
+    kept = {
+        row["path"]: row for row in prepared_from(archive, tmp_path / "keep", conflicts="keep").rows
+    }
     assert (kept[first]["label"], kept[copy]["label"]) == (LABELS[0], LABELS[1])
     assert kept[first]["split"] == kept[copy]["split"] != "excluded"
     data = prepared_from(archive, tmp_path / "drop", conflicts="drop")
@@ -228,13 +263,19 @@ def test_conflict_policies_keep_and_drop(tmp_path: Path) -> None:
 
 def test_reviewed_decisions_are_applied_outside_the_held_out_part(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "a.zip", entries := drawn_entries())
-    names = {word: support.drawn_path("train", 0, i) for i, word in enumerate(("drop", "sad", "keep", "Happiness"))}
+    names = {
+        word: support.drawn_path("train", 0, i)
+        for i, word in enumerate(("drop", "sad", "keep", "Happiness"))
+    }
     names["fear"] = support.drawn_path("test", 0, 0)
     lines = [f"{hashlib.sha256(entries[name]).hexdigest()},{word}" for word, name in names.items()]
     (tmp_path / "r.csv").write_text("\n".join(["sha256,decision", *lines, f"{'0' * 64},"]))
     data = prepared_from(archive, tmp_path / "out", reviewed=tmp_path / "r.csv")
     rows = {row["path"]: row for row in data.rows}
-    assert (rows[names["drop"]]["split"], rows[names["drop"]]["reason"]) == ("excluded", "dropped in review")
+    assert (rows[names["drop"]]["split"], rows[names["drop"]]["reason"]) == (
+        "excluded",
+        "dropped in review",
+    )
     labels = {word: rows[name]["label"] for word, name in names.items() if word != "drop"}
     assert labels == {"sad": "sad", "keep": "angry", "Happiness": "happy", "fear": "angry"}
     assert rows[names["sad"]]["given_label"] == "angry"
@@ -248,14 +289,19 @@ def test_a_decision_reaches_the_copies_under_every_policy(policy: str, tmp_path:
     copies = {more("train", 0, 0): relabelled, more("train", 0, 1): dropped}
     entries |= {copy: reencoded(entries[first]) for copy, first in copies.items()}
     decisions = [
-        f"{hashlib.sha256(entries[name]).hexdigest()},{word}" for name, word in ((relabelled, "sad"), (dropped, "drop"))
+        f"{hashlib.sha256(entries[name]).hexdigest()},{word}"
+        for name, word in ((relabelled, "sad"), (dropped, "drop"))
     ]
     (tmp_path / "r.csv").write_text("\n".join(["sha256,decision", *decisions]))
     archive = write_archive(tmp_path / "a.zip", entries)
-    rows = prepared_from(archive, tmp_path / "out", reviewed=tmp_path / "r.csv", conflicts=policy).rows
+    rows = prepared_from(
+        archive, tmp_path / "out", reviewed=tmp_path / "r.csv", conflicts=policy
+    ).rows
     by_path = {row["path"]: row for row in rows}
     assert [by_path[name]["label"] for name in (relabelled, more("train", 0, 0))] == ["sad", "sad"]
-    assert [by_path[name]["reason"] for name in (dropped, more("train", 0, 1))] == ["dropped in review"] * 2
+    assert [by_path[name]["reason"] for name in (dropped, more("train", 0, 1))] == [
+        "dropped in review"
+    ] * 2
     assert sum(row["split"] == "excluded" for row in rows) == 2
 
 
@@ -272,12 +318,17 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_another_validation(
     drawn_archive: Path, tmp_path: Path
 ) -> None:
     first, second, other = (
-        prepared_from(drawn_archive, tmp_path / name, seed=seed) for name, seed in (("a", 5), ("b", 5), ("c", 6))
+        prepared_from(drawn_archive, tmp_path / name, seed=seed)
+        for name, seed in (("a", 5), ("b", 5), ("c", 6))
     )
     for name in ("images.npy", "index.csv", "dataset.json", "report.html"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert (tmp_path / "a" / "images.npy").read_bytes() == (tmp_path / "c" / "images.npy").read_bytes()
-    validation = {seed: set(data.indices("validation")) for seed, data in (("5", first), ("6", other))}
+    assert (tmp_path / "a" / "images.npy").read_bytes() == (
+        tmp_path / "c" / "images.npy"
+    ).read_bytes()
+    validation = {
+        seed: set(data.indices("validation")) for seed, data in (("5", first), ("6", other))
+    }
     assert validation["5"] != validation["6"]
     assert len(validation["5"]) == len(validation["6"]) == 14
     assert np.array_equal(first.indices("test"), other.indices("test"))
@@ -313,7 +364,9 @@ def test_each_file_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
         "../sad/a.png": (whole, "path that leads outside"),
         "train/sad/selfie.png": (whole, "outside the set's layout"),
     }
-    archive = write_archive(tmp_path / "a.zip", entries | {name: content for name, (content, _) in bad.items()})
+    archive = write_archive(
+        tmp_path / "a.zip", entries | {name: content for name, (content, _) in bad.items()}
+    )
     data = prepared_from(archive, tmp_path / "out")
     assert len(data.rows) == len(entries)
     assert {row["path"]: row["reason"] for row in data.dataset["rejected"]} == {
@@ -323,7 +376,9 @@ def test_each_file_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
     assert data.dataset["rejected_counts"] == Counter(reason for _, reason in bad.values())
 
 
-def test_an_entry_damaged_inside_the_zip_is_left_out_with_a_reason_that_names_no_file(tmp_path: Path) -> None:
+def test_an_entry_damaged_inside_the_zip_is_left_out_with_a_reason_that_names_no_file(
+    tmp_path: Path,
+) -> None:
     entries = drawn_entries()
     names = [support.drawn_path("train", 5, 0), support.drawn_path("train", 4, 0)]
     content = support.zip_bytes(entries)
@@ -354,7 +409,9 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
 # --- FER+
 
 
-def ferplus_csv(path: Path, rows: Iterable[Iterable[object]], header: Iterable[str] | None = None) -> Path:
+def ferplus_csv(
+    path: Path, rows: Iterable[Iterable[object]], header: Iterable[str] | None = None
+) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header if header is not None else ["filename", "usage", *FERPLUS_COLUMNS])
@@ -368,7 +425,9 @@ def test_ferplus_votes_are_stored_with_their_picture(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     voted = {name: rng.multinomial(10, np.full(10, 0.1)) for name in names[::2]}
     votes = ferplus_csv(tmp_path / "v.csv", [[name, "Training", *v] for name, v in voted.items()])
-    data = prepared_from(write_archive(tmp_path / "a.zip", entries), tmp_path / "out", ferplus=votes)
+    data = prepared_from(
+        write_archive(tmp_path / "a.zip", entries), tmp_path / "out", ferplus=votes
+    )
     assert data.votes is not None
     assert data.dataset["ferplus_rows"] == len(voted) == 21
     for i, row in enumerate(data.rows):
@@ -382,7 +441,9 @@ def test_ferplus_votes_are_stored_with_their_picture(tmp_path: Path) -> None:
 
 
 def test_a_ferplus_file_of_other_pictures_is_refused(tmp_path: Path, drawn_archive: Path) -> None:
-    votes = ferplus_csv(tmp_path / "v.csv", [["Training_99999999.png", "Training", 4, 0, 0, 1, 3, 2, 0, 0, 0, 0]])
+    votes = ferplus_csv(
+        tmp_path / "v.csv", [["Training_99999999.png", "Training", 4, 0, 0, 1, 3, 2, 0, 0, 0, 0]]
+    )
     with pytest.raises(DataError, match="none of its 1 file names is among the pictures"):
         prepared_from(drawn_archive, tmp_path / "out", ferplus=votes)
     assert os.listdir(tmp_path) == ["v.csv"]
@@ -427,17 +488,25 @@ def test_missing_ferplus_files_are_named(tmp_path: Path) -> None:
 # --- where it is written
 
 
-def test_a_folder_that_is_not_ours_is_refused_and_left_alone(drawn_archive: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_ours_is_refused_and_left_alone(
+    drawn_archive: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "thesis"
     out.mkdir()
     (out / "chapter.txt").write_text("years of work")
-    with pytest.raises(StorageError, match=r"holds files but no dataset\.json, so it is not replaced"):
+    with pytest.raises(
+        StorageError, match=r"holds files but no dataset\.json, so it is not replaced"
+    ):
         prepared_from(drawn_archive, out)
-    assert {path.name: path.read_text() for path in out.iterdir()} == {"chapter.txt": "years of work"}
+    assert {path.name: path.read_text() for path in out.iterdir()} == {
+        "chapter.txt": "years of work"
+    }
     assert os.listdir(tmp_path) == ["thesis"]
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused_and_left_alone(drawn_archive: Path, tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_folder_is_refused_and_left_alone(
+    drawn_archive: Path, tmp_path: Path
+) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(StorageError, match="expected a folder or nothing there, found a file"):
         prepared_from(drawn_archive, tmp_path / "out")
@@ -528,7 +597,9 @@ def test_an_interrupt_before_any_line_leaves_the_whole_old_or_the_whole_new_fold
 
 # A file that was being opened when the interrupt came is closed by the garbage collector, which warns.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_before_any_line_leaves_the_whole_old_or_the_whole_new_file(tmp_path: Path) -> None:
+def test_an_interrupt_before_any_line_leaves_the_whole_old_or_the_whole_new_file(
+    tmp_path: Path,
+) -> None:
     def write() -> None:
         with written_beside(out) as part:
             part.write_text("new")
@@ -586,7 +657,9 @@ def test_ctrl_c_leaves_no_half_written_folder_and_an_old_one_unchanged(
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 1
     assert stdout == ""
-    assert stderr.splitlines()[-1] == "python -m training: interrupted; no half-written file is left"
+    assert (
+        stderr.splitlines()[-1] == "python -m training: interrupted; no half-written file is left"
+    )
     assert "Traceback" not in stderr
     assert tree(place) == before
     assert os.listdir(place) == (["out"] if existing else [])
@@ -604,11 +677,20 @@ def wait_until(happened: Any, process: subprocess.Popen[str], seconds: float = 6
 
 
 def test_fer2013_has_the_known_counts(tmp_path: Path) -> None:
-    archive, votes = support.shared("data", "fer2013.zip"), support.shared("data", "ferplus_votes.csv")
+    archive, votes = (
+        support.shared("data", "fer2013.zip"),
+        support.shared("data", "ferplus_votes.csv"),
+    )
     data = prepared_from(archive, tmp_path / "out", ferplus=votes)
     official = np.array([row["path"].split("/")[0] for row in data.rows])
     per_class = {
-        split: dict(zip(LABELS, np.bincount(data.given_labels[official == split], minlength=7).tolist(), strict=True))
+        split: dict(
+            zip(
+                LABELS,
+                np.bincount(data.given_labels[official == split], minlength=7).tolist(),
+                strict=True,
+            )
+        )
         for split in ("train", "test")
     }
     assert per_class == {
@@ -621,14 +703,25 @@ def test_fer2013_has_the_known_counts(tmp_path: Path) -> None:
     assert data.dataset["excluded"] == {"copy of a held-out test picture": 1446}
     assert int(np.sum(data.splits == "excluded")) == 1446
     assert data.dataset["rejected"] == []
-    groups = {split: set(data.groups[data.splits == split]) for split in ("train", "validation", "test")}
+    groups = {
+        split: set(data.groups[data.splits == split]) for split in ("train", "validation", "test")
+    }
     assert not groups["train"] & groups["validation"]
     assert not (groups["train"] | groups["validation"]) & groups["test"]
-    assert np.array_equal(data.labels[data.splits == "test"], data.given_labels[data.splits == "test"])
+    assert np.array_equal(
+        data.labels[data.splits == "test"], data.given_labels[data.splits == "test"]
+    )
     share = len(data.indices("validation")) / (28_557 - 1446)
     assert 0.099 < share < 0.101
     assert data.votes is not None
     assert data.dataset["ferplus_rows"] == 28_557 + 3_579
-    totals = np.loadtxt(votes, delimiter=",", skiprows=1, usecols=range(2, 12), dtype=int).sum(axis=0)
+    totals = np.loadtxt(votes, delimiter=",", skiprows=1, usecols=range(2, 12), dtype=int).sum(
+        axis=0
+    )
     assert np.array_equal(data.votes.sum(axis=0), totals)
-    assert json.loads((tmp_path / "out" / "dataset.json").read_text())["counts"]["fer2013"]["test"]["disgust"] == 55
+    assert (
+        json.loads((tmp_path / "out" / "dataset.json").read_text())["counts"]["fer2013"]["test"][
+            "disgust"
+        ]
+        == 55
+    )

@@ -47,10 +47,14 @@ def change_dataset(folder: Path, **fields: Any) -> None:
 
 def sign(folder: Path) -> None:
     """Put the true hashes into dataset.json, so that only the deeper checks are left to find a fault."""
-    change_dataset(folder, images_sha256=file_sha256(folder / IMAGES), index_sha256=file_sha256(folder / INDEX))
+    change_dataset(
+        folder, images_sha256=file_sha256(folder / IMAGES), index_sha256=file_sha256(folder / INDEX)
+    )
 
 
-def change_index(folder: Path, change: Callable[[Rows], Any], columns: tuple[str, ...] = INDEX_COLUMNS) -> None:
+def change_index(
+    folder: Path, change: Callable[[Rows], Any], columns: tuple[str, ...] = INDEX_COLUMNS
+) -> None:
     with (folder / INDEX).open(newline="") as file:
         rows = list(csv.DictReader(file))
     change(rows)
@@ -61,7 +65,9 @@ def change_index(folder: Path, change: Callable[[Rows], Any], columns: tuple[str
     sign(folder)
 
 
-def refusal(folder: Path, kind: type[EdgeemoError] = DataError, spec: InputSpec = DEFAULT_SPEC) -> str:
+def refusal(
+    folder: Path, kind: type[EdgeemoError] = DataError, spec: InputSpec = DEFAULT_SPEC
+) -> str:
     """The message of the refusal: of the very type, one line of decent length, with the folder and a way out."""
     with pytest.raises(EdgeemoError) as caught:
         load_prepared(folder, spec)
@@ -152,10 +158,15 @@ def test_what_is_no_folder_is_no_prepared_folder(folder: Path, tmp_path: Path) -
         refusal(path, MissingFile)
 
 
-def test_data_for_another_input_spec_is_a_spec_mismatch_with_both_fingerprints(folder: Path) -> None:
+def test_data_for_another_input_spec_is_a_spec_mismatch_with_both_fingerprints(
+    folder: Path,
+) -> None:
     other = replace(DEFAULT_SPEC, crops={**DEFAULT_SPEC.crops, "whole": Crop(scale_q10=1100)})
     message = refusal(folder, SpecMismatch, other)
-    assert f"prepared for the input spec '{DEFAULT_SPEC.fingerprint()}', expected {other.fingerprint()}" in message
+    assert (
+        f"prepared for the input spec '{DEFAULT_SPEC.fingerprint()}', expected {other.fingerprint()}"
+        in message
+    )
 
 
 @pytest.mark.parametrize("fingerprint", ["0" * 16, "", "x\n" * 999])
@@ -168,7 +179,15 @@ def test_another_fingerprint_is_a_spec_mismatch(fingerprint: str, folder: Path) 
 
 @pytest.mark.parametrize(
     "labels",
-    [LABELS[::-1], LABELS[:6], (*LABELS, "contempt"), ("Angry", *LABELS[1:]), (), "angry", ("a\nb" * 999, *LABELS[1:])],
+    [
+        LABELS[::-1],
+        LABELS[:6],
+        (*LABELS, "contempt"),
+        ("Angry", *LABELS[1:]),
+        (),
+        "angry",
+        ("a\nb" * 999, *LABELS[1:]),
+    ],
     ids=["backwards", "six", "eight", "capital", "none", "a word", "hostile"],
 )
 def test_another_label_order_is_refused(labels: Any, folder: Path) -> None:
@@ -209,7 +228,9 @@ def test_images_with_bytes_after_their_end_are_refused(folder: Path) -> None:
     with (folder / IMAGES).open("ab") as file:
         file.write(b"x")
     sign(folder)
-    assert f"{folder / IMAGES}: not a readable NumPy array (a header with a false size" in refusal(folder)
+    assert f"{folder / IMAGES}: not a readable NumPy array (a header with a false size" in refusal(
+        folder
+    )
 
 
 def npy_of(array: np.ndarray[Any, Any], *, pickled: bool = False) -> bytes:
@@ -246,7 +267,19 @@ class Bomb:
         b"\x93NUMPY\x01\x00\x12\x00{[]: 1, 'descr':2}\n",
         b"\x93NUMPY\x07\x00\x12\x00{[]: 1, 'descr':2}\n",
     ],
-    ids=["npy of objects", "npz", "cut npz", "zip", "empty zip", "pickle", "gif", "brackets", "quotes", "hash", "v7"],
+    ids=[
+        "npy of objects",
+        "npz",
+        "cut npz",
+        "zip",
+        "empty zip",
+        "pickle",
+        "gif",
+        "brackets",
+        "quotes",
+        "hash",
+        "v7",
+    ],
 )
 def test_what_is_no_plain_array_is_refused_and_never_unpickled(data: bytes, folder: Path) -> None:
     (folder / IMAGES).write_bytes(data)
@@ -292,10 +325,14 @@ def test_a_header_that_lies_about_the_shape_is_refused(shape: str, folder: Path)
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_images_of_another_shape_or_type_are_refused_with_what_came(array: Any, received: str, folder: Path) -> None:
+def test_images_of_another_shape_or_type_are_refused_with_what_came(
+    array: Any, received: str, folder: Path
+) -> None:
     (folder / IMAGES).write_bytes(npy_of(array))
     sign(folder)
-    assert f"{folder / IMAGES}: expected uint8 (N, 48, 48, 1), received {received};" in refusal(folder)
+    assert f"{folder / IMAGES}: expected uint8 (N, 48, 48, 1), received {received};" in refusal(
+        folder
+    )
 
 
 @pytest.mark.parametrize("change", [-1, 1], ids=["one picture fewer", "one picture more"])
@@ -304,7 +341,10 @@ def test_images_and_index_of_different_lengths_are_refused(change: int, folder: 
     images = images[:-1] if change < 0 else np.concatenate([images, images[:1]])
     (folder / IMAGES).write_bytes(npy_of(images))
     sign(folder)
-    assert f"{IMAGES} holds {196 + change} pictures, {INDEX} 196 rows and {DATASET} promises 196" in refusal(folder)
+    assert (
+        f"{IMAGES} holds {196 + change} pictures, {INDEX} 196 rows and {DATASET} promises 196"
+        in refusal(folder)
+    )
 
 
 def test_a_count_in_dataset_json_that_is_not_true_is_refused(folder: Path) -> None:
@@ -354,7 +394,9 @@ def cell(column: str, value: str, at: int = 7) -> Callable[[Rows], None]:
         "backwards",
     ],
 )
-def test_a_wrong_cell_of_the_index_is_refused(change: Callable[[Rows], None], complaint: str, folder: Path) -> None:
+def test_a_wrong_cell_of_the_index_is_refused(
+    change: Callable[[Rows], None], complaint: str, folder: Path
+) -> None:
     change_index(folder, change)
     message = refusal(folder)
     assert message.startswith(f"{folder / INDEX}: ")
@@ -363,13 +405,34 @@ def test_a_wrong_cell_of_the_index_is_refused(change: Callable[[Rows], None], co
 
 def test_an_index_of_other_columns_is_refused_with_both_lists(folder: Path) -> None:
     change_index(folder, lambda rows: None, ("row", "path", "label", "split"))
-    assert f"expected the columns {', '.join(INDEX_COLUMNS)}, received 'row, path, label, split'" in refusal(folder)
+    assert (
+        f"expected the columns {', '.join(INDEX_COLUMNS)}, received 'row, path, label, split'"
+        in refusal(folder)
+    )
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\n", b"\x00", b"row;source;path\n", b'"', "\ufeffrow\n".encode(), b"row,source\xff\n", b"\xff\xfe\x00"],
-    ids=["empty", "blank", "nul", "semicolons", "open quote", "byte order mark", "latin-1", "utf-16"],
+    [
+        b"",
+        b"\n",
+        b"\x00",
+        b"row;source;path\n",
+        b'"',
+        "\ufeffrow\n".encode(),
+        b"row,source\xff\n",
+        b"\xff\xfe\x00",
+    ],
+    ids=[
+        "empty",
+        "blank",
+        "nul",
+        "semicolons",
+        "open quote",
+        "byte order mark",
+        "latin-1",
+        "utf-16",
+    ],
 )
 def test_a_damaged_index_is_refused(data: bytes, folder: Path) -> None:
     (folder / INDEX).write_bytes(data)
@@ -389,19 +452,46 @@ def test_a_row_of_more_or_fewer_cells_is_refused(change: str, folder: Path) -> N
 def test_votes_are_read_in_ferplus_order_and_minus_one_where_unknown(folder: Path) -> None:
     def vote(rows: Rows) -> None:
         for i, row in enumerate(rows):
-            row.update({name: str((i + k) % 11) if i else "" for k, name in enumerate(VOTE_COLUMNS)})
+            row.update(
+                {name: str((i + k) % 11) if i else "" for k, name in enumerate(VOTE_COLUMNS)}
+            )
 
     change_index(folder, vote, INDEX_COLUMNS + VOTE_COLUMNS)
     votes = load_prepared(folder, DEFAULT_SPEC).votes
     assert votes is not None
     assert votes.dtype == np.int64
-    assert votes.tolist() == [[-1] * 10, *([(i + k) % 11 for k in range(10)] for i in range(1, 196))]
+    assert votes.tolist() == [
+        [-1] * 10,
+        *([(i + k) % 11 for k in range(10)] for i in range(1, 196)),
+    ]
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", "7", "{}", '{"labels": [], "labels": []}', '{"labels": NaN}', "[" * 100_000, "\x00"],
-    ids=["empty", "cut", "list", "null", "number", "no fields", "doubled key", "NaN", "deep", "nul"],
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "7",
+        "{}",
+        '{"labels": [], "labels": []}',
+        '{"labels": NaN}',
+        "[" * 100_000,
+        "\x00",
+    ],
+    ids=[
+        "empty",
+        "cut",
+        "list",
+        "null",
+        "number",
+        "no fields",
+        "doubled key",
+        "NaN",
+        "deep",
+        "nul",
+    ],
 )
 def test_a_damaged_dataset_json_is_refused(text: str, folder: Path) -> None:
     (folder / DATASET).write_text(text)
@@ -410,11 +500,15 @@ def test_a_damaged_dataset_json_is_refused(text: str, folder: Path) -> None:
 
 def test_a_doubled_key_in_dataset_json_is_named(folder: Path) -> None:
     text = (folder / DATASET).read_text()
-    (folder / DATASET).write_text(text.replace('"input_fingerprint":', '"images": 196, "input_fingerprint":', 1))
+    (folder / DATASET).write_text(
+        text.replace('"input_fingerprint":', '"images": 196, "input_fingerprint":', 1)
+    )
     assert "key 'images' appears twice" in refusal(folder)
 
 
-@pytest.mark.parametrize("field", ["labels", "input_fingerprint", "images", "images_sha256", "index_sha256"])
+@pytest.mark.parametrize(
+    "field", ["labels", "input_fingerprint", "images", "images_sha256", "index_sha256"]
+)
 def test_a_missing_field_of_dataset_json_is_named(field: str, folder: Path) -> None:
     raw = json.loads((folder / DATASET).read_text())
     del raw[field]
@@ -422,9 +516,13 @@ def test_a_missing_field_of_dataset_json_is_named(field: str, folder: Path) -> N
     assert f"not the dataset.json of prepared data ('{field}')" in refusal(folder)
 
 
-@pytest.mark.parametrize("field", ["labels", "input_fingerprint", "images", "images_sha256", "index_sha256"])
+@pytest.mark.parametrize(
+    "field", ["labels", "input_fingerprint", "images", "images_sha256", "index_sha256"]
+)
 @pytest.mark.parametrize("value", [None, 1.5, [1], {"a": 1}, True], ids=str)
-def test_a_field_of_another_type_in_dataset_json_is_refused(field: str, value: Any, folder: Path) -> None:
+def test_a_field_of_another_type_in_dataset_json_is_refused(
+    field: str, value: Any, folder: Path
+) -> None:
     change_dataset(folder, **{field: value})
     refusal(folder)
 
@@ -432,7 +530,9 @@ def test_a_field_of_another_type_in_dataset_json_is_refused(field: str, value: A
 def test_an_unknown_split_is_refused_with_the_known_ones(prepared: Path) -> None:
     data = load_prepared(prepared, DEFAULT_SPEC)
     for split in ("dev", "", "Test", "excluded"):
-        with pytest.raises(DataError, match=f"expected a split of train, validation, test, received '{split}'"):
+        with pytest.raises(
+            DataError, match=f"expected a split of train, validation, test, received '{split}'"
+        ):
             data.indices(split)
 
 
@@ -444,7 +544,9 @@ def test_an_empty_split_is_refused_with_the_way_out(folder: Path) -> None:
     change_index(folder, move)
     data = load_prepared(folder, DEFAULT_SPEC)
     assert len(data.indices("train")) == 7 * 20
-    with pytest.raises(DataError, match="holds no picture in the split 'validation'; prepare the data again") as caught:
+    with pytest.raises(
+        DataError, match="holds no picture in the split 'validation'; prepare the data again"
+    ) as caught:
         data.indices("validation")
     assert str(caught.value).startswith(f"{folder}: ")
 

@@ -60,9 +60,15 @@ def oracle_pixel(frame: list[Any], y: int, x: int) -> int:
 def oracle_square(crop: Crop, box: Box) -> tuple[int, int, int]:
     x, y, width, height = box
     side = max(1, floor(Fraction(max(width, height) * crop.scale_q10, 1024) + HALF))
-    shifts = (floor(Fraction(side * shift, 1024) + HALF) for shift in (crop.shift_x_q10, crop.shift_y_q10))
+    shifts = (
+        floor(Fraction(side * shift, 1024) + HALF) for shift in (crop.shift_x_q10, crop.shift_y_q10)
+    )
     right, down = shifts
-    return x + floor(Fraction(width - side, 2)) + right, y + floor(Fraction(height - side, 2)) + down, side
+    return (
+        x + floor(Fraction(width - side, 2)) + right,
+        y + floor(Fraction(height - side, 2)) + down,
+        side,
+    )
 
 
 def oracle_axis(side: int, size: int) -> list[list[tuple[int, Fraction]]]:
@@ -78,7 +84,10 @@ def oracle_axis(side: int, size: int) -> list[list[tuple[int, Fraction]]]:
         else:
             centre = (i + HALF) * Fraction(side, size) - HALF
             below, beyond = floor(centre), centre - floor(centre)
-            shares = [(min(max(below, 0), side - 1), 1 - beyond), (min(max(below + 1, 0), side - 1), beyond)]
+            shares = [
+                (min(max(below, 0), side - 1), 1 - beyond),
+                (min(max(below + 1, 0), side - 1), beyond),
+            ]
         assert sum(share for _, share in shares) == 1
         axis.append(shares)
     return axis
@@ -87,23 +96,40 @@ def oracle_axis(side: int, size: int) -> list[list[tuple[int, Fraction]]]:
 def oracle(frame: Frame, box: Box, crop: Crop, size: int) -> list[list[int]]:
     pixels = frame.tolist()
     left, top, side = oracle_square(crop, box)
-    square = [[oracle_pixel(pixels, top + row, left + column) for column in range(side)] for row in range(side)]
+    square = [
+        [oracle_pixel(pixels, top + row, left + column) for column in range(side)]
+        for row in range(side)
+    ]
     axis = oracle_axis(side, size)
     lines = [[sum(square[k][x] * share for k, share in rows) for x in range(side)] for rows in axis]
-    return [[floor(sum(line[k] * share for k, share in columns) + HALF) for columns in axis] for line in lines]
+    return [
+        [floor(sum(line[k] * share for k, share in columns) + HALF) for columns in axis]
+        for line in lines
+    ]
 
 
-CROPS = st.builds(Crop, st.integers(512, 2048), st.integers(-300, 300), st.integers(-300, 300)) | st.just(Crop())
+CROPS = st.builds(
+    Crop, st.integers(512, 2048), st.integers(-300, 300), st.integers(-300, 300)
+) | st.just(Crop())
 
 
 @st.composite
 def problems(draw: st.DrawFn) -> tuple[Frame, Box, InputSpec]:
     """A small random frame, a box that may reach out of it on any side but touches it, and a small input spec."""
-    height, width, size = draw(st.integers(1, 24)), draw(st.integers(1, 24)), draw(st.sampled_from([8, 9, 13]))
+    height, width, size = (
+        draw(st.integers(1, 24)),
+        draw(st.integers(1, 24)),
+        draw(st.sampled_from([8, 9, 13])),
+    )
     frame = random_frame(draw(st.integers(0, 10**6)), height, width, grey=draw(st.booleans()))
     longest = max(1, MAX_SIDE_OVER_FRAME * max(height, width) // 3)
     box_width, box_height = draw(st.integers(1, longest)), draw(st.integers(1, longest))
-    box = (draw(st.integers(-box_width, width)), draw(st.integers(-box_height, height)), box_width, box_height)
+    box = (
+        draw(st.integers(-box_width, width)),
+        draw(st.integers(-box_height, height)),
+        box_width,
+        box_height,
+    )
     return frame, box, InputSpec(height=size, width=size, crops={"drawn": draw(CROPS)})
 
 
@@ -116,7 +142,9 @@ def reaches(frame: Frame, square: tuple[int, int, int]) -> bool:
 
 @settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 @given(problems())
-def test_face_to_input_is_the_oracle_with_opencv_and_without(problem: tuple[Frame, Box, InputSpec]) -> None:
+def test_face_to_input_is_the_oracle_with_opencv_and_without(
+    problem: tuple[Frame, Box, InputSpec],
+) -> None:
     frame, box, spec = problem
     crop = spec.crops["drawn"]
     if not reaches(frame, oracle_square(crop, box)):
@@ -141,9 +169,13 @@ def test_face_to_input_is_the_oracle_with_opencv_and_without(problem: tuple[Fram
         ((1, 30), (0, 0, 30, 1), "whole"),
     ],
 )
-def test_the_shipped_spec_gives_the_oracle_s_48x48(shape: tuple[int, int], box: Box, detector: str) -> None:
+def test_the_shipped_spec_gives_the_oracle_s_48x48(
+    shape: tuple[int, int], box: Box, detector: str
+) -> None:
     frame = random_frame(sum(shape), *shape)
-    expected = np.array(oracle(frame, box, DEFAULT_SPEC.crops[detector], 48), np.uint8)[..., np.newaxis]
+    expected = np.array(oracle(frame, box, DEFAULT_SPEC.crops[detector], 48), np.uint8)[
+        ..., np.newaxis
+    ]
     for path in (face_to_input(frame, box, detector=detector), slowly(frame, box, detector)):
         assert path.dtype == np.uint8
         np.testing.assert_array_equal(path, expected)
@@ -160,8 +192,14 @@ def test_both_paths_give_the_same_bytes_for_frames_of_any_size(
     seed: int, height: int, width: int, data: st.DataObject
 ) -> None:
     frame = random_frame(seed, height, width, grey=data.draw(st.booleans()))
-    box_width, box_height = data.draw(st.integers(1, 2 * width)), data.draw(st.integers(1, 2 * height))
-    x, y = data.draw(st.integers(-box_width // 2, width - 1)), data.draw(st.integers(-box_height // 2, height - 1))
+    box_width, box_height = (
+        data.draw(st.integers(1, 2 * width)),
+        data.draw(st.integers(1, 2 * height)),
+    )
+    x, y = (
+        data.draw(st.integers(-box_width // 2, width - 1)),
+        data.draw(st.integers(-box_height // 2, height - 1)),
+    )
     detector = data.draw(st.sampled_from(["whole", "haar", "yunet"]))
     try:
         fast = face_to_input(frame, (x, y, box_width, box_height), detector=detector)
@@ -175,7 +213,11 @@ def test_both_paths_give_the_same_bytes_for_frames_of_any_size(
 @pytest.mark.parametrize("side", [2895, 2896, 2897, 3000])
 @pytest.mark.parametrize("fill", ["white", "random"])
 def test_a_very_large_square_overflows_in_neither_path(side: int, fill: str) -> None:
-    frame = np.full((side, side), 255, np.uint8) if fill == "white" else random_frame(side, side, side, grey=True)
+    frame = (
+        np.full((side, side), 255, np.uint8)
+        if fill == "white"
+        else random_frame(side, side, side, grey=True)
+    )
     fast, slow = face_to_input(frame, (0, 0, side, side)), slowly(frame, (0, 0, side, side))
     np.testing.assert_array_equal(fast, slow)
     if fill == "white":
@@ -216,9 +258,18 @@ def test_all_16_7_million_colours_have_opencvs_grey() -> None:
 
 @pytest.mark.parametrize(
     ("rgb", "grey"),
-    [((255, 0, 0), 76), ((0, 255, 0), 150), ((0, 0, 255), 29), ((255, 255, 255), 255), ((0, 0, 0), 0), ((7, 7, 7), 7)],
+    [
+        ((255, 0, 0), 76),
+        ((0, 255, 0), 150),
+        ((0, 0, 255), 29),
+        ((255, 255, 255), 255),
+        ((0, 0, 0), 0),
+        ((7, 7, 7), 7),
+    ],
 )
-def test_pure_colours_have_their_known_grey_in_rgb_order(rgb: tuple[int, int, int], grey: int) -> None:
+def test_pure_colours_have_their_known_grey_in_rgb_order(
+    rgb: tuple[int, int, int], grey: int
+) -> None:
     frame = np.full((50, 50, 3), rgb, np.uint8)
     assert (face_to_input(frame, (0, 0, 50, 50)) == grey).all()
     assert (slowly(frame, (0, 0, 50, 50)) == grey).all()
@@ -249,7 +300,12 @@ def test_enlarging_agrees_with_opencvs_linear_resize_to_one_grey(side: int) -> N
 
 def test_a_mean_of_exactly_a_half_rounds_up() -> None:
     # 2x2 blocks that sum to 2 of 4, to 6 of 4 and to 1 of 4.
-    for block, mean in (([0, 1, 1, 0], 1), ([1, 2, 1, 2], 2), ([0, 0, 0, 1], 0), ([255, 254, 254, 255], 255)):
+    for block, mean in (
+        ([0, 1, 1, 0], 1),
+        ([1, 2, 1, 2], 2),
+        ([0, 0, 0, 1], 0),
+        ([255, 254, 254, 255], 255),
+    ):
         square = np.tile(np.array(block, np.uint8).reshape(2, 2), (48, 48))
         assert (resize_grey(square, 48) == mean).all()
         with without_opencv():
@@ -267,7 +323,9 @@ def test_a_whole_48x48_picture_is_taken_as_it_is() -> None:
 def test_a_48x48_box_anywhere_inside_is_the_frame_s_own_pixels() -> None:
     frame = random_frame(10, 200, 300, grey=True)
     for x, y in ((0, 0), (17, 31), (252, 152)):
-        np.testing.assert_array_equal(face_to_input(frame, (x, y, 48, 48))[..., 0], frame[y : y + 48, x : x + 48])
+        np.testing.assert_array_equal(
+            face_to_input(frame, (x, y, 48, 48))[..., 0], frame[y : y + 48, x : x + 48]
+        )
 
 
 def test_the_nearest_edge_pixel_stands_in_outside_the_frame() -> None:
@@ -289,7 +347,9 @@ def test_a_mirrored_picture_gives_the_mirrored_input(seed: int, side: int) -> No
     taken = face_to_input(frame, (0, 0, side, side))
     np.testing.assert_array_equal(face_to_input(frame[:, ::-1], (0, 0, side, side)), taken[:, ::-1])
     np.testing.assert_array_equal(face_to_input(frame[::-1], (0, 0, side, side)), taken[::-1])
-    np.testing.assert_array_equal(face_to_input(frame.T, (0, 0, side, side))[..., 0], taken[..., 0].T)
+    np.testing.assert_array_equal(
+        face_to_input(frame.T, (0, 0, side, side))[..., 0], taken[..., 0].T
+    )
 
 
 def test_views_and_read_only_frames_are_taken_and_left_alone() -> None:
@@ -298,22 +358,30 @@ def test_views_and_read_only_frames_are_taken_and_left_alone() -> None:
     before = bgr.copy()
     bgr.flags.writeable = False
     box = (10, -4, 70, 80)
-    np.testing.assert_array_equal(face_to_input(view, box), face_to_input(np.ascontiguousarray(view), box))
+    np.testing.assert_array_equal(
+        face_to_input(view, box), face_to_input(np.ascontiguousarray(view), box)
+    )
     np.testing.assert_array_equal(slowly(view, box), face_to_input(view, box))
     np.testing.assert_array_equal(bgr, before)
 
 
 def test_the_detector_chooses_the_crop_geometry() -> None:
     frame = random_frame(13, 100, 100)
-    spec = InputSpec(crops={"near": Crop(scale_q10=512), "right": Crop(shift_x_q10=256), "whole": Crop()})
+    spec = InputSpec(
+        crops={"near": Crop(scale_q10=512), "right": Crop(shift_x_q10=256), "whole": Crop()}
+    )
     whole = face_to_input(frame, (20, 20, 40, 40), spec)
     np.testing.assert_array_equal(
-        face_to_input(frame, (20, 20, 40, 40), spec, detector="near"), face_to_input(frame, (30, 30, 20, 20), spec)
+        face_to_input(frame, (20, 20, 40, 40), spec, detector="near"),
+        face_to_input(frame, (30, 30, 20, 20), spec),
     )
     np.testing.assert_array_equal(
-        face_to_input(frame, (20, 20, 40, 40), spec, detector="right"), face_to_input(frame, (30, 20, 40, 40), spec)
+        face_to_input(frame, (20, 20, 40, 40), spec, detector="right"),
+        face_to_input(frame, (30, 20, 40, 40), spec),
     )
-    np.testing.assert_array_equal(face_to_input(frame, (20, 20, 40, 40), spec, detector="whole"), whole)
+    np.testing.assert_array_equal(
+        face_to_input(frame, (20, 20, 40, 40), spec, detector="whole"), whole
+    )
 
 
 @pytest.mark.parametrize(
@@ -340,26 +408,43 @@ def test_a_frame_of_another_kind_is_refused_with_what_came(frame: Any) -> None:
         InvalidInput, match=r"expected a frame of uint8, \(H, W, 3\) RGB or \(H, W\) grey, received"
     ) as caught:
         face_to_input(frame, (0, 0, 10, 10))
-    assert str(caught.value).endswith(f"{getattr(frame, 'dtype', None)} {getattr(frame, 'shape', None)}")
+    assert str(caught.value).endswith(
+        f"{getattr(frame, 'dtype', None)} {getattr(frame, 'shape', None)}"
+    )
 
 
-@pytest.mark.parametrize("box", [(0, 0, 0, 10), (0, 0, 10, 0), (5, 5, -3, 10), (5, 5, 10, -3), (0, 0, 0, 0)])
+@pytest.mark.parametrize(
+    "box", [(0, 0, 0, 10), (0, 0, 10, 0), (5, 5, -3, 10), (5, 5, 10, -3), (0, 0, 0, 0)]
+)
 def test_an_empty_box_is_refused(box: Box) -> None:
-    with pytest.raises(InvalidInput, match=f"expected a box of at least 1x1 pixel, received {box[2]}x{box[3]}"):
+    with pytest.raises(
+        InvalidInput, match=f"expected a box of at least 1x1 pixel, received {box[2]}x{box[3]}"
+    ):
         face_to_input(random_frame(1, 40, 60), box)
 
 
 @pytest.mark.parametrize(
     "box",
-    [(60, 0, 10, 10), (0, 40, 10, 10), (-10, 0, 10, 10), (0, -10, 10, 10), (10**9, 0, 5, 5), (-(10**12), 3, 5, 5)],
+    [
+        (60, 0, 10, 10),
+        (0, 40, 10, 10),
+        (-10, 0, 10, 10),
+        (0, -10, 10, 10),
+        (10**9, 0, 5, 5),
+        (-(10**12), 3, 5, 5),
+    ],
 )
 def test_a_box_outside_the_frame_is_refused(box: Box) -> None:
-    with pytest.raises(InvalidInput, match="expected a box within the 60x40 frame, received") as caught:
+    with pytest.raises(
+        InvalidInput, match="expected a box within the 60x40 frame, received"
+    ) as caught:
         face_to_input(random_frame(1, 40, 60), box)
     assert str(box) in str(caught.value)
 
 
-@pytest.mark.parametrize("box", [(59, 0, 10, 10), (0, 39, 10, 10), (-9, 0, 10, 10), (0, -9, 10, 10)])
+@pytest.mark.parametrize(
+    "box", [(59, 0, 10, 10), (0, 39, 10, 10), (-9, 0, 10, 10), (0, -9, 10, 10)]
+)
 def test_a_box_that_touches_the_frame_by_one_pixel_is_taken(box: Box) -> None:
     frame = random_frame(1, 40, 60)
     expected = np.array(oracle(frame, box, Crop(), 48), np.uint8)[..., np.newaxis]
@@ -382,9 +467,12 @@ def test_a_detector_that_the_spec_does_not_know_is_refused() -> None:
 def golden_cases() -> list[tuple[Frame, Box, str, Frame]]:
     with np.load(GOLDEN, allow_pickle=False) as stored:
         arrays = dict(stored)
-    rows = zip(arrays["names"], arrays["boxes"], arrays["detectors"], arrays["outputs"], strict=True)
+    rows = zip(
+        arrays["names"], arrays["boxes"], arrays["detectors"], arrays["outputs"], strict=True
+    )
     return [
-        (arrays[f"frame_{name}"], tuple(map(int, box)), str(detector), output) for name, box, detector, output in rows
+        (arrays[f"frame_{name}"], tuple(map(int, box)), str(detector), output)
+        for name, box, detector, output in rows
     ]
 
 
@@ -398,7 +486,10 @@ def test_the_golden_vectors_are_small_and_of_every_kind() -> None:
 
 def test_both_paths_reproduce_the_golden_vectors_byte_for_byte() -> None:
     for frame, box, detector, output in golden_cases():
-        assert face_to_input(frame, box, detector=detector).tobytes() == output.tobytes(), (box, detector)
+        assert face_to_input(frame, box, detector=detector).tobytes() == output.tobytes(), (
+            box,
+            detector,
+        )
         assert slowly(frame, box, detector).tobytes() == output.tobytes(), (box, detector)
 
 

@@ -28,12 +28,18 @@ def closure(requirement: Requirement, seen: set[str]) -> set[str]:
     seen |= {key, name}
     try:
         lines = requires(requirement.name) or []
-    except PackageNotFoundError:  # for another platform or Python: not part of what this install brings
+    except (
+        PackageNotFoundError
+    ):  # for another platform or Python: not part of what this install brings
         return seen
     for line in lines:
         child = Requirement(line)
-        environments = [{**default_environment(), "extra": extra} for extra in ("", *requirement.extras)]
-        if child.marker is None or any(child.marker.evaluate(environment) for environment in environments):
+        environments = [
+            {**default_environment(), "extra": extra} for extra in ("", *requirement.extras)
+        ]
+        if child.marker is None or any(
+            child.marker.evaluate(environment) for environment in environments
+        ):
             closure(child, seen)
     return seen
 
@@ -46,7 +52,9 @@ def test_runtime_profile_brings_no_workstation_package(profile: str) -> None:
 
 
 def test_training_profile_is_seen_to_bring_them() -> None:
-    assert {"keras", "scikit-learn", "matplotlib", "pandas"} <= closure(Requirement("edgeemo[train]"), set())
+    assert {"keras", "scikit-learn", "matplotlib", "pandas"} <= closure(
+        Requirement("edgeemo[train]"), set()
+    )
 
 
 def test_base_install_is_numpy_and_click() -> None:

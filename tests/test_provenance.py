@@ -26,14 +26,23 @@ def reporting(bundle: Bundle, report: object) -> Bundle:
 
 
 def evaluated(
-    bundle: Bundle, labels: str, answers: dict[str, str], floats: str | None = None, **changed: object
+    bundle: Bundle,
+    labels: str,
+    answers: dict[str, str],
+    floats: str | None = None,
+    **changed: object,
 ) -> Bundle:
     """The bundle with a report of the labels and answers, and scikit-learn's numbers of them in its manifest.
 
     `floats` are the float model's answers; `changed` is what the manifest says of the first artifact instead.
     """
     evaluations = [
-        numbers(e, [int(c) for c in labels], [int(c) for c in answers[e.artifact]], [int(c) for c in floats or labels])
+        numbers(
+            e,
+            [int(c) for c in labels],
+            [int(c) for c in answers[e.artifact]],
+            [int(c) for c in floats or labels],
+        )
         for e in bundle.manifest.evaluation
     ]
     evaluations[0] = replace(evaluations[0], **changed)
@@ -42,10 +51,14 @@ def evaluated(
         "artifacts": {file: {"answers": said} for file, said in answers.items()},
     }
     report |= {"float": {"answers": floats}} if floats else {}
-    return reporting(replace(bundle, manifest=replace(bundle.manifest, evaluation=tuple(evaluations))), report)
+    return reporting(
+        replace(bundle, manifest=replace(bundle.manifest, evaluation=tuple(evaluations))), report
+    )
 
 
-def numbers(evaluation: Evaluation, true: list[int], said: list[int], full: list[int]) -> Evaluation:
+def numbers(
+    evaluation: Evaluation, true: list[int], said: list[int], full: list[int]
+) -> Evaluation:
     recall = recall_score(true, said, labels=range(7), average=None, zero_division=np.nan)
     return replace(
         evaluation,
@@ -53,7 +66,8 @@ def numbers(evaluation: Evaluation, true: list[int], said: list[int], full: list
         top1=float(accuracy_score(true, said)),
         macro_f1=float(f1_score(true, said, average="macro", zero_division=0)),
         per_class_recall={
-            label: None if np.isnan(share) else float(share) for label, share in zip(LABELS, recall, strict=True)
+            label: None if np.isnan(share) else float(share)
+            for label, share in zip(LABELS, recall, strict=True)
         },
         confusion=tuple(map(tuple, confusion_matrix(true, said, labels=range(7)).tolist())),
         float_top1=float(accuracy_score(true, full)),
@@ -67,9 +81,15 @@ def numbers(evaluation: Evaluation, true: list[int], said: list[int], full: list
 def nano() -> Bundle:
     """A shipped bundle as those from before answers were recorded: two evaluations, and a report without answers."""
     bundle = read_bundle(find_model("nano"))
-    old = {key: value for key, value in bundle.report().items() if key not in ("pictures", "float", "artifacts")}
+    old = {
+        key: value
+        for key, value in bundle.report().items()
+        if key not in ("pictures", "float", "artifacts")
+    }
     evaluations = tuple(e for e in bundle.manifest.evaluation if e.artifact in FILES)
-    return reporting(replace(bundle, manifest=replace(bundle.manifest, evaluation=evaluations)), old)
+    return reporting(
+        replace(bundle, manifest=replace(bundle.manifest, evaluation=evaluations)), old
+    )
 
 
 @pytest.fixture
@@ -77,7 +97,9 @@ def drawn(nano: Bundle) -> Bundle:
     """Labels and answers drawn at random, without any surprise."""
     rng = np.random.default_rng(4)
     labels = "".join(map(str, rng.integers(0, 6, 300)))
-    return evaluated(nano, labels, {file: "".join(map(str, rng.integers(0, 6, 300))) for file in FILES})
+    return evaluated(
+        nano, labels, {file: "".join(map(str, rng.integers(0, 6, 300))) for file in FILES}
+    )
 
 
 def changed(bundle: Bundle, change: Callable[[dict[str, Any]], object]) -> list[str]:
@@ -93,7 +115,9 @@ def swapped(text: str) -> str:
     return text[other] + text[1:other] + text[0] + text[other + 1 :]
 
 
-def test_scikit_learns_numbers_have_no_fault_and_old_bundles_are_not_asked(drawn: Bundle, nano: Bundle) -> None:
+def test_scikit_learns_numbers_have_no_fault_and_old_bundles_are_not_asked(
+    drawn: Bundle, nano: Bundle
+) -> None:
     assert report_faults(drawn) == []
     assert report_faults(reporting(nano, {})) == []
     assert report_faults(reporting(nano, {"artifacts": {"int8.tflite": {"top1": 0.5}}})) == []
@@ -102,12 +126,18 @@ def test_scikit_learns_numbers_have_no_fault_and_old_bundles_are_not_asked(drawn
 def test_other_answers_are_a_fault_of_their_artifact(drawn: Bundle) -> None:
     for file in FILES:
         faults = changed(
-            drawn, lambda r, f=file: r["artifacts"][f].update(answers=swapped(r["artifacts"][f]["answers"]))
+            drawn,
+            lambda r, f=file: r["artifacts"][f].update(
+                answers=swapped(r["artifacts"][f]["answers"])
+            ),
         )
         assert faults == [
             f"{file}: its manifest's confusion matrix is not that of the answers in its report; do not use this bundle"
         ]
-    assert len(changed(drawn, lambda r: r["pictures"].update(labels=swapped(r["pictures"]["labels"])))) == 2
+    assert (
+        len(changed(drawn, lambda r: r["pictures"].update(labels=swapped(r["pictures"]["labels"]))))
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,18 +153,23 @@ def test_other_answers_are_a_fault_of_their_artifact(drawn: Bundle) -> None:
         ("agreement", 0.99, "agreement"),
     ],
 )
-def test_manifest_that_promises_more_is_a_fault(nano: Bundle, field: str, value: object, name: str) -> None:
+def test_manifest_that_promises_more_is_a_fault(
+    nano: Bundle, field: str, value: object, name: str
+) -> None:
     answers = dict.fromkeys(FILES, "0123456" * 3 + "0000000")
     floats = "0123456" * 3 + "1111111"
     assert report_faults(evaluated(nano, "0123456" * 4, answers, floats)) == []
     (fault,) = report_faults(evaluated(nano, "0123456" * 4, answers, floats, **{field: value}))
     artifact = nano.manifest.evaluation[0].artifact
     assert (
-        fault == f"{artifact}: its manifest's {name} is not that of the answers in its report; do not use this bundle"
+        fault
+        == f"{artifact}: its manifest's {name} is not that of the answers in its report; do not use this bundle"
     )
 
 
-@pytest.mark.parametrize("wrong", [None, "", "0127", "01a", 12, ["0"], {"0": 1}, "٣" * 300, "0" * 300 + "\n", -1])
+@pytest.mark.parametrize(
+    "wrong", [None, "", "0127", "01a", 12, ["0"], {"0": 1}, "٣" * 300, "0" * 300 + "\n", -1]
+)
 def test_labels_or_answers_of_another_kind_are_a_fault(drawn: Bundle, wrong: object) -> None:
     says = "in its report: expected 300 digits of 0 to 6; build or copy the bundle again"
     files = [evaluation.artifact for evaluation in drawn.manifest.evaluation]
@@ -144,7 +179,9 @@ def test_labels_or_answers_of_another_kind_are_a_fault(drawn: Bundle, wrong: obj
     assert changed(drawn, lambda r: r["artifacts"]["int8.onnx"].update(answers=wrong)) == [
         f"int8.onnx: its answers {says}"
     ]
-    assert changed(drawn, lambda r: r.update(artifacts=wrong)) == [f"{file}: its answers {says}" for file in files]
+    assert changed(drawn, lambda r: r.update(artifacts=wrong)) == [
+        f"{file}: its answers {says}" for file in files
+    ]
     assert changed(drawn, lambda r: r.update(float=wrong)) == [
         f"{file}: the float model's answers {says}" for file in files
     ]
@@ -172,8 +209,15 @@ HOSTILE = st.recursive(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.fixed_dictionaries({}, optional={"pictures": HOSTILE, "artifacts": HOSTILE, "other": HOSTILE}) | HOSTILE)
+@settings(
+    deadline=None, max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.fixed_dictionaries(
+        {}, optional={"pictures": HOSTILE, "artifacts": HOSTILE, "other": HOSTILE}
+    )
+    | HOSTILE
+)
 def test_any_report_gives_faults_in_words_and_no_exception(drawn: Bundle, report: object) -> None:
     faults = report_faults(reporting(drawn, report))
     assert all(isinstance(fault, str) for fault in faults)

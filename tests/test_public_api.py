@@ -14,13 +14,26 @@ NAMES = [
     "LABELS", "Box", "Bundle", "EdgeemoError", "EmotionSensor", "Face", "FakeBackend", "FakeCamera", "Reading", "Recognizer",
     "load_bundle", "predict",
 ]  # fmt: skip
-HEAVY = ["cv2", "tensorflow", "keras", "sklearn", "pandas", "matplotlib", "torch", "onnxruntime", "ai_edge_litert"]
+HEAVY = [
+    "cv2",
+    "tensorflow",
+    "keras",
+    "sklearn",
+    "pandas",
+    "matplotlib",
+    "torch",
+    "onnxruntime",
+    "ai_edge_litert",
+]
 ERRORS = {name: value for name, value in vars(errors).items() if inspect.isclass(value)}
 
 
 def test_public_names_are_known_and_sorted() -> None:
     assert edgeemo.__all__ == NAMES
-    assert sorted(edgeemo.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name)) == NAMES
+    assert (
+        sorted(edgeemo.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+        == NAMES
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -86,4 +99,8 @@ def test_errors_tree_in_the_docstring_is_true() -> None:
 
 
 def _second_parents(kind: type) -> list[type]:
-    return [parent for parent in kind.__mro__ if parent.__module__ == "builtins" and parent not in Exception.__mro__]
+    return [
+        parent
+        for parent in kind.__mro__
+        if parent.__module__ == "builtins" and parent not in Exception.__mro__
+    ]

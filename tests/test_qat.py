@@ -36,7 +36,9 @@ from training.recipe import Augmentation, Recipe
 from training.run import load_run
 from training.train import train
 
-STILL = Augmentation(flip=0, rotation=0, zoom=0, shift=0, brightness=0, contrast=0, cutout=0, blur=0)
+STILL = Augmentation(
+    flip=0, rotation=0, zoom=0, shift=0, brightness=0, contrast=0, cutout=0, blur=0
+)
 # One long epoch: that of the best validation is kept, and the few validation pictures here would choose too early a one.
 FLOAT = Recipe(
     model="nano", epochs=1, balance=240, batch_size=4, learning_rate=2e-3, warmup_epochs=0, ema=0.0, mixup=0.0,
@@ -53,7 +55,16 @@ def float_run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def finetuned(float_run: Path, prepared: Path, out: Path, *options: str) -> Path:
-    arguments = ["finetune", "--qat", str(float_run), "--data", str(prepared), "--out", str(out), *options]
+    arguments = [
+        "finetune",
+        "--qat",
+        str(float_run),
+        "--data",
+        str(prepared),
+        "--out",
+        str(out),
+        *options,
+    ]
     done = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return out
@@ -83,7 +94,9 @@ def bundle(qat_run: Path, prepared: Path, tmp_path_factory: pytest.TempPathFacto
 
 def drawn(count: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return np.stack([support.drawn_picture(i % 7, rng) for i in range(count)])[..., np.newaxis].astype(np.float32)
+    return np.stack([support.drawn_picture(i % 7, rng) for i in range(count)])[
+        ..., np.newaxis
+    ].astype(np.float32)
 
 
 def with_random_statistics(model: keras.Model) -> keras.Model:
@@ -92,7 +105,12 @@ def with_random_statistics(model: keras.Model) -> keras.Model:
         if isinstance(layer, layers.BatchNormalization):
             n = layer.gamma.shape[0]
             layer.set_weights(
-                [rng.uniform(0.5, 2, n), rng.normal(0, 0.3, n), rng.normal(0, 0.2, n), rng.uniform(0.1, 2, n)]
+                [
+                    rng.uniform(0.5, 2, n),
+                    rng.normal(0, 0.3, n),
+                    rng.normal(0, 0.2, n),
+                    rng.uniform(0.1, 2, n),
+                ]
             )
     return model
 
@@ -128,9 +146,13 @@ def test_folding_normalization_away_leaves_the_function(name: str) -> None:
 @pytest.mark.parametrize(
     ("shape", "axes"), [((3, 3, 5, 8), (0, 1, 2)), ((3, 3, 6, 2), (0, 1)), ((20, 7), (0,))], ids=["conv", "depth", "dense"]
 )  # fmt: skip
-def test_weights_are_rounded_to_127_steps_of_their_channel_s_largest(shape: tuple[int, ...], axes: tuple[int]) -> None:
+def test_weights_are_rounded_to_127_steps_of_their_channel_s_largest(
+    shape: tuple[int, ...], axes: tuple[int]
+) -> None:
     rng = np.random.default_rng(0)
-    kernel = rng.normal(0, 1, shape).astype(np.float32) * rng.uniform(0.01, 10, shape[len(axes) :]).astype(np.float32)
+    kernel = rng.normal(0, 1, shape).astype(np.float32) * rng.uniform(
+        0.01, 10, shape[len(axes) :]
+    ).astype(np.float32)
     kernel[..., 0] = 0
     found = keras.ops.convert_to_numpy(weights_on_grid(keras.ops.convert_to_tensor(kernel), axes))
     expected = np.empty(shape)
@@ -144,7 +166,9 @@ def test_weights_are_rounded_to_127_steps_of_their_channel_s_largest(shape: tupl
 
 @settings(max_examples=40, deadline=None)
 @given(st.floats(-50, 0), st.floats(0.01, 50), st.integers(0, 2**32 - 1))
-def test_activations_are_rounded_as_tflite_s_specification_says(low: float, high: float, seed: int) -> None:
+def test_activations_are_rounded_as_tflite_s_specification_says(
+    low: float, high: float, seed: int
+) -> None:
     x = np.random.default_rng(seed).uniform(1.5 * low - 1, 1.5 * high + 1, 500).astype(np.float32)
     found = np.asarray(FakeQuantize((low, high))(x), np.float64)
     scale = (high - low) / 255
@@ -153,7 +177,11 @@ def test_activations_are_rounded_as_tflite_s_specification_says(low: float, high
     on_the_edge = np.abs(x / scale % 1 - 0.5) < 1e-3  # float32 may round these either way
     edge_of_zero = abs(-low / scale % 1 - 0.5) < 1e-3
     if not edge_of_zero:
-        assert np.allclose(found[~on_the_edge], ((codes - zero_point) * scale)[~on_the_edge], atol=1e-4 * scale + 1e-6)
+        assert np.allclose(
+            found[~on_the_edge],
+            ((codes - zero_point) * scale)[~on_the_edge],
+            atol=1e-4 * scale + 1e-6,
+        )
     assert float(FakeQuantize((low, high))(np.zeros(1, np.float32))[0]) == 0
 
 
@@ -175,7 +203,9 @@ def test_the_range_is_the_first_batch_s_and_then_follows_slowly_while_training_a
     layer(np.float32([-1, 3]), training=True)
     assert (float(layer.low), float(layer.high)) == (-1, 3)
     layer(np.float32([2, 13]), training=True)
-    assert np.allclose([float(layer.low), float(layer.high)], [0.9 * -1 + 0.1 * 0, 0.9 * 3 + 0.1 * 13])
+    assert np.allclose(
+        [float(layer.low), float(layer.high)], [0.9 * -1 + 0.1 * 0, 0.9 * 3 + 0.1 * 13]
+    )
     before = [float(layer.low), float(layer.high)]
     layer(np.float32([-100, 100]))
     assert [float(layer.low), float(layer.high)] == before
@@ -200,26 +230,39 @@ def test_each_pixel_value_has_a_point_of_the_first_grid() -> None:
         ([layers.MaxPooling2D(2), layers.Conv2D(4, 3)], "expected a Rescaling of the pixels and convolutions alone"),
     ],
 )  # fmt: skip
-def test_a_network_that_the_simulation_does_not_know_is_refused(middle: list[layers.Layer], message: str) -> None:
+def test_a_network_that_the_simulation_does_not_know_is_refused(
+    middle: list[layers.Layer], message: str
+) -> None:
     with pytest.raises(RunError, match=message):
         simulated(network_of(*middle, layers.GlobalAveragePooling2D(), layers.Dense(7)))
     with pytest.raises(RunError, match="expected a Rescaling of the pixels"):
         simulated(network_of(layers.Conv2D(4, 3), rescale=False))
 
 
-def test_the_recipe_is_the_float_run_s_but_short_and_gentle(qat_run: Path, float_run: Path, prepared: Path) -> None:
+def test_the_recipe_is_the_float_run_s_but_short_and_gentle(
+    qat_run: Path, float_run: Path, prepared: Path
+) -> None:
     run = load_run(qat_run)
-    assert finetuning(replace(FLOAT, mixup=0.4, cutmix=1.0, ema=0.99, warmup_epochs=5), str(float_run)) == replace(
+    assert finetuning(
+        replace(FLOAT, mixup=0.4, cutmix=1.0, ema=0.99, warmup_epochs=5), str(float_run)
+    ) == replace(
         FLOAT, qat=True, init=str(float_run), epochs=8, learning_rate=1e-4, warmup_epochs=1
     )
-    assert run.recipe == replace(finetuning(FLOAT, str(float_run)), epochs=4, balance=40, batch_size=16)
+    assert run.recipe == replace(
+        finetuning(FLOAT, str(float_run)), epochs=4, balance=40, batch_size=16
+    )
     assert [said["run"] for said in run.config["leaned_on"]] == [str(float_run)]
     stored = run.recipe.to_dict()
     del stored["qat"]
     assert Recipe.from_dict(stored).qat is False
     data = load_prepared(prepared, DEFAULT_SPEC)
     with np.load(qat_run / "predictions_test.npz") as predictions:
-        assert np.abs(predict(run.build(), data.images[predictions["rows"]]) - predictions["logits"]).max() < 1e-5
+        assert (
+            np.abs(
+                predict(run.build(), data.images[predictions["rows"]]) - predictions["logits"]
+            ).max()
+            < 1e-5
+        )
     kinds = {type(layer) for layer in run.build().layers}
     assert not kinds & {FakeQuantize, layers.BatchNormalization}
     assert layers.Conv2D in kinds
@@ -240,17 +283,24 @@ def test_a_resumed_run_has_the_weights_and_ranges_of_one_that_was_not_stopped(
     one, other = ((run / "history.csv").open(newline="") for run in (qat_run, out))
     with one, other:
         for before, after in zip(csv.DictReader(one), csv.DictReader(other), strict=True):
-            assert before["loss"] + before["validation_loss"] == after["loss"] + after["validation_loss"]
+            assert (
+                before["loss"] + before["validation_loss"]
+                == after["loss"] + after["validation_loss"]
+            )
 
 
-def test_the_exported_int8_is_what_was_simulated(qat_run: Path, bundle: Bundle, prepared: Path) -> None:
+def test_the_exported_int8_is_what_was_simulated(
+    qat_run: Path, bundle: Bundle, prepared: Path
+) -> None:
     model = keras.models.load_model(qat_run / "model.keras")
     backend = LiteRtBackend(bundle.files["int8.tflite"], "int8.tflite", reference_kernels=True)
     assert (backend.input_info.scale, backend.input_info.zero_point) == (1.0, -128)
     last = model.layers[-1]
     step = float(last.high - last.low) / 255
     assert np.isclose(backend.output_info.scale, step, rtol=1e-5)
-    pictures = np.concatenate([np.asarray(load_prepared(prepared, DEFAULT_SPEC).images), drawn(70, 5).astype(np.uint8)])
+    pictures = np.concatenate(
+        [np.asarray(load_prepared(prepared, DEFAULT_SPEC).images), drawn(70, 5).astype(np.uint8)]
+    )
     codes = (backend.infer(pictures) - predict(model, pictures)) / step
     assert (np.abs(codes) < 1.5).mean() >= 0.99
     assert np.ptp(predict(model, pictures)) > 50 * step
@@ -258,7 +308,9 @@ def test_the_exported_int8_is_what_was_simulated(qat_run: Path, bundle: Bundle, 
 
 def test_the_manifest_says_where_each_file_s_ranges_come_from(bundle: Bundle) -> None:
     method = bundle.manifest.calibration.method
-    assert method == "int8.tflite: ranges of quantization-aware training; int8.onnx: ranges by min-max"
+    assert (
+        method == "int8.tflite: ranges of quantization-aware training; int8.onnx: ranges by min-max"
+    )
     assert bundle.manifest.training["recipe"]["qat"] is True
     assert {evaluation.float_top1 for evaluation in bundle.manifest.evaluation} == {1.0}
 
@@ -271,10 +323,14 @@ def test_runs_that_it_cannot_start_from_are_refused(
     (leaky / "config.json").write_text(json.dumps(config))
     with pytest.raises(RunError, match="another split .* so it may have seen the test pictures"):
         finetuned(leaky, prepared, tmp_path / "out")
-    with pytest.raises(RunError, match=f"was trained in simulated int8.* start from the float run {float_run}"):
+    with pytest.raises(
+        RunError, match=f"was trained in simulated int8.* start from the float run {float_run}"
+    ):
         finetuned(qat_run, prepared, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(InvalidInput, match="expected a float run as init and precision float32 for qat"):
+    with pytest.raises(
+        InvalidInput, match="expected a float run as init and precision float32 for qat"
+    ):
         Recipe(qat=True)
     data = load_prepared(prepared, DEFAULT_SPEC)
     with pytest.raises(RunError, match=f"take that of {float_run}"):
@@ -283,9 +339,13 @@ def test_runs_that_it_cannot_start_from_are_refused(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_other_backends_simulate_the_same(float_run: Path, prepared: Path, tmp_path: Path, backend: str) -> None:
+def test_other_backends_simulate_the_same(
+    float_run: Path, prepared: Path, tmp_path: Path, backend: str
+) -> None:
     if not is_installed(backend):
-        pytest.skip(f"{backend} is not installed (jax is part of the dev environment, torch is installed by hand)")
+        pytest.skip(
+            f"{backend} is not installed (jax is part of the dev environment, torch is installed by hand)"
+        )
     arguments = ["finetune", "--qat", float_run, "--data", prepared, "--out", tmp_path / "run"]
     arguments += ["--epochs", "1", "--balance", "4"]
     code = (

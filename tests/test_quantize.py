@@ -58,7 +58,9 @@ def test_quantize_is_the_exact_definition(quantization: Quantization, real: floa
 
 @settings(deadline=None)
 @given(QUANTIZATIONS, st.floats(0, 1))
-def test_a_value_in_range_comes_back_within_half_a_step(quantization: Quantization, share: float) -> None:
+def test_a_value_in_range_comes_back_within_half_a_step(
+    quantization: Quantization, share: float
+) -> None:
     low, high = (quantization.scale * (end - quantization.zero_point) for end in (-128, 127))
     real = np.array([low + share * (high - low)], np.float32)
     again = quantization.dequantize(quantization.quantize(real))
@@ -81,12 +83,23 @@ def test_the_largest_number_below_a_half_rounds_down() -> None:
 
 def test_values_beyond_the_range_are_clipped() -> None:
     real = np.array([1e30, 127.6, 127.4, -128.4, -128.6, -1e30, np.inf, -np.inf], np.float32)
-    assert Quantization(1.0, 0).quantize(real).tolist() == [127, 127, 127, -128, -128, -128, 127, -128]
+    assert Quantization(1.0, 0).quantize(real).tolist() == [
+        127,
+        127,
+        127,
+        -128,
+        -128,
+        -128,
+        127,
+        -128,
+    ]
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("-inf"), float("nan")])
 def test_a_scale_that_is_not_positive_and_finite_is_refused(scale: float) -> None:
-    with pytest.raises(InvalidInput, match="expected a positive scale and a zero point of -128 to 127"):
+    with pytest.raises(
+        InvalidInput, match="expected a positive scale and a zero point of -128 to 127"
+    ):
         Quantization(scale, 0)
 
 
@@ -106,7 +119,9 @@ def test_every_pixel_is_stored_as_pixel_minus_128() -> None:
 def test_pixels_to_int8_is_the_pixel_quantization() -> None:
     pixels = np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)
     assert Quantization(1.0, -128) == PIXEL_QUANTIZATION
-    np.testing.assert_array_equal(pixels_to_int8(pixels), PIXEL_QUANTIZATION.quantize(pixels.astype(np.float32)))
+    np.testing.assert_array_equal(
+        pixels_to_int8(pixels), PIXEL_QUANTIZATION.quantize(pixels.astype(np.float32))
+    )
     np.testing.assert_array_equal(PIXEL_QUANTIZATION.dequantize(pixels_to_int8(pixels)), pixels)
 
 
@@ -129,21 +144,34 @@ def logits_up_to(height: float) -> st.SearchStrategy[np.ndarray]:
 def test_softmax_is_scipys(logits: np.ndarray) -> None:
     scores = softmax(logits)
     assert scores.dtype == np.float32
-    np.testing.assert_allclose(scores, scipy.special.softmax(logits.astype(np.float64), axis=-1), rtol=1e-6, atol=1e-38)
+    np.testing.assert_allclose(
+        scores, scipy.special.softmax(logits.astype(np.float64), axis=-1), rtol=1e-6, atol=1e-38
+    )
     np.testing.assert_allclose(scores.sum(axis=-1), 1, rtol=1e-5)
 
 
 def test_softmax_by_known_answers() -> None:
-    np.testing.assert_allclose(softmax(np.zeros((1, 7), np.float32)), np.full((1, 7), 1 / 7), rtol=1e-7)
+    np.testing.assert_allclose(
+        softmax(np.zeros((1, 7), np.float32)), np.full((1, 7), 1 / 7), rtol=1e-7
+    )
     # Logarithms of 1, 2 and 5 have probabilities of 1/8, 2/8 and 5/8.
-    np.testing.assert_allclose(softmax(np.log(np.array([1, 2, 5], np.float32))), [0.125, 0.25, 0.625], rtol=1e-6)
+    np.testing.assert_allclose(
+        softmax(np.log(np.array([1, 2, 5], np.float32))), [0.125, 0.25, 0.625], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("height", [89.0, 1e4, 1e30, 3.4e38])
 def test_huge_logits_neither_overflow_nor_become_nan(height: float) -> None:
-    up = np.array([[height, 0, 0, 0, 0, 0, 0], [-height, 0, -height, -height, -height, -height, -height]], np.float32)
-    np.testing.assert_allclose(softmax(up), [[1, 0, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0, 0]], atol=2e-38)
-    both_ends = np.array([[height, -height, height, -height, -height, -height, -height]], np.float32)
+    up = np.array(
+        [[height, 0, 0, 0, 0, 0, 0], [-height, 0, -height, -height, -height, -height, -height]],
+        np.float32,
+    )
+    np.testing.assert_allclose(
+        softmax(up), [[1, 0, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0, 0]], atol=2e-38
+    )
+    both_ends = np.array(
+        [[height, -height, height, -height, -height, -height, -height]], np.float32
+    )
     np.testing.assert_allclose(softmax(both_ends), [[0.5, 0, 0.5, 0, 0, 0, 0]], atol=1e-38)
 
 
@@ -156,4 +184,6 @@ def test_softmax_does_not_change_when_all_logits_move(logits: np.ndarray, shift:
 def test_softmax_works_along_the_last_axis_of_any_shape() -> None:
     logits = np.random.default_rng(1).normal(0, 3, (2, 3, 7)).astype(np.float32)
     np.testing.assert_allclose(softmax(logits), scipy.special.softmax(logits, axis=-1), rtol=1e-5)
-    np.testing.assert_allclose(softmax(logits[0, 0]), scipy.special.softmax(logits[0, 0]), rtol=1e-5)
+    np.testing.assert_allclose(
+        softmax(logits[0, 0]), scipy.special.softmax(logits[0, 0]), rtol=1e-5
+    )

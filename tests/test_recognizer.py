@@ -48,7 +48,9 @@ def oracle_scores(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("label", range(7))
-def test_each_drawn_class_is_recognized_with_the_oracles_scores(tiny: Recognizer, label: int) -> None:
+def test_each_drawn_class_is_recognized_with_the_oracles_scores(
+    tiny: Recognizer, label: int
+) -> None:
     (face,) = tiny.predict(drawn(label))
     assert face.emotion == LABELS[label]
     assert list(face.scores.values()) == pytest.approx(oracle_scores(drawn(label)), abs=1e-4)
@@ -58,12 +60,19 @@ def test_each_drawn_class_is_recognized_with_the_oracles_scores(tiny: Recognizer
     assert 0 < face.latency_ms < 5000
 
 
-def test_path_frame_and_grey_frame_of_one_picture_get_the_same_answer(tiny: Recognizer, tmp_path: Path) -> None:
+def test_path_frame_and_grey_frame_of_one_picture_get_the_same_answer(
+    tiny: Recognizer, tmp_path: Path
+) -> None:
     grey = drawn(4)
     (tmp_path / "x.png").write_bytes(support.encoded(grey))
     answers = [
         tiny.predict(picture)[0].to_dict()
-        for picture in (tmp_path / "x.png", str(tmp_path / "x.png"), grey, np.repeat(grey[..., np.newaxis], 3, 2))
+        for picture in (
+            tmp_path / "x.png",
+            str(tmp_path / "x.png"),
+            grey,
+            np.repeat(grey[..., np.newaxis], 3, 2),
+        )
     ]
     assert all(answer == answers[0] for answer in answers)
 
@@ -96,7 +105,9 @@ def test_frame_is_not_changed_by_prediction(tiny: Recognizer) -> None:
     ids=lambda frame: f"{frame.dtype}{frame.shape}",
 )
 def test_frame_of_another_kind_is_refused(tiny: Recognizer, frame: NDArray[np.uint8]) -> None:
-    with pytest.raises(InvalidInput, match=r"expected a frame of uint8, \(H, W, 3\) RGB or \(H, W\) grey; received"):
+    with pytest.raises(
+        InvalidInput, match=r"expected a frame of uint8, \(H, W, 3\) RGB or \(H, W\) grey; received"
+    ):
         tiny.predict(frame)
 
 
@@ -135,7 +146,9 @@ def test_the_detectors_name_chooses_the_crop_geometry(tiny_bundle: Path) -> None
         detector.name = name
         with Recognizer(detector=detector, backend=FakeBackend()) as recognizer:
             seen[name] = recognizer.inputs(frame, box)
-            assert np.array_equal(seen[name], face_to_input(frame, box.as_tuple(), recognizer.spec, detector=name))
+            assert np.array_equal(
+                seen[name], face_to_input(frame, box.as_tuple(), recognizer.spec, detector=name)
+            )
     assert not np.array_equal(seen["haar"], seen["whole"])
     assert not np.array_equal(seen["yunet"], seen["whole"])
 
@@ -143,7 +156,9 @@ def test_the_detectors_name_chooses_the_crop_geometry(tiny_bundle: Path) -> None
 def test_detector_without_a_known_crop_geometry_is_refused(tiny_bundle: Path) -> None:
     detector = Told()
     detector.name = "mtcnn"
-    with pytest.raises(InvalidInput, match="known crop geometry \\(haar, whole, yunet\\), received 'mtcnn'"):
+    with pytest.raises(
+        InvalidInput, match="known crop geometry \\(haar, whole, yunet\\), received 'mtcnn'"
+    ):
         Recognizer(tiny_bundle, detector=detector)
 
 
@@ -178,7 +193,9 @@ def test_close_may_be_called_twice_and_use_afterwards_is_refused(tiny_bundle: Pa
     recognizer.close()
     recognizer.close()
     for use in (
-        lambda: recognizer.predict(np.zeros((90, 90, 3), np.uint8)),  # shows no face, and is refused all the same
+        lambda: recognizer.predict(
+            np.zeros((90, 90, 3), np.uint8)
+        ),  # shows no face, and is refused all the same
         lambda: recognizer.classify(np.zeros((90, 90, 3), np.uint8), [Box(0, 0, 9, 9)]),
         lambda: recognizer.infer(np.zeros((1, 48, 48, 1), np.uint8)),
     ):
@@ -193,7 +210,9 @@ def test_the_end_of_with_closes(tiny_bundle: Path) -> None:
         recognizer.predict(drawn(0))
 
 
-def test_an_opened_bundle_may_be_given_instead_of_a_path(tiny_bundle: Path, tiny: Recognizer) -> None:
+def test_an_opened_bundle_may_be_given_instead_of_a_path(
+    tiny_bundle: Path, tiny: Recognizer
+) -> None:
     bundle = load_bundle(tiny_bundle)
     assert isinstance(bundle, Bundle)
     assert bundle.manifest.name == "tiny"
@@ -212,7 +231,8 @@ def test_artifact_and_threads_reach_the_backend(tiny_bundle: Path) -> None:
 def test_model_that_is_neither_shipped_nor_a_file_is_named(tmp_path: Path) -> None:
     for name in ("gigantic", str(tmp_path / "gone.edgeemo"), "x" * 300):
         with pytest.raises(
-            MissingFile, match=f"{name}: no such bundle; expected the path of a .edgeemo file or one of"
+            MissingFile,
+            match=f"{name}: no such bundle; expected the path of a .edgeemo file or one of",
         ):
             Recognizer(name)
 

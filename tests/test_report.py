@@ -39,10 +39,16 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         values = {name: value or "" for name, value in attrs}
-        self.links += [value for name, value in values.items() if name in ("src", "href", "srcset", "action", "data")]
+        self.links += [
+            value
+            for name, value in values.items()
+            if name in ("src", "href", "srcset", "action", "data")
+        ]
         if tag == "img":
             self.alts.append(values.get("alt", ""))
-            data = base64.b64decode(values["src"].removeprefix("data:image/png;base64,"), validate=True)
+            data = base64.b64decode(
+                values["src"].removeprefix("data:image/png;base64,"), validate=True
+            )
             self.pictures.append(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
         if tag == "tr":
             self.rows.append([])
@@ -65,7 +71,9 @@ class Page(HTMLParser):
 
 def drawn() -> Pictures:
     rng = np.random.default_rng(5)
-    images = np.stack([support.drawn_picture(int(label), rng) for label in SETTLED])[..., np.newaxis]
+    images = np.stack([support.drawn_picture(int(label), rng) for label in SETTLED])[
+        ..., np.newaxis
+    ]
     images[4] = images[3]
     votes = np.full((10, 10), -1, np.int64)
     votes[:4] = 0
@@ -80,8 +88,12 @@ def drawn() -> Pictures:
 
 def described(pictures: Pictures) -> dict[str, Any]:
     counts: dict[str, Any] = {}
-    for source, split, label in zip(pictures.sources, pictures.splits, pictures.labels, strict=True):
-        counts.setdefault(str(source), {}).setdefault(str(split), dict.fromkeys(LABELS, 0))[LABELS[label]] += 1
+    for source, split, label in zip(
+        pictures.sources, pictures.splits, pictures.labels, strict=True
+    ):
+        counts.setdefault(str(source), {}).setdefault(str(split), dict.fromkeys(LABELS, 0))[
+            LABELS[label]
+        ] += 1
     matrix = np.zeros((7, 7), int)
     matrix[0, [0, 3]] = 2, 1
     names = [f"more_{i}.jpg" for i in range(25)]
@@ -123,7 +135,9 @@ def test_page_is_whole_and_needs_nothing_from_outside(page: Page) -> None:
 
 
 def test_names_from_archives_are_text_and_never_markup(page: Page) -> None:
-    assert page.text.count("<script>alert('x')</script>&?.jpg") == 3  # two sources' files, one rejected path
+    assert (
+        page.text.count("<script>alert('x')</script>&?.jpg") == 3
+    )  # two sources' files, one rejected path
     assert "odd <b>" in page.text
     assert "b" not in page.tags
 
@@ -162,7 +176,11 @@ def test_copies_are_shown_near_ones_apart_from_equal_ones(page: Page) -> None:
     assert_shows(page, "Near copies, groups drawn at random", [[0, 1, 2]])
     assert_shows(page, "Equal pixels, the largest groups", [[3, 4]])
     assert page.row("fer2013")[:3] == ["k/fer2013", "L <1>", "<script>alert('x')</script>&?.jpg"]
-    assert page.rows[page.rows.index(["groups with pictures in both", "fer2013", "b"]) + 1] == ["fer2013", "1", "1"]
+    assert page.rows[page.rows.index(["groups with pictures in both", "fer2013", "b"]) + 1] == [
+        "fer2013",
+        "1",
+        "1",
+    ]
 
 
 def test_ferplus_votes_are_counted(page: Page) -> None:
@@ -180,10 +198,14 @@ def test_samples_show_a_row_for_each_class(page: Page) -> None:
     for label in range(len(LABELS)):
         shown = sheet[label * 52 : label * 52 + 48, :48]
         members = faces.images[faces.labels == label][..., 0]
-        assert (shown == 255).all() if not len(members) else (members == shown).all(axis=(1, 2)).any()
+        assert (
+            (shown == 255).all() if not len(members) else (members == shown).all(axis=(1, 2)).any()
+        )
 
 
-def test_report_of_data_without_copies_votes_or_rejected_files_leaves_their_parts_out(tmp_path: Path) -> None:
+def test_report_of_data_without_copies_votes_or_rejected_files_leaves_their_parts_out(
+    tmp_path: Path,
+) -> None:
     faces = drawn()
     rng = np.random.default_rng(6)
     images = rng.integers(0, 256, faces.images.shape, np.uint8)
@@ -212,4 +234,6 @@ def assert_shows(page: Page, title: str, groups: list[list[int]]) -> None:
     for row, members in enumerate(groups):
         for column, i in enumerate(members):
             top, left = row * (96 + 15 + 4), column * (96 + 4)
-            np.testing.assert_array_equal(sheet[top : top + 96 : 2, left : left + 96 : 2], images[i, :, :, 0])
+            np.testing.assert_array_equal(
+                sheet[top : top + 96 : 2, left : left + 96 : 2], images[i, :, :, 0]
+            )

@@ -24,7 +24,9 @@ def bundle(tiny_bundle: Path) -> Bundle:
     return read_bundle(tiny_bundle)
 
 
-def test_profile_decides_what_is_in_the_bundle(tiny_run: Path, prepared: Path, tmp_path: Path) -> None:
+def test_profile_decides_what_is_in_the_bundle(
+    tiny_run: Path, prepared: Path, tmp_path: Path
+) -> None:
     for name in ("mcu", "pi"):
         bundle, _ = build(tiny_run, prepared, tmp_path / f"{name}.edgeemo", profile=name)
         assert [artifact.file for artifact in bundle.manifest.artifacts] == ["int8.tflite"]
@@ -33,7 +35,12 @@ def test_profile_decides_what_is_in_the_bundle(tiny_run: Path, prepared: Path, t
 def test_whole_bundle_holds_four_files_with_static_shapes_and_their_opset(bundle: Bundle) -> None:
     found = {artifact.file: artifact for artifact in bundle.manifest.artifacts}
     assert set(found) == set(PROFILES["all"].artifacts) == set(PROFILES["jetson"].artifacts)
-    assert [found[file].precision for file in PROFILES["all"].artifacts] == ["int8", "int8", "fp16", "fp32"]
+    assert [found[file].precision for file in PROFILES["all"].artifacts] == [
+        "int8",
+        "int8",
+        "fp16",
+        "fp32",
+    ]
     for file, artifact in found.items():
         assert artifact.input.shape == (1, 48, 48, 1)
         assert artifact.opset == (17 if file.endswith(".onnx") else None)
@@ -46,7 +53,9 @@ def test_report_lists_pictures_labels_and_answers(bundle: Bundle, prepared: Path
     n = report["n"]
     assert n == len(rows)
     assert decode_ids(report["pictures"]["ids"], n, "x") == picture_ids(data.images[rows])
-    assert decode_labels(report["pictures"]["labels"], n, "x").tolist() == data.labels[rows].tolist()
+    assert (
+        decode_labels(report["pictures"]["labels"], n, "x").tolist() == data.labels[rows].tolist()
+    )
     expected = quadrant_logits(np.asarray(data.images[rows])).argmax(axis=1).tolist()
     assert decode_labels(report["float"]["answers"], n, "x").tolist() == expected
     assert set(report["artifacts"]) == set(PROFILES["all"].artifacts)
@@ -55,8 +64,12 @@ def test_report_lists_pictures_labels_and_answers(bundle: Bundle, prepared: Path
         np.add.at(matrix, (data.labels[rows], decode_labels(measured["answers"], n, "x")), 1)
         assert measured["card"]["confusion"] == matrix.tolist()
         low, high = measured["recall_intervals"]["artifact"]["happy"]
-        assert (low, high) == pytest.approx(wilson_interval(int(matrix[4, 4]), int(matrix[4].sum())))
-    assert [attempt["step"] for attempt in report["artifacts"]["int8.tflite"]["ladder"]] == ["min-max"]
+        assert (low, high) == pytest.approx(
+            wilson_interval(int(matrix[4, 4]), int(matrix[4].sum()))
+        )
+    assert [attempt["step"] for attempt in report["artifacts"]["int8.tflite"]["ladder"]] == [
+        "min-max"
+    ]
     assert report["artifacts"]["fp32.onnx"]["ladder"] == []
 
 

@@ -29,7 +29,9 @@ def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return build(folder / "run", prepared, folder / "nano.edgeemo")[0]
 
 
-def test_restored_run_answers_like_the_bundle(trained: Bundle, prepared: Path, tmp_path: Path) -> None:
+def test_restored_run_answers_like_the_bundle(
+    trained: Bundle, prepared: Path, tmp_path: Path
+) -> None:
     restore(trained.path, prepared, tmp_path / "again")
     data = load_prepared(prepared, DEFAULT_SPEC)
     pictures = np.asarray(data.images[data.indices("train")])
@@ -52,9 +54,18 @@ def _without_dropout(layer: keras.layers.Layer) -> keras.layers.Layer:
     return type(layer).from_config(layer.get_config() | changes)
 
 
-def test_restored_run_can_be_gone_on_from_and_exported(trained: Bundle, prepared: Path, tmp_path: Path) -> None:
+def test_restored_run_can_be_gone_on_from_and_exported(
+    trained: Bundle, prepared: Path, tmp_path: Path
+) -> None:
     restore(trained.path, prepared, tmp_path / "again")
-    more = Recipe(model="nano", epochs=1, warmup_epochs=0, learning_rate=1e-5, ema=0.0, init=str(tmp_path / "again"))
+    more = Recipe(
+        model="nano",
+        epochs=1,
+        warmup_epochs=0,
+        learning_rate=1e-5,
+        ema=0.0,
+        init=str(tmp_path / "again"),
+    )
     before = load_run(tmp_path / "again").build().get_weights()
     train(more, prepared, tmp_path / "more")
     after = load_run(tmp_path / "more").build().get_weights()
@@ -63,7 +74,9 @@ def test_restored_run_can_be_gone_on_from_and_exported(trained: Bundle, prepared
     assert bundle.manifest.training["parameters"] == trained.manifest.training["parameters"]
 
 
-def test_restored_run_remembers_that_it_has_seen_validation(trained: Bundle, prepared: Path, tmp_path: Path) -> None:
+def test_restored_run_remembers_that_it_has_seen_validation(
+    trained: Bundle, prepared: Path, tmp_path: Path
+) -> None:
     def change(entries: dict[str, bytes]) -> None:
         manifest = json.loads(entries["manifest.json"])
         manifest["training"]["recipe"]["with_validation"] = True
@@ -72,7 +85,11 @@ def test_restored_run_remembers_that_it_has_seen_validation(trained: Bundle, pre
     restore(rezip(trained.path, tmp_path / "seen.edgeemo", change), prepared, tmp_path / "again")
     assert load_run(tmp_path / "again").recipe.with_validation
     with pytest.raises(RunError, match="was trained on the validation pictures too"):
-        train(Recipe(model="nano", epochs=1, init=str(tmp_path / "again")), prepared, tmp_path / "more")
+        train(
+            Recipe(model="nano", epochs=1, init=str(tmp_path / "again")),
+            prepared,
+            tmp_path / "more",
+        )
 
 
 def test_bundle_of_another_split_or_network_is_refused(

@@ -47,7 +47,11 @@ def test_face_is_plain_json_with_known_keys() -> None:
 def test_json_scores_are_rounded_to_a_millionth() -> None:
     scores = {**SCORES, "happy": 0.6000004, "sad": 0.0999996}
     plain = Face(BOX, "happy", 0.6000004, scores).to_dict()
-    assert (plain["confidence"], plain["scores"]["happy"], plain["scores"]["sad"]) == (0.6, 0.6, 0.1)
+    assert (plain["confidence"], plain["scores"]["happy"], plain["scores"]["sad"]) == (
+        0.6,
+        0.6,
+        0.1,
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,12 +65,16 @@ def test_json_scores_are_rounded_to_a_millionth() -> None:
         {**SCORES, "bored": 0.0},
     ],
 )
-def test_scores_that_are_no_probabilities_of_the_seven_in_order_are_refused(scores: dict[str, float]) -> None:
+def test_scores_that_are_no_probabilities_of_the_seven_in_order_are_refused(
+    scores: dict[str, float],
+) -> None:
     with pytest.raises(InvalidInput, match="seven probabilities in label order that sum to 1"):
         Face(BOX, "happy", 0.6, scores)
 
 
-@pytest.mark.parametrize(("emotion", "confidence"), [("happy", 0.5), ("sad", 0.1), ("bored", 0.6), ("Happy", 0.6)])
+@pytest.mark.parametrize(
+    ("emotion", "confidence"), [("happy", 0.5), ("sad", 0.1), ("bored", 0.6), ("Happy", 0.6)]
+)
 def test_face_names_the_highest_score_and_its_confidence(emotion: str, confidence: float) -> None:
     with pytest.raises(InvalidInput, match="expected the emotion of the highest score"):
         Face(BOX, emotion, confidence, SCORES)

@@ -79,26 +79,36 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
                 planted[path] = name
             entries[path] = support.encoded(picture)
             column = FERPLUS_COLUMNS[VOTES_TO_LABELS[:, label].argmax()]
-            votes[Path(path).name] = {"contempt": 9} if i == 1 and label < 2 else {column: 8, "unknown": 1}
+            votes[Path(path).name] = (
+                {"contempt": 9} if i == 1 and label < 2 else {column: 8, "unknown": 1}
+            )
             if i == 0 and label < 3:
                 copy = support.drawn_path("train", label, 900).replace(f"/{name}/", f"/{wrong}/")
-                entries[copy] = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 0])[1].tobytes()
+                entries[copy] = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 0])[
+                    1
+                ].tobytes()
                 planted[copy] = name
     (folder / "planted.zip").write_bytes(support.zip_bytes(entries))
     with (folder / "votes.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["filename", "usage", *FERPLUS_COLUMNS])
-        writer.writerows([name, "Training", *(v.get(c, 0) for c in FERPLUS_COLUMNS)] for name, v in votes.items())
+        writer.writerows(
+            [name, "Training", *(v.get(c, 0) for c in FERPLUS_COLUMNS)] for name, v in votes.items()
+        )
     return folder / "planted.zip", folder / "votes.csv", planted
 
 
-def prepared_from(sources: tuple[Path, Path, dict[str, str]], out: Path, **options: Any) -> Prepared:
+def prepared_from(
+    sources: tuple[Path, Path, dict[str, str]], out: Path, **options: Any
+) -> Prepared:
     prepare([(SOURCES["fer2013"], sources[0])], out, ferplus=sources[1], progress=False, **options)
     return load_prepared(out, DEFAULT_SPEC)
 
 
 @pytest.fixture(scope="module")
-def data(sources: tuple[Path, Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+def data(
+    sources: tuple[Path, Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> Prepared:
     return prepared_from(sources, tmp_path_factory.mktemp("prepared") / "planted")
 
 
@@ -118,7 +128,9 @@ def run(data: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def reviewed(data: Prepared, run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def reviewed(
+    data: Prepared, run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
     """The review of the planted data and its summary. Read only."""
     out = tmp_path_factory.mktemp("review") / "planted"
     return out, review(data.path, run, out, folds=FOLDS, epochs=RECIPE.epochs, progress=False)
@@ -133,7 +145,9 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_planted_wrong_labels_rank_first_each_once_with_the_truth_as_suggestion(
-    data: Prepared, sources: tuple[Path, Path, dict[str, str]], reviewed: tuple[Path, dict[str, Any]]
+    data: Prepared,
+    sources: tuple[Path, Path, dict[str, str]],
+    reviewed: tuple[Path, dict[str, Any]],
 ) -> None:
     planted = sources[2]
     first = rows_of(reviewed[0] / "review.csv")[:7]
@@ -143,9 +157,9 @@ def test_planted_wrong_labels_rank_first_each_once_with_the_truth_as_suggestion(
     assert [int(row["rank"]) for row in first] == list(range(1, 8))
     by_path = {row["path"]: row for row in data.rows}
     for row in first:
-        assert {name: by_path[row["path"]][name] for name in ("source", "sha256", "group", "label")} == {
-            name: row[name] for name in ("source", "sha256", "group", "label")
-        }
+        assert {
+            name: by_path[row["path"]][name] for name in ("source", "sha256", "group", "label")
+        } == {name: row[name] for name in ("source", "sha256", "group", "label")}
 
 
 def test_quality_is_the_probability_that_other_networks_give_the_label(
@@ -156,7 +170,11 @@ def test_quality_is_the_probability_that_other_networks_give_the_label(
     for fold in range(FOLDS):
         with np.load(out / "folds" / f"fold_{fold}.npz") as stored:
             raised = np.exp(stored["logits"].astype(np.float64))
-            scores |= dict(zip(stored["rows"].tolist(), raised / raised.sum(axis=1, keepdims=True), strict=True))
+            scores |= dict(
+                zip(
+                    stored["rows"].tolist(), raised / raised.sum(axis=1, keepdims=True), strict=True
+                )
+            )
     row_of = {row["path"]: i for i, row in enumerate(data.rows)}
     listed = rows_of(out / "review.csv")
     assert len(listed) == summary["suspects"]
@@ -171,7 +189,12 @@ def test_quality_is_the_probability_that_other_networks_give_the_label(
 
 def test_of_copies_with_one_label_only_the_least_trusted_is_listed(data: Prepared) -> None:
     rows = np.arange(5)
-    few = replace(data, labels=np.array([0, 0, 1, 0, 2]), groups=np.array([7, 7, 7, 8, 9]), splits=np.full(5, "train"))
+    few = replace(
+        data,
+        labels=np.array([0, 0, 1, 0, 2]),
+        groups=np.array([7, 7, 7, 8, 9]),
+        splits=np.full(5, "train"),
+    )
     logits = np.zeros((5, 7), np.float32)
     logits[np.arange(5), few.labels] = [1.0, -1.0, 0.5, 0.0, -2.0]
     ranking = rank(few, rows, logits)
@@ -191,7 +214,10 @@ def test_no_network_was_fitted_to_a_copy_of_what_it_judged(
     for fold in range(FOLDS):
         with np.load(reviewed[0] / "folds" / f"fold_{fold}.npz") as stored:
             assert not set(data.groups[stored["fitted"]]) & set(data.groups[stored["rows"]])
-            assert sorted([*stored["fitted"], *stored["rows"]]) == np.flatnonzero(data.splits != "excluded").tolist()
+            assert (
+                sorted([*stored["fitted"], *stored["rows"]])
+                == np.flatnonzero(data.splits != "excluded").tolist()
+            )
             judged += stored["rows"].tolist()
     assert sorted(judged) == np.flatnonzero(data.splits != "excluded").tolist()
     assert np.bincount(data.groups).max() == 2  # there are copies
@@ -225,7 +251,9 @@ def test_folds_keep_groups_whole_and_spread_classes(seed: int, folds: int, copie
     assert all(len(set(numbers[groups == group])) == 1 for group in range(len(sizes)))
     assert np.array_equal(numbers, fold_numbers(labels, groups, folds, seed))
     if copies == 1:
-        counts = np.array([np.bincount(labels[numbers == fold], minlength=7) for fold in range(folds)])
+        counts = np.array(
+            [np.bincount(labels[numbers == fold], minlength=7) for fold in range(folds)]
+        )
         assert (np.ptp(counts, axis=0) <= 2).all()
 
 
@@ -270,10 +298,14 @@ def test_a_second_call_trains_nothing_and_says_the_same(
     assert summary == reviewed[1]
     assert folder_times(out / "folds") == before
     assert (out / "review.csv").read_text() == texts["review.csv"]
-    assert (out / "review.html").read_text() == texts["review.html"].replace(str(reviewed[0]), str(out))
+    assert (out / "review.html").read_text() == texts["review.html"].replace(
+        str(reviewed[0]), str(out)
+    )
 
 
-def test_folds_of_other_data_recipe_or_seed_and_damaged_ones_are_fitted_again(data: Prepared, tmp_path: Path) -> None:
+def test_folds_of_other_data_recipe_or_seed_and_damaged_ones_are_fitted_again(
+    data: Prepared, tmp_path: Path
+) -> None:
     quick = replace(RECIPE, epochs=1)
     _, first = out_of_fold(quick, data, 2, tmp_path, progress=False)
     os.utime(tmp_path / "fold_1.npz", ns=(1, 1))
@@ -307,7 +339,8 @@ def test_an_interrupt_keeps_the_finished_folds(data: Prepared, tmp_path: Path) -
     ARCHITECTURES["means"] = interrupted_in_the_second
     try:
         with pytest.raises(
-            RunError, match="stopped in fold 2 of 3; finished folds are kept in .*: run the same command"
+            RunError,
+            match="stopped in fold 2 of 3; finished folds are kept in .*: run the same command",
         ):
             out_of_fold(replace(RECIPE, epochs=1), data, 3, tmp_path, progress=False)
         assert [path.name for path in tmp_path.iterdir()] == ["fold_0.npz"]
@@ -340,7 +373,16 @@ def test_votes_contradict_a_label_that_another_column_outvotes() -> None:
         ]
     )
     angry = np.zeros(len(table), np.int64)
-    assert contradicted(table, angry).tolist() == [False, True, False, True, True, True, True, False]
+    assert contradicted(table, angry).tolist() == [
+        False,
+        True,
+        False,
+        True,
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_precision_and_base_rate_are_those_of_the_planted_labels(
@@ -356,7 +398,9 @@ def test_precision_and_base_rate_are_those_of_the_planted_labels(
     assert check["precision"] == check["contradicted"] / summary["suspects"]
     assert check["lift"] == pytest.approx(check["precision"] / check["base_rate"])
     shutil.copytree(out / "folds", tmp_path / "first" / "folds")
-    first = review(data.path, run, tmp_path / "first", folds=FOLDS, epochs=RECIPE.epochs, top=7, progress=False)
+    first = review(
+        data.path, run, tmp_path / "first", folds=FOLDS, epochs=RECIPE.epochs, top=7, progress=False
+    )
     check = first["ferplus"]
     assert (first["suspects"], check["contradicted"], check["suggestion_agrees"]) == (7, 7, 7)
     # Wilson's lower bound for 7 of 7 is n / (n + z^2).
@@ -418,7 +462,9 @@ def test_each_class_has_a_sheet_that_begins_with_its_least_trusted_picture(
 
 
 def test_taking_the_suggestions_mends_every_planted_label(
-    sources: tuple[Path, Path, dict[str, str]], reviewed: tuple[Path, dict[str, Any]], tmp_path: Path
+    sources: tuple[Path, Path, dict[str, str]],
+    reviewed: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
 ) -> None:
     listed = rows_of(reviewed[0] / "review.csv")
     assert tuple(listed[0]) == COLUMNS
@@ -430,7 +476,9 @@ def test_taking_the_suggestions_mends_every_planted_label(
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(listed)
-    assert read_reviewed(tmp_path / "mine.csv") == {row["sha256"]: row["suggestion"] for row in listed[:7]}
+    assert read_reviewed(tmp_path / "mine.csv") == {
+        row["sha256"]: row["suggestion"] for row in listed[:7]
+    }
     mended = prepared_from(sources, tmp_path / "mended", reviewed=tmp_path / "mine.csv")
     for row in mended.rows:
         assert row["label"] == sources[2].get(row["path"], row["given_label"])
@@ -471,12 +519,27 @@ def test_the_command_prints_the_check_and_one_json_object(
     data: Prepared, run: Path, reviewed: tuple[Path, dict[str, Any]]
 ) -> None:
     shutil.copytree(reviewed[0], run / "review")
-    arguments = ["review", str(data.path), "--run", str(run), "--folds", str(FOLDS), "--epochs", str(RECIPE.epochs)]
+    arguments = [
+        "review",
+        str(data.path),
+        "--run",
+        str(run),
+        "--folds",
+        str(FOLDS),
+        "--epochs",
+        str(RECIPE.epochs),
+    ]
     spoken = CliRunner().invoke(main, arguments, catch_exceptions=False)
     check = reviewed[1]["ferplus"]
-    assert f"FER+ votes contradict {check['contradicted']} of {check['suspects_with_votes']} suspects" in spoken.stdout
+    assert (
+        f"FER+ votes contradict {check['contradicted']} of {check['suspects_with_votes']} suspects"
+        in spoken.stdout
+    )
     assert f"wrote {run / 'review' / 'review.csv'}" in spoken.stdout
-    assert f"3 networks of means, {RECIPE.epochs} of the run's {RECIPE.epochs} epochs each, seed 1" in spoken.stderr
+    assert (
+        f"3 networks of means, {RECIPE.epochs} of the run's {RECIPE.epochs} epochs each, seed 1"
+        in spoken.stderr
+    )
     printed = CliRunner().invoke(main, [*arguments, "--json"], catch_exceptions=False)
     assert json.loads(printed.stdout) == reviewed[1] | {"data": str(data.path), "run": str(run)}
     assert CliRunner().invoke(main, [*arguments, "--folds", "1"]).exit_code == 2

@@ -24,9 +24,17 @@ def test_decisions_are_read_by_picture_and_undecided_rows_change_nothing(tmp_pat
 
 @pytest.mark.parametrize(
     ("word", "decision"),
-    [("Keep", "keep"), (" DROP ", "drop"), ("happiness", "happy"), ("Fearful", "fear"), ("surprise", "surprise")],
+    [
+        ("Keep", "keep"),
+        (" DROP ", "drop"),
+        ("happiness", "happy"),
+        ("Fearful", "fear"),
+        ("surprise", "surprise"),
+    ],
 )
-def test_labels_are_known_by_the_words_of_every_data_set(word: str, decision: str, tmp_path: Path) -> None:
+def test_labels_are_known_by_the_words_of_every_data_set(
+    word: str, decision: str, tmp_path: Path
+) -> None:
     assert read_reviewed(written(tmp_path, f"sha256,decision\n{A},{word}\n")) == {A: decision}
 
 
@@ -36,12 +44,16 @@ def test_keep_means_the_label_that_the_person_saw(tmp_path: Path) -> None:
 
 
 def test_what_spreadsheets_write_is_read(tmp_path: Path) -> None:
-    text = f'"rank","sha256","note","decision"\r\n1,"{A.upper()}","two\r\nlines","keep"\r\n2,{B},,\r\n'
+    text = (
+        f'"rank","sha256","note","decision"\r\n1,"{A.upper()}","two\r\nlines","keep"\r\n2,{B},,\r\n'
+    )
     assert read_reviewed(written(tmp_path, text, "utf-8-sig")) == {A: "keep"}
 
 
 def test_one_decision_twice_is_one_decision(tmp_path: Path) -> None:
-    assert read_reviewed(written(tmp_path, f"sha256,decision\n{A},anger\n{A},angry\n")) == {A: "angry"}
+    assert read_reviewed(written(tmp_path, f"sha256,decision\n{A},anger\n{A},angry\n")) == {
+        A: "angry"
+    }
 
 
 @pytest.mark.parametrize(
@@ -58,7 +70,9 @@ def test_one_decision_twice_is_one_decision(tmp_path: Path) -> None:
         ("decision,sha256\ndrop\n", "line 2: expected a sha256"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused_with_its_line(text: str, message: str, tmp_path: Path) -> None:
+def test_what_cannot_be_meant_is_refused_with_its_line(
+    text: str, message: str, tmp_path: Path
+) -> None:
     with pytest.raises(DataError, match=message):
         read_reviewed(written(tmp_path, text))
 

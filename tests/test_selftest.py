@@ -33,7 +33,9 @@ def test_good_bundle_passes_exactly_under_reference_kernels(tiny_bundle: Path) -
 
 
 @pytest.mark.parametrize("artifact", ["fp16.onnx", "fp32.onnx", "int8.onnx", "int8.tflite"])
-def test_other_answers_than_promised_fail_by_artifact(tiny_bundle: Path, tmp_path: Path, artifact: str) -> None:
+def test_other_answers_than_promised_fail_by_artifact(
+    tiny_bundle: Path, tmp_path: Path, artifact: str
+) -> None:
     step = read_bundle(tiny_bundle).manifest.artifact(artifact).output.scale or 1.0
 
     def alter(entries: dict[str, bytes]) -> None:
@@ -64,19 +66,26 @@ def test_artifact_without_its_runtime_is_neither_passed_nor_failed(
         "print(json.dumps([[r.artifact, r.passed, r.note] for r in run_selftest(read_bundle(sys.argv[1]))]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tiny_bundle), hidden], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(tiny_bundle), hidden],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     results = json.loads(done.stdout)
     assert {artifact for artifact, passed, _ in results if passed is None} == artifacts
     assert all(passed is True for artifact, passed, _ in results if artifact not in artifacts)
-    assert all("run: pip install 'edgeemo[" in note for _, passed, note in results if passed is None)
+    assert all(
+        "run: pip install 'edgeemo[" in note for _, passed, note in results if passed is None
+    )
 
 
 @pytest.fixture(scope="module")
 def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The TFLite model of the shipped nano alone, with its inner tensors in the report. Read only."""
     folder = tmp_path_factory.mktemp("nano")
-    return with_trace(tflite_alone(find_model("nano"), folder / "alone.edgeemo"), folder / "nano.edgeemo")
+    return with_trace(
+        tflite_alone(find_model("nano"), folder / "alone.edgeemo"), folder / "nano.edgeemo"
+    )
 
 
 def result_of(results: list[SelfTestResult], kernels: str) -> SelfTestResult:
@@ -102,7 +111,9 @@ def test_trace_ends_with_the_stored_logits_and_names_every_layer(nano: Path) -> 
     output = bundle.manifest.artifact(MODEL).output
     assert output.scale is not None
     assert output.zero_point is not None
-    stored = np.rint(bundle.selftest().logits[MODEL] / output.scale + output.zero_point).astype(np.int8)
+    stored = np.rint(bundle.selftest().logits[MODEL] / output.scale + output.zero_point).astype(
+        np.int8
+    )
     assert listed[-1][1] == hashlib.sha256(stored.tobytes()).hexdigest()[:16]
     assert [name.partition("_")[0].partition("/")[0] for name, _ in listed[2:]] == [
         *["stage1"] * 4, *["stage2"] * 4, "stage3", "stage4", "stage4", "pool", "logits",
@@ -117,7 +128,9 @@ def test_built_bundle_lists_its_inner_tensors_and_an_old_one_has_none(tiny_bundl
     assert stored_trace(reporting(bundle, {}), MODEL) is None
 
 
-@pytest.mark.parametrize("layer", ["stage1_down_relu", "stage2_a_relu", "stage4_depth_relu", "logits/MatMul"])
+@pytest.mark.parametrize(
+    "layer", ["stage1_down_relu", "stage2_a_relu", "stage4_depth_relu", "logits/MatMul"]
+)
 def test_first_tensor_that_differs_is_that_of_the_layer_whose_weights_are_altered(
     nano: Path, tmp_path: Path, layer: str
 ) -> None:
@@ -141,7 +154,11 @@ def test_inner_tensor_that_differs_fails_where_the_logits_agree(nano: Path, tmp_
     report["selftest"][MODEL][7][1] = "0123456789abcdef"
     path = with_files(nano, tmp_path / "altered.edgeemo", report_json=json.dumps(report).encode())
     result = result_of(run_selftest(read_bundle(path)), "reference")
-    assert (result.passed, result.difference, result.tensor) == (False, 0, report["selftest"][MODEL][7][0])
+    assert (result.passed, result.difference, result.tensor) == (
+        False,
+        0,
+        report["selftest"][MODEL][7][0],
+    )
     assert result.note == "the logits agree and an inner tensor does not"
     assert result_of(run_selftest(read_bundle(path)), "default").passed
 
@@ -154,7 +171,8 @@ def test_smallest_change_of_the_output_scale_is_a_failure(nano: Path, tmp_path: 
     assert bundle.files[MODEL].count(scale.tobytes()) == 1
     altered = bundle.files[MODEL].replace(scale.tobytes(), next_one.tobytes())
     result = result_of(
-        run_selftest(read_bundle(with_files(nano, tmp_path / "a.edgeemo", int8_tflite=altered))), "reference"
+        run_selftest(read_bundle(with_files(nano, tmp_path / "a.edgeemo", int8_tflite=altered))),
+        "reference",
     )
     assert not result.passed
     assert 0 < result.difference < 1e-3
@@ -178,7 +196,11 @@ def test_first_difference(stored: Trace, found: Trace, first: str) -> None:
 
 
 HOSTILE_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=20) | st.from_regex("[0-9a-f]{15,17}", fullmatch=True),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=20)
+    | st.from_regex("[0-9a-f]{15,17}", fullmatch=True),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.just(MODEL), inner),
 )
 
@@ -208,7 +230,9 @@ def test_any_report_has_inner_tensors_or_none_or_is_refused(nano: Path, value: o
 
 
 @pytest.mark.parametrize("scale", [-0.1, 1e308, 0.0])
-def test_scale_that_a_manifest_makes_up_hides_no_difference(nano: Path, tmp_path: Path, scale: float) -> None:
+def test_scale_that_a_manifest_makes_up_hides_no_difference(
+    nano: Path, tmp_path: Path, scale: float
+) -> None:
     def change(entries: dict[str, bytes]) -> None:
         manifest = json.loads(entries["manifest.json"])
         manifest["artifacts"][0]["output"]["scale"] = scale
@@ -219,5 +243,7 @@ def test_scale_that_a_manifest_makes_up_hides_no_difference(nano: Path, tmp_path
     altered = bundle.files[MODEL].replace(weights, weights[::-1])
     path = with_files(nano, tmp_path / "altered.edgeemo", int8_tflite=altered)
     path = with_files(path, tmp_path / "untraced.edgeemo", report_json=b"{}")
-    result = result_of(run_selftest(read_bundle(rezip(path, tmp_path / "scaled.edgeemo", change))), "reference")
+    result = result_of(
+        run_selftest(read_bundle(rezip(path, tmp_path / "scaled.edgeemo", change))), "reference"
+    )
     assert (result.passed, result.tensor) == (False, "the output")

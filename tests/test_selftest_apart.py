@@ -42,7 +42,9 @@ ON_MODEL = f"on {MODEL} under reference kernels; do not use this bundle"
 @pytest.fixture(scope="module")
 def nano(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The TFLite model of the shipped nano alone. Read only."""
-    return read_bundle(tflite_alone(find_model("nano"), tmp_path_factory.mktemp("nano") / "nano.edgeemo"))
+    return read_bundle(
+        tflite_alone(find_model("nano"), tmp_path_factory.mktemp("nano") / "nano.edgeemo")
+    )
 
 
 @pytest.fixture
@@ -55,7 +57,9 @@ def interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
         package.mkdir(parents=True)
         (package / "__init__.py").touch()
         body = textwrap.indent(textwrap.dedent(code), " " * 4)
-        (package / "interpreter.py").write_text(f"{HEAD}\n{at_import}\ndef Interpreter(**settings):\n{body}\n")
+        (package / "interpreter.py").write_text(
+            f"{HEAD}\n{at_import}\ndef Interpreter(**settings):\n{body}\n"
+        )
         monkeypatch.syspath_prepend(str(folder))
         return folder
 
@@ -73,7 +77,10 @@ def test_it_gives_the_results_of_the_same_process(nano: Bundle, tiny_bundle: Pat
         ("os.kill(os.getpid(), signal.SIGSEGV)", "crashed (SIGSEGV)"),
         ("ctypes.string_at(0)", "crashed (SIGSEGV)"),
         ("os.abort()", "crashed (SIGABRT)"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "was killed (SIGKILL), perhaps for want of memory,"),
+        (
+            "os.kill(os.getpid(), signal.SIGKILL)",
+            "was killed (SIGKILL), perhaps for want of memory,",
+        ),
         ("os.kill(os.getpid(), 40)", "crashed (signal 40)"),
         ("while True: time.sleep(1)", "gave no sign of life for 3 s"),
         ("while True: pass", "gave no sign of life for 3 s"),
@@ -93,7 +100,9 @@ def test_hang_and_crash_name_the_model_and_the_kernels(
     assert ("--time-limit" in result.note) == ("sign of life" in end)
 
 
-def test_overall_limit_ends_what_still_shows_signs_of_life(nano: Bundle, interpreter: Callable[[str], Path]) -> None:
+def test_overall_limit_ends_what_still_shows_signs_of_life(
+    nano: Bundle, interpreter: Callable[[str], Path]
+) -> None:
     interpreter("while True: time.sleep(0.2); os.write(messages(), b'{\"sign\": 1}\\n')")
     (result,) = run_selftest_apart(nano, time_limit=4, overall_limit=6)
     assert result.note.startswith(f"the interpreter was not done after 6 s {ON_MODEL}")
@@ -141,8 +150,14 @@ def test_garbage_among_the_messages_is_passed_over(
             "raise ValueError('\\x1b[2J \\udc80')",
             "int8.tflite: the interpreter refuses the model (?[2J ?)",
         ),
-        ("raise KeyError('odd')", "int8.tflite: its interpreter fails (KeyError: 'odd'); do not use this bundle"),
-        ("bytearray(3 << 30)", "int8.tflite: its interpreter fails (MemoryError: ); do not use this bundle"),
+        (
+            "raise KeyError('odd')",
+            "int8.tflite: its interpreter fails (KeyError: 'odd'); do not use this bundle",
+        ),
+        (
+            "bytearray(3 << 30)",
+            "int8.tflite: its interpreter fails (MemoryError: ); do not use this bundle",
+        ),
         (
             "raise ValueError(*(resource.getrlimit(r)[0] >> s for r, s in [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, 30),"
             " (resource.RLIMIT_CPU, 0)]), os.environ['OPENBLAS_NUM_THREADS'], open('/proc/self/oom_score_adj').read())",
@@ -158,13 +173,23 @@ def test_process_limits_itself_and_tells_what_its_interpreter_raises(
 
 
 def test_early_end_tells_the_last_words(nano: Bundle, interpreter: Callable[[str], Path]) -> None:
-    interpreter("os._exit(3)", at_import="os.write(2, bytes(999_999)); os.write(2, b'\\nfirst\\nno \\x1b[2Jluck\\n')")
+    interpreter(
+        "os._exit(3)",
+        at_import="os.write(2, bytes(999_999)); os.write(2, b'\\nfirst\\nno \\x1b[2Jluck\\n')",
+    )
     (result,) = run_selftest_apart(nano)
-    assert result.note == f"the interpreter ended early with exit code 3 {ON_MODEL} (last words: first no ?[2Jluck)"
+    assert (
+        result.note
+        == f"the interpreter ended early with exit code 3 {ON_MODEL} (last words: first no ?[2Jluck)"
+    )
 
 
-def test_limit_that_a_start_exceeds_is_an_error_of_the_process_and_not_of_a_model(nano: Bundle) -> None:
-    with pytest.raises(BackendError, match="gave no sign of life for 0.001 s before it opened a model"):
+def test_limit_that_a_start_exceeds_is_an_error_of_the_process_and_not_of_a_model(
+    nano: Bundle,
+) -> None:
+    with pytest.raises(
+        BackendError, match="gave no sign of life for 0.001 s before it opened a model"
+    ):
         run_selftest_apart(nano, time_limit=0.001)
 
 
@@ -180,14 +205,20 @@ def test_bundle_that_changed_meanwhile_is_refused(nano: Bundle, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("seed", [28, 714])
-def test_mutants_that_crash_litert_or_ask_for_gigabytes_fail(nano: Bundle, tmp_path: Path, seed: int) -> None:
+def test_mutants_that_crash_litert_or_ask_for_gigabytes_fail(
+    nano: Bundle, tmp_path: Path, seed: int
+) -> None:
     """Of a thousand: ai-edge-litert 2.3.0 ends with SIGABRT on the first and wants gigabytes for the second."""
-    path = with_files(nano.path, tmp_path / "mutant.edgeemo", int8_tflite=mutated(nano.files[MODEL], seed))
+    path = with_files(
+        nano.path, tmp_path / "mutant.edgeemo", int8_tflite=mutated(nano.files[MODEL], seed)
+    )
     results = run_selftest_apart(read_bundle(path), time_limit=3)
     assert results[-1].passed is False
 
 
-def doctor(bundle: Path, *options: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+def doctor(
+    bundle: Path, *options: str, path: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     environment = os.environ | ({"PYTHONPATH": str(path)} if path else {})
     return subprocess.run(
         [sys.executable, "-m", "edgeemo", "doctor", "--model", str(bundle), *options],
@@ -195,7 +226,9 @@ def doctor(bundle: Path, *options: str, path: Path | None = None) -> subprocess.
     )  # fmt: skip
 
 
-def test_doctor_says_which_model_crashed_and_exits_1(nano: Bundle, interpreter: Callable[[str], Path]) -> None:
+def test_doctor_says_which_model_crashed_and_exits_1(
+    nano: Bundle, interpreter: Callable[[str], Path]
+) -> None:
     folder = interpreter("os.abort()")
     done = doctor(nano.path, path=folder)
     assert (done.returncode, done.stderr) == (1, "edgeemo: 1 problem(s) found\n")
@@ -253,6 +286,9 @@ def test_interrupted_doctor_takes_the_process_along(
         time.sleep(0.02)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (1, "edgeemo: interrupted; no half-written file is left\n")
+    assert (process.returncode, stderr) == (
+        1,
+        "edgeemo: interrupted; no half-written file is left\n",
+    )
     with pytest.raises(ProcessLookupError):
         os.kill(int(told.read_text()), 0)

@@ -53,11 +53,17 @@ def recorded(*parts: tuple[str | None, int], **options: Any) -> EmotionSensor:
     answers, detector, count = story(*parts)
     camera = FakeCamera(frames(count), fps=10)
     backend = FakeBackend.script(answers) if answers else FakeBackend()
-    return EmotionSensor(camera, detector=detector, backend=backend, **{"smoothing": False} | options)
+    return EmotionSensor(
+        camera, detector=detector, backend=backend, **{"smoothing": False} | options
+    )
 
 
 def live(events: Any, *, fps: float = 100, **options: Any) -> EmotionSensor:
-    defaults: dict[str, Any] = {"detector": "whole", "backend": FakeBackend(happy=0.94), "smoothing": False}
+    defaults: dict[str, Any] = {
+        "detector": "whole",
+        "backend": FakeBackend(happy=0.94),
+        "smoothing": False,
+    }
     return EmotionSensor(FakeCamera(events, live=True, fps=fps), **defaults | options)
 
 
@@ -90,9 +96,24 @@ def test_recording_gives_one_reading_a_frame_and_drops_none() -> None:
 def test_reading_as_json_has_the_documented_keys() -> None:
     with recorded(("happy", 1), (None, 1)) as sensor:
         face, none = (reading.to_dict() for reading in sensor)
-    keys = ["time", "frame", "face_id", "emotion", "confidence", "scores", "box", "latency_ms", "fps", "dropped"]
+    keys = [
+        "time",
+        "frame",
+        "face_id",
+        "emotion",
+        "confidence",
+        "scores",
+        "box",
+        "latency_ms",
+        "fps",
+        "dropped",
+    ]
     assert list(face) == list(none) == keys
-    assert (face["emotion"], face["box"], sum(face["scores"].values())) == ("happy", [8, 4, 40, 40], pytest.approx(1))
+    assert (face["emotion"], face["box"], sum(face["scores"].values())) == (
+        "happy",
+        [8, 4, 40, 40],
+        pytest.approx(1),
+    )
     assert (none["face_id"], none["emotion"], none["box"], none["scores"]) == (None, None, None, {})
 
 
@@ -100,7 +121,11 @@ def test_all_faces_give_a_reading_each_largest_first() -> None:
     boxes = [Box(0, 0, 40, 40), Box(44, 4, 18, 18)]
     backend = FakeBackend.script([{"happy": 0.9}, {"sad": 0.9}])
     with EmotionSensor(
-        FakeCamera(frames(1)), detector=FakeDetector(boxes), backend=backend, faces="all", smoothing=False
+        FakeCamera(frames(1)),
+        detector=FakeDetector(boxes),
+        backend=backend,
+        faces="all",
+        smoothing=False,
     ) as sensor:
         assert [(r.frame, r.face_id, r.emotion, r.box) for r in sensor] == [
             (0, 1, "happy", boxes[0]),
@@ -109,7 +134,9 @@ def test_all_faces_give_a_reading_each_largest_first() -> None:
 
 
 def test_smoothing_holds_a_label_for_the_bundles_time_and_each_face_has_its_own() -> None:
-    with recorded(("sad", 2), ("happy", 20), smoothing=True, window=0.0, hold_time=0.8, floor=0.0) as sensor:
+    with recorded(
+        ("sad", 2), ("happy", 20), smoothing=True, window=0.0, hold_time=0.8, floor=0.0
+    ) as sensor:
         emotions = [reading.emotion for reading in sensor]
     # happy leads from frame 2 (0.2 s) on, and has for 0.8 s at frame 10.
     assert emotions == ["sad"] * 10 + ["happy"] * 12
@@ -194,8 +221,13 @@ def test_failure_that_was_raised_is_not_raised_again_by_close() -> None:
     sensor.close()
 
 
-def test_error_in_the_with_block_is_not_hidden_by_a_handlers(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(KeyError, match="the block's own"), recorded(("neutral", 1), ("happy", 1)) as sensor:
+def test_error_in_the_with_block_is_not_hidden_by_a_handlers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with (
+        pytest.raises(KeyError, match="the block's own"),
+        recorded(("neutral", 1), ("happy", 1)) as sensor,
+    ):
         sensor.when("happy", break_lamp)
         sensor.start()
         until(lambda: sensor._failure)
@@ -247,7 +279,9 @@ def test_handler_may_close_the_sensor_but_not_wait_for_it() -> None:
     with recorded(("neutral", 1), ("happy", 100)) as sensor:
         sensor.when("happy", handler)
         sensor.wait(PATIENCE)
-    assert refused == ["wait was called in a handler, which runs on the thread that it would wait for"]
+    assert refused == [
+        "wait was called in a handler, which runs on the thread that it would wait for"
+    ]
 
 
 def test_closed_sensor_does_not_start_again() -> None:
@@ -325,7 +359,11 @@ def test_lost_camera_is_no_face_to_the_handlers() -> None:
 def test_detector_looks_at_every_kth_frame_and_the_face_is_carried_between() -> None:
     detector = FakeDetector([Box(8, 4, 40, 40)])
     with EmotionSensor(
-        FakeCamera(frames(10)), detector=detector, backend=FakeBackend(), detect_every=4, smoothing=False
+        FakeCamera(frames(10)),
+        detector=detector,
+        backend=FakeBackend(),
+        detect_every=4,
+        smoothing=False,
     ) as sensor:
         readings = list(sensor)
     assert detector.count == 3  # frames 0, 4 and 8
@@ -356,7 +394,9 @@ def test_fps_limits_how_many_frames_of_a_live_camera_are_looked_at() -> None:
 
 
 def test_loss_is_told_at_once_though_frames_are_looked_at_rarely() -> None:
-    camera = FakeCamera([*frames(5), CameraError("unplugged"), *frames(200, seed=1)], live=True, fps=50)
+    camera = FakeCamera(
+        [*frames(5), CameraError("unplugged"), *frames(200, seed=1)], live=True, fps=50
+    )
     with EmotionSensor(camera, detector="whole", backend=FakeBackend(), fps=0.1) as sensor:
         start = time.monotonic()
         readings = iter(sensor)
@@ -375,7 +415,13 @@ def test_health_counts_add_up_and_the_line_names_each() -> None:
     with recorded(("happy", 3), (None, 2)) as sensor:
         list(sensor)
         health = sensor.health()
-    assert (health.frames, health.looked_at, health.dropped, health.detections, health.inferences) == (5, 5, 0, 5, 3)
+    assert (
+        health.frames,
+        health.looked_at,
+        health.dropped,
+        health.detections,
+        health.inferences,
+    ) == (5, 5, 0, 5, 3)
     assert health.rss_mb is None or 10 < health.rss_mb < 10_000
     assert "looked_at=5" in str(health)
     assert set(health.to_dict()) == set(health.__dataclass_fields__)
@@ -399,7 +445,9 @@ def test_arguments_that_do_not_fit_are_refused(options: dict[str, Any], message:
 
 
 def test_what_is_no_camera_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="expected a camera's name, a path or a Camera, received 3.5"):
+    with pytest.raises(
+        InvalidInput, match="expected a camera's name, a path or a Camera, received 3.5"
+    ):
         EmotionSensor(3.5, detector="whole", backend=FakeBackend())  # type: ignore[arg-type]
 
 
@@ -432,7 +480,9 @@ def test_realtime_plays_a_recording_at_its_pace_and_drops_what_comes_too_fast() 
             return super().infer(inputs)
 
     camera = FakeCamera(frames(30), fps=100)
-    with EmotionSensor(camera, detector="whole", backend=Slow(), realtime=True, smoothing=False) as sensor:
+    with EmotionSensor(
+        camera, detector="whole", backend=Slow(), realtime=True, smoothing=False
+    ) as sensor:
         read = [reading.frame for reading in sensor]
     health = sensor.health()
     assert health.frames == 30

@@ -50,7 +50,9 @@ def test_captions_stand_below_their_picture_and_not_in_others() -> None:
 
 
 def test_a_long_caption_shrinks_instead_of_running_into_the_next() -> None:
-    sheet = contact_sheet(np.full((1, 48, 48, 1), 200, np.uint8), 1, ["a caption of far too many letters"])
+    sheet = contact_sheet(
+        np.full((1, 48, 48, 1), 200, np.uint8), 1, ["a caption of far too many letters"]
+    )
     assert (sheet[48:63, 48:] == 255).all()
     assert (sheet[48:63, 40:48] < 255).any()
 
@@ -61,4 +63,6 @@ def test_no_picture_is_a_blank_sheet() -> None:
 
 def test_png_keeps_every_pixel() -> None:
     sheet = contact_sheet(FACES, 4)
-    np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(png(sheet), np.uint8), cv2.IMREAD_UNCHANGED), sheet)
+    np.testing.assert_array_equal(
+        cv2.imdecode(np.frombuffer(png(sheet), np.uint8), cv2.IMREAD_UNCHANGED), sheet
+    )

@@ -32,10 +32,14 @@ def test_astronaut_smiles(detector: str) -> None:
 
 @pytest.mark.parametrize("detector", ["haar", "yunet"])
 @pytest.mark.parametrize("artifact", ["int8.tflite", "int8.onnx", "fp32.onnx"])
-def test_portrait_has_one_happy_face_and_the_empty_picture_none(detector: str, artifact: str) -> None:
+def test_portrait_has_one_happy_face_and_the_empty_picture_none(
+    detector: str, artifact: str
+) -> None:
     model = shared(*YUNET) if detector == "yunet" else None
     with Recognizer(detector=detector, detector_model=model, artifact=artifact) as recognizer:
-        assert [face.emotion for face in recognizer.predict(shared("media", "justin.jpg"))] == ["happy"]
+        assert [face.emotion for face in recognizer.predict(shared("media", "justin.jpg"))] == [
+            "happy"
+        ]
         assert recognizer.predict(shared("media", "no-faces.jpg")) == []
 
 
@@ -65,7 +69,9 @@ def test_model_meets_its_bars(name: str) -> None:
     assert manifest.tensor_arena_bytes <= most_activations
     assert manifest.training["recipe"]["labels"] == labels
     assert (
-        {evaluation.artifact for evaluation in manifest.evaluation} == {a.file for a in manifest.artifacts} == ARTIFACTS
+        {evaluation.artifact for evaluation in manifest.evaluation}
+        == {a.file for a in manifest.artifacts}
+        == ARTIFACTS
     )
     for evaluation in manifest.evaluation:
         assert (evaluation.n, evaluation.split) == (3579, "test")
@@ -94,7 +100,9 @@ def public_test() -> LabelledInputs:
 
 @pytest.mark.parametrize("artifact", ["int8.tflite", "int8.onnx"])
 @pytest.mark.parametrize("name", BARS)
-def test_public_test_gives_the_promised_matrix(public_test: LabelledInputs, name: str, artifact: str) -> None:
+def test_public_test_gives_the_promised_matrix(
+    public_test: LabelledInputs, name: str, artifact: str
+) -> None:
     labelled = public_test
     with Recognizer(name, detector="whole", artifact=artifact) as recognizer:
         assert recognizer.bundle is not None

@@ -52,14 +52,20 @@ def test_mean_does_not_depend_on_the_frame_rate(rate: float, seconds: float) -> 
 
 
 @given(steps)
-def test_mean_is_the_exponential_one_that_numpy_computes(steps: list[tuple[float, dict[str, float]]]) -> None:
+def test_mean_is_the_exponential_one_that_numpy_computes(
+    steps: list[tuple[float, dict[str, float]]],
+) -> None:
     smoother, time = Smoother(PLAIN), 0.0
     mean: np.ndarray | None = None
     for step, answer in steps:
         time += step
         said = smoother.update(answer, time)
         values = np.array(list(answer.values()))
-        mean = values if mean is None else mean * np.exp(-step / 0.5) + values * (1 - np.exp(-step / 0.5))
+        mean = (
+            values
+            if mean is None
+            else mean * np.exp(-step / 0.5) + values * (1 - np.exp(-step / 0.5))
+        )
     assert list(said.scores.values()) == pytest.approx(list(mean), abs=1e-9)
 
 
@@ -72,11 +78,15 @@ def test_scores_stay_probabilities_and_the_confidence_is_one_of_them(
         time += step
         said = smoother.update(answer, time)
         assert sum(said.scores.values()) == pytest.approx(1)
-        assert said.confidence == (said.scores[said.emotion] if said.emotion else max(said.scores.values()))
+        assert said.confidence == (
+            said.scores[said.emotion] if said.emotion else max(said.scores.values())
+        )
 
 
 @given(steps)
-def test_two_changes_are_never_nearer_than_the_hold_time(steps: list[tuple[float, dict[str, float]]]) -> None:
+def test_two_changes_are_never_nearer_than_the_hold_time(
+    steps: list[tuple[float, dict[str, float]]],
+) -> None:
     smoother, time, changes, last = Smoother(PLAIN), 0.0, [], "none yet"
     for step, answer in steps:
         time += step
@@ -120,7 +130,10 @@ def test_a_lead_below_the_margin_is_none() -> None:
     smoother.update(sure("sad", 0.45), 0.0)
     near = dict.fromkeys(LABELS, 0.04) | {"sad": 0.39, "happy": 0.39 + MARGIN - 0.01}
     far = dict.fromkeys(LABELS, 0.04) | {"sad": 0.37, "happy": 0.37 + MARGIN + 0.01}
-    assert [smoother.update(near, 1.0).emotion, smoother.update(far, 2.0).emotion] == ["sad", "happy"]
+    assert [smoother.update(near, 1.0).emotion, smoother.update(far, 2.0).emotion] == [
+        "sad",
+        "happy",
+    ]
 
 
 def test_below_the_floor_there_is_no_emotion_and_the_best_score_is_told() -> None:
@@ -149,7 +162,11 @@ def test_a_clock_that_steps_back_takes_no_hold_time_away() -> None:
     smoother.update(sure("sad"), 1000.0)
     for time in (1000.1, 1000.4, 1000.7):
         smoother.update(sure("happy"), time)
-    assert [smoother.update(sure("happy"), time).emotion for time in (3.0, 3.1, 3.25)] == ["sad", "sad", "happy"]
+    assert [smoother.update(sure("happy"), time).emotion for time in (3.0, 3.1, 3.25)] == [
+        "sad",
+        "sad",
+        "happy",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -163,5 +180,7 @@ def test_a_clock_that_steps_back_takes_no_hold_time_away() -> None:
     ],
 )
 def test_wrong_settings_are_refused(wrong: Smoothing) -> None:
-    with pytest.raises(InvalidInput, match="expected a window and a hold time of 0 to 3600 seconds"):
+    with pytest.raises(
+        InvalidInput, match="expected a window and a hold time of 0 to 3600 seconds"
+    ):
         Smoother(wrong)

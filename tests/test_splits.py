@@ -16,7 +16,13 @@ Table = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
 @st.composite
 def tables(draw: st.DrawFn) -> Table:
     """Labels, groups of any size (with several labels inside, too) and held-out pictures."""
-    rows = draw(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 40), st.booleans()), min_size=1, max_size=200))
+    rows = draw(
+        st.lists(
+            st.tuples(st.integers(0, 6), st.integers(0, 40), st.booleans()),
+            min_size=1,
+            max_size=200,
+        )
+    )
     held = draw(st.booleans())
     labels, groups, out = (np.array(column) for column in zip(*rows, strict=True))
     return labels, groups, out & held
@@ -38,7 +44,9 @@ def test_no_group_is_in_two_splits(table: Table, seed: int, name: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(tables(), st.integers(0, 2**31))
-def test_official_test_is_what_is_held_out_and_its_copies_are_left_out(table: Table, seed: int) -> None:
+def test_official_test_is_what_is_held_out_and_its_copies_are_left_out(
+    table: Table, seed: int
+) -> None:
     labels, groups, held_out = table
     names = official_split(labels, groups, held_out, seed)
     tested = np.isin(groups, groups[held_out])
@@ -72,7 +80,9 @@ def test_more_held_out_than_a_fifth_leaves_the_rest_to_train_and_validation() ->
     assert [(names == split).sum() for split in ("train", "validation", "test")] == [450, 150, 400]
 
 
-@pytest.mark.parametrize(("name", "digest"), [("grouped", "944bfcdf0c18"), ("official", "a9e146f06518")])
+@pytest.mark.parametrize(
+    ("name", "digest"), [("grouped", "944bfcdf0c18"), ("official", "a9e146f06518")]
+)
 def test_a_seed_gives_the_same_split_bit_for_bit_on_every_machine(name: str, digest: str) -> None:
     rng = np.random.default_rng(0)
     labels, groups = rng.integers(0, 7, 2000), rng.integers(0, 1500, 2000)

@@ -85,7 +85,9 @@ def test_conflicts_are_groups_of_several_given_labels() -> None:
         "policy": "drop",
         "groups": len(found),
         "pictures": sum(map(len, found)),
-        "changed": sum(a != b for a, b in zip(DATA.labels.tolist(), DATA.given_labels.tolist(), strict=True)),
+        "changed": sum(
+            a != b for a, b in zip(DATA.labels.tolist(), DATA.given_labels.tolist(), strict=True)
+        ),
     }
 
 
@@ -101,7 +103,9 @@ def test_ferplus_agreement_counts_a_group_by_its_votes() -> None:
         for i in members:
             votes = DATA.votes[i] if DATA.votes[i, 0] >= 0 else summed
             sad = votes[FERPLUS_COLUMNS.index("sadness")]
-            if 2 * sad > votes.sum():  # no other column can have a majority: it would need more than half of at most 30
+            if (
+                2 * sad > votes.sum()
+            ):  # no other column can have a majority: it would need more than half of at most 30
                 majority += 1
                 agreed += DATA.given_labels[i] == LABELS.index("sad")
     assert STATS["ferplus"]["majority"] == majority > 10
@@ -119,7 +123,12 @@ def test_tables_hold_each_class_of_each_source() -> None:
 
 def test_pictures_of_prepared_data_are_written_whole(tmp_path: Path) -> None:
     paths = write_pictures(DATA, STATS, tmp_path / "new" / "stats")
-    assert [path.name for path in paths] == ["classes.png", "groups.png", "overlap.png", "means.png"]
+    assert [path.name for path in paths] == [
+        "classes.png",
+        "groups.png",
+        "overlap.png",
+        "means.png",
+    ]
     assert sorted(tmp_path.rglob("*.png")) == sorted(paths)
     for path in paths:
         assert (cv2.imread(str(path)).std(axis=(0, 1)) > 0).all()
@@ -133,7 +142,9 @@ def test_mean_face_is_the_mean_of_its_class() -> None:
         assert abs(shown - expected).max() <= 0.5
 
 
-def test_stats_command_writes_beside_the_prepared_folder_and_says_where(prepared: Path, tmp_path: Path) -> None:
+def test_stats_command_writes_beside_the_prepared_folder_and_says_where(
+    prepared: Path, tmp_path: Path
+) -> None:
     link = tmp_path / "data"
     link.symlink_to(prepared)
     before = sorted(prepared.iterdir())

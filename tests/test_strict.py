@@ -79,19 +79,24 @@ def test_a_whole_number_serves_as_float_and_becomes_one() -> None:
 @pytest.mark.parametrize("field", GOOD)
 def test_a_missing_field_is_named(field: str) -> None:
     value = {key: item for key, item in GOOD.items() if key != field}
-    with pytest.raises(ValueError, match=rf"^outer: missing fields \['{field}'\], unknown fields \[\]$"):
+    with pytest.raises(
+        ValueError, match=rf"^outer: missing fields \['{field}'\], unknown fields \[\]$"
+    ):
         strict.from_dict(Outer, value, "outer")
 
 
 def test_an_unknown_field_is_named() -> None:
-    with pytest.raises(ValueError, match=r"^outer: missing fields \[\], unknown fields \['extra'\]$"):
+    with pytest.raises(
+        ValueError, match=r"^outer: missing fields \[\], unknown fields \['extra'\]$"
+    ):
         strict.from_dict(Outer, GOOD | {"extra": 1}, "outer")
 
 
 def test_a_misspelled_inner_field_is_named_by_its_path() -> None:
     value = GOOD | {"several": [{"name": "a", "count": 1}, {"nmae": "b", "count": 2}]}
     with pytest.raises(
-        ValueError, match=r"^outer\.several\[1\]: missing fields \['name'\], unknown fields \['nmae'\]$"
+        ValueError,
+        match=r"^outer\.several\[1\]: missing fields \['name'\], unknown fields \['nmae'\]$",
     ):
         strict.from_dict(Outer, value, "outer")
 
@@ -158,14 +163,19 @@ def test_a_hostile_name_or_value_keeps_the_message_short_and_on_one_line() -> No
         assert len(str(caught.value)) < 600
 
 
-@pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '{"x": [{"a": 1, "b": 2, "a": 3}]}', b'{"a": 1, "\\u0061": 2}'])
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "a": 1}', '{"x": [{"a": 1, "b": 2, "a": 3}]}', b'{"a": 1, "\\u0061": 2}']
+)
 def test_a_doubled_key_is_refused_by_name(text: str | bytes) -> None:
     with pytest.raises(ValueError, match=r"^key 'a' appears twice$"):
         strict.loads(text)
 
 
 def test_one_key_in_two_objects_is_no_doubled_key() -> None:
-    assert strict.loads('{"a": {"a": 1}, "b": [{"a": 2}, {"a": 3}]}') == {"a": {"a": 1}, "b": [{"a": 2}, {"a": 3}]}
+    assert strict.loads('{"a": {"a": 1}, "b": [{"a": 2}, {"a": 3}]}') == {
+        "a": {"a": 1},
+        "b": [{"a": 2}, {"a": 3}],
+    }
 
 
 def test_a_doubled_key_among_very_many_is_found_quickly_and_reported_shortly() -> None:
@@ -238,7 +248,11 @@ def test_dumps_line_is_one_line_with_keys_in_their_own_order() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )

@@ -50,7 +50,10 @@ def four(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 def rows_of(out: Path) -> list[dict[str, str]]:
     """trials.csv, but for the seconds."""
     with (out / "trials.csv").open(newline="") as file:
-        return [{name: text for name, text in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+        return [
+            {name: text for name, text in row.items() if name != "seconds"}
+            for row in csv.DictReader(file)
+        ]
 
 
 def is_a_picture(path: Path) -> bool:
@@ -74,7 +77,9 @@ def test_a_sweep_interrupted_and_gone_on_with_sees_the_trials_of_an_uninterrupte
 
     ARCHITECTURES["means"] = interrupted_in_the_third
     try:
-        with pytest.raises(RunError, match="stopped after 2 of 4 trials; they are kept in .*: run the same command"):
+        with pytest.raises(
+            RunError, match="stopped after 2 of 4 trials; they are kept in .*: run the same command"
+        ):
             sweep(BASE, prepared, tmp_path, trials=4, fixed=FIXED, progress=False)
         summary = sweep(BASE, prepared, tmp_path, trials=4, fixed=FIXED, progress=False)
     finally:
@@ -86,7 +91,9 @@ def test_a_sweep_interrupted_and_gone_on_with_sees_the_trials_of_an_uninterrupte
     assert len({row["validation_top1"] for row in rows_of(tmp_path)}) > 1
 
 
-def test_the_first_trial_is_the_recipe_itself_also_when_it_was_broken_off(prepared: Path, tmp_path: Path) -> None:
+def test_the_first_trial_is_the_recipe_itself_also_when_it_was_broken_off(
+    prepared: Path, tmp_path: Path
+) -> None:
     def interrupted(spec: InputSpec) -> keras.Model:
         raise KeyboardInterrupt
 
@@ -96,13 +103,20 @@ def test_the_first_trial_is_the_recipe_itself_also_when_it_was_broken_off(prepar
             sweep(BASE, prepared, tmp_path, trials=1, fixed=FIXED, progress=False)
     finally:
         ARCHITECTURES["means"] = means
-    assert sweep(BASE, prepared, tmp_path, trials=1, fixed=FIXED, progress=False)["recipe"] == BASE.to_dict()
+    assert (
+        sweep(BASE, prepared, tmp_path, trials=1, fixed=FIXED, progress=False)["recipe"]
+        == BASE.to_dict()
+    )
 
 
-def test_the_sampler_draws_the_same_from_a_stored_history_as_it_did_the_first_time(tmp_path: Path) -> None:
+def test_the_sampler_draws_the_same_from_a_stored_history_as_it_did_the_first_time(
+    tmp_path: Path,
+) -> None:
     def values(study: optuna.Study, trials: int) -> list[dict[str, Any]]:
         for number in range(len(study.trials), trials):
-            study.sampler = optuna.samplers.TPESampler(seed=sampler_seed(1, number), constant_liar=False)
+            study.sampler = optuna.samplers.TPESampler(
+                seed=sampler_seed(1, number), constant_liar=False
+            )
             trial = study.ask(SPACE)
             study.tell(trial, -abs(np.log(trial.params["learning_rate"] / 3e-3)))
         return [trial.params for trial in study.trials]
@@ -123,7 +137,9 @@ def test_choices_that_are_given_or_not_used_are_not_searched() -> None:
 
 
 def test_a_trial_s_choices_go_to_the_recipe_and_its_augmentation() -> None:
-    recipe = trial_recipe(BASE, {"learning_rate": 0.5, "ema": 0.9, "cutout": 0.25, "cutout_side": 7})
+    recipe = trial_recipe(
+        BASE, {"learning_rate": 0.5, "ema": 0.9, "cutout": 0.25, "cutout_side": 7}
+    )
     light = replace(BASE.augmentation, cutout=0.25, cutout_side=7)
     assert recipe == replace(BASE, learning_rate=0.5, ema=0.9, augmentation=light)
 
@@ -131,13 +147,19 @@ def test_a_trial_s_choices_go_to_the_recipe_and_its_augmentation() -> None:
 # --- what it writes
 
 
-def test_best_json_is_the_recipe_of_the_best_trial_and_the_table_says_so(four: tuple[Path, dict[str, Any]]) -> None:
+def test_best_json_is_the_recipe_of_the_best_trial_and_the_table_says_so(
+    four: tuple[Path, dict[str, Any]],
+) -> None:
     out, summary = four
     rows = rows_of(out)
-    best = max(rows, key=lambda row: float(row["validation_top1"]) if row["state"] == "complete" else -1)
+    best = max(
+        rows, key=lambda row: float(row["validation_top1"]) if row["state"] == "complete" else -1
+    )
     recipe = read_recipe_of(out)
     for name in set(SPACE) - set(FIXED):
-        value = getattr(recipe, name) if hasattr(recipe, name) else getattr(recipe.augmentation, name)
+        value = (
+            getattr(recipe, name) if hasattr(recipe, name) else getattr(recipe.augmentation, name)
+        )
         assert float(best[name]) == value
     changed = {name: getattr(recipe, name) for name in SPACE if hasattr(recipe, name)}
     assert replace(BASE, augmentation=recipe.augmentation, **changed) == recipe
@@ -154,9 +176,31 @@ def read_recipe_of(out: Path) -> Recipe:
 def test_train_takes_the_recipe_that_a_sweep_found_and_reaches_what_its_trial_did(
     prepared: Path, tmp_path: Path
 ) -> None:
-    words = ["--data", str(prepared), "--model", "nano", "--epochs", "2", "--batch-size", "16", "--seed", "6"]
+    words = [
+        "--data",
+        str(prepared),
+        "--model",
+        "nano",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "16",
+        "--seed",
+        "6",
+    ]
     done = CliRunner().invoke(
-        main, ["sweep", *words, "--warmup-epochs", "0", "--trials", "2", "--out", str(tmp_path / "sweep"), "--json"]
+        main,
+        [
+            "sweep",
+            *words,
+            "--warmup-epochs",
+            "0",
+            "--trials",
+            "2",
+            "--out",
+            str(tmp_path / "sweep"),
+            "--json",
+        ],
     )
     assert done.exit_code == 0, done.output
     summary = strict.loads(done.stdout)
@@ -164,13 +208,19 @@ def test_train_takes_the_recipe_that_a_sweep_found_and_reaches_what_its_trial_di
     file = tmp_path / "sweep" / "best.json"
     train = ["train", "--data", str(prepared), "--recipe", str(file)]
     assert CliRunner().invoke(main, [*train, "--out", str(tmp_path / "run")]).exit_code == 0
-    assert load_run(tmp_path / "run").recipe.to_dict() == summary["recipe"] == strict.loads(file.read_bytes())
+    assert (
+        load_run(tmp_path / "run").recipe.to_dict()
+        == summary["recipe"]
+        == strict.loads(file.read_bytes())
+    )
     with (tmp_path / "run" / "history.csv").open(newline="") as history:
         reached = [float(row["validation_top1"]) for row in csv.DictReader(history)]
     assert max(reached) == summary["best_validation_top1"]
 
 
-def test_other_options_override_the_recipe_in_a_file_and_a_wrong_file_is_named(tmp_path: Path) -> None:
+def test_other_options_override_the_recipe_in_a_file_and_a_wrong_file_is_named(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "best.json"
     kept = replace(BASE, model="nano", learning_rate=0.02)
     file.write_text(strict.dumps(kept.to_dict()))
@@ -193,7 +243,9 @@ def test_other_options_override_the_recipe_in_a_file_and_a_wrong_file_is_named(t
 # --- trials that fail
 
 
-def test_a_loss_that_is_no_number_is_a_bad_trial_and_not_the_end(prepared: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_is_a_bad_trial_and_not_the_end(
+    prepared: Path, tmp_path: Path
+) -> None:
     calls = []
 
     def breaks_in_the_second(spec: InputSpec) -> keras.Model:
@@ -210,12 +262,17 @@ def test_a_loss_that_is_no_number_is_a_bad_trial_and_not_the_end(prepared: Path,
         ARCHITECTURES["means"] = means
     rows = rows_of(tmp_path)
     assert [row["state"] for row in rows] == ["complete", "pruned", "complete"]
-    assert (rows[1]["why"], rows[1]["validation_top1"]) == ("the loss became no number in epoch 1", "")
+    assert (rows[1]["why"], rows[1]["validation_top1"]) == (
+        "the loss became no number in epoch 1",
+        "",
+    )
     assert (summary["trials"], summary["pruned"]) == (3, 1)
     assert is_a_picture(tmp_path / "sweep.png")
 
 
-def test_a_sweep_of_nothing_but_huge_rates_says_so_and_keeps_its_table(prepared: Path, tmp_path: Path) -> None:
+def test_a_sweep_of_nothing_but_huge_rates_says_so_and_keeps_its_table(
+    prepared: Path, tmp_path: Path
+) -> None:
     huge = replace(BASE, learning_rate=1e30)
     with pytest.raises(RunError, match="none of 2 trials was completed .*lower --learning-rate"):
         sweep(huge, prepared, tmp_path, trials=2, fixed=["learning_rate"], progress=False)
@@ -224,14 +281,18 @@ def test_a_sweep_of_nothing_but_huge_rates_says_so_and_keeps_its_table(prepared:
     assert not (tmp_path / "best.json").exists()
 
 
-def test_a_trial_below_the_median_is_given_up_after_the_warm_up(prepared: Path, tmp_path: Path) -> None:
+def test_a_trial_below_the_median_is_given_up_after_the_warm_up(
+    prepared: Path, tmp_path: Path
+) -> None:
     learns = replace(BASE, epochs=5)
     fixed = ["learning_rate", "weight_decay", "ema"]
     sweep(learns, prepared, tmp_path, trials=5, fixed=fixed, progress=False)
 
     def stuck(spec: InputSpec) -> keras.Model:
         model = means(spec)
-        return keras.Model(model.input, keras.layers.Rescaling(0.0)(model.output))  # one answer to everything
+        return keras.Model(
+            model.input, keras.layers.Rescaling(0.0)(model.output)
+        )  # one answer to everything
 
     ARCHITECTURES["means"] = stuck
     try:
@@ -257,11 +318,22 @@ def test_a_trial_below_the_median_is_given_up_after_the_warm_up(prepared: Path, 
     ],
 )
 def test_a_sweep_of_other_choices_is_not_gone_on_with(
-    prepared: Path, four: tuple[Path, dict[str, Any]], change: dict[str, Any], fixed: tuple[str, ...], message: str
+    prepared: Path,
+    four: tuple[Path, dict[str, Any]],
+    change: dict[str, Any],
+    fixed: tuple[str, ...],
+    message: str,
 ) -> None:
     before = rows_of(four[0])
     with pytest.raises(RunError, match=message):
-        sweep(replace(BASE, **change), prepared, four[0], trials=5, fixed=FIXED + fixed, progress=False)
+        sweep(
+            replace(BASE, **change),
+            prepared,
+            four[0],
+            trials=5,
+            fixed=FIXED + fixed,
+            progress=False,
+        )
     assert rows_of(four[0]) == before
 
 
@@ -271,16 +343,22 @@ def test_a_sweep_on_another_split_is_not_gone_on_with(
     other = Path(shutil.copytree(prepared, tmp_path / "other"))
     text = (other / INDEX).read_text()
     (other / INDEX).write_text(text.replace(",validation,", ",train,", 1))
-    dataset = json.loads((other / DATASET).read_text()) | {"index_sha256": file_sha256(other / INDEX)}
+    dataset = json.loads((other / DATASET).read_text()) | {
+        "index_sha256": file_sha256(other / INDEX)
+    }
     (other / DATASET).write_text(json.dumps(dataset))
     hashes = [load_prepared(folder, DEFAULT_SPEC).split_hash[:12] for folder in (prepared, other)]
     with pytest.raises(RunError, match=f"split_hash {hashes[0]}.* there and {hashes[1]}.* here"):
         sweep(BASE, other, four[0], trials=5, fixed=FIXED, progress=False)
 
 
-def test_a_storage_that_is_none_and_a_recipe_with_nothing_to_search_are_refused(prepared: Path, tmp_path: Path) -> None:
+def test_a_storage_that_is_none_and_a_recipe_with_nothing_to_search_are_refused(
+    prepared: Path, tmp_path: Path
+) -> None:
     (tmp_path / "sweep.db").write_text("not a database, and long enough to be sure of it\n" * 40)
-    with pytest.raises(StorageError, match="sweep.db: cannot be used .*not a database.*choose another --out"):
+    with pytest.raises(
+        StorageError, match="sweep.db: cannot be used .*not a database.*choose another --out"
+    ):
         sweep(BASE, prepared, tmp_path, trials=1, fixed=FIXED, progress=False)
     with pytest.raises(InvalidInput, match="something to search"):
         sweep(BASE, prepared, tmp_path / "x", trials=1, fixed=list(SPACE), progress=False)
@@ -291,7 +369,9 @@ def test_a_storage_that_is_none_and_a_recipe_with_nothing_to_search_are_refused(
 # --- importances and the picture of many trials
 
 
-def test_importance_goes_to_the_choice_that_decides_and_the_picture_shows_many_trials(tmp_path: Path) -> None:
+def test_importance_goes_to_the_choice_that_decides_and_the_picture_shows_many_trials(
+    tmp_path: Path,
+) -> None:
     study = optuna.create_study(direction="maximize")
     rng = np.random.default_rng(0)
     space = {name: SPACE[name] for name in ("mixup", "cutmix", "blur")}

@@ -27,7 +27,10 @@ FILE = "int8.tflite"
 
 def command(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "edgeemo", *map(str, words)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "edgeemo", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
@@ -40,7 +43,9 @@ def with_model(bundle: Path, out: Path, model: bytes, *, selftest: bool) -> Path
         if selftest:
             with np.load(io.BytesIO(entries["selftest.npz"])) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            arrays[FILE] = _open(FILE, model, DEFAULT_SPEC, reference_kernels=True).infer(arrays["inputs"])
+            arrays[FILE] = _open(FILE, model, DEFAULT_SPEC, reference_kernels=True).infer(
+                arrays["inputs"]
+            )
             buffer = io.BytesIO()
             np.savez(buffer, **arrays)
             entries["selftest.npz"] = buffer.getvalue()
@@ -90,7 +95,9 @@ def test_int8_file_of_another_network_is_refused_by_the_self_test(
     tiny_bundle: Path, pictures: np.ndarray, tmp_path: Path
 ) -> None:
     other = quantized(network(np.roll(tiny_weights(), 1, axis=1), tiny_bias()), pictures)
-    done = command("doctor", "--model", with_model(tiny_bundle, tmp_path / "x.edgeemo", other, selftest=False))
+    done = command(
+        "doctor", "--model", with_model(tiny_bundle, tmp_path / "x.edgeemo", other, selftest=False)
+    )
     assert done.returncode == 1
     (line,) = [line for line in done.stdout.splitlines() if "reference kernels" in line]
     assert line.startswith("problem")
@@ -104,8 +111,14 @@ def test_calibration_from_noise_is_refused_by_the_gate_and_where_the_model_runs(
     model = quantized(network(tiny_weights(), tiny_bias()), noise)
     data = load_prepared(prepared, DEFAULT_SPEC)
     rows = data.indices("test")
-    floats = np.asarray(network(tiny_weights(), tiny_bias()).predict_on_batch(data.images[rows].astype(np.float32)))
-    verdict = judge(floats, _open(FILE, model, DEFAULT_SPEC).infer(np.asarray(data.images[rows])), data.labels[rows])
+    floats = np.asarray(
+        network(tiny_weights(), tiny_bias()).predict_on_batch(data.images[rows].astype(np.float32))
+    )
+    verdict = judge(
+        floats,
+        _open(FILE, model, DEFAULT_SPEC).infer(np.asarray(data.images[rows])),
+        data.labels[rows],
+    )
     assert any(reason.startswith("agreement") for reason in verdict.reasons)
     # Somebody who makes the self-test fit as well is found by the answers.
     path = with_model(tiny_bundle, tmp_path / "noise.edgeemo", model, selftest=True)
@@ -123,7 +136,9 @@ def test_permuted_outputs_are_refused_and_recognized(
     assert "as if labels were permuted: sad for happy, happy for sad" in done.stderr
 
 
-def test_permuted_labels_in_the_manifest_are_refused_on_reading(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_permuted_labels_in_the_manifest_are_refused_on_reading(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
     def change(entries: dict[str, bytes]) -> None:
         manifest = json.loads(entries["manifest.json"])
         manifest["labels"] = sorted(LABELS)
@@ -150,12 +165,22 @@ def edited(where: str) -> Callable[[dict[str, bytes]], None]:
 
 
 @pytest.mark.parametrize("where", ["confusion", "float_confusion"])
-def test_edited_matrix_is_refused_by_both(tiny_bundle: Path, prepared: Path, tmp_path: Path, where: str) -> None:
+def test_edited_matrix_is_refused_by_both(
+    tiny_bundle: Path, prepared: Path, tmp_path: Path, where: str
+) -> None:
     path = rezip(tiny_bundle, tmp_path / "edited.edgeemo", edited(where))
-    whose = "confusion matrix of the float model" if where == "float_confusion" else "confusion matrix"
-    for done in (command("doctor", "--model", path), command("evaluate", path, prepared, "--against", "report")):
+    whose = (
+        "confusion matrix of the float model" if where == "float_confusion" else "confusion matrix"
+    )
+    for done in (
+        command("doctor", "--model", path),
+        command("evaluate", path, prepared, "--against", "report"),
+    ):
         assert done.returncode == 1
-        assert f"its manifest's {whose} is not that of the answers in its report" in done.stdout + done.stderr
+        assert (
+            f"its manifest's {whose} is not that of the answers in its report"
+            in done.stdout + done.stderr
+        )
 
 
 def test_untouched_bundle_passes_all_of_it(tiny_bundle: Path, prepared: Path) -> None:

@@ -19,7 +19,9 @@ from training.targets import targets, unusable_votes
 
 UNVOTED = [-1] * 10
 VOTES = st.lists(
-    st.one_of(st.just(UNVOTED), st.lists(st.integers(0, 10), min_size=10, max_size=10)), min_size=1, max_size=20
+    st.one_of(st.just(UNVOTED), st.lists(st.integers(0, 10), min_size=10, max_size=10)),
+    min_size=1,
+    max_size=20,
 )
 
 
@@ -27,7 +29,9 @@ def votes_of(**columns: int) -> list[int]:
     return [columns.get(column, 0) for column in FERPLUS_COLUMNS]
 
 
-def data_of(labels: list[str], votes: list[list[int]] | None, groups: list[int] | None = None) -> Prepared:
+def data_of(
+    labels: list[str], votes: list[list[int]] | None, groups: list[int] | None = None
+) -> Prepared:
     """Prepared data of pictures that do not matter here."""
     count = len(labels)
     numbers = np.array([LABELS.index(label) for label in labels], np.int64)
@@ -67,7 +71,11 @@ def test_ferplus_is_the_share_of_votes_among_the_seven() -> None:
     found = targets(FACES, ALL, "ferplus")
     # A tie of a class with contempt leaves the class; unknown ahead of two classes leaves none.
     assert found.rows.tolist() == [0, 2, 4]
-    expected = [row_of(angry=6 / 8, disgust=2 / 8), row_of(happy=1), row_of(neutral=4 / 6, surprise=2 / 6)]
+    expected = [
+        row_of(angry=6 / 8, disgust=2 / 8),
+        row_of(happy=1),
+        row_of(neutral=4 / 6, surprise=2 / 6),
+    ]
     assert np.allclose(found.values, expected, atol=1e-7)
     assert found.left_out == {"most votes for unknown": 1, "votes not known": 1}
     assert found.votes_dropped == {"contempt": 6, "unknown": 0, "NF": 0}
@@ -92,12 +100,20 @@ def test_smoothing_is_for_the_hard_part_alone() -> None:
     hard = np.array(row_of(angry=1)) * 0.9 + 0.1 / 7
     soft = np.array(row_of(angry=6 / 8, disgust=2 / 8))
     only = np.array([0])
-    for labels, expected in (("fer2013", hard), ("ferplus", soft), ("mix", 0.6 * soft + 0.4 * hard)):
-        assert np.allclose(targets(FACES, only, labels, 0.6, smoothing=0.1).values[0], expected, atol=1e-6)
+    for labels, expected in (
+        ("fer2013", hard),
+        ("ferplus", soft),
+        ("mix", 0.6 * soft + 0.4 * hard),
+    ):
+        assert np.allclose(
+            targets(FACES, only, labels, 0.6, smoothing=0.1).values[0], expected, atol=1e-6
+        )
 
 
 def test_mix_of_nothing_is_fer2013_and_mix_of_all_is_ferplus() -> None:
-    assert np.array_equal(targets(FACES, ALL, "mix", 0.0).values, targets(FACES, ALL, "fer2013").values)
+    assert np.array_equal(
+        targets(FACES, ALL, "mix", 0.0).values, targets(FACES, ALL, "fer2013").values
+    )
     soft = targets(FACES, ALL, "ferplus")
     assert np.array_equal(targets(FACES, soft.rows, "mix", 1.0).values, soft.values)
 
@@ -113,7 +129,11 @@ def test_a_picture_without_votes_takes_the_sum_of_its_groups() -> None:
     ]  # fmt: skip
     found = targets(data, np.arange(5), "ferplus")
     assert found.rows.tolist() == [0, 2]
-    assert np.allclose(found.values, [row_of(happy=12 / 14, neutral=2 / 14), row_of(happy=0.8, neutral=0.2)], atol=1e-7)
+    assert np.allclose(
+        found.values,
+        [row_of(happy=12 / 14, neutral=2 / 14), row_of(happy=0.8, neutral=0.2)],
+        atol=1e-7,
+    )
     assert found.left_out == {"votes not known": 2, "most votes for NF": 1}
 
 
@@ -157,9 +177,9 @@ def test_majority_needs_more_than_half_of_all_taggers() -> None:
         (UNVOTED, None),
     ]
     labels, known = ferplus_majority(np.array([votes for votes, _ in cases]))
-    assert [LABELS[label] if found else None for label, found in zip(labels, known, strict=True)] == [
-        label for _, label in cases
-    ]
+    assert [
+        LABELS[label] if found else None for label, found in zip(labels, known, strict=True)
+    ] == [label for _, label in cases]
     assert (labels[~known] == -1).all()
 
 
@@ -174,10 +194,14 @@ def test_majority_agrees_with_counting_by_name(votes: np.ndarray) -> None:
 
 
 def test_refusals_say_what_to_do() -> None:
-    with pytest.raises(InvalidInput, match="expected labels of fer2013, ferplus, mix, received 'votes'"):
+    with pytest.raises(
+        InvalidInput, match="expected labels of fer2013, ferplus, mix, received 'votes'"
+    ):
         targets(FACES, ALL, "votes")
     for labels in ("ferplus", "mix"):
-        with pytest.raises(DataError, match="without FER\\+ votes; prepare the data again with --ferplus"):
+        with pytest.raises(
+            DataError, match="without FER\\+ votes; prepare the data again with --ferplus"
+        ):
             targets(replace(FACES, votes=None), ALL, labels)
 
 

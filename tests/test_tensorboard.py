@@ -15,7 +15,16 @@ from training.recipe import Recipe
 from training.run import load_run
 from training.train import train
 
-RECIPE = Recipe(model="nano", epochs=3, batch_size=64, warmup_epochs=1, learning_rate=1e-3, mixup=0, ema=0, seed=5)
+RECIPE = Recipe(
+    model="nano",
+    epochs=3,
+    batch_size=64,
+    warmup_epochs=1,
+    learning_rate=1e-3,
+    mixup=0,
+    ema=0,
+    seed=5,
+)
 
 
 def read(run: Path) -> EventAccumulator:
@@ -33,24 +42,32 @@ def check_holds_history(events: EventAccumulator, run: Path) -> None:
     for name, tag in TAGS.items():
         if name != "learning_rate":
             points = [(point.step, point.value) for point in events.Scalars(tag)]
-            assert points == [(row["epoch"], pytest.approx(row[name], rel=1e-6)) for row in history(run)], tag
+            assert points == [
+                (row["epoch"], pytest.approx(row[name], rel=1e-6)) for row in history(run)
+            ], tag
 
 
-def test_events_hold_history_the_schedule_and_the_confusion_matrix(prepared: Path, tmp_path: Path) -> None:
+def test_events_hold_history_the_schedule_and_the_confusion_matrix(
+    prepared: Path, tmp_path: Path
+) -> None:
     train(RECIPE, prepared, tmp_path, events=Events(tmp_path))
     events = read(tmp_path)
     assert set(events.Tags()["scalars"]) == set(TAGS.values())
     check_holds_history(events, tmp_path)
     # One epoch of warm-up to the peak, then a cosine to 0 at the end of the third.
     expected = [1e-3 * (1 + math.cos(math.pi * share)) / 2 for share in (0, 0.5, 1)]
-    assert [point.value for point in events.Scalars("learning_rate")] == pytest.approx(expected, abs=1e-8)
+    assert [point.value for point in events.Scalars("learning_rate")] == pytest.approx(
+        expected, abs=1e-8
+    )
     (image,) = events.Images("validation/confusion")
     assert image.step == 3
     assert image.encoded_image_string == (tmp_path / "confusion_validation.png").read_bytes()
     assert (image.width, image.height) == (768, 672)  # 6.4 by 5.6 inches of 120 dots
 
 
-def test_a_run_that_is_resumed_with_events_has_all_of_its_epochs(prepared: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_resumed_with_events_has_all_of_its_epochs(
+    prepared: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     support.interrupted_after_first_epoch(prepared, out, RECIPE).communicate(timeout=120)
     assert not (out / FOLDER).exists()
@@ -85,7 +102,11 @@ def test_writing_events_imports_neither_tensorflow_nor_keras(tmp_path: Path) -> 
         "sys.exit(' '.join({'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, cwd=support.REPOSITORY
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=support.REPOSITORY,
     )
     assert done.stderr == "\n"  # an empty list of packages
     (point,), (image,) = read(tmp_path).Scalars("loss/training"), read(tmp_path).Images("drawn")

@@ -54,12 +54,20 @@ def test_commands_name_each_file_and_its_precision(tiny_bundle: Path, tmp_path: 
         "--onnx=int8.onnx": ["--int8", "--fp16"], "--onnx=fp16.onnx": ["--fp16"], "--onnx=fp32.onnx": ["--noTF32"],
     }  # fmt: skip
     script = (tmp_path / "engines" / "build-engines.sh").read_text()
-    assert subprocess.run(["sh", "-n", str(tmp_path / "engines" / "build-engines.sh")]).returncode == 0
-    assert "trtexec --onnx=int8.onnx --saveEngine=int8.engine --int8 --fp16 --skipInference" in script
-    assert (tmp_path / "engines" / "fp16.onnx").read_bytes() == read_bundle(tiny_bundle).files["fp16.onnx"]
+    assert (
+        subprocess.run(["sh", "-n", str(tmp_path / "engines" / "build-engines.sh")]).returncode == 0
+    )
+    assert (
+        "trtexec --onnx=int8.onnx --saveEngine=int8.engine --int8 --fp16 --skipInference" in script
+    )
+    assert (tmp_path / "engines" / "fp16.onnx").read_bytes() == read_bundle(tiny_bundle).files[
+        "fp16.onnx"
+    ]
 
 
-def test_engines_are_held_against_the_self_test(tiny_bundle: Path, trtexec: Path, tmp_path: Path) -> None:
+def test_engines_are_held_against_the_self_test(
+    tiny_bundle: Path, trtexec: Path, tmp_path: Path
+) -> None:
     engines = build_engines(read_bundle(tiny_bundle), tmp_path / "engines", str(trtexec))
     assert [(engine.path.name, engine.passed) for engine in engines] == [
         ("fp16.engine", True), ("fp32.engine", True), ("int8.engine", True),
@@ -77,7 +85,16 @@ def test_command_builds_where_trtexec_is_and_writes_the_script_where_not(
     tiny_bundle: Path, trtexec: Path, tmp_path: Path
 ) -> None:
     def run(*options: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "export", "tensorrt", str(tiny_bundle), "--out", str(tmp_path / "e"), *options]
+        command = [
+            sys.executable,
+            "-m",
+            "export",
+            "tensorrt",
+            str(tiny_bundle),
+            "--out",
+            str(tmp_path / "e"),
+            *options,
+        ]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=REPOSITORY)
 
     done = run()
@@ -93,7 +110,9 @@ def test_command_builds_where_trtexec_is_and_writes_the_script_where_not(
     assert "cannot be run" in run("--trtexec", str(tmp_path / "none")).stderr
 
 
-def test_bundle_without_onnx_says_how_to_get_some(tiny_run: Path, prepared: Path, tmp_path: Path) -> None:
+def test_bundle_without_onnx_says_how_to_get_some(
+    tiny_run: Path, prepared: Path, tmp_path: Path
+) -> None:
     bundle, _ = build(tiny_run, prepared, tmp_path / "pi.edgeemo", profile="pi")
     with pytest.raises(BundleError, match="--profile jetson"):
         write_commands(bundle, tmp_path / "engines")

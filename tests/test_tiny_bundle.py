@@ -16,7 +16,9 @@ from tests import support
     # int8 logits are whole steps of a scale of about 0.1; averages and products round once each.
     [("fp32.onnx", 1e-4), ("int8.tflite", 0.25), ("int8.onnx", 0.35)],
 )
-def test_backends_answer_the_oracle(tiny_bundle: Path, prepared: Path, artifact: str, tolerance: float) -> None:
+def test_backends_answer_the_oracle(
+    tiny_bundle: Path, prepared: Path, artifact: str, tolerance: float
+) -> None:
     bundle = read_bundle(tiny_bundle)
     data = load_prepared(prepared, bundle.manifest.input_spec)
     pictures = np.asarray(data.images)

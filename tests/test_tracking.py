@@ -20,8 +20,14 @@ def ids(tracker: Tracker, boxes: list[Box], time: float) -> list[int]:
 def scene(x: int, y: int, side: int = 80, seed: int = 3) -> NDArray[np.uint8]:
     """A frame with a patch that looks like nothing else in it, at (x, y)."""
     rng = np.random.default_rng(seed)
-    frame = cv2.resize(rng.integers(0, 60, (12, 16, 3), dtype=np.uint8), (640, 480), interpolation=cv2.INTER_CUBIC)
-    patch = cv2.resize(rng.integers(60, 255, (8, 8, 3), dtype=np.uint8), (side, side), interpolation=cv2.INTER_CUBIC)
+    frame = cv2.resize(
+        rng.integers(0, 60, (12, 16, 3), dtype=np.uint8), (640, 480), interpolation=cv2.INTER_CUBIC
+    )
+    patch = cv2.resize(
+        rng.integers(60, 255, (8, 8, 3), dtype=np.uint8),
+        (side, side),
+        interpolation=cv2.INTER_CUBIC,
+    )
     frame[y : y + side, x : x + side] = patch
     return frame
 
@@ -66,12 +72,17 @@ def test_two_boxes_never_get_one_number() -> None:
 
 
 boxes = st.lists(
-    st.builds(Box, st.integers(-50, 600), st.integers(-50, 450), st.integers(1, 300), st.integers(1, 300)), max_size=6
+    st.builds(
+        Box, st.integers(-50, 600), st.integers(-50, 450), st.integers(1, 300), st.integers(1, 300)
+    ),
+    max_size=6,
 )
 
 
 @given(st.lists(boxes, max_size=12))
-def test_numbers_of_one_look_are_distinct_and_boxes_are_the_detectors(looks: list[list[Box]]) -> None:
+def test_numbers_of_one_look_are_distinct_and_boxes_are_the_detectors(
+    looks: list[list[Box]],
+) -> None:
     tracker = Tracker()
     for i, found in enumerate(looks):
         tracks = tracker.found(found, i / 30, BLANK)
@@ -89,7 +100,12 @@ def largest(tracker: Tracker, boxes: list[Box], time: float) -> int | None:
 def test_largest_stays_with_one_of_two_faces_that_are_about_as_large() -> None:
     tracker, a = Tracker(), Box(100, 100, 100, 100)
     assert largest(tracker, [a, Box(400, 100, 98, 98)], 0.0) == 1
-    assert [largest(tracker, [Box(400, 100, 102, 102), a], t / 10) for t in range(1, 5)] == [1, 1, 1, 1]
+    assert [largest(tracker, [Box(400, 100, 102, 102), a], t / 10) for t in range(1, 5)] == [
+        1,
+        1,
+        1,
+        1,
+    ]
     assert largest(tracker, [Box(400, 100, 130, 130), a], 0.5) == 2
     assert largest(tracker, [], 0.6) is None
     assert largest(tracker, [a], 0.7) == 1
@@ -103,7 +119,11 @@ def test_larger_face_is_the_largest_once_three_looks_have_found_it() -> None:
 
 def test_unproven_face_does_not_stand_in_for_one_that_is_missed_for_a_moment() -> None:
     tracker, a, curtain = Tracker(), Box(100, 100, 60, 60), Box(400, 300, 80, 80)
-    assert [largest(tracker, boxes, t / 10) for t, boxes in enumerate([[a], [curtain], [a]])] == [1, None, 1]
+    assert [largest(tracker, boxes, t / 10) for t, boxes in enumerate([[a], [curtain], [a]])] == [
+        1,
+        None,
+        1,
+    ]
     assert [largest(tracker, [curtain], 1 + t / 10) for t in range(4)] == [None, 2, 2, 2]
 
 
@@ -127,7 +147,14 @@ def test_carried_box_stays_where_nothing_looks_like_the_face() -> None:
 
 
 @pytest.mark.parametrize(
-    "box", [Box(-40, -40, 80, 80), Box(600, 440, 80, 80), Box(-500, 100, 60, 60), Box(0, 0, 1, 1), Box(0, 0, 640, 480)]
+    "box",
+    [
+        Box(-40, -40, 80, 80),
+        Box(600, 440, 80, 80),
+        Box(-500, 100, 60, 60),
+        Box(0, 0, 1, 1),
+        Box(0, 0, 640, 480),
+    ],
 )
 def test_boxes_at_and_beyond_the_edge_are_carried_without_harm(box: Box) -> None:
     tracker = Tracker()
@@ -141,5 +168,9 @@ def test_nothing_is_carried_after_forgetting() -> None:
     tracker, box = Tracker(), Box(200, 150, 80, 80)
     tracker.found([box], 0.0, scene(200, 150))
     tracker.forget()
-    assert (tracker.carried(scene(200, 150)), tracker.largest(), tracker.known()) == ([], None, set())
+    assert (tracker.carried(scene(200, 150)), tracker.largest(), tracker.known()) == (
+        [],
+        None,
+        set(),
+    )
     assert ids(tracker, [box], 0.1) == [2]

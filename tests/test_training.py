@@ -89,7 +89,9 @@ def test_a_recipe_that_cannot_be_fitted_is_refused(wrong: dict[str, object], mes
         replace(RECIPE, **wrong)  # type: ignore[arg-type]
 
 
-def test_run_folder_holds_the_designs_files_and_its_own_predictions(run: Path, prepared: Path) -> None:
+def test_run_folder_holds_the_designs_files_and_its_own_predictions(
+    run: Path, prepared: Path
+) -> None:
     assert {path.name for path in run.iterdir()} == {
         "config.json", "model.keras", "model.weights.h5", "history.csv", "curves.png", "predictions_validation.npz",
         "predictions_test.npz", "confusion_validation.png", "confusion_test.png", "reliability_validation.png",
@@ -102,7 +104,10 @@ def test_run_folder_holds_the_designs_files_and_its_own_predictions(run: Path, p
             assert np.array_equal(stored["rows"], data.indices(split))
             assert np.array_equal(stored["labels"], data.labels[stored["rows"]])
             for model in (rebuilt, saved):
-                assert np.abs(predict(model, data.images[stored["rows"]]) - stored["logits"]).max() < 1e-5
+                assert (
+                    np.abs(predict(model, data.images[stored["rows"]]) - stored["logits"]).max()
+                    < 1e-5
+                )
 
 
 def test_config_says_what_made_the_run(run: Path, prepared: Path) -> None:
@@ -127,7 +132,9 @@ def test_evaluate_gives_the_stored_predictions_score(run: Path, prepared: Path) 
     assert json.loads(done.stdout)["confusion"] == expected.confusion
 
 
-def numpy_loss(logits: np.ndarray, targets: np.ndarray, gamma: float, smoothing: float) -> np.ndarray:
+def numpy_loss(
+    logits: np.ndarray, targets: np.ndarray, gamma: float, smoothing: float
+) -> np.ndarray:
     """(n,) focal loss of Lin et al. (2017) for soft targets, alpha 1; gamma 0 is cross-entropy."""
     smooth = targets * (1 - smoothing) + smoothing / len(LABELS)
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -152,7 +159,13 @@ def test_the_first_epoch_s_loss_is_the_one_that_the_recipe_says(
         found = float(next(csv.DictReader(file))["loss"])
     # The one step of the one epoch, worked out again.
     data = load_prepared(voted, DEFAULT_SPEC)
-    part = targets(data, data.indices("train"), recipe.labels, recipe.mix, 0.1 if recipe.labels == "mix" else 0.0)
+    part = targets(
+        data,
+        data.indices("train"),
+        recipe.labels,
+        recipe.mix,
+        0.1 if recipe.labels == "mix" else 0.0,
+    )
     rng = np.random.default_rng([recipe.seed, 0])
     drawn = np.arange(len(part.rows))
     if recipe.balance:
@@ -169,7 +182,9 @@ def test_the_first_epoch_s_loss_is_the_one_that_the_recipe_says(
     assert abs(found - losses.mean()) < 1e-4
 
 
-def test_config_accounts_for_the_pictures_and_votes_that_the_labels_leave_out(voted: Path, tmp_path: Path) -> None:
+def test_config_accounts_for_the_pictures_and_votes_that_the_labels_leave_out(
+    voted: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     recipe = replace(RECIPE, epochs=1, labels="ferplus", class_weight=True)
     card = train(recipe, voted, out)
@@ -187,17 +202,29 @@ def test_config_accounts_for_the_pictures_and_votes_that_the_labels_leave_out(vo
     predicted = predict(load_run(out).build(), data.images[rows]).argmax(axis=1)
     assert card == score(data.labels[rows], predicted)
     labels, known = ferplus_majority(data.votes[rows])
-    assert scorecards(out, voted, "test")["ferplus_majority"] == score(labels[known], predicted[known])
-    found = json.loads(CliRunner().invoke(main, ["evaluate", str(out), "--data", str(voted), "--json"]).stdout)
+    assert scorecards(out, voted, "test")["ferplus_majority"] == score(
+        labels[known], predicted[known]
+    )
+    found = json.loads(
+        CliRunner().invoke(main, ["evaluate", str(out), "--data", str(voted), "--json"]).stdout
+    )
     assert (found["n"], found["ferplus_majority"]["n"]) == (len(rows), int(known.sum()))
     assert found["ferplus_majority"]["top1"] == (labels == predicted)[known].mean()
 
 
-@pytest.mark.parametrize("options", [["--balance", "20", "--class-weight"], ["--focal", "2", "--balance", "20"]])
-def test_two_ways_of_class_handling_at_once_are_wrong_usage(prepared: Path, tmp_path: Path, options: list[str]) -> None:
-    done = CliRunner().invoke(main, ["train", "--data", str(prepared), "--out", str(tmp_path / "run"), *options])
+@pytest.mark.parametrize(
+    "options", [["--balance", "20", "--class-weight"], ["--focal", "2", "--balance", "20"]]
+)
+def test_two_ways_of_class_handling_at_once_are_wrong_usage(
+    prepared: Path, tmp_path: Path, options: list[str]
+) -> None:
+    done = CliRunner().invoke(
+        main, ["train", "--data", str(prepared), "--out", str(tmp_path / "run"), *options]
+    )
     assert done.exit_code == 2
-    assert "expected at most one of balance, class_weight and focal" in " ".join(done.stderr.split())
+    assert "expected at most one of balance, class_weight and focal" in " ".join(
+        done.stderr.split()
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -218,7 +245,9 @@ def test_ctrl_c_leaves_a_checkpoint_and_resuming_gives_the_same_weights(
     assert {path.name for path in out.iterdir()} <= {"config.json", "checkpoint.npz", "history.csv"}
     train(recipe, voted, out, resume=True)
     assert "checkpoint.npz" not in {path.name for path in out.iterdir()}
-    for one, other in zip(load_run(run).build().get_weights(), load_run(out).build().get_weights(), strict=True):
+    for one, other in zip(
+        load_run(run).build().get_weights(), load_run(out).build().get_weights(), strict=True
+    ):
         assert np.array_equal(one, other)
 
     def losses(path: Path) -> list[str]:
@@ -226,7 +255,9 @@ def test_ctrl_c_leaves_a_checkpoint_and_resuming_gives_the_same_weights(
             return [row["loss"] + row["validation_loss"] for row in csv.DictReader(file)]
 
     assert losses(out) == losses(run)
-    assert (out / "history.csv").read_text().splitlines()[0] == (run / "history.csv").read_text().splitlines()[0]
+    assert (out / "history.csv").read_text().splitlines()[0] == (
+        run / "history.csv"
+    ).read_text().splitlines()[0]
 
 
 def test_refusals_name_the_way_out(run: Path, prepared: Path, tmp_path: Path) -> None:
@@ -242,23 +273,31 @@ def test_refusals_name_the_way_out(run: Path, prepared: Path, tmp_path: Path) ->
         train(RECIPE, prepared, begun, resume=True)
     (begun / "checkpoint.npz").unlink()
     (begun / "model.weights.h5").unlink()
-    with pytest.raises(RunError, match="no epoch was finished; run the same command without --resume"):
+    with pytest.raises(
+        RunError, match="no epoch was finished; run the same command without --resume"
+    ):
         train(RECIPE, prepared, begun, resume=True)
     with pytest.raises(RunError, match="the run has no model.weights.h5; finish it with"):
         load_run(begun).build()
 
 
-def test_run_of_another_input_spec_is_refused_with_both_fingerprints(run: Path, prepared: Path, tmp_path: Path) -> None:
+def test_run_of_another_input_spec_is_refused_with_both_fingerprints(
+    run: Path, prepared: Path, tmp_path: Path
+) -> None:
     other = Path(shutil.copytree(run, tmp_path / "other"))
     config = json.loads((other / "config.json").read_text())
     spec = replace(DEFAULT_SPEC, height=64, width=64)
     config |= {"input_spec": spec.to_dict(), "input_fingerprint": spec.fingerprint()}
     (other / "config.json").write_text(json.dumps(config))
-    with pytest.raises(SpecMismatch, match=rf"{DEFAULT_SPEC.fingerprint()}.*expected {spec.fingerprint()}"):
+    with pytest.raises(
+        SpecMismatch, match=rf"{DEFAULT_SPEC.fingerprint()}.*expected {spec.fingerprint()}"
+    ):
         evaluate_run(other, prepared, "test")
 
 
-def test_loss_that_is_no_number_stops_at_its_step_and_keeps_nothing_broken(prepared: Path, tmp_path: Path) -> None:
+def test_loss_that_is_no_number_stops_at_its_step_and_keeps_nothing_broken(
+    prepared: Path, tmp_path: Path
+) -> None:
     recipe = replace(RECIPE, learning_rate=1e30, warmup_epochs=0)
     with pytest.raises(RunError, match=r"the loss became (nan|inf) at step \d+"):
         train(recipe, prepared, tmp_path / "nan")
@@ -270,7 +309,9 @@ def test_other_backends_train_and_their_weights_load_under_tensorflow(
     prepared: Path, tmp_path: Path, backend: str
 ) -> None:
     if not is_installed(backend):
-        pytest.skip(f"{backend} is not installed (jax is part of the dev environment, torch is installed by hand)")
+        pytest.skip(
+            f"{backend} is not installed (jax is part of the dev environment, torch is installed by hand)"
+        )
     code = (
         "from pathlib import Path; from training.backend import choose_backend; choose_backend()\n"
         "from training.train import train; from training.recipe import Recipe\n"

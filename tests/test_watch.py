@@ -17,7 +17,18 @@ import pytest
 from edgeemo.contract.labels import LABELS
 from tests import support
 
-KEYS = ["time", "frame", "face_id", "emotion", "confidence", "scores", "box", "latency_ms", "fps", "dropped"]
+KEYS = [
+    "time",
+    "frame",
+    "face_id",
+    "emotion",
+    "confidence",
+    "scores",
+    "box",
+    "latency_ms",
+    "fps",
+    "dropped",
+]
 PATIENCE = 60.0
 
 
@@ -27,7 +38,11 @@ def command(*arguments: object) -> list[str]:
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=PATIENCE, env={**os.environ, **environment}
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env={**os.environ, **environment},
     )
 
 
@@ -56,7 +71,9 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_each_frame_of_a_file_gives_a_line_with_the_documented_keys(video: Path, tiny_bundle: Path) -> None:
+def test_each_frame_of_a_file_gives_a_line_with_the_documented_keys(
+    video: Path, tiny_bundle: Path
+) -> None:
     done = run(video, "--json", "--model", tiny_bundle, "--detector", "whole", "--smoothing", "off")
     assert done.returncode == 0
     said = lines(done.stdout)
@@ -72,9 +89,13 @@ def test_each_frame_of_a_file_gives_a_line_with_the_documented_keys(video: Path,
     assert done.stderr.startswith("edgeemo: looked at 12 of 12 frames")
 
 
-def test_smoothing_is_on_by_default_and_holds_the_first_emotion(video: Path, tiny_bundle: Path) -> None:
+def test_smoothing_is_on_by_default_and_holds_the_first_emotion(
+    video: Path, tiny_bundle: Path
+) -> None:
     done = run(video, "--json", "--model", tiny_bundle, "--detector", "whole")
-    assert {line["emotion"] for line in lines(done.stdout)} == {"happy"}  # sad lasts for 0.6 s, and 0.8 are asked for
+    assert {line["emotion"] for line in lines(done.stdout)} == {
+        "happy"
+    }  # sad lasts for 0.6 s, and 0.8 are asked for
     quick = run(video, "--json", "--model", tiny_bundle, "--detector", "whole", "--hold-time", "0")
     assert [line["emotion"] for line in lines(quick.stdout)][-1] == "sad"
 
@@ -95,7 +116,9 @@ def test_without_json_a_line_comes_for_each_change(video: Path, tiny_bundle: Pat
 def test_all_faces_of_a_crowd_are_read() -> None:
     crowd = support.shared("media", "solvay_conference.jpg")
     model = support.shared("models", "face_detection_yunet_2026may.onnx")
-    done = run(crowd, "--json", "--faces", "all", "--detector-model", model, "--smallest-face", "0.05")
+    done = run(
+        crowd, "--json", "--faces", "all", "--detector-model", model, "--smallest-face", "0.05"
+    )
     said = lines(done.stdout)
     assert len({line["face_id"] for line in said}) == len(said) >= 5
     assert {line["frame"] for line in said} == {0}
@@ -108,7 +131,9 @@ def test_recording_holds_the_very_lines(video: Path, tiny_bundle: Path, tmp_path
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_pipe_that_closes_ends_it_well_and_the_recording_is_kept(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_pipe_that_closes_ends_it_well_and_the_recording_is_kept(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "day.jsonl"
     endless = _endless(tmp_path)
     with subprocess.Popen(
@@ -131,9 +156,14 @@ def test_signal_ends_it_with_exit_code_0_and_the_recording_is_kept(
     number: signal.Signals, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "day.jsonl"
-    arguments = command(_endless(tmp_path), "--json", "--record", out, "--model", tiny_bundle, "--detector", "whole")
+    arguments = command(
+        _endless(tmp_path), "--json", "--record", out, "--model", tiny_bundle, "--detector", "whole"
+    )
     with subprocess.Popen(
-        ["env", "--default-signal=INT", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ["env", "--default-signal=INT", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -197,16 +227,38 @@ def test_file_that_is_no_video_is_named(content: bytes, tmp_path: Path) -> None:
 
 
 def test_frame_rate_of_a_file_needs_realtime(video: Path, tiny_bundle: Path) -> None:
-    fails(video, "--fps", "5", "--model", tiny_bundle, "--detector", "whole", says="add realtime (--realtime)")
-    done = run(video, "--fps", "5", "--realtime", "--json", "--model", tiny_bundle, "--detector", "whole")
+    fails(
+        video,
+        "--fps",
+        "5",
+        "--model",
+        tiny_bundle,
+        "--detector",
+        "whole",
+        says="add realtime (--realtime)",
+    )
+    done = run(
+        video, "--fps", "5", "--realtime", "--json", "--model", tiny_bundle, "--detector", "whole"
+    )
     said = lines(done.stdout)
     assert 2 <= len(said) <= 9
     assert said[-1]["dropped"] >= 3
 
 
-def test_recording_into_a_folder_that_is_not_there_is_named(video: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_recording_into_a_folder_that_is_not_there_is_named(
+    video: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "gone" / "day.jsonl"
-    fails(video, "--record", out, "--model", tiny_bundle, "--detector", "whole", says="choose another --record")
+    fails(
+        video,
+        "--record",
+        out,
+        "--model",
+        tiny_bundle,
+        "--detector",
+        "whole",
+        says="choose another --record",
+    )
 
 
 def test_window_without_a_screen_is_refused_in_one_line(video: Path) -> None:
@@ -218,7 +270,9 @@ def test_window_shows_the_frames(video: Path, tiny_bundle: Path) -> None:
         pytest.skip("needs xvfb-run (Debian: xvfb), a screen without a screen")
     pytest.importorskip("tkinter", reason="this Python lacks Tkinter")
     arguments = command(video, "--show", "--model", tiny_bundle, "--detector", "whole", "--json")
-    done = subprocess.run(["xvfb-run", "-a", *arguments], capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(
+        ["xvfb-run", "-a", *arguments], capture_output=True, text=True, timeout=PATIENCE
+    )
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 12), done.stderr
 
 

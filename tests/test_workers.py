@@ -42,7 +42,14 @@ def still(spec: InputSpec) -> keras.Model:
 ARCHITECTURES["still"] = still
 # With class weights and averaged weights, so that both go through every kind of device.
 RECIPE = Recipe(
-    model="still", epochs=2, batch_size=32, warmup_epochs=0, learning_rate=1e-2, ema=0.5, class_weight=True, seed=5
+    model="still",
+    epochs=2,
+    batch_size=32,
+    warmup_epochs=0,
+    learning_rate=1e-2,
+    ema=0.5,
+    class_weight=True,
+    seed=5,
 )
 
 
@@ -52,17 +59,31 @@ def fit(recipe: str, data: str, out: str, devices: str, resume: str) -> None:
         import tensorflow as tf
 
         halves = [tf.config.LogicalDeviceConfiguration()] * 2
-        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], halves)
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0], halves
+        )
     used = choose_devices(None if devices == "default" else "all")
     if resume == "resume":
         begun(Path(out), used)
     events = Events(Path(out)) if used.chief else None
     again = resume == "resume"
-    train(Recipe.from_dict(strict.loads(recipe)), Path(data), Path(out), resume=again, devices=used, events=events)
+    train(
+        Recipe.from_dict(strict.loads(recipe)),
+        Path(data),
+        Path(out),
+        resume=again,
+        devices=used,
+        events=events,
+    )
 
 
 def started(
-    recipe: Recipe, data: Path, out: Path, devices: str = "default", resume: str = "", **environment: str
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    devices: str = "default",
+    resume: str = "",
+    **environment: str,
 ) -> subprocess.Popen[str]:
     """A process that trains, and ends as the command line does."""
     code = (
@@ -78,11 +99,19 @@ def started(
     )  # fmt: skip
 
 
-def two_workers(recipes: list[Recipe], data: Path, outs: list[Path], resume: str = "") -> list[subprocess.Popen[str]]:
+def two_workers(
+    recipes: list[Recipe], data: Path, outs: list[Path], resume: str = ""
+) -> list[subprocess.Popen[str]]:
     """Two workers on free ports of this machine."""
-    with closing(socket.create_server(("", 0))) as one, closing(socket.create_server(("", 0))) as other:
+    with (
+        closing(socket.create_server(("", 0))) as one,
+        closing(socket.create_server(("", 0))) as other,
+    ):
         addresses = [f"127.0.0.1:{room.getsockname()[1]}" for room in (one, other)]
-    configs = [json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}) for i in range(2)]
+    configs = [
+        json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}})
+        for i in range(2)
+    ]
     return [
         started(recipe, data, out, resume=resume, KERAS_BACKEND="tensorflow", TF_CONFIG=config)
         for recipe, out, config in zip(recipes, outs, configs, strict=True)
@@ -118,7 +147,9 @@ def alone(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of one device."""
     out = tmp_path_factory.mktemp("alone") / "run"
     train(RECIPE, prepared, out, events=Events(out))
-    assert history(out)[1]["loss"] < 0.98 * history(out)[0]["loss"]  # epochs differ by far more than tolerances
+    assert (
+        history(out)[1]["loss"] < 0.98 * history(out)[0]["loss"]
+    )  # epochs differ by far more than tolerances
     return out
 
 
@@ -134,11 +165,15 @@ def test_two_workers_take_the_steps_of_one_and_the_chief_alone_writes(
     config = json.loads((outs[0] / "config.json").read_text())
     assert (config["devices"], config["workers"]) == (2, 2)
     # What ships is the plain network: how its statistics were taken is no part of it.
-    layers = [layer.get_config() for layer in keras.models.load_model(outs[0] / "model.keras").layers]
+    layers = [
+        layer.get_config() for layer in keras.models.load_model(outs[0] / "model.keras").layers
+    ]
     assert [layer["synchronized"] for layer in layers if "synchronized" in layer] == [False, False]
 
 
-def test_two_tensorflow_devices_take_the_steps_of_one(alone: Path, prepared: Path, tmp_path: Path) -> None:
+def test_two_tensorflow_devices_take_the_steps_of_one(
+    alone: Path, prepared: Path, tmp_path: Path
+) -> None:
     ended(started(RECIPE, prepared, tmp_path / "two", "logical", KERAS_BACKEND="tensorflow"))
     check_same_epochs(tmp_path / "two", alone)
     config = json.loads((tmp_path / "two" / "config.json").read_text())
@@ -148,15 +183,21 @@ def test_two_tensorflow_devices_take_the_steps_of_one(alone: Path, prepared: Pat
 def test_two_jax_devices_take_the_steps_of_one(prepared: Path, tmp_path: Path) -> None:
     environment = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     kinds = ("default", "all")
-    for process in [started(RECIPE, prepared, tmp_path / kind, kind, **environment) for kind in kinds]:
+    for process in [
+        started(RECIPE, prepared, tmp_path / kind, kind, **environment) for kind in kinds
+    ]:
         ended(process)
     check_same_epochs(tmp_path / "all", tmp_path / "default")
-    counts = [json.loads((tmp_path / name / "config.json").read_text())["devices"] for name in kinds]
+    counts = [
+        json.loads((tmp_path / name / "config.json").read_text())["devices"] for name in kinds
+    ]
     assert counts == [1, 2]
 
 
 @pytest.mark.slow
-def test_a_lost_worker_ends_the_other_in_one_line_and_both_resume(prepared: Path, tmp_path: Path) -> None:
+def test_a_lost_worker_ends_the_other_in_one_line_and_both_resume(
+    prepared: Path, tmp_path: Path
+) -> None:
     recipe, out = replace(RECIPE, epochs=60), tmp_path / "shared"
     chief, other = two_workers([recipe] * 2, prepared, [out, out])
     while not (out / "checkpoint.npz").is_file() and chief.poll() is None:
@@ -165,7 +206,9 @@ def test_a_lost_worker_ends_the_other_in_one_line_and_both_resume(prepared: Path
     ended(other, -signal.SIGKILL)
     since = time.monotonic()
     assert "another worker ended or cannot be reached" in ended(chief, 1).splitlines()[-1]
-    assert time.monotonic() - since < 120  # heartbeats stop after 10 s; a busy machine may need longer to say so
+    assert (
+        time.monotonic() - since < 120
+    )  # heartbeats stop after 10 s; a busy machine may need longer to say so
     before = history(out)
     assert len(before) < 60
     for process in two_workers([recipe] * 2, prepared, [out, out], "resume"):
@@ -176,7 +219,9 @@ def test_a_lost_worker_ends_the_other_in_one_line_and_both_resume(prepared: Path
 
 
 @pytest.mark.slow
-def test_workers_that_were_told_different_things_both_say_so(prepared: Path, tmp_path: Path) -> None:
+def test_workers_that_were_told_different_things_both_say_so(
+    prepared: Path, tmp_path: Path
+) -> None:
     outs = [tmp_path / "chief", tmp_path / "other"]
     for process in two_workers([RECIPE, replace(RECIPE, seed=6)], prepared, outs):
         assert "expected the same arguments on all workers" in ended(process, 1).splitlines()[-1]
@@ -209,7 +254,9 @@ CLUSTER = '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "i
         (CLUSTER.replace('"worker": [', '"ps": ["c:1"], "worker": [') % 0, "jobs ps, worker"),
     ],
 )
-def test_a_bad_tf_config_is_refused_with_an_example(config: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_tf_config_is_refused_with_an_example(
+    config: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TF_CONFIG", config)
     with pytest.raises(RunError, match=message) as caught:
         choose_devices(None)
@@ -217,7 +264,9 @@ def test_a_bad_tf_config_is_refused_with_an_example(config: str, message: str, m
 
 
 def test_a_cluster_of_one_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}')
+    monkeypatch.setenv(
+        "TF_CONFIG", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}'
+    )
     assert choose_devices(None) is ONE
 
 
@@ -233,9 +282,14 @@ def test_another_backend_with_tf_config_is_told_what_to_set(tmp_path: Path) -> N
 
 
 def test_workers_wait_until_all_are_there() -> None:
-    with closing(socket.create_server(("", 0))) as one, closing(socket.create_server(("", 0))) as other:
+    with (
+        closing(socket.create_server(("", 0))) as one,
+        closing(socket.create_server(("", 0))) as other,
+    ):
         addresses = tuple(f"127.0.0.1:{room.getsockname()[1]}" for room in (one, other))
-        with pytest.raises(RunError, match="the port of worker 1 cannot be opened .* choose another in TF_CONFIG"):
+        with pytest.raises(
+            RunError, match="the port of worker 1 cannot be opened .* choose another in TF_CONFIG"
+        ):
             meet(Cluster(addresses, 1), 0)
     with pytest.raises(RunError, match=f"worker 1 at {addresses[1]} did not answer within 0 s"):
         meet(Cluster(addresses, 0), 0.3)
@@ -253,14 +307,18 @@ def test_devices_are_those_that_are_there() -> None:
     assert taken(["cpu:0", "cpu:1"], None, accelerators=False) == ["cpu:0"]
     assert taken(["cpu:0", "cpu:1"], "all", accelerators=False) == ["cpu:0", "cpu:1"]
     assert taken(["gpu:0", "gpu:1", "gpu:2"], 2, accelerators=True) == ["gpu:0", "gpu:1"]
-    with pytest.raises(RunError, match=r"at most 1 as --devices, which are all .* \(cpu:0\), received 2"):
+    with pytest.raises(
+        RunError, match=r"at most 1 as --devices, which are all .* \(cpu:0\), received 2"
+    ):
         taken(["cpu:0"], 2, accelerators=False)
 
 
 def test_a_batch_that_the_devices_cannot_share_names_those_that_they_can() -> None:
     devices = type(ONE)(count=3)
     devices.check(replace(RECIPE, batch_size=33), 1000)
-    with pytest.raises(RunError, match="3 devices can share evenly, received one of 32 .* --batch-size 30 or 33"):
+    with pytest.raises(
+        RunError, match="3 devices can share evenly, received one of 32 .* --batch-size 30 or 33"
+    ):
         devices.check(RECIPE, 1000)
     with pytest.raises(RunError, match="received one of 20 pictures; try --batch-size 18 or 21"):
         devices.check(RECIPE, 20)
@@ -276,6 +334,8 @@ def test_a_count_of_devices_is_all_or_a_number(count: str) -> None:
 
 
 def test_a_worker_that_does_not_see_the_chief_s_checkpoint_says_what_to_do(alone: Path) -> None:
-    with pytest.raises(RunError, match="expected the chief's checkpoint.npz .* a folder that all workers share"):
+    with pytest.raises(
+        RunError, match="expected the chief's checkpoint.npz .* a folder that all workers share"
+    ):
         begun(alone, type(ONE)(2, 2, chief=False))
     assert begun(alone, ONE).recipe == RECIPE

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 from training.recipe import Augmentation
 
 
-def augmented_epoch(images: NDArray[np.uint8], choice: Augmentation, rng: np.random.Generator) -> NDArray[np.float32]:
+def augmented_epoch(
+    images: NDArray[np.uint8], choice: Augmentation, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Random variants of uint8 (N, S, S, 1) pictures as float32 (N, S, S, 1), still 0..255."""
     count, side = images.shape[0], images.shape[1]
     warps = _warps(count, side, choice, rng)
@@ -15,7 +17,11 @@ def augmented_epoch(images: NDArray[np.uint8], choice: Augmentation, rng: np.ran
     out = np.empty(images.shape, np.float32)
     for i in range(count):
         picture = cv2.warpAffine(
-            images[i, :, :, 0], warps[i], (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            images[i, :, :, 0],
+            warps[i],
+            (side, side),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
         )
         out[i, :, :, 0] = cv2.GaussianBlur(picture, (3, 3), 0) if blurred[i] else picture
     _change_light(out, choice, rng)
@@ -24,7 +30,10 @@ def augmented_epoch(images: NDArray[np.uint8], choice: Augmentation, rng: np.ran
 
 
 def mixed(
-    images: NDArray[np.float32], targets: NDArray[np.float32], alpha: float, rng: np.random.Generator
+    images: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    alpha: float,
+    rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mixup (Zhang et al. 2018): each picture and target blended with another's by a Beta(alpha, alpha) share."""
     if alpha <= 0:
@@ -42,7 +51,10 @@ def mixed(
 
 
 def cut_mixed(
-    images: NDArray[np.float32], targets: NDArray[np.float32], alpha: float, rng: np.random.Generator
+    images: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    alpha: float,
+    rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """CutMix (Yun et al. 2019): a box of another picture pasted in, of a Beta(alpha, alpha) share; targets by the area that is left."""
     if alpha <= 0:
@@ -58,7 +70,9 @@ def cut_mixed(
     return result, targets * share + targets[other] * (1 - share)
 
 
-def _warps(count: int, side: int, choice: Augmentation, rng: np.random.Generator) -> NDArray[np.float64]:
+def _warps(
+    count: int, side: int, choice: Augmentation, rng: np.random.Generator
+) -> NDArray[np.float64]:
     angle = np.deg2rad(rng.normal(0, choice.rotation, count))
     zoom = 1 + rng.uniform(-choice.zoom, choice.zoom, count)
     aspect = 1 + rng.uniform(-choice.zoom, choice.zoom, count) / 3
@@ -73,10 +87,16 @@ def _warps(count: int, side: int, choice: Augmentation, rng: np.random.Generator
     return warps
 
 
-def _change_light(images: NDArray[np.float32], choice: Augmentation, rng: np.random.Generator) -> None:
+def _change_light(
+    images: NDArray[np.float32], choice: Augmentation, rng: np.random.Generator
+) -> None:
     count = len(images)
-    gain = (1 + rng.uniform(-choice.contrast, choice.contrast, count)).astype(np.float32)[:, None, None, None]
-    lift = (255 * rng.uniform(-choice.brightness, choice.brightness, count)).astype(np.float32)[:, None, None, None]
+    gain = (1 + rng.uniform(-choice.contrast, choice.contrast, count)).astype(np.float32)[
+        :, None, None, None
+    ]
+    lift = (255 * rng.uniform(-choice.brightness, choice.brightness, count)).astype(np.float32)[
+        :, None, None, None
+    ]
     mean = images.mean(axis=(1, 2, 3), keepdims=True)
     images -= mean
     images *= gain

@@ -16,7 +16,9 @@ def balanced_rows(labels: NDArray[np.int64], n: int, rng: np.random.Generator) -
     Raises:
         DataError: a class has no picture, so nothing can be drawn from it.
     """
-    return np.concatenate([_drawn(np.flatnonzero(labels == i), n, name, rng) for i, name in enumerate(LABELS)])
+    return np.concatenate(
+        [_drawn(np.flatnonzero(labels == i), n, name, rng) for i, name in enumerate(LABELS)]
+    )
 
 
 def balanced_weights(targets: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -31,7 +33,9 @@ def balanced_weights(targets: NDArray[np.float32]) -> NDArray[np.float32]:
     return weights.astype(np.float32)
 
 
-def _drawn(members: NDArray[np.int64], n: int, name: str, rng: np.random.Generator) -> NDArray[np.int64]:
+def _drawn(
+    members: NDArray[np.int64], n: int, name: str, rng: np.random.Generator
+) -> NDArray[np.int64]:
     if not len(members):
         raise DataError(
             f"the training pictures hold no {name}, so the classes cannot be balanced; train without --balance"

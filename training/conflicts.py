@@ -67,7 +67,9 @@ def settle(
     return Settled(labels, dropped, summary)
 
 
-def _groups_of_several_labels(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def _groups_of_several_labels(
+    labels: NDArray[np.int64], groups: NDArray[np.int64]
+) -> list[NDArray[np.int64]]:
     order = np.argsort(groups, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
     return [rows for rows in members if len(rows) > 1 and (labels[rows] != labels[rows[0]]).any()]

@@ -26,7 +26,9 @@ SUMMARY, PICTURE, FOLDS = "crossval.json", "crossval.png", "folds"
 _TITLES = {"top1": "top-1", "macro_f1": "macro-F1", "ferplus_top1": "top-1, FER+"}
 
 
-def crossval(recipe: Recipe, data_path: Path, out: Path, *, folds: int = 5, progress: bool = True) -> dict[str, Any]:
+def crossval(
+    recipe: Recipe, data_path: Path, out: Path, *, folds: int = 5, progress: bool = True
+) -> dict[str, Any]:
     """Fit `folds` networks by `recipe`, judge each on the fold that it has not seen; returns what crossval.json says.
 
     The pictures are those of the splits train and validation, in grouped and stratified folds drawn from the recipe's seed.
@@ -51,7 +53,10 @@ def crossval(recipe: Recipe, data_path: Path, out: Path, *, folds: int = 5, prog
     data = load_prepared(data_path, DEFAULT_SPEC)
     rows = np.flatnonzero(np.isin(data.splits, ("train", "validation")))
     judged = fold_by_fold(recipe, data, rows, folds, out / FOLDS, progress=progress)
-    per_fold = [{"fold": i + 1} | _judged(data, rows[held], logits) for i, (held, logits) in enumerate(judged)]
+    per_fold = [
+        {"fold": i + 1} | _judged(data, rows[held], logits)
+        for i, (held, logits) in enumerate(judged)
+    ]
     summary = {
         "data": str(data_path),
         "split_hash": data.split_hash,
@@ -86,7 +91,11 @@ def table_lines(summary: dict[str, Any]) -> Iterator[str]:
         f"{recipe['model']}, {recipe['labels']}, {recipe['epochs']} epochs, seed {summary['seed']}: "
         f"{summary['pictures']:,} pictures in {len(folds)} folds, recall and totals in %"
     )
-    yield "".ljust(12) + "".join(f"fold {fold['fold']}".rjust(9) for fold in folds) + "mean +- sd".rjust(16)
+    yield (
+        "".ljust(12)
+        + "".join(f"fold {fold['fold']}".rjust(9) for fold in folds)
+        + "mean +- sd".rjust(16)
+    )
     for name, values in _measures(folds).items():
         mean, sd = (_percent(summary["summary"][name][key]) for key in ("mean", "sd"))
         cells = "".join(_percent(value).rjust(9) for value in values)
@@ -110,7 +119,10 @@ def _judged(data: Prepared, rows: NDArray[np.int64], logits: NDArray[np.float32]
     if data.votes is not None:
         majority, known = ferplus_majority(group_votes(data)[rows])
         if known.any():
-            figures |= {"ferplus_n": int(known.sum()), "ferplus_top1": float((majority == predicted)[known].mean())}
+            figures |= {
+                "ferplus_n": int(known.sum()),
+                "ferplus_top1": float((majority == predicted)[known].mean()),
+            }
     return figures
 
 
@@ -140,7 +152,16 @@ def _plot(path: Path, summary: dict[str, Any]) -> None:
         axes.scatter(x + np.linspace(-0.14, 0.14, len(known)), known, s=16, color="0.55", zorder=2)
         mean, sd = (summary["summary"][name][key] for key in ("mean", "sd"))
         if mean is not None:
-            axes.errorbar(x, 100 * mean, 100 * (sd or 0), fmt="_", markersize=22, capsize=5, color="tab:blue", zorder=3)
+            axes.errorbar(
+                x,
+                100 * mean,
+                100 * (sd or 0),
+                fmt="_",
+                markersize=22,
+                capsize=5,
+                color="tab:blue",
+                zorder=3,
+            )
     axes.axvline(len(LABELS) - 0.5, color="0.8", linewidth=1)
     recipe = summary["recipe"]
     axes.set(

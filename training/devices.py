@@ -60,8 +60,12 @@ class Devices:
 
     def check_agreement(self, facts: dict[str, Any]) -> None:
         """Raise RunError on every worker unless all of them have the same facts (JSON values by what they are)."""
-        digests = [hashlib.sha256(strict.dumps({"": fact}).encode()).hexdigest() for fact in facts.values()]
-        everyone = self.gathered([float(int(digest[:12], 16)) for digest in digests])  # 48 bits: exact in a float64
+        digests = [
+            hashlib.sha256(strict.dumps({"": fact}).encode()).hexdigest() for fact in facts.values()
+        ]
+        everyone = self.gathered(
+            [float(int(digest[:12], 16)) for digest in digests]
+        )  # 48 bits: exact in a float64
         apart = [name for name, marks in zip(facts, everyone.T, strict=True) if len(set(marks)) > 1]
         if apart:
             raise RunError(

@@ -42,7 +42,9 @@ def trusted_run(path: str, data: Prepared, recipe: Recipe) -> Run:
             "--with-validation or take a run without it"
         )
     if not (run.path / WEIGHTS).is_file():
-        raise RunError(f"{path}: is not finished; finish it with: python -m training train --resume --out {path}")
+        raise RunError(
+            f"{path}: is not finished; finish it with: python -m training train --resume --out {path}"
+        )
     return run
 
 
@@ -67,7 +69,9 @@ class Teachers:
         self._inform: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
         images = data.images[rows]
         # (teachers, 2, n, 7): of each picture and its mirror image.
-        self._logits = np.array([[predict(model, x) for x in (images, mirrored(images))] for model in self._models])
+        self._logits = np.array(
+            [[predict(model, x) for x in (images, mirrored(images))] for model in self._models]
+        )
         if recipe.informed:
             self._inform = informed(
                 group_votes(data)[rows], _side_by_side(self._logits.mean(axis=1)), data.labels[rows]
@@ -121,7 +125,9 @@ def informed(
     def inform(said: NDArray[np.float32]) -> NDArray[np.float32]:
         # A class without a single face has no column there and is as improbable as float32 can say.
         result = np.full((len(votes), len(LABELS)), -100.0, np.float32)
-        result[:, regression.classes_] = regression.predict_log_proba(np.concatenate([of_votes, said], axis=1))
+        result[:, regression.classes_] = regression.predict_log_proba(
+            np.concatenate([of_votes, said], axis=1)
+        )
         return result
 
     return inform
@@ -129,7 +135,9 @@ def informed(
 
 def leaned_on(recipe: Recipe, data: Prepared) -> list[dict[str, Any]]:
     """For config.json: each run that the recipe names, what it is for, and what its weights are."""
-    named = [("init", recipe.init)] * bool(recipe.init) + [("teacher", path) for path in recipe.teachers]
+    named = [("init", recipe.init)] * bool(recipe.init) + [
+        ("teacher", path) for path in recipe.teachers
+    ]
     return [_identity(use, trusted_run(path, data, recipe)) for use, path in named]
 
 

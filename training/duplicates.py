@@ -30,10 +30,16 @@ MIN_DETAIL = 0.85
 MIN_SIMILARITY = {"plain": 0.97, "warped": 0.88}
 ANGLES = (-8.0, 0.0, 8.0)  # degrees; the alignment bridges what lies between
 ZOOMS = (0.92, 1.0, 1.08)
-MIN_CONTRAST = 3.0  # grey levels; what is flatter has no detail to compare, so only equal pixels count
+MIN_CONTRAST = (
+    3.0  # grey levels; what is flatter has no detail to compare, so only equal pixels count
+)
 MIN_OVERLAP = 0.4  # of the picture, after alignment
 
-_MARGIN, _GRID, _DIMENSIONS = 4, 14, 64  # pixels left out at the border, descriptor's side, its length
+_MARGIN, _GRID, _DIMENSIONS = (
+    4,
+    14,
+    64,
+)  # pixels left out at the border, descriptor's side, its length
 _SMOOTH, _SURROUND = 0.8, 2.5  # sigmas in pixels between which "fine detail" lies
 _NEIGHBOURS = {"plain": 8, "warped": 6}
 _LARGEST_FLOAT_PARTS = 4096  # pictures at a time, so that temporary arrays stay small
@@ -79,7 +85,9 @@ def find_duplicates(images: Pixels, *, progress: bool = True) -> Duplicates:
     usable = np.flatnonzero([picture.std() >= MIN_CONTRAST for picture in plain])
     groups = np.arange(count)
     found: list[tuple[NDArray[np.int64], Floats]] = []
-    with tqdm(total=2 + len(ANGLES) * len(ZOOMS), desc="near copies", unit="pass", disable=not progress) as bar:
+    with tqdm(
+        total=2 + len(ANGLES) * len(ZOOMS), desc="near copies", unit="pass", disable=not progress
+    ) as bar:
         for step in (_plain_pairs, _warped_pairs):
             rows = usable[np.unique(groups[usable], return_index=True)[1]]
             if len(rows) < 2:
@@ -87,7 +95,11 @@ def find_duplicates(images: Pixels, *, progress: bool = True) -> Duplicates:
             pairs, detail = step(plain[rows], bar)
             found.append((rows[pairs], detail))
             groups = _joined(count, np.concatenate([pairs for pairs, _ in found]))
-    pairs = np.concatenate([firsts[pairs] for pairs, _ in found]) if found else np.empty((0, 2), np.int64)
+    pairs = (
+        np.concatenate([firsts[pairs] for pairs, _ in found])
+        if found
+        else np.empty((0, 2), np.int64)
+    )
     detail = np.concatenate([detail for _, detail in found]) if found else np.empty(0, np.float32)
     return Duplicates(_numbered(groups[exact]), exact, pairs, detail)
 
@@ -123,19 +135,24 @@ def _warped_pairs(pictures: Pixels, bar: Any) -> tuple[NDArray[np.int64], Floats
         for mirrored in (False, True):
             # Mirroring a grid costs nothing; as the angles are symmetric, the order of the two changes does not matter.
             seen = grids[:, :, ::-1] if mirrored else grids
-            passes.append(_neighbours(index, _projected(seen, basis), "warped", 2 * number + mirrored))
+            passes.append(
+                _neighbours(index, _projected(seen, basis), "warped", 2 * number + mirrored)
+            )
         bar.update()
     found = _best_of_each_pair(passes)
     with ThreadPoolExecutor() as threads:
         score = threads.map(
             lambda i: _aligned_detail(
-                pictures[found.first[i]], pictures[found.second[i]], *_variant(int(found.variant[i]))
+                pictures[found.first[i]],
+                pictures[found.second[i]],
+                *_variant(int(found.variant[i])),
             ),
             range(len(found.first)),
             chunksize=256,
         )
         detail = np.fromiter(
-            tqdm(score, desc="aligning", total=len(found.first), unit="pair", disable=bar.disable), np.float32
+            tqdm(score, desc="aligning", total=len(found.first), unit="pair", disable=bar.disable),
+            np.float32,
         )
     return _confirmed(found, detail)
 
@@ -179,7 +196,9 @@ def _grids(pictures: Pixels, angle: float, zoom: float) -> Floats:
     for i, picture in enumerate(pictures):
         if angle or zoom != 1:
             picture = cv2.warpAffine(picture, warp, (side, side), borderMode=cv2.BORDER_REPLICATE)
-        grids[i] = cv2.resize(picture[inner, inner].astype(np.float32), (_GRID, _GRID), interpolation=cv2.INTER_AREA)
+        grids[i] = cv2.resize(
+            picture[inner, inner].astype(np.float32), (_GRID, _GRID), interpolation=cv2.INTER_AREA
+        )
     flat = grids.reshape(len(grids), -1)
     return _unit(flat - flat.mean(axis=1, keepdims=True)).reshape(grids.shape)
 
@@ -207,13 +226,19 @@ def _neighbours(index: Any, descriptors: Floats, kind: str, variant: int) -> _Ca
     second, similarity = rows[first, place], similarity[first, place]
     other = first != second
     return _Candidates(
-        first[other], second[other].astype(np.int64), similarity[other], np.full(other.sum(), variant, np.int64)
+        first[other],
+        second[other].astype(np.int64),
+        similarity[other],
+        np.full(other.sum(), variant, np.int64),
     )
 
 
 def _best_of_each_pair(passes: Sequence[_Candidates]) -> _Candidates:
     """Each unordered pair once, in its most similar variant."""
-    columns = [np.concatenate([getattr(p, name) for p in passes]) for name in _Candidates.__dataclass_fields__]
+    columns = [
+        np.concatenate([getattr(p, name) for p in passes])
+        for name in _Candidates.__dataclass_fields__
+    ]
     first, second, similarity, _ = columns
     low, high = np.minimum(first, second), np.maximum(first, second)
     order = np.lexsort((columns[3], -similarity, high, low))
@@ -222,21 +247,32 @@ def _best_of_each_pair(passes: Sequence[_Candidates]) -> _Candidates:
     return _Candidates(*(column[order[new]] for column in columns))
 
 
-def _aligned_detail(first: Pixels, second: Pixels, angle: float, zoom: float, mirrored: bool) -> float:
+def _aligned_detail(
+    first: Pixels, second: Pixels, angle: float, zoom: float, mirrored: bool
+) -> float:
     """How well the fine detail agrees after aligning `first` to `second` from a first guess; -1 where nothing fits."""
     side = first.shape[0]
     if mirrored:
         first = cv2.flip(first, 1)
-    guess = cv2.invertAffineTransform(cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), angle, zoom))
+    guess = cv2.invertAffineTransform(
+        cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), angle, zoom)
+    )
     stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-4)
     try:
-        _, warp = cv2.findTransformECC(second, first, guess.astype(np.float32), cv2.MOTION_AFFINE, stop, None, 5)
+        _, warp = cv2.findTransformECC(
+            second, first, guess.astype(np.float32), cv2.MOTION_AFFINE, stop, None, 5
+        )
     except cv2.error:  # it says so when it does not converge
         return -1.0
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(first, warp, (side, side), flags=flags)
-    inside = cv2.warpAffine(np.ones_like(first), warp, (side, side), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
-    both = cv2.erode(inside, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+    inside = cv2.warpAffine(
+        np.ones_like(first), warp, (side, side), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    )
+    both = (
+        cv2.erode(inside, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        > 0
+    )
     if both.mean() < MIN_OVERLAP:
         return -1.0
     fine_first, fine_second = _fine(np.stack([moved, second]))
@@ -254,12 +290,16 @@ def _fine(pictures: Pixels) -> Floats:
 
 def _correlation(first: Floats, second: Floats) -> Floats:
     """float32 (N,): Pearson's correlation of each row of two arrays (N, ...)."""
-    a, b = (_unit((x := v.reshape(len(v), -1)) - x.mean(axis=1, keepdims=True)) for v in (first, second))
+    a, b = (
+        _unit((x := v.reshape(len(v), -1)) - x.mean(axis=1, keepdims=True)) for v in (first, second)
+    )
     return np.asarray((a * b).sum(axis=1), np.float32)
 
 
 def _joined(count: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    graph = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    graph = coo_array(
+        (np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count)
+    )
     return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 

@@ -39,7 +39,9 @@ def write_split(model: keras.Model, data: Prepared, split: str, out: Path) -> Sc
         against = "FER+ majority" if suffix else "data set's labels"
         title = f"{out.name}, {split}, {against}: top-1 {by.top1:.1%}, n = {by.n:,}"
         plot_confusion(out / f"confusion_{split}{suffix}.png", by.confusion, title)
-        plot_reliability(out / f"reliability_{split}{suffix}.png", logits[known], truth[known], title)
+        plot_reliability(
+            out / f"reliability_{split}{suffix}.png", logits[known], truth[known], title
+        )
     return card
 
 

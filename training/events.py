@@ -34,9 +34,13 @@ class Events:
     def __init__(self, run: Path) -> None:
         need("tensorboard", "train", "to write event files")
         # Not its EventFileWriter, which imports TensorFlow wherever that is installed.
-        self._records = need("tensorboard.summary.writer.record_writer", "train", "to write event files")
+        self._records = need(
+            "tensorboard.summary.writer.record_writer", "train", "to write event files"
+        )
         self._event = need("tensorboard.compat.proto.event_pb2", "train", "to write event files")
-        self._summary = need("tensorboard.compat.proto.summary_pb2", "train", "to write event files").Summary
+        self._summary = need(
+            "tensorboard.compat.proto.summary_pb2", "train", "to write event files"
+        ).Summary
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         self._file = run / FOLDER / name
 
@@ -52,15 +56,23 @@ class Events:
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Write a row of history.csv, with or without its `learning_rate`, at the step that is the epoch's number."""
-        figures = [self._summary.Value(tag=tag, simple_value=row[name]) for name, tag in TAGS.items() if name in row]
+        figures = [
+            self._summary.Value(tag=tag, simple_value=row[name])
+            for name, tag in TAGS.items()
+            if name in row
+        ]
         self._write(step=row["epoch"], summary=self._summary(value=figures))
 
     def picture(self, tag: str, path: Path, step: int) -> None:
         """Write a PNG file."""
         data = path.read_bytes()
         width, height = struct.unpack(">II", data[16:24])  # of its IHDR, which comes first
-        image = self._summary.Image(width=width, height=height, colorspace=4, encoded_image_string=data)
-        self._write(step=step, summary=self._summary(value=[self._summary.Value(tag=tag, image=image)]))
+        image = self._summary.Image(
+            width=width, height=height, colorspace=4, encoded_image_string=data
+        )
+        self._write(
+            step=step, summary=self._summary(value=[self._summary.Value(tag=tag, image=image)])
+        )
 
     def _write(self, **what: Any) -> None:
         event = self._event.Event(wall_time=time.time(), **what)

@@ -24,7 +24,9 @@ def read_votes(path: str | Path) -> dict[str, tuple[int, ...]]:
             reader = csv.reader(handle, strict=True)
             header = next(reader, [])
             if header != expected:
-                raise ValueError(f"expected the columns {','.join(expected)}, received {','.join(header)[:120]}")
+                raise ValueError(
+                    f"expected the columns {','.join(expected)}, received {','.join(header)[:120]}"
+                )
             for number, row in enumerate(reader, start=2):
                 counts = tuple(int(value) for value in row[2:])
                 if len(row) != len(expected) or not all(0 <= count <= 10 for count in counts):

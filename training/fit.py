@@ -60,7 +60,9 @@ class Faces:
         return np.asarray(self.targets[:, : len(LABELS)].argmax(axis=1), np.int64)
 
 
-def chosen_targets(recipe: Recipe, data: Prepared, rows: NDArray[np.int64], *, fitted: bool) -> Targets:
+def chosen_targets(
+    recipe: Recipe, data: Prepared, rows: NDArray[np.int64], *, fitted: bool
+) -> Targets:
     """Targets of some rows (n,); where they are `fitted` to, the hard part of a mix is smoothed (the loss smooths plain hard ones)."""
     smoothing = recipe.label_smoothing if recipe.labels == "mix" and fitted else 0.0
     return targets(data, rows, recipe.labels, recipe.mix, smoothing)
@@ -92,7 +94,13 @@ def steps_per_epoch(recipe: Recipe, faces: int) -> int:
 
 
 def fit_epoch(
-    model: keras.Model, recipe: Recipe, epoch: int, faces: Faces, *, progress: bool = True, devices: Devices = ONE
+    model: keras.Model,
+    recipe: Recipe,
+    epoch: int,
+    faces: Faces,
+    *,
+    progress: bool = True,
+    devices: Devices = ONE,
 ) -> float:
     """One pass over the training faces; returns its mean loss. Every worker makes the same epoch from the same seed.
 
@@ -102,7 +110,11 @@ def fit_epoch(
     """
     # Each epoch draws from its own stream, so a resumed run sees what an uninterrupted one would have.
     rng = np.random.default_rng([recipe.seed, epoch])
-    rows = balanced_rows(faces.labels, recipe.balance, rng) if recipe.balance else np.arange(len(faces.images))
+    rows = (
+        balanced_rows(faces.labels, recipe.balance, rng)
+        if recipe.balance
+        else np.arange(len(faces.images))
+    )
     order = rng.permutation(rows)
     if faces.teachers is None:
         x, y = augmented_epoch(faces.images[order], recipe.augmentation, rng), faces.targets[order]
@@ -114,9 +126,17 @@ def fit_epoch(
     steps = steps_per_epoch(recipe, len(faces.images))
     losses = []
     shown = progress and sys.stderr.isatty()
-    for step in tqdm(range(steps), f"epoch {epoch + 1}/{recipe.epochs}", unit="step", leave=False, disable=not shown):
+    for step in tqdm(
+        range(steps),
+        f"epoch {epoch + 1}/{recipe.epochs}",
+        unit="step",
+        leave=False,
+        disable=not shown,
+    ):
         part = slice(step * recipe.batch_size, (step + 1) * recipe.batch_size)
-        loss = _step(devices, model, recipe, x[part], y[part], None if weights is None else weights[part])
+        loss = _step(
+            devices, model, recipe, x[part], y[part], None if weights is None else weights[part]
+        )
         if not math.isfinite(loss):
             raise Diverged(
                 f"the loss became {loss} at step {step + 1} of epoch {epoch + 1} (step {epoch * steps + step + 1} in all); "
@@ -151,7 +171,9 @@ def _restart_average(model: keras.Model) -> None:
     """Let the moving average begin here: drawn weights and those of the warm-up would be felt in it for epochs."""
     optimizer = _inner_optimizer(model)
     if optimizer.use_ema:
-        for average, variable in zip(optimizer._model_variables_moving_average, model.trainable_variables, strict=True):
+        for average, variable in zip(
+            optimizer._model_variables_moving_average, model.trainable_variables, strict=True
+        ):
             average.assign(ops.convert_to_numpy(variable))  # a copy, see averaged_weights
 
 
@@ -160,7 +182,9 @@ def _inner_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
     return getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
 
-def fitted_epochs(recipe: Recipe, data: Prepared, rows: NDArray[np.int64]) -> Iterator[tuple[keras.Model, float]]:
+def fitted_epochs(
+    recipe: Recipe, data: Prepared, rows: NDArray[np.int64]
+) -> Iterator[tuple[keras.Model, float]]:
     """Fit a network to some rows (n,) of prepared data as `train` does; yields it and its loss after every epoch.
 
     Nothing is written and nothing validated, so the result is what the last epoch made.
@@ -199,20 +223,33 @@ class Objective(keras.losses.Loss):  # type: ignore[misc]
         smoothing = recipe.label_smoothing if recipe.labels == "fer2013" else 0.0
         if recipe.focal:
             loss = keras.losses.categorical_focal_crossentropy(
-                hard, y_pred, alpha=1.0, gamma=recipe.focal, from_logits=True, label_smoothing=smoothing
+                hard,
+                y_pred,
+                alpha=1.0,
+                gamma=recipe.focal,
+                from_logits=True,
+                label_smoothing=smoothing,
             )
         else:
-            loss = keras.losses.categorical_crossentropy(hard, y_pred, from_logits=True, label_smoothing=smoothing)
+            loss = keras.losses.categorical_crossentropy(
+                hard, y_pred, from_logits=True, label_smoothing=smoothing
+            )
         if not recipe.teachers:
             return loss
-        soft = ops.categorical_crossentropy(y_true[:, count:], y_pred / recipe.temperature, from_logits=True)
+        soft = ops.categorical_crossentropy(
+            y_true[:, count:], y_pred / recipe.temperature, from_logits=True
+        )
         return (1 - recipe.distill) * loss + recipe.distill * recipe.temperature**2 * soft
 
 
-def _step(devices: Devices, model: keras.Model, recipe: Recipe, x: Any, y: Any, weights: Any) -> float:
+def _step(
+    devices: Devices, model: keras.Model, recipe: Recipe, x: Any, y: Any, weights: Any
+) -> float:
     try:
         return devices.step(model, x, y, weights)
-    except Exception as error:  # each backend has its own class for a full memory, and none can be imported here
+    except (
+        Exception
+    ) as error:  # each backend has its own class for a full memory, and none can be imported here
         text = f"{type(error).__name__} {error}".lower()
         if not any(sign in text for sign in _OUT_OF_MEMORY):
             raise
@@ -227,7 +264,9 @@ def _seen_by_teachers(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """All pictures as augmented for an epoch, in their own order, and targets with the teachers' scores of these very pictures."""
     view = epoch % recipe.views
-    x = augmented_epoch(faces.images, recipe.augmentation, np.random.default_rng([recipe.seed, view, _OF_VIEWS]))
+    x = augmented_epoch(
+        faces.images, recipe.augmentation, np.random.default_rng([recipe.seed, view, _OF_VIEWS])
+    )
     return x, np.concatenate([faces.targets, teachers.view_scores(view, x)], axis=1)
 
 
@@ -237,7 +276,10 @@ def _blended(
     if not (recipe.mixup and recipe.cutmix):
         return cut_mixed(*mixed(x, y, recipe.mixup, rng), recipe.cutmix, rng)
     half = len(x) // 2  # in a random order already
-    first, second = mixed(x[:half], y[:half], recipe.mixup, rng), cut_mixed(x[half:], y[half:], recipe.cutmix, rng)
+    first, second = (
+        mixed(x[:half], y[:half], recipe.mixup, rng),
+        cut_mixed(x[half:], y[half:], recipe.cutmix, rng),
+    )
     blend = [np.concatenate(pair) for pair in zip(first, second, strict=True)]
     order = rng.permutation(len(x))
     return blend[0][order], blend[1][order]

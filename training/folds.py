@@ -40,7 +40,13 @@ def out_of_fold(
 
 
 def fold_by_fold(
-    recipe: Recipe, data: Prepared, rows: NDArray[np.int64], folds: int, cache: Path, *, progress: bool = True
+    recipe: Recipe,
+    data: Prepared,
+    rows: NDArray[np.int64],
+    folds: int,
+    cache: Path,
+    *,
+    progress: bool = True,
 ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.float32]]]:
     """Yields of each fold which of `rows` (n,) it holds, (n,), and their logits float32 (m, 7).
 
@@ -51,7 +57,13 @@ def fold_by_fold(
         held_out = numbers == fold
         try:
             logits = _one_fold(
-                recipe, data, rows[~held_out], rows[held_out], (fold, folds), cache / f"fold_{fold}.npz", progress
+                recipe,
+                data,
+                rows[~held_out],
+                rows[held_out],
+                (fold, folds),
+                cache / f"fold_{fold}.npz",
+                progress,
             )
         except KeyboardInterrupt:
             raise RunError(
@@ -64,7 +76,9 @@ def fold_by_fold(
         yield held_out, logits
 
 
-def fold_numbers(labels: NDArray[np.int64], groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+def fold_numbers(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], folds: int, seed: int
+) -> NDArray[np.int64]:
     """Fold 0 to `folds` - 1 of each picture, int64 (n,), from labels and groups (n,): groups whole, classes spread evenly.
 
     Raises:
@@ -98,7 +112,13 @@ def _one_fold(
     logits = _read(file, key, fitted, rows)
     if logits is None:
         title = f"fold {which[0] + 1} of {which[1]}"
-        epochs = tqdm(fitted_epochs(recipe, data, fitted), title, recipe.epochs, unit="epoch", disable=not progress)
+        epochs = tqdm(
+            fitted_epochs(recipe, data, fitted),
+            title,
+            recipe.epochs,
+            unit="epoch",
+            disable=not progress,
+        )
         model, _ = list(epochs)[-1]
         logits = predict(model, data.images[rows])
         with written_beside(file) as part, part.open("wb") as handle:
@@ -118,7 +138,9 @@ def _key(recipe: Recipe, data: Prepared, which: tuple[int, int]) -> str:
     return strict.dumps(made_from, indent=None)
 
 
-def _read(file: Path, key: str, fitted: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float32] | None:
+def _read(
+    file: Path, key: str, fitted: NDArray[np.int64], rows: NDArray[np.int64]
+) -> NDArray[np.float32] | None:
     """The stored logits; None where there are none, where they were made from something else, or where they are damaged."""
     try:
         # Opened here, since np.load leaves a damaged file open.
@@ -129,5 +151,9 @@ def _read(file: Path, key: str, fitted: NDArray[np.int64], rows: NDArray[np.int6
             logits = np.asarray(stored["logits"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    fits = logits.dtype == np.float32 and logits.shape == (len(rows), len(LABELS)) and bool(np.isfinite(logits).all())
+    fits = (
+        logits.dtype == np.float32
+        and logits.shape == (len(rows), len(LABELS))
+        and bool(np.isfinite(logits).all())
+    )
     return logits if fits else None

@@ -24,7 +24,9 @@ from edgeemo.errors import BrokenDependency, DownloadError, StorageError
 from edgeemo.optional import need
 
 MAX_BYTES = 4 * 1024**3
-ATTEMPTS = 5  # a transfer that is cut off goes on by itself as long as each attempt brings something
+ATTEMPTS = (
+    5  # a transfer that is cut off goes on by itself as long as each attempt brings something
+)
 _CHUNK = 64 * 1024
 _AGAIN = "run the same command again, it goes on where it stopped"
 _SIGN_IN = (
@@ -33,7 +35,9 @@ _SIGN_IN = (
 )
 
 
-def fetch(dataset: str, *, cache: Path | None = None, progress: bool = True, timeout: float = 60.0) -> Path:
+def fetch(
+    dataset: str, *, cache: Path | None = None, progress: bool = True, timeout: float = 60.0
+) -> Path:
     """The zip archive of the Kaggle data set OWNER/NAME: from the cache, or downloaded into it as OWNER--NAME.zip.
 
     An archive in the cache needs no network. A download that was cut off goes on where it stopped.
@@ -68,7 +72,9 @@ def fetch(dataset: str, *, cache: Path | None = None, progress: bool = True, tim
             error.response.close()  # the kaggle package leaves it open
         raise _refused(dataset, error) from error
     except requests.RequestException as error:
-        raise _error(dataset, f"no usable answer from {_host(error)} ({type(error).__name__})", _NETWORK) from error
+        raise _error(
+            dataset, f"no usable answer from {_host(error)} ({type(error).__name__})", _NETWORK
+        ) from error
     except OSError as error:
         raise StorageError(
             f"{folder}: {dataset} cannot be written there ({error.strerror or error}); make room or set EDGEEMO_DATA to another "
@@ -111,7 +117,9 @@ class _Origin:
     def has_remainder(self, response: requests.Response, start: int) -> bool:
         """Whether an answer holds the bytes from `start` to the end of this file, and of no other."""
         headers = response.headers
-        same_range: bool = headers.get("Content-Range") == f"bytes {start}-{self.size - 1}/{self.size}"
+        same_range: bool = (
+            headers.get("Content-Range") == f"bytes {start}-{self.size - 1}/{self.size}"
+        )
         same_file: bool = headers.get("ETag") in (None, self.validator)
         return response.status_code == 206 and same_range and same_file
 
@@ -158,7 +166,11 @@ def _origin(dataset: str) -> _Origin:
     length = response.headers.get("Content-Length", "")
     if not (length.isdecimal() and len(length) < 20 and 0 < int(length) <= MAX_BYTES):
         told = f"{length[:20]} bytes" if length else "no size"
-        raise _error(dataset, f"expected 1 to {MAX_BYTES:,} bytes, the server announces {told}", _by_hand(dataset))
+        raise _error(
+            dataset,
+            f"expected 1 to {MAX_BYTES:,} bytes, the server announces {told}",
+            _by_hand(dataset),
+        )
     validator = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
     return _Origin(dataset, response.request, int(length), validator)
 
@@ -167,14 +179,24 @@ def _complete(part: Path, origin: _Origin, timeout: float, progress: bool) -> No
     """Bring `part` to the whole archive; one that is no archive in the end is removed."""
     with part.open("ab") as file:
         _lock(file, origin.dataset)
-        bar = {"desc": origin.dataset, "total": origin.size, "initial": file.tell(), "unit": "B", "unit_scale": True}
+        bar = {
+            "desc": origin.dataset,
+            "total": origin.size,
+            "initial": file.tell(),
+            "unit": "B",
+            "unit_scale": True,
+        }
         with tqdm(**bar, disable=not progress) as shown:
             _transfer(file, origin, timeout, shown)
         file.flush()
         os.fsync(file.fileno())
     if not zipfile.is_zipfile(part):
         part.unlink()
-        raise _error(origin.dataset, "expected a zip archive, received something else", _by_hand(origin.dataset))
+        raise _error(
+            origin.dataset,
+            "expected a zip archive, received something else",
+            _by_hand(origin.dataset),
+        )
 
 
 def _transfer(file: BinaryIO, origin: _Origin, timeout: float, bar: tqdm) -> None:
@@ -194,7 +216,9 @@ def _transfer(file: BinaryIO, origin: _Origin, timeout: float, bar: tqdm) -> Non
         if file.tell() > origin.size:
             _restart(file)
             raise _error(
-                origin.dataset, f"received more than the {origin.size:,} bytes announced", "run the same command again"
+                origin.dataset,
+                f"received more than the {origin.size:,} bytes announced",
+                "run the same command again",
             )
     raise _cut_off(file, origin, f"{ATTEMPTS} times")
 
@@ -235,7 +259,9 @@ def _lock(file: BinaryIO, dataset: str) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise _error(dataset, "another process is downloading it", "wait for that one, then run this again") from None
+        raise _error(
+            dataset, "another process is downloading it", "wait for that one, then run this again"
+        ) from None
     except OSError:
         pass  # a network drive without locks
 
@@ -256,14 +282,14 @@ def _refused(dataset: str, error: requests.HTTPError) -> DownloadError:
 
 
 def _cut_off(file: BinaryIO, origin: _Origin, why: str) -> DownloadError:
-    return _error(origin.dataset, f"cut off after {file.tell():,} of {origin.size:,} bytes ({why})", _AGAIN)
+    return _error(
+        origin.dataset, f"cut off after {file.tell():,} of {origin.size:,} bytes ({why})", _AGAIN
+    )
 
 
 def _by_hand(dataset: str) -> str:
     page = f"https://www.kaggle.com/datasets/{dataset}"
-    return (
-        f"run the same command again, or download it from {page} and give --source {dataset.partition('/')[2]}=ARCHIVE"
-    )
+    return f"run the same command again, or download it from {page} and give --source {dataset.partition('/')[2]}=ARCHIVE"
 
 
 def _host(error: requests.RequestException) -> str:

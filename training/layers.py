@@ -27,7 +27,9 @@ class FakeQuantize(keras.layers.Layer):  # type: ignore[misc]
     while training alone. The gradient is 1 inside and 0 outside of the range.
     """
 
-    def __init__(self, limits: tuple[float, float] | None = None, momentum: float = 0.99, **kwargs: Any) -> None:
+    def __init__(
+        self, limits: tuple[float, float] | None = None, momentum: float = 0.99, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.limits, self.momentum = limits, momentum
 
@@ -36,7 +38,9 @@ class FakeQuantize(keras.layers.Layer):  # type: ignore[misc]
         for name, value in zip(("low", "high"), self.limits or (0.0, 0.0), strict=True):
             start = keras.initializers.Constant(value)
             # Devices that share a batch see a part of it each; all take the mean of what they saw.
-            of_all = self.add_weight(shape=(), initializer=start, trainable=False, aggregation="mean", name=name)
+            of_all = self.add_weight(
+                shape=(), initializer=start, trainable=False, aggregation="mean", name=name
+            )
             setattr(self, name, of_all)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -72,7 +76,9 @@ class QuantizedDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[mi
     def call(self, inputs: Any) -> Any:
         """The convolution with the rounded kernel."""
         kernel = weights_on_grid(self.kernel, (0, 1))
-        outputs = ops.depthwise_conv(inputs, kernel, self.strides, self.padding, dilation_rate=self.dilation_rate)
+        outputs = ops.depthwise_conv(
+            inputs, kernel, self.strides, self.padding, dilation_rate=self.dilation_rate
+        )
         return self.activation(outputs + self.bias)
 
 
@@ -94,7 +100,11 @@ SIMULATED: dict[Any, Any] = {
 
 def rebuilt(model: keras.Model, rule: Callable[[keras.layers.Layer, Any], Any]) -> keras.Model:
     """A functional `model` of one input and one output made again: `rule(layer, inputs)` gives each layer's output."""
-    made = {id(model.inputs[0]): keras.Input(batch_shape=model.inputs[0].shape, name=model.inputs[0].name)}
+    made = {
+        id(model.inputs[0]): keras.Input(
+            batch_shape=model.inputs[0].shape, name=model.inputs[0].name
+        )
+    }
     for layer in model.layers:
         if not isinstance(layer, keras.layers.InputLayer):
             given = layer.input
@@ -120,6 +130,10 @@ def without_simulation(model: keras.Model) -> keras.Model:
     plain = {simulated: kind for kind, simulated in SIMULATED.items()}
 
     def rule(layer: keras.layers.Layer, inputs: Any) -> Any:
-        return inputs if isinstance(layer, FakeQuantize) else twin(layer, plain.get(type(layer), type(layer)), inputs)
+        return (
+            inputs
+            if isinstance(layer, FakeQuantize)
+            else twin(layer, plain.get(type(layer), type(layer)), inputs)
+        )
 
     return rebuilt(model, rule)

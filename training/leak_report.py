@@ -23,7 +23,9 @@ LEAKS = "leaks.json"
 _PAIRS, _COLUMNS = 36, 12
 
 
-def write_leaks(folder: Path, data: Prepared, seed: int, training: dict[str, Any] | None) -> dict[str, Any]:
+def write_leaks(
+    folder: Path, data: Prepared, seed: int, training: dict[str, Any] | None
+) -> dict[str, Any]:
     """Count the leaks, write leaks.json, leaks.html and leaks.png into `folder`, and return the report.
 
     `training` is what training.protocols.compare found, or None.
@@ -79,7 +81,14 @@ def leaks_page(report: dict[str, Any], data: Prepared, drawn: bytes) -> str:
     ]
     return page(
         "What a random split leaks",
-        [section("Numbers", counted, picture(drawn, "bar charts; the table has their numbers"), table(head, rows))]
+        [
+            section(
+                "Numbers",
+                counted,
+                picture(drawn, "bar charts; the table has their numbers"),
+                table(head, rows),
+            )
+        ]
         + (shown if len(pairs) else []),
     )
 
@@ -88,7 +97,11 @@ def leaks_figure(report: dict[str, Any]) -> bytes:
     """PNG: shares of test pictures with a copy in train, and the accuracies of the two protocols where they were trained."""
     training = report["training"]
     figure, axes = plt.subplots(
-        1, 2 if training else 1, figsize=(11 if training else 6, 4.5), layout="constrained", squeeze=False
+        1,
+        2 if training else 1,
+        figsize=(11 if training else 6, 4.5),
+        layout="constrained",
+        squeeze=False,
     )
     _draw_shares(axes[0, 0], report["leaks"])
     if training:
@@ -105,13 +118,24 @@ def _draw_shares(axes: Any, leaks: dict[str, Any]) -> None:
     for x, (_, counts) in enumerate(bars):
         if counts is None:
             continue
-        all_copies, equal = (100 * counts[key] / max(counts["test"], 1) for key in ("with_copy", "equal_pixels"))
+        all_copies, equal = (
+            100 * counts[key] / max(counts["test"], 1) for key in ("with_copy", "equal_pixels")
+        )
         axes.bar(x, equal, color=COLOURS[0], label="of equal pixels" if x == 0 else None)
         axes.bar(
-            x, all_copies - equal, bottom=equal, color=COLOURS[1], label="near copy, stored copy" if x == 0 else None
+            x,
+            all_copies - equal,
+            bottom=equal,
+            color=COLOURS[1],
+            label="near copy, stored copy" if x == 0 else None,
         )
         axes.text(x, all_copies + 1, f"{all_copies:.1f} %", ha="center")
-    axes.set(xticks=range(len(bars)), ylim=(0, 100), ylabel="%", title="Test pictures with a copy in train")
+    axes.set(
+        xticks=range(len(bars)),
+        ylim=(0, 100),
+        ylabel="%",
+        title="Test pictures with a copy in train",
+    )
     axes.set_xticklabels([name for name, _ in bars])
     axes.legend(loc="upper right")
 
@@ -124,9 +148,20 @@ def _draw_accuracies(axes: Any, training: dict[str, Any]) -> None:
             if card is None:
                 continue
             top1, (low, high) = 100 * card["top1"], (100 * bound for bound in card["interval"])
-            label = {"reference": "balanced, then split at random", "honest": "groups split, then train balanced"}[name]
+            label = {
+                "reference": "balanced, then split at random",
+                "honest": "groups split, then train balanced",
+            }[name]
             error = [[top1 - low], [high - top1]]
-            axes.bar(x + offset, top1, 0.38, yerr=error, capsize=3, color=colour, label=label if x == 0 else None)
+            axes.bar(
+                x + offset,
+                top1,
+                0.38,
+                yerr=error,
+                capsize=3,
+                color=colour,
+                label=label if x == 0 else None,
+            )
             axes.text(x + offset, high + 1, f"{top1:.1f} %", ha="center")
     axes.set(
         xticks=range(len(shown)),
@@ -142,13 +177,23 @@ def _draw_accuracies(axes: Any, training: dict[str, Any]) -> None:
 def _cells(report: dict[str, Any]) -> list[list[str]]:
     """The table, head first: a column for each way of splitting."""
     columns = [report["leaks"][name] for name in ("random", "balanced", "grouped")]
-    head = ["", "random split", f"{REFERENCE_PER_CLASS:,} of each class, then random split", "groups together"]
+    head = [
+        "",
+        "random split",
+        f"{REFERENCE_PER_CLASS:,} of each class, then random split",
+        "groups together",
+    ]
     rows = [
-        ["test pictures with a copy in train", *(f"{_share(c, 'with_copy')}{_of_how_many(c)}" for c in columns)],
+        [
+            "test pictures with a copy in train",
+            *(f"{_share(c, 'with_copy')}{_of_how_many(c)}" for c in columns),
+        ],
         ["with one of equal pixels", *(_share(c, "equal_pixels") for c in columns)],
     ]
     for source in report["sources"]:
-        rows.append([f"of {source}", *(_share(c and c["by_source"][source], "with_copy") for c in columns)])
+        rows.append(
+            [f"of {source}", *(_share(c and c["by_source"][source], "with_copy") for c in columns)]
+        )
     if training := report["training"]:
         rows += _training_cells(training)
     return [head, *rows]
@@ -157,11 +202,17 @@ def _cells(report: dict[str, Any]) -> list[list[str]]:
 def _training_cells(training: dict[str, Any]) -> list[list[str]]:
     """What the two trained networks did, in the columns that their protocols belong to."""
     both = [training["reference"], training["honest"]]
-    shares = [{"test": t["own_test"]["n"], "with_copy": t["with_copy"]["n"] if t["with_copy"] else 0} for t in both]
+    shares = [
+        {"test": t["own_test"]["n"], "with_copy": t["with_copy"]["n"] if t["with_copy"] else 0}
+        for t in both
+    ]
     trained = f"trained small: {training['pictures']:,} pictures ({training['share_of_groups']:.0%} of the groups), {training['per_class']:,} a class, {training['epochs']} epochs; faces an epoch"
     rows = [
         (trained, [f"{t['trained_on']:,}" for t in both]),
-        ("its test pictures with a copy in train", [_share(share, "with_copy") for share in shares]),
+        (
+            "its test pictures with a copy in train",
+            [_share(share, "with_copy") for share in shares],
+        ),
         ("top-1 on its own test part", [_top1(t["own_test"]) for t in both]),
         ("mean recall there", [f"{t['own_test']['mean_recall']:.1%}" for t in both]),
         ("top-1 where a copy is in train", [_top1(t["with_copy"]) for t in both]),
@@ -170,8 +221,14 @@ def _training_cells(training: dict[str, Any]) -> list[list[str]]:
             [_percent(t["with_copy_in_the_classes_of_without"]) for t in both],
         ),
         ("top-1 where no copy is in train", [_top1(t["without_copy"]) for t in both]),
-        ("top-1 on the official test part, kept from both with its copies", [_top1(t["common_test"]) for t in both]),
-        ("mean recall there", [_percent(t["common_test"] and t["common_test"]["mean_recall"]) for t in both]),
+        (
+            "top-1 on the official test part, kept from both with its copies",
+            [_top1(t["common_test"]) for t in both],
+        ),
+        (
+            "mean recall there",
+            [_percent(t["common_test"] and t["common_test"]["mean_recall"]) for t in both],
+        ),
     ]
     return [[name, "", *cells] for name, cells in rows]
 

@@ -42,7 +42,9 @@ def has_copy(groups: Numbers, among: Numbers) -> NDArray[np.bool_]:
     return np.isin(groups, among)
 
 
-def leaked(groups: Numbers, exact: Numbers, sources: Names, names: Names, *, known: Sequence[str]) -> dict[str, Any]:
+def leaked(
+    groups: Numbers, exact: Numbers, sources: Names, names: Names, *, known: Sequence[str]
+) -> dict[str, Any]:
     """How many test pictures have a copy in train, as counts: all, of equal pixels, and by each `known` source.
 
     groups, exact (N,): numbers that copies, and pictures of equal pixels, share. names (N,): split names.
@@ -73,14 +75,18 @@ def count_leaks(data: Prepared, seed: int) -> dict[str, Any]:
     random, after_balance = [], []
     for draw in range(DRAWS):
         rng = np.random.default_rng([seed, draw])
-        random.append(leaked(data.groups, exact, sources, random_split(len(exact), rng), known=known))
+        random.append(
+            leaked(data.groups, exact, sources, random_split(len(exact), rng), known=known)
+        )
         if every_class:
             rows = balanced_rows(data.given_labels, REFERENCE_PER_CLASS, rng)
             # A stored augmented copy shares the group of its original, and its pixels with nothing.
             pixels, again = exact[rows], repeated(rows)
             pixels[again] = -1 - np.arange(again.sum())
             names = random_split(len(rows), rng)
-            after_balance.append(leaked(data.groups[rows], pixels, sources[rows], names, known=known))
+            after_balance.append(
+                leaked(data.groups[rows], pixels, sources[rows], names, known=known)
+            )
     return {
         "random": _summed(random),
         "balanced": _summed(after_balance) if after_balance else None,
@@ -113,18 +119,28 @@ def leaked_pairs(data: Prepared, seed: int, count: int) -> Numbers:
     train = np.flatnonzero(names == "train")
     test = np.flatnonzero((names == "test") & has_copy(data.groups, data.groups[train]))
     chosen = np.random.default_rng([seed, 20]).permutation(test)[:count]
-    return np.array([(i, train[data.groups[train] == data.groups[i]][0]) for i in chosen], np.int64).reshape(-1, 2)
+    return np.array(
+        [(i, train[data.groups[train] == data.groups[i]][0]) for i in chosen], np.int64
+    ).reshape(-1, 2)
 
 
 def _summed(draws: list[dict[str, Any]]) -> dict[str, Any]:
     """Counts added up; counts inside counts too."""
     return {
-        key: _summed([draw[key] for draw in draws]) if isinstance(value, dict) else sum(draw[key] for draw in draws)
+        key: _summed([draw[key] for draw in draws])
+        if isinstance(value, dict)
+        else sum(draw[key] for draw in draws)
         for key, value in draws[0].items()
     }
 
 
 def _is_official_test(source: str, path: str) -> bool:
     known = SOURCES.get(source)
-    folders = (SPLIT_WORDS.get(folder.lower()) for folder in reversed(PurePosixPath(path).parts[:-1]))
-    return known is not None and known.official_test and next((split for split in folders if split), None) == "test"
+    folders = (
+        SPLIT_WORDS.get(folder.lower()) for folder in reversed(PurePosixPath(path).parts[:-1])
+    )
+    return (
+        known is not None
+        and known.official_test
+        and next((split for split in folders if split), None) == "test"
+    )

@@ -42,14 +42,30 @@ def plot_confusion(path: Path, confusion: list[list[int]], title: str) -> None:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for i, j in np.ndindex(*counts.shape):
         text = f"{counts[i, j]}\n{shares[i, j]:.0%}"
-        axes.text(j, i, text, ha="center", va="center", fontsize=8, color="white" if shares[i, j] > 0.55 else "black")
-    axes.set(xticks=range(len(LABELS)), yticks=range(len(LABELS)), xlabel="predicted", ylabel="true", title=title)
+        axes.text(
+            j,
+            i,
+            text,
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if shares[i, j] > 0.55 else "black",
+        )
+    axes.set(
+        xticks=range(len(LABELS)),
+        yticks=range(len(LABELS)),
+        xlabel="predicted",
+        ylabel="true",
+        title=title,
+    )
     axes.set_xticklabels(LABELS, rotation=40, ha="right")
     axes.set_yticklabels(LABELS)
     _save(figure, path)
 
 
-def plot_reliability(path: Path, logits: NDArray[np.float32], labels: NDArray[np.int64], title: str) -> None:
+def plot_reliability(
+    path: Path, logits: NDArray[np.float32], labels: NDArray[np.int64], title: str
+) -> None:
     """Write `path` as PNG: for the answer and for each class, how often what is said with a score comes true.
 
     The first panel bins the confidence of the top answer, each other one that class's score, over all n pictures of logits
@@ -57,9 +73,17 @@ def plot_reliability(path: Path, logits: NDArray[np.float32], labels: NDArray[np
     """
     scores = softmax(logits)
     right = scores.argmax(axis=1) == labels
-    panels = [(f"top answer, ECE {expected_calibration_error(logits, labels):.3f}", scores.max(axis=1), right)]
+    panels = [
+        (
+            f"top answer, ECE {expected_calibration_error(logits, labels):.3f}",
+            scores.max(axis=1),
+            right,
+        )
+    ]
     panels += [(label, scores[:, i], labels == i) for i, label in enumerate(LABELS)]
-    figure, axes = plt.subplots(2, 4, figsize=(13, 6.8), layout="constrained", sharex=True, sharey=True)
+    figure, axes = plt.subplots(
+        2, 4, figsize=(13, 6.8), layout="constrained", sharex=True, sharey=True
+    )
     for axis, (name, said, true) in zip(axes.flat, panels, strict=True):
         centres, observed, counts = reliability(said, true)
         axis.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
@@ -80,8 +104,13 @@ def reliability(
     """Mean score, share that is true, and number of pictures of each of ten equal bins of scores 0..1 (n,); empty bins are NaN."""
     which = np.minimum((said * _BINS).astype(int), _BINS - 1)
     counts = np.bincount(which, minlength=_BINS)
-    sums = [np.bincount(which, weights=values.astype(np.float64), minlength=_BINS) for values in (said, true)]
-    means = [np.divide(total, counts, out=np.full(_BINS, np.nan), where=counts > 0) for total in sums]
+    sums = [
+        np.bincount(which, weights=values.astype(np.float64), minlength=_BINS)
+        for values in (said, true)
+    ]
+    means = [
+        np.divide(total, counts, out=np.full(_BINS, np.nan), where=counts > 0) for total in sums
+    ]
     return means[0], means[1], counts
 
 

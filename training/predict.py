@@ -7,10 +7,14 @@ from numpy.typing import NDArray
 _BATCH = 512
 
 
-def predict(model: keras.Model, images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
+def predict(
+    model: keras.Model, images: NDArray[np.uint8] | NDArray[np.float32]
+) -> NDArray[np.float32]:
     """float32 (N, 7) logits of (N, 48, 48, 1) pictures 0..255."""
     logits = [
-        keras.ops.convert_to_numpy(model.predict_on_batch(images[i : i + _BATCH].astype(np.float32)))
+        keras.ops.convert_to_numpy(
+            model.predict_on_batch(images[i : i + _BATCH].astype(np.float32))
+        )
         for i in range(0, len(images), _BATCH)
     ]
     return np.concatenate(logits).astype(np.float32)

@@ -89,7 +89,9 @@ def prepare(
                 "expected the FER+ file of FER-2013, and fer2013 among the sources"
             )
         if decisions and not any(picture.sha256 in decisions for picture in pictures):
-            raise DataError(f"{reviewed}: none of its pictures is among the sources; review the same sources again")
+            raise DataError(
+                f"{reviewed}: none of its pictures is among the sources; review the same sources again"
+            )
         duplicates = find_duplicates(images, progress=progress)
         index, counts = _decide(pictures, duplicates.groups, decisions, split, conflicts, seed)
         np.save(folder / IMAGES, images, allow_pickle=False)
@@ -108,11 +110,14 @@ def prepare(
             "index_sha256": file_sha256(folder / INDEX),
             "split_hash": split_hash((row["sha256"], row["label"], row["split"]) for row in index),
             "sources": [
-                {"name": s.name, "kaggle": s.kaggle, "licence": s.licence, "file": path.name} for s, path in sources
+                {"name": s.name, "kaggle": s.kaggle, "licence": s.licence, "file": path.name}
+                for s, path in sources
             ],
             "counts": _counts(index),
             "groups": int(duplicates.groups.max()) + 1,
-            "pictures_with_copies": int((np.bincount(duplicates.groups)[duplicates.groups] > 1).sum()),
+            "pictures_with_copies": int(
+                (np.bincount(duplicates.groups)[duplicates.groups] > 1).sum()
+            ),
             "duplicates": _duplicate_counts(duplicates),
             **counts,
             "excluded": dict(Counter(row["reason"] for row in index if row["reason"])),
@@ -126,7 +131,10 @@ def prepare(
 
 
 def _read(
-    sources: Sequence[tuple[Source, Path]], votes: dict[str, tuple[int, ...]] | None, spec: InputSpec, progress: bool
+    sources: Sequence[tuple[Source, Path]],
+    votes: dict[str, tuple[int, ...]] | None,
+    spec: InputSpec,
+    progress: bool,
 ) -> tuple[list[_Picture], NDArray[np.uint8], list[dict[str, str]], str | None]:
     pictures: list[_Picture] = []
     images: list[NDArray[np.uint8]] = []
@@ -142,12 +150,20 @@ def _read(
                 image, sha256 = read
                 known = votes.get(Path(file.path).name) if votes and source.official_test else None
                 held_out = source.official_test and file.split == "test"
-                pictures.append(_Picture(source.name, file.path, sha256, LABELS.index(file.label), held_out, known))
+                pictures.append(
+                    _Picture(
+                        source.name, file.path, sha256, LABELS.index(file.label), held_out, known
+                    )
+                )
                 images.append(image)
             rejected += [{"source": source.name, **row} for row in archive.rejected]
             if len(pictures) == before:
-                reasons = ", ".join(f"{n:,} x {reason}" for reason, n in archive.rejected_counts().items())
-                raise ArchiveError(f"{path}: not a single usable picture ({reasons}); get {source.name} again")
+                reasons = ", ".join(
+                    f"{n:,} x {reason}" for reason, n in archive.rejected_counts().items()
+                )
+                raise ArchiveError(
+                    f"{path}: not a single usable picture ({reasons}); get {source.name} again"
+                )
     return pictures, np.stack(images), rejected, detector.name if detector else None
 
 
@@ -191,7 +207,9 @@ def _decide(
             for d, p in zip(decided, pictures, strict=True)
         ]
     )
-    settled = settle(given, groups, _votes(pictures), held_out, _to_copies(person, groups), conflicts)
+    settled = settle(
+        given, groups, _votes(pictures), held_out, _to_copies(person, groups), conflicts
+    )
     dropped = np.isin(groups, groups[[d == "drop" for d in decided]]) & ~held_out
     reasons = np.where(dropped, DROPPED_IN_REVIEW, np.where(settled.dropped, CONFLICTING, ""))
     used = reasons == ""
@@ -215,7 +233,9 @@ def _decide(
     reviewed = {
         "decisions": len(decisions),
         "pictures": sum(d is not None for d in decided),
-        "not_applied_to_held_out": sum(d is not None and p.held_out for d, p in zip(decided, pictures, strict=True)),
+        "not_applied_to_held_out": sum(
+            d is not None and p.held_out for d, p in zip(decided, pictures, strict=True)
+        ),
     }
     return rows, {"conflicts": settled.summary, "reviewed": reviewed}
 
@@ -233,18 +253,24 @@ def _votes(pictures: list[_Picture]) -> NDArray[np.int64]:
     return np.array([p.votes or [-1] * len(VOTE_COLUMNS) for p in pictures], np.int64)
 
 
-def _write_index(path: Path, pictures: list[_Picture], index: list[dict[str, str]], *, with_votes: bool) -> None:
+def _write_index(
+    path: Path, pictures: list[_Picture], index: list[dict[str, str]], *, with_votes: bool
+) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(INDEX_COLUMNS + VOTE_COLUMNS if with_votes else INDEX_COLUMNS)
         for p, row in zip(pictures, index, strict=True):
-            writer.writerow([*row.values(), *((p.votes or [""] * len(VOTE_COLUMNS)) if with_votes else [])])
+            writer.writerow(
+                [*row.values(), *((p.votes or [""] * len(VOTE_COLUMNS)) if with_votes else [])]
+            )
 
 
 def _counts(index: list[dict[str, str]]) -> dict[str, Any]:
     counts: dict[str, Any] = {}
     for row in index:
-        by_split = counts.setdefault(row["source"], {}).setdefault(row["split"], dict.fromkeys(LABELS, 0))
+        by_split = counts.setdefault(row["source"], {}).setdefault(
+            row["split"], dict.fromkeys(LABELS, 0)
+        )
         by_split[row["label"]] += 1
     return counts
 
@@ -253,10 +279,16 @@ def _duplicate_counts(duplicates: Duplicates) -> dict[str, int]:
     sizes = np.bincount(duplicates.groups)
     exact_of_group = np.unique(np.stack([duplicates.groups, duplicates.exact]), axis=1)[0]
     near = int((np.bincount(exact_of_group) > 1).sum())
-    return {"exact_groups": int((sizes > 1).sum()) - near, "near_groups": near, "largest": int(sizes.max())}
+    return {
+        "exact_groups": int((sizes > 1).sum()) - near,
+        "near_groups": near,
+        "largest": int(sizes.max()),
+    }
 
 
-def _for_report(images: NDArray[np.uint8], pictures: list[_Picture], index: list[dict[str, str]]) -> Pictures:
+def _for_report(
+    images: NDArray[np.uint8], pictures: list[_Picture], index: list[dict[str, str]]
+) -> Pictures:
     return Pictures(
         images=images,
         labels=np.array([LABELS.index(row["label"]) for row in index], np.int64),

@@ -27,7 +27,9 @@ from training.recipe import Augmentation
 from training.splits import grouped_split
 
 # What the reference work stored: brightness, zoom, rotation. Nothing is augmented on the fly, in either protocol.
-STORED = Augmentation(flip=0, rotation=10, zoom=0.15, shift=0, brightness=0.2, contrast=0, cutout=0, blur=0)
+STORED = Augmentation(
+    flip=0, rotation=10, zoom=0.15, shift=0, brightness=0.2, contrast=0, cutout=0, blur=0
+)
 LEARNING_RATE, BATCH = 3e-3, 128
 
 
@@ -53,7 +55,9 @@ def reference_protocol(faces: Faces, per_class: int, seed: int) -> tuple[Faces, 
 def honest_protocol(faces: Faces, per_class: int, seed: int) -> tuple[Faces, Faces]:
     """Train and test faces: whole groups split 60/20/20, then the train part alone brought to 60 % of `per_class`."""
     names = grouped_split(faces.labels, faces.groups, np.zeros(len(faces.labels), bool), seed)
-    train = balanced(faces[names == "train"], round(TRAIN_SHARE * per_class), np.random.default_rng([seed, 12]))
+    train = balanced(
+        faces[names == "train"], round(TRAIN_SHARE * per_class), np.random.default_rng([seed, 12])
+    )
     return train, faces[names == "test"]
 
 
@@ -65,7 +69,9 @@ def balanced(faces: Faces, per_class: int, rng: np.random.Generator) -> Faces:
     """
     for label, name in enumerate(LABELS):
         if not (faces.labels == label).any():
-            raise DataError(f"expected {name} among the pictures to train on, found none; add --no-train")
+            raise DataError(
+                f"expected {name} among the pictures to train on, found none; add --no-train"
+            )
     rows = balanced_rows(faces.labels, per_class, rng)
     chosen = faces[rows]
     images, again = chosen.images.copy(), repeated(rows)
@@ -95,7 +101,9 @@ def compare(data: Prepared, per_class: int, share: float, epochs: int, seed: int
     for name, protocol in (("reference", reference_protocol), ("honest", honest_protocol)):
         train, test = protocol(faces, per_class, seed)
         if not len(test.labels):
-            raise DataError(f"expected more than {len(faces.labels)} pictures to split and train on; add --no-train")
+            raise DataError(
+                f"expected more than {len(faces.labels)} pictures to split and train on; add --no-train"
+            )
         model = _fitted(train, epochs, seed, name)
         predicted = _predicted(model, test)
         leaked = has_copy(test.groups, train.groups)
@@ -104,7 +112,9 @@ def compare(data: Prepared, per_class: int, share: float, epochs: int, seed: int
             "own_test": _card(test.labels, predicted),
             "with_copy": _card(test.labels[leaked], predicted[leaked]),
             "without_copy": _card(test.labels[~leaked], predicted[~leaked]),
-            "with_copy_in_the_classes_of_without": _in_the_classes_of(test.labels, predicted, leaked),
+            "with_copy_in_the_classes_of_without": _in_the_classes_of(
+                test.labels, predicted, leaked
+            ),
             "common_test": _card(common.labels, _predicted(model, common)),
         }
     return results
@@ -115,7 +125,10 @@ def _fitted(faces: Faces, epochs: int, seed: int, name: str) -> keras.Model:
     model = ARCHITECTURES["small"](DEFAULT_SPEC)
     steps = -(-len(faces.labels) // BATCH)
     rate = keras.optimizers.schedules.CosineDecay(
-        LEARNING_RATE / 20, steps * max(epochs - 1, 1), warmup_target=LEARNING_RATE, warmup_steps=steps
+        LEARNING_RATE / 20,
+        steps * max(epochs - 1, 1),
+        warmup_target=LEARNING_RATE,
+        warmup_steps=steps,
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer=keras.optimizers.AdamW(rate, weight_decay=0.05), loss=loss)
@@ -137,7 +150,12 @@ def _card(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str, 
         return None
     card = score(labels, predicted)
     mean_recall = float(np.nanmean(recalls(np.array(card.confusion))))
-    return {"n": card.n, "top1": card.top1, "interval": list(card.interval), "mean_recall": mean_recall}
+    return {
+        "n": card.n,
+        "top1": card.top1,
+        "interval": list(card.interval),
+        "mean_recall": mean_recall,
+    }
 
 
 def _in_the_classes_of(
@@ -146,6 +164,11 @@ def _in_the_classes_of(
     """Top-1 on leaked pictures, weighed so that they have the classes of those that are not; None where a class lacks."""
     sizes = np.bincount(labels[~leaked], minlength=len(LABELS))
     right = [(predicted == labels)[leaked & (labels == label)] for label in range(len(LABELS))]
-    if not sizes.any() or any(size and not len(part) for size, part in zip(sizes, right, strict=True)):
+    if not sizes.any() or any(
+        size and not len(part) for size, part in zip(sizes, right, strict=True)
+    ):
         return None
-    return float(sum(size * part.mean() for size, part in zip(sizes, right, strict=True) if size) / sizes.sum())
+    return float(
+        sum(size * part.mean() for size, part in zip(sizes, right, strict=True) if size)
+        / sizes.sum()
+    )

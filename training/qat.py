@@ -61,7 +61,9 @@ def folded(model: keras.Model) -> keras.Model:
     norms: dict[str, Any] = {}
     for layer in model.layers:
         behind = readers[id(layer.output)]
-        if type(layer) in SIMULATED and [type(reader) for reader in behind] == [layers.BatchNormalization]:
+        if type(layer) in SIMULATED and [type(reader) for reader in behind] == [
+            layers.BatchNormalization
+        ]:
             norms[layer.name] = behind[0]
     folding = {norm.name for norm in norms.values()}
 
@@ -112,7 +114,9 @@ def _rounded(model: keras.Model) -> keras.Model:
         if layer.input is rescale.output:
             weights[1] = weights[1] + left * weights[0].sum(axis=(0, 1, 2))
         outputs = twin(layer, SIMULATED.get(type(layer), type(layer)), inputs, weights=weights)
-        if type(layer) in _FUSED and [type(reader) for reader in readers[id(layer.output)]] == [layers.ReLU]:
+        if type(layer) in _FUSED and [type(reader) for reader in readers[id(layer.output)]] == [
+            layers.ReLU
+        ]:
             return outputs
         return FakeQuantize(name=f"{layer.name}_int8")(outputs)
 

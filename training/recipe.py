@@ -42,7 +42,11 @@ class Augmentation:
         shares = (self.flip, self.cutout, self.blur)
         ranges = (self.rotation, self.zoom, self.shift, self.brightness, self.contrast)
         # The smallest patch that is drawn has 4 pixels a side.
-        sane = all(0 <= share <= 1 for share in shares) and all(limit >= 0 for limit in ranges) and self.zoom < 1
+        sane = (
+            all(0 <= share <= 1 for share in shares)
+            and all(limit >= 0 for limit in ranges)
+            and self.zoom < 1
+        )
         if not sane or self.cutout_side < 4:
             raise InvalidInput(
                 "expected an augmentation with shares of 0 to 1, ranges of at least 0, a zoom below 1 and a cutout_side of "
@@ -116,7 +120,11 @@ class Recipe:
             raise InvalidInput(
                 f"expected at least 1 epoch, a batch of at least 2 and a seed of at least 0, received {self}"
             )
-        if self.labels not in LABEL_CHOICES or not 0 <= self.mix <= 1 or not 0 <= self.label_smoothing < 1:
+        if (
+            self.labels not in LABEL_CHOICES
+            or not 0 <= self.mix <= 1
+            or not 0 <= self.label_smoothing < 1
+        ):
             raise InvalidInput(
                 f"expected labels of {', '.join(LABEL_CHOICES)}, a mix of 0 to 1 and a label_smoothing of 0 to below 1, "
                 f"received {self.labels!r}, {self.mix} and {self.label_smoothing}"
@@ -152,9 +160,18 @@ class Recipe:
             raise InvalidInput(
                 f"expected a float run as init and precision float32 for qat, received {self.init!r} and {self.precision!r}"
             )
-        for name in ("learning_rate", "warmup_epochs", "weight_decay", "mixup", "cutmix", "patience"):
+        for name in (
+            "learning_rate",
+            "warmup_epochs",
+            "weight_decay",
+            "mixup",
+            "cutmix",
+            "patience",
+        ):
             if not 0 <= getattr(self, name) < math.inf:
-                raise InvalidInput(f"expected a {name} of at least 0, received {getattr(self, name)}")
+                raise InvalidInput(
+                    f"expected a {name} of at least 0, received {getattr(self, name)}"
+                )
         if not (
             0 <= self.final_rate <= 1
             and 0 <= self.ema < 1

@@ -30,7 +30,11 @@ tr { border-bottom: 1px solid var(--line); } td.text, th.text { text-align: left
 img { max-width: 100%; background: #fff; border-radius: 4px; padding: 4px; box-sizing: border-box; }
 code { overflow-wrap: anywhere; } summary { cursor: pointer; }
 """
-_ROWS, _COLUMNS, _PATHS = 10, 12, 20  # groups on a sheet, pictures in a row, paths named for each reason
+_ROWS, _COLUMNS, _PATHS = (
+    10,
+    12,
+    20,
+)  # groups on a sheet, pictures in a row, paths named for each reason
 
 
 @dataclass(frozen=True)
@@ -92,10 +96,15 @@ def picture(data: bytes, alt: str) -> str:
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> str:
     """A table of plain values; whole numbers are grouped in thousands, and a row's first cell is its heading."""
     text = [i == 0 or any(not isinstance(row[i], int) for row in rows) for i in range(len(head))]
-    heads = "".join(f'<th scope="col"{_align(left)}>{_text(h)}</th>' for h, left in zip(head, text, strict=True))
+    heads = "".join(
+        f'<th scope="col"{_align(left)}>{_text(h)}</th>' for h, left in zip(head, text, strict=True)
+    )
     body = "".join(
         f'<tr><th scope="row"{_align(True)}>{_text(row[0])}</th>'
-        + "".join(f"<td{_align(left)}>{_number(v)}</td>" for v, left in zip(row[1:], text[1:], strict=True))
+        + "".join(
+            f"<td{_align(left)}>{_number(v)}</td>"
+            for v, left in zip(row[1:], text[1:], strict=True)
+        )
         + "</tr>\n"
         for row in rows
     )
@@ -148,7 +157,10 @@ def _classes(counts: dict[str, dict[str, dict[str, int]]]) -> str:
 
 def _samples(pictures: Pictures, seed: int) -> str:
     rng = np.random.default_rng([seed, 0])
-    rows = [rng.permutation(np.flatnonzero(pictures.labels == label))[:16] for label in range(len(LABELS))]
+    rows = [
+        rng.permutation(np.flatnonzero(pictures.labels == label))[:16]
+        for label in range(len(LABELS))
+    ]
     sheet = group_sheet(pictures.images, rows, columns=16, scale=1)
     return section(
         "Samples", paragraph(f"Drawn at random, a row for each class: {', '.join(LABELS)}."),
@@ -162,11 +174,16 @@ def _copies(dataset: dict[str, Any], pictures: Pictures) -> str:
     exact = exact_groups(pictures.images)
     near = [rows for rows in several if (exact[rows] != exact[rows[0]]).any()]
     equal = [rows for rows in several if (exact[rows] == exact[rows[0]]).all()]
-    drawn = [near[i] for i in np.random.default_rng([dataset["seed"], 1]).permutation(len(near))[:_ROWS]]
+    drawn = [
+        near[i] for i in np.random.default_rng([dataset["seed"], 1]).permutation(len(near))[:_ROWS]
+    ]
     names, overlap = source_overlap(pictures.groups, pictures.sources)
     number = {name: str(i) for i, name in enumerate(names, start=1)}
     captions = np.array(
-        [f"{number[s]} {LABELS[g]}" for s, g in zip(pictures.sources, pictures.given_labels, strict=True)]
+        [
+            f"{number[s]} {LABELS[g]}"
+            for s, g in zip(pictures.sources, pictures.given_labels, strict=True)
+        ]
     )
     return section(
         "Copies",
@@ -206,7 +223,9 @@ def _conflicts(conflicts: dict[str, Any], pictures: Pictures) -> str:
             "Below each picture: the label it was given, > the label it has now; out: it is in no split. "
             "Labels of an official test part never change."
         ),
-        *_sheet("Groups with different labels, the largest", pictures, found[: 2 * _ROWS], captions),
+        *_sheet(
+            "Groups with different labels, the largest", pictures, found[: 2 * _ROWS], captions
+        ),
     )
 
 
@@ -240,12 +259,16 @@ def _left_out(dataset: dict[str, Any]) -> str:
         if rows
         else paragraph("No file."),
         *(_paths(reason, n, rejected) for reason, n in dataset["rejected_counts"].items()),
-        table(["reason", "pictures"], excluded, "Pictures in the folder that are in no split") if excluded else "",
+        table(["reason", "pictures"], excluded, "Pictures in the folder that are in no split")
+        if excluded
+        else "",
     )
 
 
 def _paths(reason: str, count: int, rejected: list[dict[str, str]]) -> str:
-    found = [f"{row['source']}: {row['path']}" for row in rejected if row["reason"] == reason][:_PATHS]
+    found = [f"{row['source']}: {row['path']}" for row in rejected if row["reason"] == reason][
+        :_PATHS
+    ]
     items = "".join(f"<li><code>{_text(name)}</code></li>" for name in found)
     return f"<details><summary>{_text(reason)}: {len(found)} of {count:,}</summary><ul>{items}</ul></details>"
 
@@ -254,7 +277,10 @@ def _matrix(matrix: list[list[int]]) -> str:
     largest = max(max(row) for row in matrix) or 1
     rows = "".join(
         f'<tr><th scope="row" class="text">{label}</th>'
-        + "".join(f'<td style="background: rgba(var(--heat), {0.6 * n / largest:.2f})">{n:,}</td>' for n in row)
+        + "".join(
+            f'<td style="background: rgba(var(--heat), {0.6 * n / largest:.2f})">{n:,}</td>'
+            for n in row
+        )
         + "</tr>\n"
         for label, row in zip(LABELS, matrix, strict=True)
     )
@@ -265,7 +291,9 @@ def _matrix(matrix: list[list[int]]) -> str:
     )
 
 
-def _sheet(title: str, pictures: Pictures, groups: list[NDArray[np.int64]], captions: NDArray[np.str_]) -> list[str]:
+def _sheet(
+    title: str, pictures: Pictures, groups: list[NDArray[np.int64]], captions: NDArray[np.str_]
+) -> list[str]:
     if not groups:
         return []
     sheet = png(group_sheet(pictures.images, groups, captions, columns=_COLUMNS))

@@ -49,13 +49,21 @@ def restore(bundle_path: Path, data_path: Path, out: Path, seed: int = 0) -> flo
         told = dict(manifest.training["recipe"])
         # Bundles from before 0.4.0 say nothing of it and had not seen those pictures.
         seen = told.get("with_validation", False) is True
-        recipe = Recipe(str(told["model"]), str(told["labels"]), epochs=1, seed=int(told["seed"]), with_validation=seen)
+        recipe = Recipe(
+            str(told["model"]),
+            str(told["labels"]),
+            epochs=1,
+            seed=int(told["seed"]),
+            with_validation=seen,
+        )
         model = ARCHITECTURES[recipe.model](DEFAULT_SPEC)
         rng = np.random.default_rng(seed)
         rows = np.sort(rng.permutation(data.indices("train"))[:_FACES])
         _fill(model, bundle, np.asarray(data.images[rows]))
     except (KeyError, ValueError, TypeError, StopIteration, IndexError) as error:
-        raise BundleError(f"{bundle_path}: does not hold a network that training knows ({str(error)[:200]})") from None
+        raise BundleError(
+            f"{bundle_path}: does not hold a network that training knows ({str(error)[:200]})"
+        ) from None
     _check_same(model, bundle)
     return _write(model, recipe, data, bundle, out)
 
@@ -65,19 +73,30 @@ def _fill(model: keras.Model, bundle: Bundle, faces: NDArray[np.uint8]) -> None:
     graph = onnx.load_from_string(bundle.files[FP32]).graph
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)]
+    layers = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
+    ]
     for layer, node in zip(layers, convolutions, strict=True):
         kernel, bias = _folded(node, graph, values)
         depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
         layer.set_weights([np.transpose(kernel, (2, 3, 0, 1) if depthwise else (2, 3, 1, 0))])
-        _undo(model.get_layer(f"{layer.name}_norm"), keras.Model(model.inputs[0], layer.output), bias, faces)
+        _undo(
+            model.get_layer(f"{layer.name}_norm"),
+            keras.Model(model.inputs[0], layer.output),
+            bias,
+            faces,
+        )
     gemm = next(node for node in graph.node if node.op_type == "Gemm")
     matrix, bias = values[gemm.input[1]], values[gemm.input[2]]
     dense = model.get_layer("logits")
     dense.set_weights([matrix if matrix.shape == tuple(dense.kernel.shape) else matrix.T, bias])
 
 
-def _folded(node: Any, graph: Any, values: dict[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _folded(
+    node: Any, graph: Any, values: dict[str, NDArray[Any]]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Kernel (outputs, inputs, height, width) and bias (outputs,) of a convolution with its normalization.
 
     tf2onnx leaves that of a depthwise convolution behind it, as a multiplication and an addition.
@@ -87,19 +106,32 @@ def _folded(node: Any, graph: Any, values: dict[str, NDArray[Any]]) -> tuple[NDA
         return kernel, values[node.input[2]]
     tensor, found = node.output[0], []
     for kind in ("Mul", "Add"):
-        after = next(other for other in graph.node if other.op_type == kind and tensor in other.input)
+        after = next(
+            other for other in graph.node if other.op_type == kind and tensor in other.input
+        )
         found.append(next(values[name] for name in after.input if name in values).reshape(-1))
         tensor = after.output[0]
     return kernel * found[0].reshape(-1, 1, 1, 1), found[1]
 
 
-def _undo(norm: keras.layers.Layer, before: keras.Model, bias: NDArray[np.float32], faces: NDArray[np.uint8]) -> None:
+def _undo(
+    norm: keras.layers.Layer,
+    before: keras.Model,
+    bias: NDArray[np.float32],
+    faces: NDArray[np.uint8],
+) -> None:
     """Make `norm` add `bias` and nothing else to what `before` gives for the faces."""
     count, total, squares = 0, np.zeros(len(bias)), np.zeros(len(bias))
     for start in range(0, len(faces), 256):
-        values = keras.ops.convert_to_numpy(before.predict_on_batch(faces[start : start + 256].astype(np.float32)))
+        values = keras.ops.convert_to_numpy(
+            before.predict_on_batch(faces[start : start + 256].astype(np.float32))
+        )
         flat = values.reshape(-1, len(bias)).astype(np.float64)
-        count, total, squares = count + len(flat), total + flat.sum(axis=0), squares + (flat**2).sum(axis=0)
+        count, total, squares = (
+            count + len(flat),
+            total + flat.sum(axis=0),
+            squares + (flat**2).sum(axis=0),
+        )
     mean = total / count
     variance = np.maximum(squares / count - mean**2, 0)
     norm.set_weights([np.sqrt(variance + norm.epsilon), mean + bias, mean, variance])
@@ -118,7 +150,11 @@ def _write(model: keras.Model, recipe: Recipe, data: Prepared, bundle: Bundle, o
     out.mkdir(parents=True, exist_ok=True)
     manifest = bundle.manifest
     config = run_config(recipe, data, model)
-    config["restored_from"] = {"bundle": manifest.name, "version": manifest.version, "training": manifest.training}
+    config["restored_from"] = {
+        "bundle": manifest.name,
+        "version": manifest.version,
+        "training": manifest.training,
+    }
     config["history"] = {"epochs": 0, "best_epoch": 0, "seconds": 0.0}
     write_config(out, config)
     write_weights(out, model)

@@ -57,7 +57,12 @@ class Ranking:
     confidence: NDArray[np.float64]
 
     def __getitem__(self, chosen: NDArray[Any] | slice) -> "Ranking":
-        return Ranking(self.rows[chosen], self.quality[chosen], self.suggestions[chosen], self.confidence[chosen])
+        return Ranking(
+            self.rows[chosen],
+            self.quality[chosen],
+            self.suggestions[chosen],
+            self.confidence[chosen],
+        )
 
 
 def review(
@@ -133,7 +138,9 @@ def contradicted(votes: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray
     return np.asarray(votes[np.arange(len(votes)), _VOTE_COLUMN[labels]] < votes.max(axis=1))
 
 
-def ferplus_check(data: Prepared, ranked: NDArray[np.int64], suspects: Ranking) -> dict[str, Any] | None:
+def ferplus_check(
+    data: Prepared, ranked: NDArray[np.int64], suspects: Ranking
+) -> dict[str, Any] | None:
     """How many suspects the FER+ votes contradict, against the share among all `ranked` rows; None where no votes are known."""
     if data.votes is None:
         return None
@@ -191,7 +198,9 @@ def _write_csv(path: Path, data: Prepared, suspects: Ranking) -> None:
     with written_beside(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for position, (row, suggestion) in enumerate(zip(suspects.rows, suspects.suggestions, strict=True)):
+        for position, (row, suggestion) in enumerate(
+            zip(suspects.rows, suspects.suggestions, strict=True)
+        ):
             index = data.rows[row]
             writer.writerow(
                 [
@@ -214,13 +223,17 @@ def _no_formula(text: str) -> str:
 def _write_sheets(out: Path, data: Prepared, ranking: Ranking) -> None:
     """sheet_LABEL.png: the least trusted pictures of each label, each with its suggestion and its quality."""
     for number, label in enumerate(LABELS):
-        chosen = ranking[np.flatnonzero(data.labels[ranking.rows] == number)[: _SHEET_COLUMNS * _SHEET_ROWS]]
+        chosen = ranking[
+            np.flatnonzero(data.labels[ranking.rows] == number)[: _SHEET_COLUMNS * _SHEET_ROWS]
+        ]
         captions = [
             f"{LABELS[suggestion]} {quality:.3f}"
             for suggestion, quality in zip(chosen.suggestions, chosen.quality, strict=True)
         ]
         with written_beside(out / f"sheet_{label}.png") as part:
-            part.write_bytes(png(contact_sheet(data.images[chosen.rows], _SHEET_COLUMNS, captions, scale=2)))
+            part.write_bytes(
+                png(contact_sheet(data.images[chosen.rows], _SHEET_COLUMNS, captions, scale=2))
+            )
 
 
 def _write_page(path: Path, data: Prepared, suspects: Ranking, summary: dict[str, Any]) -> None:
@@ -239,7 +252,10 @@ def _write_page(path: Path, data: Prepared, suspects: Ranking, summary: dict[str
 def _figure(data: Prepared, suspects: Ranking, position: int) -> str:
     row = suspects.rows[position]
     picture = base64.b64encode(png(np.asarray(data.images[row, :, :, 0]))).decode()
-    name, suggestion = html.escape(data.rows[row]["path"], quote=True), LABELS[suspects.suggestions[position]]
+    name, suggestion = (
+        html.escape(data.rows[row]["path"], quote=True),
+        LABELS[suspects.suggestions[position]],
+    )
     return (
         f'<figure><img alt="{name}" title="{name}" src="data:image/png;base64,{picture}"><figcaption>{position + 1}: '
         f"<s>{LABELS[data.labels[row]]}</s> {suggestion}<br>{suspects.quality[position]:.3f} "

@@ -24,10 +24,14 @@ def read_reviewed(path: str | Path) -> dict[str, str]:
     """
     file = Path(path)
     if not file.is_file():
-        raise MissingFile(f"{file}: no such file; make one with: python -m training review PREPARED --run RUN")
+        raise MissingFile(
+            f"{file}: no such file; make one with: python -m training review PREPARED --run RUN"
+        )
     decisions: dict[str, str] = {}
     try:
-        with file.open(newline="", encoding="utf-8-sig") as handle:  # spreadsheets write a byte order mark
+        with file.open(
+            newline="", encoding="utf-8-sig"
+        ) as handle:  # spreadsheets write a byte order mark
             for line, sha256, decision in _decided(handle):
                 if decisions.setdefault(sha256, decision) != decision:
                     raise ValueError(
@@ -59,7 +63,9 @@ def _decided(lines: Iterable[str]) -> Iterator[tuple[int, str, str]]:
             )
         sha256 = (row["sha256"] or "").strip().lower()
         if not _SHA256.fullmatch(sha256):
-            raise ValueError(f"line {reader.line_num}: expected a sha256 of 64 hex digits, received {sha256[:80]!r}")
+            raise ValueError(
+                f"line {reader.line_num}: expected a sha256 of 64 hex digits, received {sha256[:80]!r}"
+            )
         if decision == "keep":
             decision = known_label(row.get("label") or "") or decision
         yield reader.line_num, sha256, decision

@@ -21,7 +21,12 @@ from training.layers import without_simulation
 from training.qat import network
 from training.recipe import Recipe
 
-CONFIG, CHECKPOINT, WEIGHTS, MODEL = "config.json", "checkpoint.npz", "model.weights.h5", "model.keras"
+CONFIG, CHECKPOINT, WEIGHTS, MODEL = (
+    "config.json",
+    "checkpoint.npz",
+    "model.weights.h5",
+    "model.keras",
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,9 @@ def load_run(path: str | Path) -> Run:
             f"{file}: its fingerprint {fingerprint} is not that of its input spec ({spec.fingerprint()}); train it again"
         )
     if recipe.model not in ARCHITECTURES:
-        raise RunError(f"{file}: unknown network {recipe.model!r}, expected one of {', '.join(ARCHITECTURES)}")
+        raise RunError(
+            f"{file}: unknown network {recipe.model!r}, expected one of {', '.join(ARCHITECTURES)}"
+        )
     return Run(folder, config, recipe, spec)
 
 
@@ -115,7 +122,10 @@ def write_model(path: Path, model: keras.Model) -> None:
 
 def write_history(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write history.csv in one step, a row an epoch."""
-    with written_beside(path / "history.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
+    with (
+        written_beside(path / "history.csv") as part,
+        part.open("w", newline="", encoding="utf-8") as file,
+    ):
         # The last row's order: those of a checkpoint come back with their columns sorted.
         writer = csv.DictWriter(file, rows[-1].keys(), lineterminator="\n")
         writer.writeheader()
@@ -135,16 +145,26 @@ def write_predictions(
         np.savez(file, logits=logits, mirrored=mirrored, labels=labels, rows=rows)
 
 
-def write_checkpoint(path: Path, model: keras.Model, history: list[dict[str, Any]], best: list[NDArray[Any]]) -> None:
+def write_checkpoint(
+    path: Path, model: keras.Model, history: list[dict[str, Any]], best: list[NDArray[Any]]
+) -> None:
     """Write everything that continuing needs: weights, random states, optimizer, history, best weights so far."""
     arrays = {f"model_{i}": np.asarray(_value(v)) for i, v in enumerate(model.variables)}
-    arrays |= {f"optimizer_{i}": np.asarray(_value(v)) for i, v in enumerate(model.optimizer.variables)}
+    arrays |= {
+        f"optimizer_{i}": np.asarray(_value(v)) for i, v in enumerate(model.optimizer.variables)
+    }
     arrays |= {f"best_{i}": value for i, value in enumerate(best)}
     with written_beside(path / CHECKPOINT) as part, part.open("wb") as file:
-        np.savez(file, history=np.array(strict.dumps(history, indent=None)), **cast(dict[str, Any], arrays))
+        np.savez(
+            file,
+            history=np.array(strict.dumps(history, indent=None)),
+            **cast(dict[str, Any], arrays),
+        )
 
 
-def read_checkpoint(path: Path, model: keras.Model) -> tuple[list[dict[str, Any]], list[NDArray[Any]]]:
+def read_checkpoint(
+    path: Path, model: keras.Model
+) -> tuple[list[dict[str, Any]], list[NDArray[Any]]]:
     """Put a checkpoint back into the compiled `model`; returns its history and the best weights so far.
 
     Raises:
@@ -152,11 +172,16 @@ def read_checkpoint(path: Path, model: keras.Model) -> tuple[list[dict[str, Any]
     """
     file = path / CHECKPOINT
     if not file.is_file():
-        raise RunError(f"{path}: no {CHECKPOINT} to resume from; train without --resume into another --out")
+        raise RunError(
+            f"{path}: no {CHECKPOINT} to resume from; train without --resume into another --out"
+        )
     model.optimizer.build(model.trainable_variables)
     try:
         with np.load(file, allow_pickle=False) as stored:
-            for prefix, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
+            for prefix, variables in (
+                ("model", model.variables),
+                ("optimizer", model.optimizer.variables),
+            ):
                 for i, variable in enumerate(variables):
                     variable.assign(stored[f"{prefix}_{i}"])
             history = list(strict.loads(str(stored["history"])))

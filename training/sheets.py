@@ -12,11 +12,17 @@ _GAP, _CAPTION = 4, 15  # pixels between two pictures, and of a caption's line
 _FONT, _SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.38
 
 
-def contact_sheet(images: Pixels, columns: int, captions: Sequence[str] | None = None, scale: int = 1) -> Pixels:
+def contact_sheet(
+    images: Pixels, columns: int, captions: Sequence[str] | None = None, scale: int = 1
+) -> Pixels:
     """uint8 (H, W): pictures uint8 (n, S, S) or (n, S, S, 1), row by row, on white. One caption a picture, in ASCII."""
     order = np.arange(len(images))
     return group_sheet(
-        images, [order[i : i + columns] for i in range(0, len(order), columns)], captions, columns, scale
+        images,
+        [order[i : i + columns] for i in range(0, len(order), columns)],
+        captions,
+        columns,
+        scale,
     )
 
 
@@ -34,14 +40,20 @@ def group_sheet(
     rows = [list(members)[:columns] for members in groups]
     side = images.shape[1] * scale
     height, width = side + (_CAPTION if captions is not None else 0) + _GAP, side + _GAP
-    sheet = np.full((max(len(rows), 1) * height, max(map(len, rows), default=1) * width), 255, np.uint8)
+    sheet = np.full(
+        (max(len(rows), 1) * height, max(map(len, rows), default=1) * width), 255, np.uint8
+    )
     for y, members in enumerate(rows):
         for x, i in enumerate(members):
             top, left = y * height, x * width
             picture = np.asarray(images[i]).reshape(images.shape[1:3])
-            sheet[top : top + side, left : left + side] = picture.repeat(scale, axis=0).repeat(scale, axis=1)
+            sheet[top : top + side, left : left + side] = picture.repeat(scale, axis=0).repeat(
+                scale, axis=1
+            )
             if captions is not None:
-                _write(sheet[top + side : top + side + _CAPTION, left : left + side], str(captions[i]))
+                _write(
+                    sheet[top + side : top + side + _CAPTION, left : left + side], str(captions[i])
+                )
     return sheet
 
 

@@ -35,7 +35,15 @@ class Source:
     licence: str
     layout: str
     pattern: str
-    vocabulary: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+    vocabulary: tuple[str, ...] = (
+        "angry",
+        "disgust",
+        "fear",
+        "happy",
+        "neutral",
+        "sad",
+        "surprise",
+    )
     splits: tuple[str, ...] = ()
     official_test: bool = False
     second_copy: tuple[str, str] | None = None
@@ -69,7 +77,9 @@ class Source:
         """Whether the layout has a place for a picture at `path`."""
         return re.search(rf"(?:^|/){self.pattern}$", path, re.IGNORECASE) is not None
 
-    def _is_second_copy(self, file: LabelledFile, inside: set[str], archive: PictureArchive) -> bool:
+    def _is_second_copy(
+        self, file: LabelledFile, inside: set[str], archive: PictureArchive
+    ) -> bool:
         if self.second_copy is None or self.second_copy[1] not in file.path:
             return False
         first, second = self.second_copy
@@ -125,7 +135,16 @@ SOURCES = {
             licence="CC BY-NC-ND 4.0",
             layout="images/<subject>/<Class>.jpg, colour photos, with emotions.csv",
             pattern=r"images/\d+/[^/]+",
-            vocabulary=("Anger", "Contempt", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprised"),
+            vocabulary=(
+                "Anger",
+                "Contempt",
+                "Disgust",
+                "Fear",
+                "Happy",
+                "Neutral",
+                "Sad",
+                "Surprised",
+            ),
             photos=True,
             labels_from="name",
             opt_in="its licence (CC BY-NC-ND 4.0) forbids commercial use and derived works, and one of its subjects is 15 years old",
@@ -144,7 +163,9 @@ def parse_source(text: str) -> tuple[Source, Path | None]:
     return SOURCES[name], Path(path) if sign else None
 
 
-def choose_sources(texts: Iterable[str], *, accept_license: bool) -> list[tuple[Source, Path | None]]:
+def choose_sources(
+    texts: Iterable[str], *, accept_license: bool
+) -> list[tuple[Source, Path | None]]:
     """The sources of several `--source`; all that need no licence accepted (or all) where there is none.
 
     Raises:
@@ -156,7 +177,9 @@ def choose_sources(texts: Iterable[str], *, accept_license: bool) -> list[tuple[
     names = Counter(source.name for source, _ in chosen)
     for source, _ in chosen:
         if names[source.name] > 1:
-            raise InvalidInput(f"expected each --source once, received {source.name} {names[source.name]} times")
+            raise InvalidInput(
+                f"expected each --source once, received {source.name} {names[source.name]} times"
+            )
         if source.opt_in and not accept_license:
             raise InvalidInput(
                 f"{source.name} is read only with --accept-license: {source.opt_in} (kaggle.com/datasets/{source.kaggle})"
@@ -167,10 +190,18 @@ def choose_sources(texts: Iterable[str], *, accept_license: bool) -> list[tuple[
 def _found(archive: PictureArchive, asked: Source) -> str:
     """What an archive of the wrong layout holds, in words."""
     shapes = Counter(_shape(file.path) for file in archive.files)
-    parts = [f"{count:,} pictures at {shape}" for shape, count in shapes.most_common(3)] or ["no usable picture"]
-    parts += [f"{count:,} x {reason}" for reason, count in list(archive.rejected_counts().items())[:3]]
+    parts = [f"{count:,} pictures at {shape}" for shape, count in shapes.most_common(3)] or [
+        "no usable picture"
+    ]
+    parts += [
+        f"{count:,} x {reason}" for reason, count in list(archive.rejected_counts().items())[:3]
+    ]
     paths = [file.path for file in archive.files] + [row["path"] for row in archive.rejected]
-    likely = [s.name for s in SOURCES.values() if s is not asked and sum(map(s.fits, paths)) > len(paths) / 2]
+    likely = [
+        s.name
+        for s in SOURCES.values()
+        if s is not asked and sum(map(s.fits, paths)) > len(paths) / 2
+    ]
     return ", ".join(parts) + (f" (it looks like {' or '.join(likely)})" if likely else "")
 
 

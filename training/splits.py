@@ -19,7 +19,9 @@ Numbers = NDArray[np.int64]
 Names = NDArray[np.str_]
 
 
-def grouped_split(labels: Numbers, groups: Numbers, held_out: NDArray[np.bool_], seed: int) -> Names:
+def grouped_split(
+    labels: Numbers, groups: Numbers, held_out: NDArray[np.bool_], seed: int
+) -> Names:
     """A split name (N,) for pictures of label and group numbers (N,): 60/20/20 in each class, whole groups together.
 
     A group with a picture that is held out is `test`; further groups fill the shares up.
@@ -29,7 +31,9 @@ def grouped_split(labels: Numbers, groups: Numbers, held_out: NDArray[np.bool_],
     return _filled(names, labels, groups, GROUPED_SHARES, seed)
 
 
-def official_split(labels: Numbers, groups: Numbers, held_out: NDArray[np.bool_], seed: int) -> Names:
+def official_split(
+    labels: Numbers, groups: Numbers, held_out: NDArray[np.bool_], seed: int
+) -> Names:
     """A split name (N,): what is held out is `test`, its copies are `excluded`, the rest 90/10 train and validation."""
     names = np.full(len(labels), "", "U10")
     names[np.isin(groups, groups[held_out])] = EXCLUDED
@@ -43,7 +47,9 @@ SPLITTERS: dict[str, Callable[[Numbers, Numbers, NDArray[np.bool_], int], Names]
 }
 
 
-def _filled(names: Names, labels: Numbers, groups: Numbers, shares: dict[str, float], seed: int) -> Names:
+def _filled(
+    names: Names, labels: Numbers, groups: Numbers, shares: dict[str, float], seed: int
+) -> Names:
     """Give the pictures without a name one, class by class, so that each class comes as near to `shares` as groups allow."""
     # A group with several labels goes by its first picture's: what counts is that it stays together.
     _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
@@ -57,7 +63,9 @@ def _filled(names: Names, labels: Numbers, groups: Numbers, shares: dict[str, fl
         order = np.random.default_rng([seed, label]).permutation(mine[free[mine]])
         # Large groups first, while every split has room for them.
         for group in order[np.argsort(-sizes[order], kind="stable")]:
-            split = max(shares, key=lambda name: (shares[name] * total - taken[name]) / shares[name])
+            split = max(
+                shares, key=lambda name: (shares[name] * total - taken[name]) / shares[name]
+            )
             name_of_group[group] = split
             taken[split] += int(sizes[group])
     return np.where(names == "", name_of_group[group_of], names)

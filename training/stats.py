@@ -37,7 +37,9 @@ def statistics(data: Prepared) -> dict[str, Any]:
         "images": len(data.labels),
         "counts": counts(data.labels, data.splits, sources),
         "imbalance": {
-            split: imbalance(data.labels[data.splits == split]) for split in SPLITS if (data.splits == split).any()
+            split: imbalance(data.labels[data.splits == split])
+            for split in SPLITS
+            if (data.splits == split).any()
         },
         "groups": len(sizes),
         "pictures_with_copies": int(sizes[sizes > 1].sum()),
@@ -50,7 +52,9 @@ def statistics(data: Prepared) -> dict[str, Any]:
             "pictures": int(several.sum()),
             "changed": int((data.labels != data.given_labels).sum()),
         },
-        "excluded": dict(Counter(row["reason"] for row in data.rows if row["reason"]).most_common()),
+        "excluded": dict(
+            Counter(row["reason"] for row in data.rows if row["reason"]).most_common()
+        ),
         "ferplus": None if data.votes is None else _ferplus(data),
     }
 
@@ -64,7 +68,9 @@ def counts(labels: Numbers, splits: Names, sources: Names) -> dict[str, dict[str
     """Number of pictures by source, split and label; splits without a picture are left out."""
     return {
         str(source): {
-            split: dict(zip(LABELS, np.bincount(labels[rows], minlength=len(LABELS)).tolist(), strict=True))
+            split: dict(
+                zip(LABELS, np.bincount(labels[rows], minlength=len(LABELS)).tolist(), strict=True)
+            )
             for split in (*SPLITS, EXCLUDED)
             if (rows := (sources == source) & (splits == split)).any()
         }
@@ -94,7 +100,10 @@ def stats_lines(stats: dict[str, Any]) -> Iterator[str]:
     """The numbers as lines of text."""
     yield from count_lines(stats["counts"])
     yield ""
-    ratios = (f"{split} {'-' if ratio is None else f'{ratio:.1f}'}" for split, ratio in stats["imbalance"].items())
+    ratios = (
+        f"{split} {'-' if ratio is None else f'{ratio:.1f}'}"
+        for split, ratio in stats["imbalance"].items()
+    )
     yield f"largest class to smallest: {', '.join(ratios)}"
     yield f"{stats['images']:,} pictures in {stats['groups']:,} groups; {stats['pictures_with_copies']:,} have a copy or near copy"
     sizes = stats["group_sizes"]
@@ -103,7 +112,9 @@ def stats_lines(stats: dict[str, Any]) -> Iterator[str]:
     yield "groups with pictures in both sources (diagonal: two or more in that source)"
     width = max(map(len, stats["sources"])) + 2
     yield " " * (width + 2) + "".join(f"{i:>9}" for i in range(1, len(stats["sources"]) + 1))
-    for i, (name, row) in enumerate(zip(stats["sources"], stats["shared_groups"], strict=True), start=1):
+    for i, (name, row) in enumerate(
+        zip(stats["sources"], stats["shared_groups"], strict=True), start=1
+    ):
         yield f"{i} {name}".ljust(width + 2) + "".join(f"{n:>9,}" for n in row)
     yield ""
     conflicts = stats["conflicts"]
@@ -123,7 +134,12 @@ def stats_lines(stats: dict[str, Any]) -> Iterator[str]:
 def count_lines(counts: dict[str, dict[str, dict[str, int]]]) -> Iterator[str]:
     """A table of pictures by source, split and class."""
     width = max(map(len, counts)) + 2
-    yield "source".ljust(width) + "split".ljust(11) + "".join(label.rjust(10) for label in LABELS) + "all".rjust(10)
+    yield (
+        "source".ljust(width)
+        + "split".ljust(11)
+        + "".join(label.rjust(10) for label in LABELS)
+        + "all".rjust(10)
+    )
     for source, by_split in counts.items():
         for split, row in by_split.items():
             cells = "".join(f"{row[label]:>10,}" for label in LABELS)
@@ -170,7 +186,12 @@ def size_figure(sizes: dict[str, int]) -> bytes:
     """PNG: how many groups have how many pictures, logarithmic."""
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     axes.bar([int(size) for size in sizes], list(sizes.values()), color=COLOURS[0])
-    axes.set(yscale="log", xlabel="pictures in a group", ylabel="groups", title="Sizes of the groups of copies")
+    axes.set(
+        yscale="log",
+        xlabel="pictures in a group",
+        ylabel="groups",
+        title="Sizes of the groups of copies",
+    )
     axes.xaxis.get_major_locator().set_params(integer=True)
     return figure_png(figure)
 
@@ -182,8 +203,14 @@ def overlap_figure(names: list[str], overlap: list[list[int]]) -> bytes:
     axes.imshow(np.log1p(table), cmap="Blues")
     for i, j in np.ndindex(*table.shape):
         dark = np.log1p(table[i, j]) > 0.6 * np.log1p(table.max())
-        axes.text(j, i, f"{table[i, j]:,}", ha="center", va="center", color="white" if dark else "black")
-    axes.set(xticks=range(len(names)), yticks=range(len(names)), title="Groups with pictures in both sources")
+        axes.text(
+            j, i, f"{table[i, j]:,}", ha="center", va="center", color="white" if dark else "black"
+        )
+    axes.set(
+        xticks=range(len(names)),
+        yticks=range(len(names)),
+        title="Groups with pictures in both sources",
+    )
     axes.set_xticklabels(names, rotation=30, ha="right")
     axes.set_yticklabels(names)
     axes.set_xlabel("on the diagonal: groups with two or more pictures in that source")

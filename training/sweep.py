@@ -12,7 +12,12 @@ from typing import Any
 import keras
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
@@ -65,7 +70,13 @@ def search_space(base: Recipe, fixed: Sequence[str] = ()) -> dict[str, BaseDistr
 
 
 def sweep(
-    base: Recipe, data_path: Path, out: Path, *, trials: int = 20, fixed: Sequence[str] = (), progress: bool = True
+    base: Recipe,
+    data_path: Path,
+    out: Path,
+    *,
+    trials: int = 20,
+    fixed: Sequence[str] = (),
+    progress: bool = True,
 ) -> dict[str, Any]:
     """Fit networks of `trials` recipes around `base`, judge each by its best validation top-1; returns a summary.
 
@@ -116,10 +127,13 @@ def sampler_seed(seed: int, finished: int) -> int:
     return int(np.random.SeedSequence([seed, finished]).generate_state(1)[0])
 
 
-def _settings(base: Recipe, data: Prepared, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+def _settings(
+    base: Recipe, data: Prepared, space: Mapping[str, BaseDistribution]
+) -> dict[str, Any]:
     """What a sweep was begun with, flat."""
     searched = {
-        f"search of {name}": optuna.distributions.distribution_to_json(choice) for name, choice in space.items()
+        f"search of {name}": optuna.distributions.distribution_to_json(choice)
+        for name, choice in space.items()
     }
     recipe = base.to_dict()
     augmentation: dict[str, Any] = recipe.pop("augmentation")
@@ -132,9 +146,13 @@ def _opened(file: Path, settings: dict[str, Any]) -> Iterator[optuna.Study]:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(file)) as database:
-            database.execute("BEGIN IMMEDIATE")  # fails where it is no database or cannot be written
+            database.execute(
+                "BEGIN IMMEDIATE"
+            )  # fails where it is no database or cannot be written
     except (OSError, sqlite3.Error) as error:
-        raise StorageError(f"{file}: cannot be used as a sweep's storage ({error}); choose another --out") from None
+        raise StorageError(
+            f"{file}: cannot be used as a sweep's storage ({error}); choose another --out"
+        ) from None
     storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
     try:
         study = optuna.create_study(
@@ -159,7 +177,8 @@ def _check_same(out: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:
     changed = [name for name in begun | now if begun.get(name) != now.get(name)]
     if changed:
         both = ", ".join(
-            f"{name} {str(begun.get(name))[:60]} there and {str(now.get(name))[:60]} here" for name in changed
+            f"{name} {str(begun.get(name))[:60]} there and {str(now.get(name))[:60]} here"
+            for name in changed
         )
         raise RunError(
             f"{out}: holds a sweep of other data or choices ({both}); go on with the same or choose another --out"
@@ -179,13 +198,19 @@ def _run(
     progress: bool,
 ) -> None:
     for broken_off in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(broken_off.number, state=TrialState.FAIL)  # counts for nothing, neither here nor for the sampler
+        study.tell(
+            broken_off.number, state=TrialState.FAIL
+        )  # counts for nothing, neither here nor for the sampler
     done = len(_finished(study))
-    with tqdm(total=trials, initial=min(done, trials), desc="sweep", unit="trial", disable=not progress) as bar:
+    with tqdm(
+        total=trials, initial=min(done, trials), desc="sweep", unit="trial", disable=not progress
+    ) as bar:
         for number in range(done, trials):
             if number == 0:
                 _begin_with(study, base, space)
-            study.sampler = optuna.samplers.TPESampler(seed=sampler_seed(base.seed, number), constant_liar=False)
+            study.sampler = optuna.samplers.TPESampler(
+                seed=sampler_seed(base.seed, number), constant_liar=False
+            )
             trial = study.ask(space)
             _one_trial(study, trial, trial_recipe(base, trial.params), data)
             bar.update()

@@ -65,19 +65,28 @@ def plot_sweep(path: Path, finished: Sequence[FrozenTrial], weights: Mapping[str
     complete = np.array([trial.state == TrialState.COMPLETE for trial in finished], bool)
     number = np.arange(1, len(finished) + 1)
     left.scatter(number[complete], scores[complete], color="tab:blue", label="complete")
-    left.scatter(number[~complete], scores[~complete], color="0.6", marker="x", label="given up early")
+    left.scatter(
+        number[~complete], scores[~complete], color="0.6", marker="x", label="given up early"
+    )
     best = np.fmax.accumulate(np.where(complete, scores, np.nan))
     left.step(number, best, where="post", color="tab:orange", label="best so far")
     left.set(xlabel="trial", ylabel="best validation top-1 (%)", title=f"{len(finished)} trials")
     left.xaxis.get_major_locator().set_params(integer=True)
-    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)  # clear of the points
+    left.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False
+    )  # clear of the points
     if weights:
         names = list(weights)[::-1]
         right.barh(names, [weights[name] for name in names], color="tab:blue")
-        right.set(xlabel="share of the variance in top-1", title="Importance of the choices (fANOVA)")
+        right.set(
+            xlabel="share of the variance in top-1", title="Importance of the choices (fANOVA)"
+        )
     else:
         right.text(
-            0.5, 0.5, f"fewer than {_FEWEST_TO_WEIGH} complete trials, or all equal:\nno importances", ha="center"
+            0.5,
+            0.5,
+            f"fewer than {_FEWEST_TO_WEIGH} complete trials, or all equal:\nno importances",
+            ha="center",
         )
         right.set_axis_off()
     with written_beside(path) as part:

@@ -36,7 +36,9 @@ class Targets:
     votes_dropped: dict[str, int] = field(default_factory=dict)
 
 
-def targets(data: Prepared, rows: NDArray[np.int64], labels: str, mix: float = 0.5, smoothing: float = 0.0) -> Targets:
+def targets(
+    data: Prepared, rows: NDArray[np.int64], labels: str, mix: float = 0.5, smoothing: float = 0.0
+) -> Targets:
     """Targets of the pictures `rows` (n,).
 
     labels: "fer2013", the hard labels; "ferplus", the share of each class among the votes for the seven; "mix", `mix` parts
@@ -78,6 +80,8 @@ def unusable_votes(votes: NDArray[np.int64]) -> NDArray[np.str_]:
     As in Barsoum et al. (2016), a picture is unusable when contempt, unknown or not-a-face got more votes than each of the seven.
     """
     classes, others = (votes @ VOTES_TO_LABELS).max(axis=1), np.where(_OTHER, votes, -1)
-    mostly = np.array([f"most votes for {column}" for column in FERPLUS_COLUMNS])[others.argmax(axis=1)]
+    mostly = np.array([f"most votes for {column}" for column in FERPLUS_COLUMNS])[
+        others.argmax(axis=1)
+    ]
     reasons = np.where(others.max(axis=1) > classes, mostly, np.where(classes > 0, "", _NO_VOTES))
     return np.where((votes < 0).any(axis=1), _UNVOTED, reasons)

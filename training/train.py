@@ -23,7 +23,15 @@ from training.devices import ONE, Devices
 from training.distill import leaned_on, trusted_run
 from training.evaluate import write_split
 from training.events import Events
-from training.fit import Faces, averaged_weights, chosen_targets, fit_epoch, new_model, steps_per_epoch, training_faces
+from training.fit import (
+    Faces,
+    averaged_weights,
+    chosen_targets,
+    fit_epoch,
+    new_model,
+    steps_per_epoch,
+    training_faces,
+)
 from training.layers import without_simulation
 from training.plots import plot_curves
 from training.predict import predict
@@ -68,12 +76,16 @@ def train(
     """
     data = load_prepared(data_path, DEFAULT_SPEC)
     splits = ("train", "validation") if recipe.with_validation else ("train",)
-    fitted = chosen_targets(recipe, data, np.concatenate([data.indices(split) for split in splits]), fitted=True)
+    fitted = chosen_targets(
+        recipe, data, np.concatenate([data.indices(split) for split in splits]), fitted=True
+    )
     held_out = chosen_targets(recipe, data, data.indices("validation"), fitted=False)
     if resume:
         _check_resumable(out, data, recipe)
     elif has_run(out):
-        raise RunError(f"{out}: holds a run already; add --resume to continue it or choose another --out")
+        raise RunError(
+            f"{out}: holds a run already; add --resume to continue it or choose another --out"
+        )
     devices.check(recipe, len(LABELS) * recipe.balance or len(fitted.rows))
     devices.check_agreement({"arguments": [recipe.to_dict(), resume], "data": data.split_hash})
     others = leaned_on(recipe, data)
@@ -87,7 +99,11 @@ def train(
     validation = Faces(data.images[held_out.rows], held_out.values)
     if devices.chief:
         account = _account({"train": fitted, "validation": held_out}, training.weights)
-        config = load_run(out).config if resume else run_config(recipe, data, model) | account | {"leaned_on": others}
+        config = (
+            load_run(out).config
+            if resume
+            else run_config(recipe, data, model) | account | {"leaned_on": others}
+        )
         write_config(out, config | {"devices": devices.count, "workers": devices.workers})
     if events is not None:
         events.begin(history)
@@ -124,7 +140,9 @@ def train(
             f"stopped after {len(history)} of {recipe.epochs} epochs; "
             f"go on with: python -m training train --resume --data {data_path} --out {out}"
         ) from None
-    except RunError:  # the loss is no number or the memory is full: the best weights so far can still be used
+    except (
+        RunError
+    ):  # the loss is no number or the memory is full: the best weights so far can still be used
         if history and devices.chief:
             write_weights(out, _plain(recipe, best))
         raise
@@ -151,7 +169,11 @@ def _start_from(model: keras.Model, recipe: Recipe, data: Prepared) -> None:
 
 def _best(recipe: Recipe, history: list[dict[str, Any]]) -> dict[str, Any]:
     """The row of the epoch whose weights are kept: the first of the best validation top-1, or the last where that was fitted to."""
-    return history[-1] if recipe.with_validation else max(history, key=lambda row: row["validation_top1"])
+    return (
+        history[-1]
+        if recipe.with_validation
+        else max(history, key=lambda row: row["validation_top1"])
+    )
 
 
 def _is_tired(history: list[dict[str, Any]], patience: int) -> bool:
@@ -194,7 +216,11 @@ def _one_epoch(
 
 
 def _finish(
-    best: list[NDArray[Any]], recipe: Recipe, data: Prepared, history: list[dict[str, Any]], out: Path
+    best: list[NDArray[Any]],
+    recipe: Recipe,
+    data: Prepared,
+    history: list[dict[str, Any]],
+    out: Path,
 ) -> Scorecard:
     plain = _plain(recipe, best)
     write_weights(out, plain)
@@ -220,7 +246,9 @@ def _rate(model: keras.Model) -> float:
 
 
 def _digest(model: keras.Model) -> str:
-    return hashlib.sha256(b"".join(weights.tobytes() for weights in model.get_weights())).hexdigest()
+    return hashlib.sha256(
+        b"".join(weights.tobytes() for weights in model.get_weights())
+    ).hexdigest()
 
 
 def _plain(recipe: Recipe, weights: list[NDArray[Any]]) -> keras.Model:
@@ -249,16 +277,24 @@ def _check_resumable(out: Path, data: Prepared, recipe: Recipe) -> None:
     check_fits(run, data)
     if not (out / CHECKPOINT).is_file():
         if (out / WEIGHTS).is_file():
-            raise RunError(f"{out}: nothing to resume, the run is finished; train into another --out")
-        raise RunError(f"{out}: nothing to resume, no epoch was finished; run the same command without --resume")
+            raise RunError(
+                f"{out}: nothing to resume, the run is finished; train into another --out"
+            )
+        raise RunError(
+            f"{out}: nothing to resume, no epoch was finished; run the same command without --resume"
+        )
     if run.config["split_hash"] != data.split_hash:
         raise RunError(
             f"{out}: was begun on other data (split hash differs); resume it with the data that it was begun on"
         )
     then, now = run.recipe.to_dict(), recipe.to_dict()
-    changed = ", ".join(f"{key} {then[key]} there and {now[key]} here" for key in then if then[key] != now[key])
+    changed = ", ".join(
+        f"{key} {then[key]} there and {now[key]} here" for key in then if then[key] != now[key]
+    )
     if changed:
-        raise RunError(f"{out}: was begun with another recipe ({changed}); resume it with the same choices")
+        raise RunError(
+            f"{out}: was begun with another recipe ({changed}); resume it with the same choices"
+        )
 
 
 def run_config(recipe: Recipe, data: Prepared, model: keras.Model) -> dict[str, Any]:
@@ -288,12 +324,17 @@ def _account(chosen: dict[str, Targets], weights: NDArray[np.float32] | None) ->
         "left_out": {split: part.left_out for split, part in chosen.items()},
         "kept_hard": {split: part.kept_hard for split, part in chosen.items()},
         "votes_dropped": {split: part.votes_dropped for split, part in chosen.items()},
-        "class_weights": None if weights is None else dict(zip(LABELS, weights.tolist(), strict=True)),
+        "class_weights": None
+        if weights is None
+        else dict(zip(LABELS, weights.tolist(), strict=True)),
     }
 
 
 def _target_lines(split: str, part: Targets) -> Iterator[str]:
-    counted = ((part.left_out, "pictures left out"), (part.kept_hard, "with their hard label alone"))
+    counted = (
+        (part.left_out, "pictures left out"),
+        (part.kept_hard, "with their hard label alone"),
+    )
     for counts, what in (*counted, (part.votes_dropped, "votes dropped")):
         if sum(counts.values()):
             yield f"{split}: {sum(counts.values()):,} {what} ({', '.join(f'{n:,} {why}' for why, n in counts.items())})"

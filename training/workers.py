@@ -51,7 +51,9 @@ class Replicas(Devices):
         super().__init__(strategy.num_replicas_in_sync, workers, chief)
         self._strategy, self._tf = strategy, _tensorflow()
         self._fitted: tuple[keras.Model, Callable[..., Any]] | None = None
-        self._gather = self._tf.function(lambda rows: strategy.gather(rows, axis=0), autograph=False)
+        self._gather = self._tf.function(
+            lambda rows: strategy.gather(rows, axis=0), autograph=False
+        )
 
     @contextmanager
     def scope(self) -> Iterator[None]:
@@ -63,7 +65,9 @@ class Replicas(Devices):
         """See Devices."""
         if self._fitted is None or self._fitted[0] is not model:
             self._fitted = model, self._step_of(model)
-        return float(self._fitted[1](*(self._shared(part) for part in (x, y, weights) if part is not None)))
+        return float(
+            self._fitted[1](*(self._shared(part) for part in (x, y, weights) if part is not None))
+        )
 
     def gathered(self, values: list[float]) -> NDArray[np.float64]:
         """See Devices. A worker of several devices gives its values once for each."""
@@ -76,7 +80,9 @@ class Replicas(Devices):
         """See Devices; nor can they train in simulated int8, whose ranges would be each device's own."""
         super().check(recipe, pictures)
         if recipe.qat:
-            raise RunError("simulated int8 is trained on one device; add --devices 1, and unset TF_CONFIG")
+            raise RunError(
+                "simulated int8 is trained on one device; add --devices 1, and unset TF_CONFIG"
+            )
 
     def _step_of(self, model: keras.Model) -> Callable[..., Any]:
         for layer in model.layers:
@@ -90,7 +96,9 @@ class Replicas(Devices):
             return model.train_step(batch)["loss"]
 
         def step(*batch: Any) -> Any:
-            return self._strategy.reduce("MEAN", self._strategy.run(part_of_step, args=batch), axis=None)
+            return self._strategy.reduce(
+                "MEAN", self._strategy.run(part_of_step, args=batch), axis=None
+            )
 
         compiled: Callable[..., Any] = self._tf.function(step, autograph=False)
         return compiled
@@ -104,10 +112,20 @@ class Replicas(Devices):
     def _told_of_losses(self) -> Iterator[None]:
         """Tell in one line what TensorFlow says in many when another worker ends."""
         errors = self._tf.errors
-        lost = errors.UnavailableError, errors.AbortedError, errors.CancelledError, errors.DeadlineExceededError
+        lost = (
+            errors.UnavailableError,
+            errors.AbortedError,
+            errors.CancelledError,
+            errors.DeadlineExceededError,
+        )
         try:
             yield
-        except (*lost, errors.FailedPreconditionError, errors.InternalError, errors.UnknownError) as error:
+        except (
+            *lost,
+            errors.FailedPreconditionError,
+            errors.InternalError,
+            errors.UnknownError,
+        ) as error:
             if self.workers == 1:
                 raise
             reason = " ".join(str(error).rpartition("aborted by: ")[2].split())[:150]
@@ -128,7 +146,11 @@ def choose(asked: Asked, config: str | None) -> Devices:
         return ONE
     found = [device.name for device in config_of.list_logical_devices(kind)]
     names = taken(found, asked, accelerators=kind == "GPU")
-    return Replicas(_tensorflow().distribute.MirroredStrategy(names), 1, True) if len(names) > 1 else ONE
+    return (
+        Replicas(_tensorflow().distribute.MirroredStrategy(names), 1, True)
+        if len(names) > 1
+        else ONE
+    )
 
 
 def read_cluster(config: str) -> Cluster:
@@ -150,7 +172,9 @@ def read_cluster(config: str) -> Cluster:
             raise ValueError("an address that is not host:port, or twice there")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise RunError(f"TF_CONFIG names no cluster of workers ({what}); expected for example {_EXAMPLE}") from None
+        raise RunError(
+            f"TF_CONFIG names no cluster of workers ({what}); expected for example {_EXAMPLE}"
+        ) from None
     return Cluster(addresses, index + (len(jobs.get("chief", [])) if kind == "worker" else 0))
 
 
@@ -163,7 +187,9 @@ def meet(cluster: Cluster, seconds: float) -> None:
         RunError: the own port is taken, or a worker does not answer within `seconds`.
     """
     own = cluster.addresses[cluster.index]
-    family = {"family": socket.AF_INET6, "dualstack_ipv6": True} if socket.has_dualstack_ipv6() else {}
+    family = (
+        {"family": socket.AF_INET6, "dualstack_ipv6": True} if socket.has_dualstack_ipv6() else {}
+    )
     try:
         room = socket.create_server(("", _port(own)), **family)  # type: ignore[arg-type]
     except OSError as error:
@@ -186,11 +212,16 @@ def _join(cluster: Cluster, asked: Asked) -> Replicas:
     tf, workers = _tensorflow(), len(cluster.addresses)
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
-        used = taken([gpu.name for gpu in gpus], "all" if asked is None else asked, accelerators=True)
+        used = taken(
+            [gpu.name for gpu in gpus], "all" if asked is None else asked, accelerators=True
+        )
         tf.config.set_visible_devices(gpus[: len(used)], "GPU")
     elif asked not in (None, 1, "all"):
         raise RunError(f"expected 1 as --devices, as there is no GPU here, received {asked}")
-    click.echo(f"worker {cluster.index} of {workers}: waiting for the others, at most {_MEETING} s", err=True)
+    click.echo(
+        f"worker {cluster.index} of {workers}: waiting for the others, at most {_MEETING} s",
+        err=True,
+    )
     meet(cluster, _MEETING)
     # A worker that is lost just now would leave this call waiting for good, and Python with it.
     faulthandler.dump_traceback_later(_JOINING, exit=True)

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from edgeemo.contract.bundle import Bundle
 from edgeemo.errors import BackendError, InvalidInput, MissingDependency
 
-Providers = str | Sequence[str] | None  # of ONNX Runtime: None is the CPU, "auto" the best that is there, or names
+Providers = (
+    str | Sequence[str] | None
+)  # of ONNX Runtime: None is the CPU, "auto" the best that is there, or names
 
 
 class Backend(Protocol):
@@ -78,7 +80,9 @@ def _open_on(bundle: Bundle, threads: int, providers: Providers) -> Backend:
 
     held = {a.precision: a.file for a in bundle.manifest.artifacts if a.format == "onnx"}
     if not held:
-        raise BackendError(f"{bundle.path}: holds no ONNX model, and execution providers run no other")
+        raise BackendError(
+            f"{bundle.path}: holds no ONNX model, and execution providers run no other"
+        )
     on_gpu, on_cpu = (
         next((held[p] for p in order if p in held), next(iter(held.values())))
         for order in (("fp16", "fp32"), ("int8", "mixed", "fp32"))
@@ -92,7 +96,11 @@ def _open_on(bundle: Bundle, threads: int, providers: Providers) -> Backend:
 
 
 def _open(
-    bundle: Bundle, file: str, threads: int, reference_kernels: bool = False, providers: Providers = None
+    bundle: Bundle,
+    file: str,
+    threads: int,
+    reference_kernels: bool = False,
+    providers: Providers = None,
 ) -> Backend:
     if threads < 1:
         raise InvalidInput(f"expected at least 1 thread, received {threads}")
@@ -105,12 +113,18 @@ def _open(
             )
         from edgeemo.backends.litert import LiteRtBackend
 
-        return LiteRtBackend(model, file, spec, threads=threads, reference_kernels=reference_kernels)
+        return LiteRtBackend(
+            model, file, spec, threads=threads, reference_kernels=reference_kernels
+        )
     if description.format == "onnx":
         from edgeemo.backends.onnx import OnnxBackend
 
-        return OnnxBackend(model, file, spec, threads=threads, providers=providers, precision=description.precision)
-    raise BackendError(f"{bundle.path}: no runtime for the format {description.format!r} of {file}; update edgeemo")
+        return OnnxBackend(
+            model, file, spec, threads=threads, providers=providers, precision=description.precision
+        )
+    raise BackendError(
+        f"{bundle.path}: no runtime for the format {description.format!r} of {file}; update edgeemo"
+    )
 
 
 def check_inputs(inputs: NDArray[np.uint8], shape: tuple[int, int, int]) -> None:

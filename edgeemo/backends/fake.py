@@ -58,7 +58,9 @@ class FakeBackend:
 def _logits(scores: Mapping[str, float]) -> NDArray[np.float32]:
     told = {label_index(word): score for word, score in scores.items()}
     if not all(0 <= score <= 1 for score in told.values()) or sum(told.values()) > 1 + 1e-6:
-        raise InvalidInput(f"expected scores of 0 to 1 that sum to at most 1, received {dict(scores)}")
+        raise InvalidInput(
+            f"expected scores of 0 to 1 that sum to at most 1, received {dict(scores)}"
+        )
     rest = (1 - sum(told.values())) / max(1, len(LABELS) - len(told))
     full = np.array([told.get(i, rest) for i in range(len(LABELS))])
     return np.asarray(np.log(np.maximum(full, 1e-9)), np.float32)

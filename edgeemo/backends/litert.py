@@ -21,7 +21,11 @@ from edgeemo.contract.quantize import PIXEL_QUANTIZATION, Quantization, pixels_t
 from edgeemo.errors import BackendError, BrokenDependency, MissingDependency
 from edgeemo.optional import is_installed, need
 
-_RESOLVERS = {"default": "AUTO", "plain": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
+_RESOLVERS = {
+    "default": "AUTO",
+    "plain": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+    "reference": "BUILTIN_REF",
+}
 _PACKAGES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite-runtime"))
 # Written to stderr from C++ once a process; no option of the Python API and no environment variable turns it off.
 _GREETING = b"INFO: Created TensorFlow Lite XNNPACK delegate"
@@ -71,7 +75,9 @@ class LiteRtBackend:
 
 
 def _failed(artifact: str, error: Exception) -> BackendError:
-    return BackendError(f"{artifact}: the interpreter fails while running it ({' '.join(str(error).split())[:200]})")
+    return BackendError(
+        f"{artifact}: the interpreter fails while running it ({' '.join(str(error).split())[:200]})"
+    )
 
 
 def trace(
@@ -97,9 +103,13 @@ def trace(
     source, _ = _tensors(interpreter)
     stored = _input_conversion(_info(source), spec, artifact)(inputs)
     try:
-        names = {tensor["index"]: str(tensor["name"]) for tensor in interpreter.get_tensor_details()}
+        names = {
+            tensor["index"]: str(tensor["name"]) for tensor in interpreter.get_tensor_details()
+        }
         # The operator lists of both packages begin with an underscore and have been the same since TensorFlow 2.4.
-        outputs = [int(i) for step in interpreter._get_ops_details() for i in step["outputs"] if i in names]
+        outputs = [
+            int(i) for step in interpreter._get_ops_details() for i in step["outputs"] if i in names
+        ]
         hashes = [hashlib.sha256() for _ in outputs]
         sign()
         for i in range(len(inputs)):
@@ -129,7 +139,11 @@ def timed_call(model: bytes, name: str, threads: int) -> Callable[[], object]:
     source, target = _tensors(interpreter)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, source["shape"])
-    value = (pixels - 128).astype(np.int8) if source["dtype"] == np.int8 else pixels.astype(source["dtype"])
+    value = (
+        (pixels - 128).astype(np.int8)
+        if source["dtype"] == np.int8
+        else pixels.astype(source["dtype"])
+    )
 
     def call() -> object:
         interpreter.set_tensor(source["index"], value)
@@ -140,7 +154,12 @@ def timed_call(model: bytes, name: str, threads: int) -> Callable[[], object]:
 
 
 def open_interpreter(
-    model: bytes, name: str, *, threads: int = 1, kernels: str = "default", keep_tensors: bool = False
+    model: bytes,
+    name: str,
+    *,
+    threads: int = 1,
+    kernels: str = "default",
+    keep_tensors: bool = False,
 ) -> Any:
     """The runtime's own interpreter on a .tflite model, its tensors allocated; `name` stands in messages.
 
@@ -180,10 +199,14 @@ def parse_model(model: bytes, name: str) -> Any:
         BackendError: no model.
     """
     open_interpreter(model, name, kernels="plain")
-    schema = need("ai_edge_litert.schema_py_generated", "litert", "to read what a .tflite file holds")
+    schema = need(
+        "ai_edge_litert.schema_py_generated", "litert", "to read what a .tflite file holds"
+    )
     try:
         return schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
-    except Exception as error:  # whatever struct, NumPy and flatbuffers raise on bytes that are no model
+    except (
+        Exception
+    ) as error:  # whatever struct, NumPy and flatbuffers raise on bytes that are no model
         raise BackendError(
             f"{name}: not a readable .tflite file ({type(error).__name__}: {str(error)[:120]})"
         ) from None
@@ -191,8 +214,14 @@ def parse_model(model: bytes, name: str) -> Any:
 
 def builtin_operators() -> dict[int, str]:
     """The names of TFLite's operators by number."""
-    schema = need("ai_edge_litert.schema_py_generated", "litert", "to name what a .tflite file holds")
-    return {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+    schema = need(
+        "ai_edge_litert.schema_py_generated", "litert", "to name what a .tflite file holds"
+    )
+    return {
+        number: name
+        for name, number in vars(schema.BuiltinOperator).items()
+        if isinstance(number, int)
+    }
 
 
 def installed_interpreter() -> tuple[str, str]:
@@ -215,13 +244,17 @@ def _interpreter_module() -> tuple[ModuleType, str, str]:
                 distribution,
                 _version(distribution),
             )
-    raise MissingDependency("no TFLite interpreter is installed; run: pip install 'edgeemo[litert]'")
+    raise MissingDependency(
+        "no TFLite interpreter is installed; run: pip install 'edgeemo[litert]'"
+    )
 
 
 def _version(distribution: str) -> str:
     try:
         return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:  # a nightly or vendor's build, installed under another name
+    except (
+        importlib.metadata.PackageNotFoundError
+    ):  # a nightly or vendor's build, installed under another name
         return "of unknown version"
 
 
@@ -230,7 +263,9 @@ def _without_greeting() -> Iterator[None]:
     """Keep the greeting off stderr; whatever else is written there meanwhile comes out at the end."""
     # The lock, because of two threads that both held stderr, the one that ends first would give back the other's copy.
     with _STDERR, contextlib.ExitStack() as undo:
-        with contextlib.suppress(OSError, AttributeError):  # stderr is closed, or the system has no memfd
+        with contextlib.suppress(
+            OSError, AttributeError
+        ):  # stderr is closed, or the system has no memfd
             _hold_stderr(undo)
         yield
 
@@ -247,7 +282,9 @@ def _hold_stderr(undo: contextlib.ExitStack) -> None:
 
 def _pass_on(held: int) -> None:
     written = os.pread(held, os.fstat(held).st_size, 0)
-    kept = b"".join(line for line in written.splitlines(keepends=True) if not line.startswith(_GREETING))
+    kept = b"".join(
+        line for line in written.splitlines(keepends=True) if not line.startswith(_GREETING)
+    )
     if kept:
         with contextlib.suppress(OSError):
             os.write(2, kept)
@@ -256,7 +293,9 @@ def _pass_on(held: int) -> None:
 def _tensors(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if len(inputs) != 1 or not outputs:
-        raise BackendError(f"expected a model of one input and one output, received {len(inputs)} and {len(outputs)}")
+        raise BackendError(
+            f"expected a model of one input and one output, received {len(inputs)} and {len(outputs)}"
+        )
     return inputs[0], outputs[0]
 
 
@@ -268,7 +307,9 @@ def _info(tensor: dict[str, Any]) -> TensorInfo:
     return TensorInfo(shape, dtype, float(scale), int(zero_point))
 
 
-def _input_conversion(info: TensorInfo, spec: InputSpec, artifact: str) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
+def _input_conversion(
+    info: TensorInfo, spec: InputSpec, artifact: str
+) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
     if info.shape == (1, *spec.shape):
         if info.dtype == "float32":
             return lambda pixels: pixels.astype(np.float32)
@@ -282,10 +323,14 @@ def _input_conversion(info: TensorInfo, spec: InputSpec, artifact: str) -> Calla
     )
 
 
-def _output_conversion(info: TensorInfo, artifact: str) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+def _output_conversion(
+    info: TensorInfo, artifact: str
+) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
     if info.shape == (1, len(LABELS)):
         if info.dtype == "float32":
             return lambda stored: stored
         if info.dtype == "int8" and info.scale:
             return Quantization(info.scale, int(info.zero_point or 0)).dequantize
-    raise BackendError(f"{artifact}: expected an output of shape {(1, len(LABELS))}, float32 or int8; received {info}")
+    raise BackendError(
+        f"{artifact}: expected an output of shape {(1, len(LABELS))}, float32 or int8; received {info}"
+    )

@@ -17,7 +17,11 @@ from edgeemo.contract.onnx_guard import check_self_contained
 from edgeemo.errors import BackendError, BundleError, InvalidInput
 from edgeemo.optional import need
 
-_TENSORRT, _CUDA, _CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
+_TENSORRT, _CUDA, _CPU = (
+    "TensorrtExecutionProvider",
+    "CUDAExecutionProvider",
+    "CPUExecutionProvider",
+)
 GPU = (_TENSORRT, _CUDA)  # of NVIDIA, best first
 
 Chosen = tuple[str, dict[str, Any]]  # a provider and its options
@@ -63,8 +67,12 @@ class OnnxBackend:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        described = [(name, _tensorrt(model, precision) if name == _TENSORRT else {}) for name in chosen]
-        self._session = _session(runtime, model, artifact, options, described, spare=providers == "auto")
+        described = [
+            (name, _tensorrt(model, precision) if name == _TENSORRT else {}) for name in chosen
+        ]
+        self._session = _session(
+            runtime, model, artifact, options, described, spare=providers == "auto"
+        )
         self.providers = tuple(map(str, self._session.get_providers()))
         log.info("%s by onnxruntime %s with %s", artifact, self.version, ", ".join(self.providers))
         self._input = _checked_input(self._session, spec, artifact)
@@ -75,7 +83,9 @@ class OnnxBackend:
         logits = np.empty((len(inputs), len(LABELS)), np.float32)
         try:
             for i in range(len(inputs)):
-                (logits[i : i + 1],) = self._session.run(None, {self._input: inputs[i : i + 1].astype(np.float32)})
+                (logits[i : i + 1],) = self._session.run(
+                    None, {self._input: inputs[i : i + 1].astype(np.float32)}
+                )
         except Exception as error:  # as above
             raise BackendError(
                 f"{self.artifact}: ONNX Runtime fails while running it ({' '.join(str(error).split())[:200]})"
@@ -111,7 +121,13 @@ def _runtime() -> ModuleType:
 
 
 def _session(
-    runtime: ModuleType, model: bytes, artifact: str, options: Any, chosen: list[Chosen], *, spare: bool
+    runtime: ModuleType,
+    model: bytes,
+    artifact: str,
+    options: Any,
+    chosen: list[Chosen],
+    *,
+    spare: bool,
 ) -> Any:
     """A session on the chosen providers; with `spare`, on those that are left where the first of several fails."""
     try:
@@ -156,7 +172,11 @@ def _checked_input(session: Any, spec: InputSpec, artifact: str) -> str:
     if len(inputs) == 1 and len(outputs) == 1:
         source, target = inputs[0], outputs[0]
         float_in_out = source.type == target.type == "tensor(float)"
-        if float_in_out and list(source.shape) == [1, *spec.shape] and list(target.shape) == [1, len(LABELS)]:
+        if (
+            float_in_out
+            and list(source.shape) == [1, *spec.shape]
+            and list(target.shape) == [1, len(LABELS)]
+        ):
             return str(source.name)
     raise BackendError(
         f"{artifact}: expected one float input of shape {[1, *spec.shape]} and one output of shape {[1, len(LABELS)]}, received "

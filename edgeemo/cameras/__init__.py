@@ -70,7 +70,9 @@ def open_camera(source: str = "auto", *, size: tuple[int, int] = SIZE, fps: floa
     return choose_camera(source, size=size, fps=fps)[0]
 
 
-def choose_camera(source: str = "auto", *, size: tuple[int, int] = SIZE, fps: float = FPS) -> tuple[Camera, str]:
+def choose_camera(
+    source: str = "auto", *, size: tuple[int, int] = SIZE, fps: float = FPS
+) -> tuple[Camera, str]:
     """Like `open_camera`, with the reason for the choice in words."""
     from edgeemo.cameras.choice import choose
 

@@ -7,7 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgeemo.cameras import Camera
-from edgeemo.errors import BrokenDependency, CameraError, EdgeemoError, InvalidInput, MissingDependency, MissingFile
+from edgeemo.errors import (
+    BrokenDependency,
+    CameraError,
+    EdgeemoError,
+    InvalidInput,
+    MissingDependency,
+    MissingFile,
+)
 
 FORMS = (
     "auto, 0 (for /dev/video0), /dev/videoN, csi or csi:1, rtsp://… or http://…, gst:PIPELINE, or the path of a video, a folder "
@@ -80,12 +87,16 @@ def _choose(size: tuple[int, int], fps: float) -> tuple[Camera, str]:
         known.append("CSI: neither a Raspberry Pi nor a Jetson")
     if not usb:
         known.append(
-            f"USB: none of the {len(there)} /dev/video* is a camera" if there else "USB: no /dev/video* is there"
+            f"USB: none of the {len(there)} /dev/video* is a camera"
+            if there
+            else "USB: no /dev/video* is there"
         )
     return _first_that_opens(attempts, f"no camera works here; --camera takes {FORMS}", known)
 
 
-def _first_that_opens(attempts: list[Attempt], sorry: str, known: list[str] | None = None) -> tuple[Camera, str]:
+def _first_that_opens(
+    attempts: list[Attempt], sorry: str, known: list[str] | None = None
+) -> tuple[Camera, str]:
     refused = list(known or [])
     for name, make in attempts:
         try:
@@ -93,7 +104,11 @@ def _first_that_opens(attempts: list[Attempt], sorry: str, known: list[str] | No
             camera.open()
         except (CameraError, MissingDependency, BrokenDependency, InvalidInput) as error:
             # Broken is no reason to stop here: pip's numpy breaks the system's picamera2, and rpicam-vid still works.
-            log.log(logging.WARNING if isinstance(error, BrokenDependency) else logging.INFO, "not taken: %s", error)
+            log.log(
+                logging.WARNING if isinstance(error, BrokenDependency) else logging.INFO,
+                "not taken: %s",
+                error,
+            )
             refused.append(_told(name, error))
             continue
         reason = "; ".join(["the first that works", *refused])
@@ -156,9 +171,13 @@ def _at_path(source: str, size: tuple[int, int], fps: float) -> Camera:
         if source.startswith("/dev/"):
             return _usb(source, size, fps)  # says which there are
         if isinstance(error, PermissionError):
-            raise CameraError(f"{source}: cannot be read ({error.strerror}); check its permissions") from None
+            raise CameraError(
+                f"{source}: cannot be read ({error.strerror}); check its permissions"
+            ) from None
         if source in ("auto", "csi") or source.startswith("csi:"):
-            raise InvalidInput(f"{source!r} is decided while opening; call open_camera({source!r})") from None
+            raise InvalidInput(
+                f"{source!r} is decided while opening; call open_camera({source!r})"
+            ) from None
         raise MissingFile(f"{source!r}: no such camera or file; expected {FORMS}") from None
     if stat.S_ISDIR(mode):
         return Pictures(source, fps=fps)
@@ -172,12 +191,16 @@ def _at_path(source: str, size: tuple[int, int], fps: float) -> Camera:
 def _csi_number(source: str) -> int:
     number = source.partition(":")[2] or "0"
     if source == "csi:" or not (number.isdecimal() and number.isascii()):
-        raise InvalidInput(f"expected csi, or csi:N with the number of the camera; received {source!r}")
+        raise InvalidInput(
+            f"expected csi, or csi:N with the number of the camera; received {source!r}"
+        )
     return int(number)
 
 
 def _check(size: tuple[int, int], fps: float) -> None:
     if len(size) != 2 or min(size) < 16 or max(size) > 16_384:
-        raise InvalidInput(f"expected a size of width and height, from 16 to 16384 pixels; received {size!r}")
+        raise InvalidInput(
+            f"expected a size of width and height, from 16 to 16384 pixels; received {size!r}"
+        )
     if not 0 < fps <= 1000:
         raise InvalidInput(f"expected fps above 0 and up to 1000; received {fps!r}")

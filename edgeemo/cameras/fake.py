@@ -26,7 +26,9 @@ class FakeCamera:
     `opened` and `closed` count calls.
     """
 
-    def __init__(self, events: Iterable[Event], *, live: bool = False, fps: float = 30.0, name: str = "fake") -> None:
+    def __init__(
+        self, events: Iterable[Event], *, live: bool = False, fps: float = 30.0, name: str = "fake"
+    ) -> None:
         self.name, self.live, self.fps = name, live, fps
         self.opened = self.closed = 0
         self._events: Iterator[Event] = iter(events)

@@ -122,18 +122,32 @@ class Newest:
     """
 
     def __init__(
-        self, camera: Camera, *, stall: float = STALL, frozen: float = FROZEN, retry: float = RETRY, heal: bool = True
+        self,
+        camera: Camera,
+        *,
+        stall: float = STALL,
+        frozen: float = FROZEN,
+        retry: float = RETRY,
+        heal: bool = True,
     ) -> None:
         self.counters = Counters()
         self.lost: CameraError | None = None
         self.over = False
         self.interval = 1 / FPS
-        self._camera, self._stall, self._frozen, self._retry, self._heal = camera, stall, frozen, retry, heal
+        self._camera, self._stall, self._frozen, self._retry, self._heal = (
+            camera,
+            stall,
+            frozen,
+            retry,
+            heal,
+        )
         self._failure: BaseException | None = None
         self._news = threading.Condition()
         self._waiting: Taken | None = None
         self._stop = threading.Event()
-        self._given_up = False  # the sensor no longer waits for the frame that the thread is waiting for
+        self._given_up = (
+            False  # the sensor no longer waits for the frame that the thread is waiting for
+        )
         self._reading_since: float | None = time.monotonic()  # None while the camera is not open
         self._last = -math.inf
         self._arrived = 0.0
@@ -158,7 +172,12 @@ class Newest:
     def check(self) -> None:
         """Give up a camera that gave no frame for too long: the thread that waits for it cannot say so itself."""
         since = self._reading_since
-        if since is None or self._given_up or not self._heal or time.monotonic() - since < self._stall:
+        if (
+            since is None
+            or self._given_up
+            or not self._heal
+            or time.monotonic() - since < self._stall
+        ):
             return
         self._given_up = True
         self._lose(CameraError(f"{self._camera.name}: no frame for {self._stall:g} s"))
@@ -204,7 +223,9 @@ class Newest:
         while not self._stop.is_set():
             frame = self._camera.read()
             if self._given_up:
-                raise CameraError(f"{self._camera.name}: came back to life after it had been given up")
+                raise CameraError(
+                    f"{self._camera.name}: came back to life after it had been given up"
+                )
             if frame is None:
                 return
             if not _is_picture(frame):
@@ -225,7 +246,10 @@ class Newest:
             if math.isfinite(self._last) and 0.001 < captured - self._last < 1:
                 self.interval += 0.1 * (captured - self._last - self.interval)
             counters.dropped += self._waiting is not None
-            self._waiting, self._arrived = Taken(Frame(frame.pixels, captured), counters.frames, captured), now
+            self._waiting, self._arrived = (
+                Taken(Frame(frame.pixels, captured), counters.frames, captured),
+                now,
+            )
             counters.frames += 1
             self._last = captured
             self._reading_since = now
@@ -236,7 +260,9 @@ class Newest:
             self._news.notify_all()
 
     def _lose(self, error: CameraError) -> None:
-        error.__traceback__ = None  # it would keep the last frame alive, for as long as the camera is gone
+        error.__traceback__ = (
+            None  # it would keep the last frame alive, for as long as the camera is gone
+        )
         with self._news:
             if self.lost is None:
                 self.lost = error

@@ -14,7 +14,10 @@ from edgeemo.cameras.opencv import Capture
 from edgeemo.errors import CameraError, MissingFile, PictureError
 from edgeemo.pictures import SUFFIXES, read_picture
 
-_SLOWEST, _FASTEST = 0.1, 300.0  # frames a second that a container may claim; others are the stuff of broken headers
+_SLOWEST, _FASTEST = (
+    0.1,
+    300.0,
+)  # frames a second that a container may claim; others are the stuff of broken headers
 
 log = logging.getLogger("edgeemo.camera")
 
@@ -53,7 +56,9 @@ class Video:
         self._waiting = self._take(self._capture)
         if self._waiting is None:
             self.close()
-            raise CameraError(f"{self.name}: the video has no frames that can be decoded; copy or convert it again")
+            raise CameraError(
+                f"{self.name}: the video has no frames that can be decoded; copy or convert it again"
+            )
 
     def read(self) -> Frame | None:
         """The next frame; None at the end. Raises CameraError when it is closed, or a loop finds no frames any more."""
@@ -138,8 +143,14 @@ class Pictures:
         self._waiting = self._take(self._left)
         if self._waiting is None:
             self.close()
-            reason = f"none of its {len(pictures)} pictures can be read" if pictures else "no pictures in it"
-            raise CameraError(f"{self.name}: {reason}; expected {', '.join(sorted(SUFFIXES))} files")
+            reason = (
+                f"none of its {len(pictures)} pictures can be read"
+                if pictures
+                else "no pictures in it"
+            )
+            raise CameraError(
+                f"{self.name}: {reason}; expected {', '.join(sorted(SUFFIXES))} files"
+            )
 
     def read(self) -> Frame | None:
         """The next picture; None behind the last. Raises CameraError when it is closed."""
@@ -233,9 +244,13 @@ class _Clock:
 
 def _pictures_in(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+        return sorted(
+            path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()
+        )
     except OSError as error:
-        raise CameraError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from None
+        raise CameraError(
+            f"{folder}: cannot be listed ({error.strerror}); check its permissions"
+        ) from None
 
 
 def _expect_video(name: str) -> None:
@@ -246,9 +261,13 @@ def _expect_video(name: str) -> None:
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFile(f"{name}: no such file; check the path") from None
     except (OSError, ValueError) as error:
-        raise CameraError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        raise CameraError(
+            f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})"
+        ) from None
     if not head:
         raise CameraError(f"{name}: the file is empty; copy it again")
     printable = not any(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in head)
     if printable and not head.startswith(b"YUV4MPEG2"):
-        raise CameraError(f"{name}: a text, not a video; name a video file, a picture or a folder of pictures")
+        raise CameraError(
+            f"{name}: a text, not a video; name a video file, a picture or a folder of pictures"
+        )

@@ -23,10 +23,14 @@ _LIVE_ELEMENTS = re.compile(
     r"|webrtcsrc|whepsrc|autovideosrc|pipewiresrc|ximagesrc|shmsrc|uvch264src|aravissrc|decklinkvideosrc|avfvideosrc|v4l2\w*src)\b"
 )
 _LIVE_PROPERTIES = re.compile(
-    r"\bis-live\s*=\s*(\(\w+\)\s*)?(true|yes|t|1)\b|\buri\s*=\s*(rtsps?|rtspt|udp|rtp|srt|rtmps?)://", re.I
+    r"\bis-live\s*=\s*(\(\w+\)\s*)?(true|yes|t|1)\b|\buri\s*=\s*(rtsps?|rtspt|udp|rtp|srt|rtmps?)://",
+    re.I,
 )
 _ERROR = re.compile(r"ERROR|WARNING: erroneous|Error generated|\(Argus\) Error")
-_ARGUS = (1280, 720)  # pixels; a mode of the usual sensors (IMX219, IMX477), at 30 frames a second or more
+_ARGUS = (
+    1280,
+    720,
+)  # pixels; a mode of the usual sensors (IMX219, IMX477), at 30 frames a second or more
 _ARGUS_LARGE = (1920, 1080)
 
 
@@ -53,7 +57,9 @@ class GStreamer(PipeCamera):
         row = _row_bytes(width)
 
         def to_rgb(raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            return np.ascontiguousarray(raw.reshape(height, row)[:, : 3 * width]).reshape(height, width, 3)
+            return np.ascontiguousarray(raw.reshape(height, row)[:, : 3 * width]).reshape(
+                height, width, 3
+            )
 
         super().__init__(
             command,
@@ -71,7 +77,11 @@ class GStreamer(PipeCamera):
         """The first error: what follows are its consequences."""
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         errors = [line for line in lines if _ERROR.match(line)]
-        detail = [line for line in lines if line.startswith(("No such", "system error", "Could not", "Cannot"))]
+        detail = [
+            line
+            for line in lines
+            if line.startswith(("No such", "system error", "Could not", "Cannot"))
+        ]
         return " ".join([*errors[:1], *detail[:1]]) if errors else super().complaint(said)
 
 
@@ -80,7 +90,9 @@ def is_live(pipeline: str) -> bool:
     return bool(_LIVE_ELEMENTS.search(pipeline) or _LIVE_PROPERTIES.search(pipeline))
 
 
-def jetson_pipeline(sensor: int = 0, *, size: tuple[int, int] = SIZE, fps: float = FPS, flip: int = 0) -> str:
+def jetson_pipeline(
+    sensor: int = 0, *, size: tuple[int, int] = SIZE, fps: float = FPS, flip: int = 0
+) -> str:
     """The pipeline of a Jetson's CSI camera, whose raw pictures NVIDIA's Argus and image processor make frames of.
 
     Args:
@@ -120,7 +132,9 @@ def _words(pipeline: str, name: str) -> list[str]:
 def _our_part(size: tuple[int, int], fps: float | None) -> list[str]:
     """What stands before the sink: RGB of `size`; of a recording `fps` frames a second, else the newest."""
     newest = (
-        "! queue leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0" if fps is None else "! videorate"
+        "! queue leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0"
+        if fps is None
+        else "! videorate"
     )
     rate = "" if fps is None else f",framerate={_fraction(fps)}"
     return (

@@ -23,7 +23,9 @@ class Held(Generic[T]):
 
     def __init__(self, thing: T, let_go: Callable[[T], None], name: str) -> None:
         self._thing, self._let_go, self._name = thing, let_go, name
-        self._lock = threading.RLock()  # reentrant: a signal handler may close what its own thread is reading from
+        self._lock = (
+            threading.RLock()
+        )  # reentrant: a signal handler may close what its own thread is reading from
         self._users = 0
         self._closed = False
 

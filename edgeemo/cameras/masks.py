@@ -7,7 +7,9 @@ _IN_AUTHORITY = re.compile(r"://[^\s\"']*@")
 _WORDS = r"user|usr|login|pass|pwd|psw|pw|token|key|auth|secret|sig|session|credential"
 _IN_QUERY = re.compile(rf"([?&;][\w.-]*(?:{_WORDS})[\w.-]*=)[^&;\s\"']*", re.IGNORECASE)
 # Properties of GStreamer's elements: user-id, user-pw, proxy-pw, passphrase, …
-_IN_PROPERTY = re.compile(rf"(\b[\w-]*(?:{_WORDS})[\w-]*\s*=\s*)(\"[^\"]*\"|'[^']*'|[^\s!&;?]+)", re.IGNORECASE)
+_IN_PROPERTY = re.compile(
+    rf"(\b[\w-]*(?:{_WORDS})[\w-]*\s*=\s*)(\"[^\"]*\"|'[^']*'|[^\s!&;?]+)", re.IGNORECASE
+)
 
 
 def masked(text: str) -> str:

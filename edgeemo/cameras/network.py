@@ -45,13 +45,16 @@ class NetworkCamera(CaptureCamera):
         self.close()
         waits = {"OPEN_TIMEOUT_MSEC": _OPEN, "READ_TIMEOUT_MSEC": _READ}
         self._begin(
-            lambda: Capture(self.name, self._url, "CAP_FFMPEG", waits), lambda error: f"{self.name}: {self._why()}"
+            lambda: Capture(self.name, self._url, "CAP_FFMPEG", waits),
+            lambda error: f"{self.name}: {self._why()}",
         )
 
     def _take(self, capture: Capture) -> Frame:
         taken = capture.read()
         if taken is None:
-            raise CameraError(f"{self.name}: gives no frame any more; the stream has ended, or the network is gone")
+            raise CameraError(
+                f"{self.name}: gives no frame any more; the stream has ended, or the network is gone"
+            )
         return Frame(taken[0], time.monotonic())
 
     def _why(self) -> str:

@@ -7,7 +7,9 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-_QUERYCAP = 0x80685600  # VIDIOC_QUERYCAP, _IOR('V', 0, struct v4l2_capability), whose size is 104 bytes
+_QUERYCAP = (
+    0x80685600  # VIDIOC_QUERYCAP, _IOR('V', 0, struct v4l2_capability), whose size is 104 bytes
+)
 _CAPTURE = 0x1 | 0x1000  # V4L2_CAP_VIDEO_CAPTURE, V4L2_CAP_VIDEO_CAPTURE_MPLANE
 _CONVERTER = 0x4000 | 0x8000  # V4L2_CAP_VIDEO_M2M_MPLANE, V4L2_CAP_VIDEO_M2M
 _METADATA = 0x00800000  # V4L2_CAP_META_CAPTURE: the second node of a UVC camera
@@ -15,7 +17,16 @@ _DEVICE_CAPS = 0x80000000  # V4L2_CAP_DEVICE_CAPS: device_caps speaks for this n
 
 # Names of drivers, as the beginning of /sys/class/video4linux/videoN/name: a camera's raw sensor; codecs and image processors.
 _RAW = ("unicam", "rp1-cfe", "vi-output", "tegra-video")
-_CODECS = ("bcm2835-codec", "bcm2835-isp", "rpivid", "pispbe", "rpi-hevc-dec", "hevc", "tegra-vpu", "nvvideo")
+_CODECS = (
+    "bcm2835-codec",
+    "bcm2835-isp",
+    "rpivid",
+    "pispbe",
+    "rpi-hevc-dec",
+    "hevc",
+    "tegra-vpu",
+    "nvvideo",
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,11 @@ def look_at(path: str) -> Node:
         device = os.open(real, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         return Node(
-            path, error.errno or errno.EIO, "video" if error.errno == errno.ENOENT else _owner(real), label, None
+            path,
+            error.errno or errno.EIO,
+            "video" if error.errno == errno.ENOENT else _owner(real),
+            label,
+            None,
         )
     try:
         return Node(path, 0, group, label, _capabilities(device))
@@ -76,14 +91,16 @@ def why_not(node: Node, there: list[str]) -> str:
     """Why a node cannot be used, and what to do; "" where nothing speaks against it. `there`: the nodes of this machine."""
     path = node.path
     if node.trouble in (errno.ENOENT, errno.ENOTDIR):
-        found = f"there is {', '.join(there)}" if there else "there is no /dev/video* at all: plug a camera in"
+        found = (
+            f"there is {', '.join(there)}"
+            if there
+            else "there is no /dev/video* at all: plug a camera in"
+        )
         return f"{path}: no such device; {found}"
     if node.label.startswith(_RAW):
         return f"{path} ({node.label}) is a CSI sensor's raw data, not pictures; use --camera csi"
     if node.label.startswith(_CODECS):
-        return (
-            f"{path} ({node.label}) is a codec or image processor, no camera; use another number, --camera csi, or auto"
-        )
+        return f"{path} ({node.label}) is a codec or image processor, no camera; use another number, --camera csi, or auto"
     if node.trouble in (errno.EACCES, errno.EPERM):
         return (
             f"{path}: permission denied, it belongs to the group {node.group}; run: sudo usermod -aG {node.group} $USER, "
@@ -116,7 +133,9 @@ def holders(path: str) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         if any(_same(wanted, descriptor) for descriptor in _descriptors(process)):
             own = " (this program)" if int(process.name) == os.getpid() else ""
-            found.append(f"{_text(str(process / 'comm')) or 'a program'} (process {process.name}){own}")
+            found.append(
+                f"{_text(str(process / 'comm')) or 'a program'} (process {process.name}){own}"
+            )
     return found
 
 
@@ -132,7 +151,9 @@ def _same(wanted: os.stat_result, descriptor: Path) -> bool:
         found = descriptor.stat()
     except OSError:
         return False
-    if stat.S_ISCHR(wanted.st_mode):  # a container's /dev is another file system with the same devices
+    if stat.S_ISCHR(
+        wanted.st_mode
+    ):  # a container's /dev is another file system with the same devices
         return stat.S_ISCHR(found.st_mode) and found.st_rdev == wanted.st_rdev
     return (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)
 
@@ -144,7 +165,9 @@ def _capabilities(device: int) -> int | None:
         answer = fcntl.ioctl(device, _QUERYCAP, bytes(104))
     except OSError:
         return None
-    whole, own = struct.unpack_from("II", answer, 16 + 32 + 32 + 4)  # behind driver, card, bus_info and version
+    whole, own = struct.unpack_from(
+        "II", answer, 16 + 32 + 32 + 4
+    )  # behind driver, card, bus_info and version
     return int(own if whole & _DEVICE_CAPS else whole)
 
 

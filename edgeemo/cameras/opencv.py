@@ -28,11 +28,17 @@ class Capture:
         CameraError: OpenCV cannot open the source, for a reason that it does not tell.
     """
 
-    def __init__(self, name: str, source: str, backend: str, at_open: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, name: str, source: str, backend: str, at_open: Mapping[str, int] | None = None
+    ) -> None:
         self._cv2 = cv2 = need("cv2", "opencv", "to read cameras and videos")
         self.name = name
         capture = cv2.VideoCapture()
-        options = [number for key, value in (at_open or {}).items() for number in (self._property(key), value)]
+        options = [
+            number
+            for key, value in (at_open or {}).items()
+            for number in (self._property(key), value)
+        ]
         try:
             with _no_warnings(cv2):
                 opened = capture.open(source, getattr(cv2, backend), options)
@@ -88,14 +94,18 @@ class Capture:
         channels = 1 if frame.ndim == 2 else frame.shape[2]
         codes = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
         if frame.dtype != np.uint8 or channels not in codes:
-            raise CameraError(f"{self.name}: expected frames of 8 bits, received {frame.dtype} of shape {frame.shape}")
+            raise CameraError(
+                f"{self.name}: expected frames of 8 bits, received {frame.dtype} of shape {frame.shape}"
+            )
         return np.asarray(cv2.cvtColor(frame, codes[channels]), dtype=np.uint8)
 
     def _property(self, key: str) -> int:
         return int(getattr(self._cv2, f"CAP_PROP_{key}"))
 
     def _failure(self, error: Exception) -> CameraError:
-        return CameraError(f"{self.name}: OpenCV fails ({str(error).strip().splitlines()[0][:160]})")
+        return CameraError(
+            f"{self.name}: OpenCV fails ({str(error).strip().splitlines()[0][:160]})"
+        )
 
 
 class CaptureCamera(ABC):

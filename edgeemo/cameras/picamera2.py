@@ -58,7 +58,9 @@ class PiCamera2:
             camera = picamera2.Picamera2(self._among(picamera2.Picamera2.global_camera_info()))
         except (RuntimeError, IndexError) as error:
             raise self._failure("cannot be opened; does another program hold it?", error) from None
-        self._camera = Held(camera, lambda thing: _let_go(thing, self.name, self._closing), self.name)
+        self._camera = Held(
+            camera, lambda thing: _let_go(thing, self.name, self._closing), self.name
+        )
         try:
             self._start(camera)
             self._first = self.read()
@@ -90,10 +92,15 @@ class PiCamera2:
 
     def _among(self, cameras: list[dict[str, Any]]) -> int:
         """The number that picamera2 gives our CSI camera; libcamera lists USB cameras too."""
-        csi = [i for i, about in enumerate(cameras) if "usb" not in str(about.get("Id", "")).lower()]
+        csi = [
+            i for i, about in enumerate(cameras) if "usb" not in str(about.get("Id", "")).lower()
+        ]
         if self._number < len(csi):
             return csi[self._number]
-        there = ", ".join(f"csi:{i} {cameras[number].get('Model', '')}" for i, number in enumerate(csi)) or "none"
+        there = (
+            ", ".join(f"csi:{i} {cameras[number].get('Model', '')}" for i, number in enumerate(csi))
+            or "none"
+        )
         raise CameraError(
             f"{self.name}: no such camera; libcamera sees {there}; check the ribbon cable, then: rpicam-hello --list-cameras"
         )
@@ -104,7 +111,9 @@ class PiCamera2:
             # one that has waited for us.
             main = {"size": self._size, "format": "BGR888"}
             camera.configure(
-                camera.create_video_configuration(main=main, controls={"FrameRate": self._fps}, queue=False)
+                camera.create_video_configuration(
+                    main=main, controls={"FrameRate": self._fps}, queue=False
+                )
             )
             camera.start()
         except (RuntimeError, ValueError, OSError) as error:
@@ -118,7 +127,11 @@ class PiCamera2:
             request = camera.wait(job, timeout=self._patience)
         except (TimeoutError, CancelledError):
             camera.cancel_all_and_flush()
-            what = " was closed" if held.closed else f": no frame for {self._patience:g} s; check the ribbon cable"
+            what = (
+                " was closed"
+                if held.closed
+                else f": no frame for {self._patience:g} s; check the ribbon cable"
+            )
             raise CameraError(f"{self.name}{what}") from None
         except RuntimeError as error:
             raise self._failure("gives no frame any more", error) from None
@@ -138,7 +151,9 @@ class PiCamera2:
 
 def _picamera2() -> Any:
     if not is_installed("picamera2"):
-        raise MissingDependency(f"picamera2 is needed for CSI cameras and is not installed; {_INSTALL}")
+        raise MissingDependency(
+            f"picamera2 is needed for CSI cameras and is not installed; {_INSTALL}"
+        )
     try:
         return importlib.import_module("picamera2")
     except Exception as error:

@@ -19,9 +19,7 @@ from edgeemo.cameras.masks import masked
 from edgeemo.errors import CameraError, MissingDependency
 
 _PATIENCE = 10.0  # seconds without a frame after which a program counts as hanging
-_GRACE = (
-    1.0  # seconds that a program has to end by itself when it is interrupted, and half of that when it is terminated
-)
+_GRACE = 1.0  # seconds that a program has to end by itself when it is interrupted, and half of that when it is terminated
 _KEPT = 4096  # bytes of the end of what it says beside its frames
 
 Pixels = NDArray[np.uint8]
@@ -140,7 +138,9 @@ class PipeCamera:
         if code == 0 and not count and not self.live:
             return None
         part = f" within a frame ({count:,} of {self._frame_bytes:,} bytes)" if count else ""
-        raise self._failure(f"{os.path.basename(program.path)} ended{part} with exit code {code}", program)
+        raise self._failure(
+            f"{os.path.basename(program.path)} ended{part} with exit code {code}", program
+        )
 
     def _failure(self, what: str, program: "Program") -> CameraError:
         said = masked(self.complaint(program.said()))[:300]
@@ -160,7 +160,9 @@ class Program:
         OSError: it cannot be started.
     """
 
-    def __init__(self, command: Sequence[str], sink: Callable[[int], list[str]] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], sink: Callable[[int], list[str]] | None = None
+    ) -> None:
         self.path = command[0]
         self.woken = False
         self._said = bytearray()
@@ -189,7 +191,9 @@ class Program:
         """
         count = 0
         while count < len(buffer):
-            ready = [key.fd for key, _ in self._selector.select(max(0.0, deadline - time.monotonic()))]
+            ready = [
+                key.fd for key, _ in self._selector.select(max(0.0, deadline - time.monotonic()))
+            ]
             if self._alarm in ready:
                 self.woken = True
                 break
@@ -248,7 +252,9 @@ class Program:
     def _has_ended(self, deadline: float) -> bool:
         """Wait for its end without reaping it: while it is a zombie, no other process can get its group's number."""
         wait = 0.001
-        with contextlib.suppress(ChildProcessError):  # a program that ignores SIGCHLD has its children reaped at once
+        with contextlib.suppress(
+            ChildProcessError
+        ):  # a program that ignores SIGCHLD has its children reaped at once
             while not os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 if time.monotonic() >= deadline:
                     return False
@@ -262,7 +268,11 @@ class Program:
         try:
             self._process.wait(_GRACE)
         except subprocess.TimeoutExpired:
-            log.warning("%s (process %d) hangs in its driver and cannot be killed", self.path, self._process.pid)
+            log.warning(
+                "%s (process %d) hangs in its driver and cannot be killed",
+                self.path,
+                self._process.pid,
+            )
             self._process.returncode = -signal.SIGKILL  # not ours to wait for any more
 
     def _signal(self, number: signal.Signals) -> None:

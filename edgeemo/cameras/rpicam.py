@@ -67,4 +67,6 @@ def i420_to_rgb(raw: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
         for plane in np.split(raw[width * height :], 2)
     )
     # Not COLOR_YUV2RGB_I420, which takes luma for 16 to 235.
-    return np.asarray(cv2.cvtColor(cv2.merge((luma, red, blue)), cv2.COLOR_YCrCb2RGB), dtype=np.uint8)
+    return np.asarray(
+        cv2.cvtColor(cv2.merge((luma, red, blue)), cv2.COLOR_YCrCb2RGB), dtype=np.uint8
+    )

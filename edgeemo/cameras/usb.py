@@ -27,7 +27,9 @@ class UsbCamera(CaptureCamera):
 
     _backend = "CAP_V4L2"
 
-    def __init__(self, device: int | str = 0, *, size: tuple[int, int] = SIZE, fps: float = FPS) -> None:
+    def __init__(
+        self, device: int | str = 0, *, size: tuple[int, int] = SIZE, fps: float = FPS
+    ) -> None:
         self.name = f"/dev/video{device}" if isinstance(device, int) else device
         self._size, self._fps = size, fps
 

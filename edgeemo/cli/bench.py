@@ -24,9 +24,16 @@ from edgeemo.models import DEFAULT_MODEL
     metavar="OTHER.tflite",
     help="Run another TFLite model alternately and print the ratio.",
 )
-@click.option("--runs", type=click.IntRange(10, 1_000_000), default=1000, help="Timed inferences of each model.")
+@click.option(
+    "--runs",
+    type=click.IntRange(10, 1_000_000),
+    default=1000,
+    help="Timed inferences of each model.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def bench(bundle: str, artifact: str | None, threads: int, beside: Path | None, runs: int, as_json: bool) -> None:
+def bench(
+    bundle: str, artifact: str | None, threads: int, beside: Path | None, runs: int, as_json: bool
+) -> None:
     """Time single-face inference on this machine: pixels in, logits out, one face at a time.
 
     Figures hold for this machine alone. --beside runs the two models in turns in one process, so that noise meets both.
@@ -41,7 +48,9 @@ def bench(bundle: str, artifact: str | None, threads: int, beside: Path | None, 
     start = time.perf_counter()
     backend = open_backend(opened, artifact, threads=threads)
     loaded = time.perf_counter()
-    face = np.random.default_rng(0).integers(0, 256, (1, *opened.manifest.input_spec.shape), dtype=np.uint8)
+    face = np.random.default_rng(0).integers(
+        0, 256, (1, *opened.manifest.input_spec.shape), dtype=np.uint8
+    )
     backend.infer(face)
     first = time.perf_counter()
     calls: list[Callable[[], object]] = [lambda: backend.infer(face)]
@@ -62,7 +71,11 @@ def bench(bundle: str, artifact: str | None, threads: int, beside: Path | None, 
     }
     if beside:
         other = summary(times[1])
-        result |= {"beside": str(beside), "beside_ms": other, "ratio_p50": summary(times[0])["p50"] / other["p50"]}
+        result |= {
+            "beside": str(beside),
+            "beside_ms": other,
+            "ratio_p50": summary(times[0])["p50"] / other["p50"],
+        }
     click.echo(strict.dumps_line(result) if as_json else _text(result))
 
 
@@ -70,11 +83,16 @@ def machine() -> str:
     """This machine's processor and system, in words."""
     names = ("model name", "Model", "Hardware")
     try:
-        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines()]
+        lines = [
+            line.partition(":")
+            for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+        ]
     except OSError:
         lines = []
     found = {key.strip(): value.strip() for key, _, value in lines}
-    name = next((found[key] for key in names if key in found), platform.processor() or "unknown processor")
+    name = next(
+        (found[key] for key in names if key in found), platform.processor() or "unknown processor"
+    )
     return f"{name}, {platform.machine()}, {platform.system()} {platform.release()}"
 
 
@@ -121,5 +139,7 @@ def _text(result: dict[str, Any]) -> str:
         lines.append(
             f"beside       {result['beside']}: p50 {other['p50']:.3f} ms  p95 {other['p95']:.3f} ms  mean {other['mean']:.3f} ms"
         )
-        lines.append(f"ratio        {result['ratio_p50']:.2f} (p50 of {result['model']} / p50 of the other)")
+        lines.append(
+            f"ratio        {result['ratio_p50']:.2f} (p50 of {result['model']} / p50 of the other)"
+        )
     return "\n".join(lines)

@@ -46,7 +46,9 @@ class Check:
     "model can hang. A sign comes with each picture, so only a very slow machine or a huge model needs more.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a check on stdout.")
-def doctor(model: str, detector: str, detector_model: str | None, time_limit: float, as_json: bool) -> None:
+def doctor(
+    model: str, detector: str, detector_model: str | None, time_limit: float, as_json: bool
+) -> None:
     """Check what works on this machine and print, for each problem, the one command that mends it.
 
     The bundle is checked too: every hash, whether its numbers are those of the answers in its report, and its self-test,
@@ -71,11 +73,15 @@ def doctor(model: str, detector: str, detector_model: str | None, time_limit: fl
         sys.exit(1)
 
 
-def _checks(model: str, detector: str, detector_model: str | None, time_limit: float) -> Iterator[Check]:
+def _checks(
+    model: str, detector: str, detector_model: str | None, time_limit: float
+) -> Iterator[Check]:
     yield from _python()
     yield _cpu()
     yield from _interpreters()
-    yield _package("OpenCV", "cv2", "opencv", "without it only arrays can be recognized, and only whole faces")
+    yield _package(
+        "OpenCV", "cv2", "opencv", "without it only arrays can be recognized, and only whole faces"
+    )
     yield from _cameras()
     yield _guarded("detector", lambda: _detector(detector, detector_model))
     yield from _bundle(model, time_limit)
@@ -119,7 +125,11 @@ def _cpu() -> Check:
     except OSError:
         pass
     found = [feature for feature in _INT8_FEATURES if feature in words]
-    return Check("CPU", "ok", f"{machine()}, {os.cpu_count()} cores; int8 features: {', '.join(found) or 'none known'}")
+    return Check(
+        "CPU",
+        "ok",
+        f"{machine()}, {os.cpu_count()} cores; int8 features: {', '.join(found) or 'none known'}",
+    )
 
 
 def _interpreters() -> Iterator[Check]:
@@ -134,7 +144,9 @@ def _interpreters() -> Iterator[Check]:
         yield Check("TFLite", state, "no interpreter is installed", _command(error))
     except EdgeemoError as error:
         yield Check("TFLite", "problem", str(error), _command(error))
-    yield _package("ONNX Runtime", "onnxruntime", "onnx", "not needed where a TFLite interpreter is")
+    yield _package(
+        "ONNX Runtime", "onnxruntime", "onnx", "not needed where a TFLite interpreter is"
+    )
 
 
 def _package(name: str, module: str, extra: str, without: str) -> Check:
@@ -197,7 +209,9 @@ def _bundle(model: str, time_limit: float) -> Iterator[Check]:
     if holds_answers(bundle) and not faults:
         yield Check("report", "ok", "the manifest's numbers are those of the answers in the report")
     try:
-        results = run_selftest_apart(bundle, time_limit=time_limit, overall_limit=max(OVERALL_LIMIT, 20 * time_limit))
+        results = run_selftest_apart(
+            bundle, time_limit=time_limit, overall_limit=max(OVERALL_LIMIT, 20 * time_limit)
+        )
     except EdgeemoError as error:
         yield Check("self-test", "problem", str(error), _command(error))
         return
@@ -208,13 +222,18 @@ def _selftest(result: "SelfTestResult") -> Check:
     name = f"{result.artifact}, {result.kernels} kernels"
     if result.passed is None:
         return Check(
-            "self-test", "note", f"{name}: not run, its runtime is not installed", _command(EdgeemoError(result.note))
+            "self-test",
+            "note",
+            f"{name}: not run, its runtime is not installed",
+            _command(EdgeemoError(result.note)),
         )
     text = f"{name}: largest difference {result.difference:g}, allowed {result.bound:g}"
     if result.passed:
         return Check("self-test", "ok", text)
     if math.isinf(result.difference) and result.note:  # it gave no answer
-        return Check("self-test", "problem", f"{name}: {result.note}", _command(EdgeemoError(result.note)))
+        return Check(
+            "self-test", "problem", f"{name}: {result.note}", _command(EdgeemoError(result.note))
+        )
     text += f"; {result.note}" * bool(result.note) + f"; first tensor that differs: {result.tensor}"
     return Check(
         "self-test",

@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 )
 @threads_option()
 @click.option(
-    "--json", "json_path", type=click.Path(path_type=Path), metavar="OUT.json", help="Also write the result here."
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path),
+    metavar="OUT.json",
+    help="Also write the result here.",
 )
 @click.option(
     "--against",
@@ -41,7 +45,13 @@ if TYPE_CHECKING:
     "that it lists and top-1 lies within its interval, else 1 with the difference.",
 )
 def evaluate(
-    bundle: str, data: str, artifact: str | None, split: str, threads: int, json_path: Path | None, against: str | None
+    bundle: str,
+    data: str,
+    artifact: str | None,
+    split: str,
+    threads: int,
+    json_path: Path | None,
+    against: str | None,
 ) -> None:
     """Measure a bundle's accuracy on labelled pictures, through the same code that `predict` runs.
 
@@ -64,7 +74,9 @@ def evaluate(
         for reason, count in labelled.left_out.items():
             click.echo(f"warning: {count:,} files left out: {reason}", err=True)
         predicted: list[int] = []
-        with click.progressbar(length=len(labelled.labels), label="evaluating", file=sys.stderr) as bar:
+        with click.progressbar(
+            length=len(labelled.labels), label="evaluating", file=sys.stderr
+        ) as bar:
             for start in range(0, len(labelled.labels), 64):
                 part = labelled.inputs[start : start + 64]
                 predicted += recognizer.infer(part).argmax(axis=1).tolist()
@@ -86,11 +98,17 @@ def evaluate(
                 f"its report promises: n {promise.n:,} ({', '.join(recognizer.bundle.manifest.data.sets)} {promise.split})  "
                 f"top-1 {promise.top1:.2%}  macro-F1 {promise.macro_f1:.2%}  (float {promise.float_top1:.2%})"
             )
-    compared = _compared(recognizer.bundle, against, backend.artifact, labelled, said) if against else None
+    compared = (
+        _compared(recognizer.bundle, against, backend.artifact, labelled, said) if against else None
+    )
     if compared:
         click.echo("\n".join(_agreement_lines(compared)))
     if json_path:
-        result = asdict(card) | {"labels": list(LABELS), "artifact": backend.artifact, "split": split}
+        result = asdict(card) | {
+            "labels": list(LABELS),
+            "artifact": backend.artifact,
+            "split": split,
+        }
         result |= {"ferplus_majority": asdict(ferplus) if ferplus else None}
         result |= {"backend": f"{backend.name} {backend.version}", "left_out": labelled.left_out}
         result |= {"against": asdict(compared) if compared else None}
@@ -98,11 +116,17 @@ def evaluate(
             part_path.write_text(strict.dumps(result))
         click.echo(f"wrote {json_path}")
     if compared and compared.faults:
-        raise BundleError(f"{bundle} does not answer here as its report says: {'; '.join(compared.faults)}")
+        raise BundleError(
+            f"{bundle} does not answer here as its report says: {'; '.join(compared.faults)}"
+        )
 
 
 def _compared(
-    bundle: "Bundle", against: str, artifact: str, labelled: "LabelledInputs", answers: "NDArray[np.int64]"
+    bundle: "Bundle",
+    against: str,
+    artifact: str,
+    labelled: "LabelledInputs",
+    answers: "NDArray[np.int64]",
 ) -> "Agreement":
     """What was answered here beside the report that --against names, and what is wrong with the bundle's own claims."""
     from dataclasses import replace
@@ -121,11 +145,15 @@ def _read_report(path: Path) -> dict[str, Any]:
     from edgeemo.contract import strict
 
     if not path.is_file():
-        raise MissingFile(f"{path}: expected `report` for the bundle's own or a report.json, found no file")
+        raise MissingFile(
+            f"{path}: expected `report` for the bundle's own or a report.json, found no file"
+        )
     try:
         report = strict.loads(path.read_bytes())
     except (ValueError, OSError) as error:
-        raise BundleError(f"{path}: not a report ({error}); take the one that python -m export build wrote") from None
+        raise BundleError(
+            f"{path}: not a report ({error}); take the one that python -m export build wrote"
+        ) from None
     if not isinstance(report, dict):
         raise BundleError(f"{path}: expected a report, received another JSON value")
     return report

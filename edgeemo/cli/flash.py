@@ -19,10 +19,17 @@ def _offset(context: click.Context, parameter: click.Parameter, text: str | None
 
 @click.command()
 @click.argument("bundle")
-@click.option("--port", required=True, help="The device's serial port, such as /dev/ttyACM0 or COM3.")
-@click.option("--partition", default="model", help="The flash partition to write, as partitions.csv names it.")
 @click.option(
-    "--offset", metavar="HEX", callback=_offset, help="Write there, without asking the device for its partitions."
+    "--port", required=True, help="The device's serial port, such as /dev/ttyACM0 or COM3."
+)
+@click.option(
+    "--partition", default="model", help="The flash partition to write, as partitions.csv names it."
+)
+@click.option(
+    "--offset",
+    metavar="HEX",
+    callback=_offset,
+    help="Write there, without asking the device for its partitions.",
 )
 @click.option("--chip", default="esp32s3", help="As esptool names it.")
 @click.option("--baud", type=click.IntRange(9600), default=460800, help="Bits a second.")
@@ -31,7 +38,9 @@ def _offset(context: click.Context, parameter: click.Parameter, text: str | None
     is_flag=True,
     help="Talk to the chip's ROM alone: slower, for boards where esptool's stub does not start.",
 )
-@click.option("--no-reset", is_flag=True, help="The board is in download mode already; leave it there.")
+@click.option(
+    "--no-reset", is_flag=True, help="The board is in download mode already; leave it there."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and touch nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def flash(
@@ -56,15 +65,27 @@ def flash(
     image = _image(bundle)
     header = read_header(image)
     device = Device(port, baud, chip, no_stub, reset=not no_reset, show=sys.stderr.isatty())
-    facts = {"name": header.name, "version": header.version, "bytes": len(image), "sha256": header.sha256, "port": port}
+    facts = {
+        "name": header.name,
+        "version": header.version,
+        "bytes": len(image),
+        "sha256": header.sha256,
+        "port": port,
+    }
     if not dry_run:
         _check_port(port)
         if offset is None:
-            offset = model_partition(device.read(TABLE_OFFSET, TABLE_BYTES), partition, len(image)).offset
+            offset = model_partition(
+                device.read(TABLE_OFFSET, TABLE_BYTES), partition, len(image)
+            ).offset
         device.write(offset, image)
     place = f"at {offset:#x}" if offset is not None else f"into the partition {partition!r}"
     if as_json:
-        click.echo(strict.dumps_line(facts | {"partition": partition, "offset": offset, "written": not dry_run}))
+        click.echo(
+            strict.dumps_line(
+                facts | {"partition": partition, "offset": offset, "written": not dry_run}
+            )
+        )
         return
     verb = "would write" if dry_run else "wrote"
     click.echo(f"{port}: {verb} {header.name} {header.version}, {len(image):,} bytes, {place}")
@@ -93,8 +114,14 @@ def _check_port(port: str) -> None:
 
     if os.name != "posix" or "://" in port or Path(port).exists():
         return
-    found = sorted(glob.glob("/dev/ttyACM*") + glob.glob("/dev/ttyUSB*") + glob.glob("/dev/cu.usb*"))
+    found = sorted(
+        glob.glob("/dev/ttyACM*") + glob.glob("/dev/ttyUSB*") + glob.glob("/dev/cu.usb*")
+    )
     raise FlashError(
         f"{port}: no such port; "
-        + (f"there is {', '.join(found)}" if found else "no serial device is plugged in, or its driver is missing")
+        + (
+            f"there is {', '.join(found)}"
+            if found
+            else "no serial device is plugged in, or its driver is missing"
+        )
     )

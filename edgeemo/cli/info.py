@@ -26,7 +26,9 @@ def info(bundle: str, as_json: bool) -> None:
         f"{manifest.name} {manifest.version}  licence: {manifest.licence}  (needs edgeemo {manifest.minimum_edgeemo})"
     )
     click.echo(f"labels       {', '.join(manifest.labels)}")
-    click.echo(f"input        {spec.height}x{spec.width}x{spec.channels} uint8 grey, spec {manifest.input_fingerprint}")
+    click.echo(
+        f"input        {spec.height}x{spec.width}x{spec.channels} uint8 grey, spec {manifest.input_fingerprint}"
+    )
     click.echo(f"activations  {manifest.tensor_arena_bytes:,} bytes at their peak (int8)")
     for artifact in manifest.artifacts:
         quantized = (
@@ -35,14 +37,20 @@ def info(bundle: str, as_json: bool) -> None:
             else "no scale"
         )
         opset = f"  opset {artifact.opset}" if artifact.opset else ""
-        click.echo(f"  {artifact.file:<12} {artifact.bytes:>9,} bytes  input {artifact.input.dtype} {quantized}{opset}")
+        click.echo(
+            f"  {artifact.file:<12} {artifact.bytes:>9,} bytes  input {artifact.input.dtype} {quantized}{opset}"
+        )
     click.echo(
         f"data         {', '.join(manifest.data.sets)}, split {manifest.data.split} ({manifest.data.split_hash[:12]})"
     )
     recipe = manifest.training.get("recipe", {})
     click.echo(
         "training     "
-        + ", ".join(f"{k} {recipe[k]}" for k in ("model", "labels", "epochs", "batch_size", "seed") if k in recipe)
+        + ", ".join(
+            f"{k} {recipe[k]}"
+            for k in ("model", "labels", "epochs", "batch_size", "seed")
+            if k in recipe
+        )
     )
     click.echo(
         f"calibration  {manifest.calibration.n} pictures of {manifest.calibration.split}, {manifest.calibration.method}"

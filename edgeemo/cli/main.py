@@ -35,7 +35,9 @@ class _Verbs(click.Group):
             formatter.write_dl(list(_VERBS.items()))
 
 
-@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.command(
+    cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
 @click.version_option(edgeemo.__version__, prog_name="edgeemo")
 def main() -> None:
     """Facial emotion recognition on the edge, with quantized models.

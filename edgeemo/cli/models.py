@@ -28,7 +28,12 @@ def _remotes() -> dict[str, Remote]:
 
     target = yunet.cache_folder() / yunet.MODEL_FILE
     found = Remote(
-        "yunet", "face detector, MIT licence", yunet.MODEL_URL, target, yunet.MODEL_BYTES, yunet.MODEL_SHA256
+        "yunet",
+        "face detector, MIT licence",
+        yunet.MODEL_URL,
+        target,
+        yunet.MODEL_BYTES,
+        yunet.MODEL_SHA256,
     )
     return {found.name: found}
 
@@ -50,21 +55,33 @@ def list_models(as_json: bool) -> None:
     from edgeemo.downloads import holds
     from edgeemo.models import find_model, shipped_models
 
-    rows = [(name, "bundle, ships with edgeemo", find_model(name), "there") for name in shipped_models()]
+    rows = [
+        (name, "bundle, ships with edgeemo", find_model(name), "there") for name in shipped_models()
+    ]
     for remote in _remotes().values():
         absent = "damaged or another file" if remote.target.exists() else "not fetched"
-        state = "there" if holds(remote.target, remote.sha256) else f"{absent}; run: edgeemo models pull {remote.name}"
+        state = (
+            "there"
+            if holds(remote.target, remote.sha256)
+            else f"{absent}; run: edgeemo models pull {remote.name}"
+        )
         rows.append((remote.name, remote.what, remote.target, state))
     for name, what, path, state in rows:
         if as_json:
-            click.echo(strict.dumps_line({"name": name, "what": what, "path": str(path), "state": state}))
+            click.echo(
+                strict.dumps_line({"name": name, "what": what, "path": str(path), "state": state})
+            )
         else:
             click.echo(f"{name:<15}{what:<28}{path}  {state}")
 
 
 @models.command()
 @click.argument("name", type=click.Choice(["yunet"]))
-@click.option("--url", metavar="URL", help="A mirror of your own; the file's sha256 must be the same all the same.")
+@click.option(
+    "--url",
+    metavar="URL",
+    help="A mirror of your own; the file's sha256 must be the same all the same.",
+)
 def pull(name: str, url: str | None) -> None:
     """Fetch a model file into the user's cache and check its sha256.
 
@@ -75,7 +92,13 @@ def pull(name: str, url: str | None) -> None:
 
     remote = _remotes()[name]
     with _progress(remote) as progress:
-        fetched = fetch(url or remote.url, remote.target, size=remote.size, sha256=remote.sha256, progress=progress)
+        fetched = fetch(
+            url or remote.url,
+            remote.target,
+            size=remote.size,
+            sha256=remote.sha256,
+            progress=progress,
+        )
     click.echo(f"{remote.target}: {'fetched' if fetched else 'already there'}, its sha256 is right")
 
 

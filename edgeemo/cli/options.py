@@ -14,7 +14,10 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 def model_option() -> Decorator:
     """--model, a shipped name or the path of a bundle."""
     return click.option(
-        "--model", default=DEFAULT_MODEL, metavar="NAME_OR_BUNDLE", help="A shipped model's name or a .edgeemo file."
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME_OR_BUNDLE",
+        help="A shipped model's name or a .edgeemo file.",
     )
 
 
@@ -29,7 +32,9 @@ def artifact_option() -> Decorator:
 
 def threads_option() -> Decorator:
     """--threads of one inference."""
-    return click.option("--threads", type=click.IntRange(1, 64), default=1, help="Threads of one inference.")
+    return click.option(
+        "--threads", type=click.IntRange(1, 64), default=1, help="Threads of one inference."
+    )
 
 
 def detector_options() -> Decorator:

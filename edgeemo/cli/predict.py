@@ -45,7 +45,9 @@ def predict(
     if annotate and len(images) > 1:
         raise click.UsageError("--annotate takes one picture at a time")
     failed = 0
-    with Recognizer(model, detector=detector, detector_model=detector_model, artifact=artifact) as recognizer:
+    with Recognizer(
+        model, detector=detector, detector_model=detector_model, artifact=artifact
+    ) as recognizer:
         for image in images:
             try:
                 frame = read_picture(image)
@@ -55,7 +57,9 @@ def predict(
                 failed += 1
                 continue
             if as_json:
-                click.echo(strict.dumps_line({"image": image, "faces": [face.to_dict() for face in faces]}))
+                click.echo(
+                    strict.dumps_line({"image": image, "faces": [face.to_dict() for face in faces]})
+                )
             else:
                 _print_faces(image, faces)
             if annotate:

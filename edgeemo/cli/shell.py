@@ -17,7 +17,9 @@ def run(group: click.Command, name: str, arguments: Sequence[str] | None = None)
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     # OpenCV would add lines of its own to the one that says what is wrong.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "WARNING" if debug else "SILENT")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "24" if debug else "-8")  # AV_LOG_WARNING, AV_LOG_QUIET
+    os.environ.setdefault(
+        "OPENCV_FFMPEG_LOGLEVEL", "24" if debug else "-8"
+    )  # AV_LOG_WARNING, AV_LOG_QUIET
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         # Not group.main, which takes a closed pipe for a failure.
@@ -45,7 +47,10 @@ def run(group: click.Command, name: str, arguments: Sequence[str] | None = None)
         if debug:
             raise
         text = " ".join(str(error).split())[:500]
-        _fail(name, f"unexpected {type(error).__name__}: {text} (EDGEEMO_DEBUG=1 shows where; please report it)")
+        _fail(
+            name,
+            f"unexpected {type(error).__name__}: {text} (EDGEEMO_DEBUG=1 shows where; please report it)",
+        )
 
 
 def _interrupt() -> None:

@@ -13,10 +13,22 @@ def scorecard_lines(card: Scorecard, title: str) -> Iterator[str]:
     yield from confusion_lines(card.confusion, card.per_class_recall)
 
 
-def confusion_lines(confusion: Sequence[Sequence[int]], recall: Mapping[str, float | None]) -> Iterator[str]:
+def confusion_lines(
+    confusion: Sequence[Sequence[int]], recall: Mapping[str, float | None]
+) -> Iterator[str]:
     """A confusion matrix with per-class recall, rows true and columns predicted, as lines."""
-    width = max(*(len(str(count)) for row in confusion for count in row), *(len(label) for label in LABELS)) + 1
-    yield "true \\ predicted".ljust(17) + "".join(label.rjust(width) for label in LABELS) + "   recall"
+    width = (
+        max(
+            *(len(str(count)) for row in confusion for count in row),
+            *(len(label) for label in LABELS),
+        )
+        + 1
+    )
+    yield (
+        "true \\ predicted".ljust(17)
+        + "".join(label.rjust(width) for label in LABELS)
+        + "   recall"
+    )
     for label, row in zip(LABELS, confusion, strict=True):
         share = recall[label]
         yield (

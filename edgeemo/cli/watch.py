@@ -30,7 +30,9 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
     found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
     size = (int(found[1]), int(found[2])) if found else (0, 0)
     if not all(16 <= side <= 8192 for side in size):
-        raise click.BadParameter(f"expected WIDTHxHEIGHT of 16 to 8192 pixels, such as 640x480; received {value!r}")
+        raise click.BadParameter(
+            f"expected WIDTHxHEIGHT of 16 to 8192 pixels, such as 640x480; received {value!r}"
+        )
     return size
 
 
@@ -48,15 +50,30 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a frame and face on stdout.")
 @click.option("--show", is_flag=True, help="Also show the frames with their faces in a window.")
 @click.option(
-    "--record", type=click.Path(path_type=Path), metavar="OUT.jsonl", help="Also write the JSON lines to a file."
-)
-@click.option("--faces", type=click.Choice(["largest", "all"]), default="largest", help="Which faces to read.")
-@click.option("--fps", type=click.FloatRange(0.01, 1000), metavar="N", help="Look at no more than N frames a second.")
-@click.option(
-    "--realtime", is_flag=True, help="Play a file at its own pace and drop what comes too fast, as a camera would."
+    "--record",
+    type=click.Path(path_type=Path),
+    metavar="OUT.jsonl",
+    help="Also write the JSON lines to a file.",
 )
 @click.option(
-    "--smoothing", type=click.Choice(["on", "off"]), default="on", help="off: the network's answer to each frame alone."
+    "--faces", type=click.Choice(["largest", "all"]), default="largest", help="Which faces to read."
+)
+@click.option(
+    "--fps",
+    type=click.FloatRange(0.01, 1000),
+    metavar="N",
+    help="Look at no more than N frames a second.",
+)
+@click.option(
+    "--realtime",
+    is_flag=True,
+    help="Play a file at its own pace and drop what comes too fast, as a camera would.",
+)
+@click.option(
+    "--smoothing",
+    type=click.Choice(["on", "off"]),
+    default="on",
+    help="off: the network's answer to each frame alone.",
 )
 @click.option(
     "--hold-time",
@@ -84,8 +101,19 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
     metavar="SHARE",
     help="The smallest face to be found, as a share of the frame's shorter side; smaller takes longer.",
 )
-@click.option("--size", callback=_size, default="640x480", metavar="WxH", help="Frame size that a camera is asked for.")
-@click.option("-v", "--verbose", is_flag=True, help="Log what the camera does, and each minute how all is, on stderr.")
+@click.option(
+    "--size",
+    callback=_size,
+    default="640x480",
+    metavar="WxH",
+    help="Frame size that a camera is asked for.",
+)
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Log what the camera does, and each minute how all is, on stderr.",
+)
 def watch(
     source: str | None,
     camera: str | None,
@@ -154,13 +182,19 @@ def watch(
         pass  # Ctrl-C and SIGTERM are how this usually ends
 
 
-def _run(sensor: "EmotionSensor", as_json: bool, window: "Window | None", lines: IO[str] | None) -> None:
+def _run(
+    sensor: "EmotionSensor", as_json: bool, window: "Window | None", lines: IO[str] | None
+) -> None:
     with closing(_LiveLine()) as live:
         _watch(sensor, as_json, window, lines, live)
 
 
 def _watch(
-    sensor: "EmotionSensor", as_json: bool, window: "Window | None", lines: IO[str] | None, live: "_LiveLine"
+    sensor: "EmotionSensor",
+    as_json: bool,
+    window: "Window | None",
+    lines: IO[str] | None,
+    live: "_LiveLine",
 ) -> None:
     for seen in sensor.observations():
         for reading in seen.readings:
@@ -218,7 +252,9 @@ def _rates(reading: "Reading") -> str:
 
 def _summary(health: "Health") -> str:
     per_second = health.looked_at / health.uptime_s
-    losses = f", camera lost {health.losses} and back {health.reconnects} times" if health.losses else ""
+    losses = (
+        f", camera lost {health.losses} and back {health.reconnects} times" if health.losses else ""
+    )
     bad = f", {health.bad_frames} unusable" if health.bad_frames else ""
     return (
         f"looked at {health.looked_at:,} of {health.frames:,} frames in {health.uptime_s:.1f} s ({per_second:.1f} a second), "
@@ -234,13 +270,22 @@ def _recording(path: Path) -> Iterator[IO[str]]:
         with part.open("w", encoding="utf-8", buffering=1) as file:
             yield file
     except OSError as error:
-        if isinstance(error, EdgeemoError | BrokenPipeError) or error.filename not in (None, str(part)):
+        if isinstance(error, EdgeemoError | BrokenPipeError) or error.filename not in (
+            None,
+            str(part),
+        ):
             raise
-        raise StorageError(f"{part}: cannot be written ({error.strerror or error}); choose another --record") from None
+        raise StorageError(
+            f"{part}: cannot be written ({error.strerror or error}); choose another --record"
+        ) from None
     finally:
         if part.exists():
             part.replace(path)
 
 
 def _start_log(verbose: bool) -> None:
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="edgeemo: %(message)s", force=True)
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="edgeemo: %(message)s",
+        force=True,
+    )

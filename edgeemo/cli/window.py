@@ -29,7 +29,9 @@ class Window:
         try:
             self._root = tkinter.Tk()
         except tkinter.TclError as error:
-            raise ScreenError(f"--show needs a screen, and there is none ({error}); leave --show out") from None
+            raise ScreenError(
+                f"--show needs a screen, and there is none ({error}); leave --show out"
+            ) from None
         self._root.title("edgeemo")
         self._label = tkinter.Label(self._root)
         self._label.pack()
@@ -43,7 +45,10 @@ class Window:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self._root.destroy()
 
@@ -55,7 +60,9 @@ class Window:
 
         picture = annotate(frame_rgb, readings)
         height, width = picture.shape[:2]
-        self._picture = tkinter.PhotoImage(data=b"P6 %d %d 255 " % (width, height) + picture.tobytes(), format="ppm")
+        self._picture = tkinter.PhotoImage(
+            data=b"P6 %d %d 255 " % (width, height) + picture.tobytes(), format="ppm"
+        )
         self._label.configure(image=self._picture)
         self._root.update()
         return self._open

@@ -14,7 +14,10 @@ ID_DIGITS = 12  # hex digits of a picture's sha256: among 10,000 pictures two ag
 
 def picture_ids(images: NDArray[np.uint8]) -> list[str]:
     """The first `ID_DIGITS` hex digits of the sha256 of each of uint8 (N, 48, 48, 1) pictures' pixels."""
-    return [hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:ID_DIGITS] for image in images]
+    return [
+        hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:ID_DIGITS]
+        for image in images
+    ]
 
 
 def encode_labels(labels: Iterable[int]) -> str:
@@ -34,6 +37,12 @@ def decode_labels(text: object, count: int, where: str) -> NDArray[np.int64]:
 
 def decode_ids(text: object, count: int, where: str) -> list[str]:
     """The `count` ids of one text of them all; raises BundleError, naming `where`, for anything else."""
-    if not isinstance(text, str) or len(text) != count * ID_DIGITS or not set(text) <= set("0123456789abcdef"):
-        raise BundleError(f"{where}: expected {count:,} ids of {ID_DIGITS} hex digits; build or copy the bundle again")
+    if (
+        not isinstance(text, str)
+        or len(text) != count * ID_DIGITS
+        or not set(text) <= set("0123456789abcdef")
+    ):
+        raise BundleError(
+            f"{where}: expected {count:,} ids of {ID_DIGITS} hex digits; build or copy the bundle again"
+        )
     return [text[i : i + ID_DIGITS] for i in range(0, len(text), ID_DIGITS)]

@@ -62,9 +62,13 @@ class Bundle:
         try:
             report = strict.loads(self.files["report.json"])
         except ValueError as error:
-            raise BundleError(f"{self.path}: its report.json is not valid ({error}); build or copy it again") from None
+            raise BundleError(
+                f"{self.path}: its report.json is not valid ({error}); build or copy it again"
+            ) from None
         if not isinstance(report, dict):
-            raise BundleError(f"{self.path}: its report.json is not an object; build or copy it again")
+            raise BundleError(
+                f"{self.path}: its report.json is not an object; build or copy it again"
+            )
         return report
 
     def selftest(self) -> SelfTest:
@@ -84,10 +88,13 @@ class Bundle:
             or inputs.shape[1:] != size
             or not 1 <= count <= _MAX_SELFTEST_INPUTS
         ):
-            raise BundleError(f"{self.path}: its selftest.npz holds no uint8 inputs of {size}; do not use this bundle")
+            raise BundleError(
+                f"{self.path}: its selftest.npz holds no uint8 inputs of {size}; do not use this bundle"
+            )
         expected = {artifact.file for artifact in self.manifest.artifacts}
         right = (
-            a.dtype == np.float32 and a.shape == (count, len(LABELS)) and np.isfinite(a).all() for a in arrays.values()
+            a.dtype == np.float32 and a.shape == (count, len(LABELS)) and np.isfinite(a).all()
+            for a in arrays.values()
         )
         if set(arrays) != expected or not all(right):
             raise BundleError(
@@ -114,12 +121,21 @@ def _parse(data: bytes, file: Path) -> Bundle:
     if not data:
         raise BundleError(f"{file}: the file is empty; build or copy it again")
     if (signatures := data.count(_ENTRY_SIGNATURE)) > _MAX_SIGNATURES:
-        raise BundleError(f"{file}: {signatures} entries, expected at most {MAX_ENTRIES}; this is no bundle")
+        raise BundleError(
+            f"{file}: {signatures} entries, expected at most {MAX_ENTRIES}; this is no bundle"
+        )
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = _checked_entries(archive.infolist(), len(data), file)
             files = {name: archive.read(entry) for name, entry in entries.items()}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError) as error:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+        OSError,
+    ) as error:
         if isinstance(error, BundleError):
             raise
         raise BundleError(
@@ -134,7 +150,9 @@ def _parse(data: bytes, file: Path) -> Bundle:
     return bundle
 
 
-def write_bundle(path: str | os.PathLike[str], manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
+def write_bundle(
+    path: str | os.PathLike[str], manifest: Manifest, files: Mapping[str, bytes]
+) -> Bundle:
     """Write a bundle in one step and return it as read back, so that what is written is what can be read.
 
     Entries are in a fixed order with a fixed date, so the same content gives the same bytes.
@@ -167,23 +185,37 @@ def _read_bounded(file: Path) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFile(f"{file}: no such bundle; check the path") from None
     except OSError as error:
-        raise BundleError(f"{file}: cannot be read ({error.strerror}); expected a .edgeemo file") from None
+        raise BundleError(
+            f"{file}: cannot be read ({error.strerror}); expected a .edgeemo file"
+        ) from None
 
 
-def _checked_entries(infos: list[zipfile.ZipInfo], total: int, file: Path) -> dict[str, zipfile.ZipInfo]:
+def _checked_entries(
+    infos: list[zipfile.ZipInfo], total: int, file: Path
+) -> dict[str, zipfile.ZipInfo]:
     if len(infos) > MAX_ENTRIES:
-        raise BundleError(f"{file}: {len(infos)} entries, expected at most {MAX_ENTRIES}; this is no bundle")
+        raise BundleError(
+            f"{file}: {len(infos)} entries, expected at most {MAX_ENTRIES}; this is no bundle"
+        )
     entries: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
         # orig_filename: ZipInfo cuts a name at a NUL byte, which would hide what stands behind it.
         name = info.orig_filename
         if not re.fullmatch(r"[a-z0-9]{1,32}\.[a-z]{1,16}", name):
-            raise BundleError(f"{file}: entry {name[:80]!r} is no plain file name; do not use this bundle")
+            raise BundleError(
+                f"{file}: entry {name[:80]!r} is no plain file name; do not use this bundle"
+            )
         if name in entries:
             raise BundleError(f"{file}: entry {name} appears twice; do not use this bundle")
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
-            raise BundleError(f"{file}: entry {name} is a link or special file; do not use this bundle")
-        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 1:
+            raise BundleError(
+                f"{file}: entry {name} is a link or special file; do not use this bundle"
+            )
+        if (
+            info.compress_type != zipfile.ZIP_STORED
+            or info.file_size != info.compress_size
+            or info.flag_bits & 1
+        ):
             raise BundleError(
                 f"{file}: entry {name} is compressed or encrypted, expected stored entries; do not use this bundle"
             )
@@ -195,7 +227,9 @@ def _checked_entries(infos: list[zipfile.ZipInfo], total: int, file: Path) -> di
     if MANIFEST not in entries:
         raise BundleError(f"{file}: no {MANIFEST} inside; this is no bundle")
     if entries[MANIFEST].file_size > MAX_MANIFEST_BYTES:
-        raise BundleError(f"{file}: {MANIFEST} has more than {MAX_MANIFEST_BYTES:,} bytes; do not use this bundle")
+        raise BundleError(
+            f"{file}: {MANIFEST} has more than {MAX_MANIFEST_BYTES:,} bytes; do not use this bundle"
+        )
     return entries
 
 
@@ -213,7 +247,9 @@ def _check_files(manifest: Manifest, files: Mapping[str, bytes], file: Path) -> 
     promised = {entry.file: entry for entry in manifest.entries}
     missing, unknown = sorted(set(promised) - set(files)), sorted(set(files) - set(promised))
     if missing or unknown:
-        raise BundleError(f"{file}: missing entries {missing}, unknown entries {unknown}; build or copy it again")
+        raise BundleError(
+            f"{file}: missing entries {missing}, unknown entries {unknown}; build or copy it again"
+        )
     for name, content in files.items():
         if len(content) != promised[name].bytes or sha256(content) != promised[name].sha256:
             raise BundleError(

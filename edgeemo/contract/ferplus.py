@@ -8,7 +8,9 @@ from edgeemo.contract.prepared import Prepared
 from edgeemo.errors import DataError
 
 # (10, 7), 1 where a column votes for a label: votes (n, 10) @ this are votes for the seven. Contempt, unknown and NF have no label.
-VOTES_TO_LABELS = np.array([[known_label(column) == label for label in LABELS] for column in FERPLUS_COLUMNS], np.int64)
+VOTES_TO_LABELS = np.array(
+    [[known_label(column) == label for label in LABELS] for column in FERPLUS_COLUMNS], np.int64
+)
 
 
 def group_votes(data: Prepared) -> NDArray[np.int64]:
@@ -18,7 +20,9 @@ def group_votes(data: Prepared) -> NDArray[np.int64]:
         DataError: the folder was prepared without FER+.
     """
     if data.votes is None:
-        raise DataError(f"{data.path}: was prepared without FER+ votes; prepare the data again with --ferplus CSV")
+        raise DataError(
+            f"{data.path}: was prepared without FER+ votes; prepare the data again with --ferplus CSV"
+        )
     known = np.asarray((data.votes >= 0).all(axis=1))
     numbers, group = np.unique(data.groups, return_inverse=True)
     sums = np.zeros((len(numbers), len(FERPLUS_COLUMNS)), np.int64)

@@ -54,7 +54,9 @@ def folder_written_beside(path: str | os.PathLike[str], *, marker: str) -> Itera
     target = target.resolve() if target.is_symlink() else target
     with _translated(target):
         if target.exists() and not target.is_dir():
-            raise StorageError(f"{target}: expected a folder or nothing there, found a file; choose another --out")
+            raise StorageError(
+                f"{target}: expected a folder or nothing there, found a file; choose another --out"
+            )
         if target.is_dir() and any(target.iterdir()) and not (target / marker).is_file():
             raise StorageError(
                 f"{target}: the folder holds files but no {marker}, so it is not replaced; choose another --out or empty it"
@@ -93,7 +95,9 @@ def _translated(target: Path) -> Iterator[None]:
     except OSError as error:
         # NumPy says of a full disk only how many bytes it could write, without an errno.
         way_out = _WAYS_OUT.get(error.errno or errno.ENOSPC, "choose another --out")
-        raise StorageError(f"{target}: cannot be written ({error.strerror or error}); {way_out}") from error
+        raise StorageError(
+            f"{target}: cannot be written ({error.strerror or error}); {way_out}"
+        ) from error
 
 
 def _part_of(target: Path) -> Path:

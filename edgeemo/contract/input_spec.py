@@ -24,7 +24,10 @@ class Crop:
     shift_y_q10: int = 0
 
     def __post_init__(self) -> None:
-        if not 256 <= self.scale_q10 <= 4096 or max(abs(self.shift_x_q10), abs(self.shift_y_q10)) > 1024:
+        if (
+            not 256 <= self.scale_q10 <= 4096
+            or max(abs(self.shift_x_q10), abs(self.shift_y_q10)) > 1024
+        ):
             raise InvalidInput(
                 f"expected a crop scale of 256 to 4096 and shifts of -1024 to 1024 (Q10), received {self}"
             )

@@ -163,7 +163,9 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
     except BundleError:
         raise
     except (ValueError, UnicodeDecodeError) as error:
-        raise BundleError(f"{where}: its manifest is not valid ({error}); build or copy the bundle again") from None
+        raise BundleError(
+            f"{where}: its manifest is not valid ({error}); build or copy the bundle again"
+        ) from None
     _check(manifest, where)
     return manifest
 
@@ -172,7 +174,9 @@ def _check(manifest: Manifest, where: str) -> None:
     check_label_order(manifest.labels, where, BundleError)
     fault = _fault(manifest)
     if fault:
-        raise BundleError(f"{where}: its manifest is not valid ({fault}); build or copy the bundle again")
+        raise BundleError(
+            f"{where}: its manifest is not valid ({fault}); build or copy the bundle again"
+        )
 
 
 def _fault(manifest: Manifest) -> str | None:
@@ -188,7 +192,10 @@ def _fault(manifest: Manifest) -> str | None:
     if manifest.input_spec.preprocess != PREPROCESS_VERSION:
         return f"made for the preprocessing {manifest.input_spec.preprocess[:40]!r}, this edgeemo has {PREPROCESS_VERSION!r}"
     for artifact in manifest.artifacts:
-        if not _ARTIFACT_FILE.fullmatch(artifact.file) or artifact.format != artifact.file.rpartition(".")[2]:
+        if (
+            not _ARTIFACT_FILE.fullmatch(artifact.file)
+            or artifact.format != artifact.file.rpartition(".")[2]
+        ):
             return f"artifact {artifact.file[:80]!r} of format {artifact.format[:20]!r} is none that this version knows"
         if artifact.precision not in PRECISIONS:
             return f"{artifact.file}: expected a precision of {', '.join(PRECISIONS)}, received {artifact.precision[:20]!r}"

@@ -27,7 +27,9 @@ def check_self_contained(model: bytes, where: str) -> None:
     try:
         external = _has_external(memoryview(model), "model", 0)
     except (ValueError, IndexError):
-        raise BundleError(f"{where}: not a readable ONNX model; build or copy the bundle again") from None
+        raise BundleError(
+            f"{where}: not a readable ONNX model; build or copy the bundle again"
+        ) from None
     if external:
         raise BundleError(
             f"{where}: keeps weights in external files, expected all of them inside; do not use this bundle"

@@ -21,7 +21,17 @@ from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS, check_label_order
 from edgeemo.errors import DataError, MissingFile, SpecMismatch
 
 IMAGES, INDEX, DATASET = "images.npy", "index.csv", "dataset.json"
-INDEX_COLUMNS = ("row", "source", "path", "sha256", "group", "given_label", "label", "split", "reason")
+INDEX_COLUMNS = (
+    "row",
+    "source",
+    "path",
+    "sha256",
+    "group",
+    "given_label",
+    "label",
+    "split",
+    "reason",
+)
 VOTE_COLUMNS = tuple(f"votes_{name.lower()}" for name in FERPLUS_COLUMNS)
 SPLITS = ("train", "validation", "test")
 EXCLUDED = "excluded"  # in the folder, in no split; the column `reason` says why
@@ -69,7 +79,9 @@ class Prepared:
             raise DataError(f"expected a split of {', '.join(SPLITS)}, received {split!r}")
         found = np.flatnonzero(self.splits == split)
         if not len(found):
-            raise DataError(f"{self.path}: holds no picture in the split {split!r}; prepare the data again with one")
+            raise DataError(
+                f"{self.path}: holds no picture in the split {split!r}; prepare the data again with one"
+            )
         return found
 
 
@@ -125,12 +137,20 @@ def file_sha256(path: Path) -> str:
 def _load_dataset(path: Path, spec: InputSpec) -> dict[str, Any]:
     try:
         dataset = strict.loads(path.read_bytes())
-        labels, fingerprint, count = dataset["labels"], dataset["input_fingerprint"], dataset["images"]
+        labels, fingerprint, count = (
+            dataset["labels"],
+            dataset["input_fingerprint"],
+            dataset["images"],
+        )
         hashes = dataset["images_sha256"], dataset["index_sha256"]
-        if not isinstance(count, int) or not all(isinstance(word, str) for word in [*labels, fingerprint, *hashes]):
+        if not isinstance(count, int) or not all(
+            isinstance(word, str) for word in [*labels, fingerprint, *hashes]
+        ):
             raise ValueError("a field has the wrong type")
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not the dataset.json of prepared data ({error}); prepare the data again") from None
+        raise DataError(
+            f"{path}: not the dataset.json of prepared data ({error}); prepare the data again"
+        ) from None
     check_label_order(labels, str(path), DataError)
     if fingerprint != spec.fingerprint():
         raise SpecMismatch(
@@ -143,9 +163,13 @@ def _load_dataset(path: Path, spec: InputSpec) -> dict[str, Any]:
 def _load_images(path: Path, spec: InputSpec) -> NDArray[np.uint8]:
     try:
         with path.open("rb") as file:
-            dtype, shape, offset = npy.read_header(file.read(npy.MAX_HEADER_BYTES), path.stat().st_size)
+            dtype, shape, offset = npy.read_header(
+                file.read(npy.MAX_HEADER_BYTES), path.stat().st_size
+            )
     except (ValueError, OSError) as error:
-        raise DataError(f"{path}: not a readable NumPy array ({error}); prepare the data again") from None
+        raise DataError(
+            f"{path}: not a readable NumPy array ({error}); prepare the data again"
+        ) from None
     if dtype != np.uint8 or shape[1:] != spec.shape or not 0 < shape[0] <= _MAX_PICTURES:
         raise DataError(
             f"{path}: expected uint8 (N, {', '.join(map(str, spec.shape))}), received {dtype} {shape}; "
@@ -174,7 +198,13 @@ def _load_index(path: Path) -> list[dict[str, str]]:
 
 def _parse_rows(
     rows: list[dict[str, str]], path: Path
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_], NDArray[np.int64], NDArray[np.int64] | None]:
+) -> tuple[
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.str_],
+    NDArray[np.int64],
+    NDArray[np.int64] | None,
+]:
     """The columns label, given_label, split, group and votes as arrays."""
     try:
         if any(int(row["row"]) != i for i, row in enumerate(rows)):
@@ -188,7 +218,9 @@ def _parse_rows(
         groups = np.array([int(row["group"]) for row in rows], np.int64)
         votes = None
         if rows and VOTE_COLUMNS[0] in rows[0]:
-            votes = np.array([[int(row[name] or -1) for name in VOTE_COLUMNS] for row in rows], np.int64)
+            votes = np.array(
+                [[int(row[name] or -1) for name in VOTE_COLUMNS] for row in rows], np.int64
+            )
     except (ValueError, OverflowError) as error:
         raise DataError(f"{path}: {error}; prepare the data again") from None
     return labels, given_labels, splits, groups, votes
@@ -197,5 +229,7 @@ def _parse_rows(
 def _label_column(rows: list[dict[str, str]], name: str) -> NDArray[np.int64]:
     for row in rows:
         if row[name] not in LABELS:
-            raise ValueError(f"expected a {name} of {', '.join(LABELS)}, received {row[name][:60]!r}")
+            raise ValueError(
+                f"expected a {name} of {', '.join(LABELS)}, received {row[name][:60]!r}"
+            )
     return np.array([LABELS.index(row[name]) for row in rows], np.int64)

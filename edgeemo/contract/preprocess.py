@@ -68,7 +68,9 @@ def to_grey(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if cv2 is not None:
         return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     wide = rgb.astype(np.uint32)
-    return ((9798 * wide[..., 0] + 19235 * wide[..., 1] + 3735 * wide[..., 2] + 16384) >> 15).astype(np.uint8)
+    return (
+        (9798 * wide[..., 0] + 19235 * wide[..., 1] + 3735 * wide[..., 2] + 16384) >> 15
+    ).astype(np.uint8)
 
 
 def resize_grey(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -88,10 +90,14 @@ def _check_frame(frame: NDArray[np.uint8]) -> None:
     shape = getattr(frame, "shape", None)
     dtype = getattr(frame, "dtype", None)
     right_shape = (
-        shape is not None and min(shape, default=0) > 0 and (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3))
+        shape is not None
+        and min(shape, default=0) > 0
+        and (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3))
     )
     if dtype != np.uint8 or not right_shape:
-        raise InvalidInput(f"expected a frame of uint8, (H, W, 3) RGB or (H, W) grey, received {dtype} {shape}")
+        raise InvalidInput(
+            f"expected a frame of uint8, (H, W, 3) RGB or (H, W) grey, received {dtype} {shape}"
+        )
 
 
 def _square_grey(frame: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
@@ -105,7 +111,9 @@ def _square_grey(frame: NDArray[np.uint8], left: int, top: int, side: int) -> ND
 
 def _bilinear_weights(side: int, size: int) -> NDArray[np.int64]:
     """(size, side) weights in 1/(2 size); each row sums to 2 size."""
-    centre = (2 * np.arange(size, dtype=np.int64) + 1) * side - size  # of the output pixel, in 1/(2 size), from pixel 0
+    centre = (
+        2 * np.arange(size, dtype=np.int64) + 1
+    ) * side - size  # of the output pixel, in 1/(2 size), from pixel 0
     first, fraction = centre // (2 * size), centre % (2 * size)
     weights = np.zeros((size, side), np.int64)
     rows = np.arange(size)
@@ -114,13 +122,17 @@ def _bilinear_weights(side: int, size: int) -> NDArray[np.int64]:
     return weights
 
 
-def _weighted(square: NDArray[np.uint8], weights: NDArray[np.int64], total: int) -> NDArray[np.uint8]:
+def _weighted(
+    square: NDArray[np.uint8], weights: NDArray[np.int64], total: int
+) -> NDArray[np.uint8]:
     return _rounded(weights @ square.astype(np.int64) @ weights.T, total * total)
 
 
 def _area_by_bands(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     side = square.shape[0]
-    edges = np.arange(size + 1, dtype=np.int64) * side  # of the output pixels, in 1/size source pixels
+    edges = (
+        np.arange(size + 1, dtype=np.int64) * side
+    )  # of the output pixels, in 1/size source pixels
     return _rounded(_band_sums(_band_sums(square, edges, size).T, edges, size).T, side * side)
 
 
@@ -141,7 +153,10 @@ def _area_by_integral(cv2: Any, square: NDArray[np.uint8], size: int) -> NDArray
     whole, fraction = np.divmod(np.arange(size + 1, dtype=np.int64) * side, size)
     after = np.minimum(whole + 1, side)
     integral = cv2.integral(square)
-    rows = integral[whole] * (size - fraction)[:, np.newaxis] + integral[after] * fraction[:, np.newaxis]
+    rows = (
+        integral[whole] * (size - fraction)[:, np.newaxis]
+        + integral[after] * fraction[:, np.newaxis]
+    )
     both = rows[:, whole] * (size - fraction) + rows[:, after] * fraction
     return _rounded(np.diff(np.diff(both, axis=0), axis=1), side * side)
 

@@ -17,7 +17,9 @@ class Quantization:
 
     def __post_init__(self) -> None:
         if not (0 < self.scale < float("inf")) or not -128 <= self.zero_point <= 127:
-            raise InvalidInput(f"expected a positive scale and a zero point of -128 to 127, received {self}")
+            raise InvalidInput(
+                f"expected a positive scale and a zero point of -128 to 127, received {self}"
+            )
 
     def dequantize(self, stored: NDArray[np.int8]) -> NDArray[np.float32]:
         """float32 values of int8 `stored`, same shape."""
@@ -27,7 +29,9 @@ class Quantization:
     def quantize(self, real: NDArray[np.float32]) -> NDArray[np.int8]:
         """int8 values nearest to `real` (ties away from zero, as TFLite rounds), clipped to -128..127."""
         scaled = np.asarray(real, np.float64) / self.scale
-        fraction, whole = np.modf(scaled)  # exact, where adding a half would round the largest number below it up
+        fraction, whole = np.modf(
+            scaled
+        )  # exact, where adding a half would round the largest number below it up
         rounded = whole + np.copysign(np.abs(fraction) >= 0.5, scaled)
         return np.asarray(np.clip(rounded + self.zero_point, -128, 127), np.int8)
 

@@ -17,7 +17,12 @@ _MAX_DEPTH = 64
 def loads(text: str | bytes) -> Any:
     """Parse JSON; raises ValueError for doubled keys, NaN, infinities and too deep nesting as for bad syntax."""
     try:
-        value = json.loads(text, object_pairs_hook=_no_doubles, parse_float=_finite_float, parse_constant=_no_constant)
+        value = json.loads(
+            text,
+            object_pairs_hook=_no_doubles,
+            parse_float=_finite_float,
+            parse_constant=_no_constant,
+        )
     except RecursionError:
         raise ValueError("nested too deep") from None
     _check_depth(value)
@@ -91,14 +96,23 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         if args[-1] is not Ellipsis:
             _expect(len(value) == len(args), where, f"{len(args)} elements", value)
             return tuple(
-                _convert(arg, item, f"{where}[{i}]") for i, (arg, item) in enumerate(zip(args, value, strict=True))
+                _convert(arg, item, f"{where}[{i}]")
+                for i, (arg, item) in enumerate(zip(args, value, strict=True))
             )
         return tuple(_convert(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin in (dict, Mapping) or kind is dict:
         _expect(isinstance(value, dict), where, "an object", value)
-        return {key: _convert(args[1] if args else Any, item, f"{where}[{key[:60]!r}]") for key, item in value.items()}
+        return {
+            key: _convert(args[1] if args else Any, item, f"{where}[{key[:60]!r}]")
+            for key, item in value.items()
+        }
     if kind is float:
-        _expect(isinstance(value, (int, float)) and not isinstance(value, bool), where, "a number", value)
+        _expect(
+            isinstance(value, (int, float)) and not isinstance(value, bool),
+            where,
+            "a number",
+            value,
+        )
         return float(value)
     _expect(type(value) is kind, where, f"{kind.__name__}", value)
     return value
@@ -112,11 +126,15 @@ def _convert_dataclass(kind: Any, value: Any, where: str) -> Any:
     if missing or unknown:
         raise ValueError(f"{where}: missing fields {missing}, unknown fields {str(unknown)[:200]}")
     try:
-        return kind(**{name: _convert(hints[name], value[name], f"{where}.{name}") for name in names})
+        return kind(
+            **{name: _convert(hints[name], value[name], f"{where}.{name}") for name in names}
+        )
     except (TypeError, OverflowError) as error:
         raise ValueError(f"{where}: {error}") from None
 
 
 def _expect(holds: bool, where: str, expected: str, value: Any) -> None:
     if not holds:
-        raise ValueError(f"{where}: expected {expected}, received {str(value)[:60]!r} ({type(value).__name__})")
+        raise ValueError(
+            f"{where}: expected {expected}, received {str(value)[:60]!r} ({type(value).__name__})"
+        )

@@ -44,13 +44,21 @@ class Haar:
         path = os.path.join(self._cv2.data.haarcascades, _CASCADE)
         self._cascade = self._cv2.CascadeClassifier(path)
         if self._cascade.empty():
-            raise DetectorError(f"{path} is missing or damaged; run: pip install --force-reinstall 'edgeemo[opencv]'")
+            raise DetectorError(
+                f"{path} is missing or damaged; run: pip install --force-reinstall 'edgeemo[opencv]'"
+            )
 
     def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Box]:
         """Boxes of the frontal faces in uint8 (H, W, 3) RGB, largest first."""
         grey, (across, down) = self.scaling.shrink(self._cv2, to_grey(frame_rgb))
         found = self._cascade.detectMultiScale(
-            grey, scaleFactor=1.1, minNeighbors=_NEIGHBOURS, minSize=(_SMALLEST_FACE, _SMALLEST_FACE)
+            grey,
+            scaleFactor=1.1,
+            minNeighbors=_NEIGHBOURS,
+            minSize=(_SMALLEST_FACE, _SMALLEST_FACE),
         )
-        boxes = [Box(round(x * across), round(y * down), round(w * across), round(h * down)) for x, y, w, h in found]
+        boxes = [
+            Box(round(x * across), round(y * down), round(w * across), round(h * down))
+            for x, y, w, h in found
+        ]
         return sorted(boxes, key=lambda box: (-box.width * box.height, box.x, box.y))

@@ -45,7 +45,9 @@ class Scaling:
             scale = min(scale, self.face_pixels / (self.smallest_face * min(width, height)))
         return max(1, round(width * scale)), max(1, round(height * scale))
 
-    def shrink(self, cv2: Any, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+    def shrink(
+        self, cv2: Any, picture: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], tuple[float, float]]:
         """uint8 (H, W) or (H, W, 3) scaled down, and the frame's pixels for one of the input's, across and down."""
         height, width = picture.shape[:2]
         size = self.size(width, height)
@@ -62,7 +64,9 @@ def shrink_fast(cv2: Any, picture: NDArray[np.uint8], size: tuple[int, int]) -> 
     The exact area mean takes 7 times as long on 640x480, and a detector finds as much in this.
     """
     while picture.shape[1] >= 2 * size[0] and picture.shape[0] >= 2 * size[1]:
-        picture = cv2.resize(picture, (picture.shape[1] // 2, picture.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        picture = cv2.resize(
+            picture, (picture.shape[1] // 2, picture.shape[0] // 2), interpolation=cv2.INTER_AREA
+        )
     if picture.shape[1::-1] == size:
         return picture
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -25,7 +25,9 @@ MODEL_URL = (
 MODEL_BYTES = 229_738
 MODEL_SHA256 = "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0"
 
-_MIN_FACE = 10  # pixels; its smallest face (OpenCV Zoo, face_detection_yunet: "around 10x10 to 300x300")
+_MIN_FACE = (
+    10  # pixels; its smallest face (OpenCV Zoo, face_detection_yunet: "around 10x10 to 300x300")
+)
 _MAX_SIDE = 640  # pixels of the frame that the network sees
 # Side of a face from which on 95 % of what is found at any size is found: python -m benchmarks.detector_scale (docs/detectors.md).
 _FACE_PIXELS = 48
@@ -44,15 +46,23 @@ def find_model(explicit: str | Path | None = None) -> tuple[Path | None, str]:
     Raises:
         MissingFile: `explicit` or $EDGEEMO_YUNET names a file that is not there.
     """
-    for path, origin in ((explicit, "--detector-model"), (os.environ.get(ENVIRONMENT), f"${ENVIRONMENT}")):
+    for path, origin in (
+        (explicit, "--detector-model"),
+        (os.environ.get(ENVIRONMENT), f"${ENVIRONMENT}"),
+    ):
         if path:
             if not Path(path).is_file():
-                raise MissingFile(f"{path}: no such file, named by {origin}; expected YuNet's ONNX file")
+                raise MissingFile(
+                    f"{path}: no such file, named by {origin}; expected YuNet's ONNX file"
+                )
             return Path(path), f"its model file is named by {origin}"
     in_cache = sorted(cache_folder().glob(_PATTERN))
     if in_cache:
         return in_cache[-1], f"its model file lies in {cache_folder()}"
-    return None, f"no YuNet model file ({_PATTERN}) in {cache_folder()}, in ${ENVIRONMENT} or --detector-model"
+    return (
+        None,
+        f"no YuNet model file ({_PATTERN}) in {cache_folder()}, in ${ENVIRONMENT} or --detector-model",
+    )
 
 
 class YuNet:
@@ -70,7 +80,9 @@ class YuNet:
 
     name = "yunet"
 
-    def __init__(self, model: str | Path | None = None, *, smallest_face: float | None = None) -> None:
+    def __init__(
+        self, model: str | Path | None = None, *, smallest_face: float | None = None
+    ) -> None:
         self.scaling = Scaling(_MAX_SIDE, _FACE_PIXELS, smallest_face)
         self._cv2 = need("cv2", "opencv", "to find faces")
         path, reason = find_model(model)
@@ -99,6 +111,10 @@ class YuNet:
                 f"YuNet fails on a frame of {frame_rgb.shape[1]}x{frame_rgb.shape[0]} ({str(error).splitlines()[0][:160]})"
             ) from None
         to_frame = np.array([across, down, across, down])
-        faces = [row[:4] * to_frame for row in (rows if rows is not None else []) if np.isfinite(row[:4]).all()]
+        faces = [
+            row[:4] * to_frame
+            for row in (rows if rows is not None else [])
+            if np.isfinite(row[:4]).all()
+        ]
         boxes = [Box(*(math.floor(v + 0.5) for v in row)) for row in faces if min(row[2:]) >= 1]
         return sorted(boxes, key=lambda box: (-box.width * box.height, box.x, box.y))

@@ -31,7 +31,9 @@ class Device:
             self._run("read-flash", hex(offset), hex(size), str(path))
             data = path.read_bytes() if path.exists() else b""
         if len(data) != size:
-            raise FlashError(f"{self.port}: {len(data):,} of {size:,} bytes could be read; try a lower --baud")
+            raise FlashError(
+                f"{self.port}: {len(data):,} of {size:,} bytes could be read; try a lower --baud"
+            )
         return data
 
     def write(self, offset: int, data: bytes) -> None:
@@ -62,7 +64,9 @@ class Device:
                 timeout=_SECONDS,
             )
         except subprocess.TimeoutExpired:
-            raise FlashError(f"{self.port}: the device did not answer for {_SECONDS} seconds") from None
+            raise FlashError(
+                f"{self.port}: the device did not answer for {_SECONDS} seconds"
+            ) from None
         if done.returncode:
             said = (done.stdout or b"") + done.stderr
             raise FlashError(

@@ -93,22 +93,32 @@ def read_header(image: bytes) -> ImageHeader:
         BundleError: not a model.bin, cut off, damaged, of another schema, or made for another label order.
     """
     if len(image) < HEADER_BYTES or not image.startswith(MAGIC):
-        raise BundleError("not a model.bin: make one with: python -m export flash-image BUNDLE --out model.bin")
+        raise BundleError(
+            "not a model.bin: make one with: python -m export flash-image BUNDLE --out model.bin"
+        )
     fields = _HEADER.unpack_from(image)
     schema, header_bytes, image_bytes = fields[1:4]
     if schema != SCHEMA:
-        raise BundleError(f"model.bin of schema {schema}, expected {SCHEMA}; make it again with this edgeemo")
+        raise BundleError(
+            f"model.bin of schema {schema}, expected {SCHEMA}; make it again with this edgeemo"
+        )
     if header_bytes != HEADER_BYTES or not HEADER_BYTES < image_bytes <= len(image):
         raise BundleError(
             f"model.bin of {len(image):,} bytes, its header says {image_bytes:,}; it is cut off or damaged"
         )
     if fields[-1] != zlib.crc32(image[: HEADER_BYTES - 4]):
-        raise BundleError("model.bin: the CRC-32 of its header does not match; it is damaged, make it again")
+        raise BundleError(
+            "model.bin: the CRC-32 of its header does not match; it is damaged, make it again"
+        )
     sha256 = hashlib.sha256(image[HEADER_BYTES:image_bytes]).digest()
     if sha256 != fields[16]:
-        raise BundleError("model.bin: the SHA-256 of its content does not match; it is damaged, make it again")
+        raise BundleError(
+            "model.bin: the SHA-256 of its content does not match; it is damaged, make it again"
+        )
     if fields[14] != labels_crc32():
-        raise BundleError(f"model.bin: made for another order of labels, expected {', '.join(LABELS)}; make it again")
+        raise BundleError(
+            f"model.bin: made for another order of labels, expected {', '.join(LABELS)}; make it again"
+        )
     return ImageHeader(
         name=_text(fields[-2]),
         version=".".join(map(str, fields[17:20])),
@@ -145,7 +155,12 @@ class _Body:
 def _layers(network: Network, plan: Plan, body: _Body) -> bytes:
     packed = b""
     for layer, scratch in zip(network.layers, plan.scratch, strict=True):
-        tables = (layer.table, layer.bias.astype("<i4"), layer.multiplier.astype("<i4"), layer.shift)
+        tables = (
+            layer.table,
+            layer.bias.astype("<i4"),
+            layer.multiplier.astype("<i4"),
+            layer.shift,
+        )
         packed += _LAYER.pack(
             *(body.add(table.tobytes()) for table in tables), layer.table.size, plan.offsets[layer.inputs[0]],
             plan.offsets[layer.inputs[-1]], plan.offsets[layer.output], scratch, *layer.in_shape, *layer.out_shape,

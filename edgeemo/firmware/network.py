@@ -96,7 +96,11 @@ class Layer:
     def multiply_accumulates(self) -> int:
         """Products that the kernel sums, padding included."""
         area = self.out_shape[0] * self.out_shape[1]
-        return area * self.weights.size if self.op in (Op.CONV_2D, Op.DEPTHWISE_CONV_2D, Op.FULLY_CONNECTED) else 0
+        return (
+            area * self.weights.size
+            if self.op in (Op.CONV_2D, Op.DEPTHWISE_CONV_2D, Op.FULLY_CONNECTED)
+            else 0
+        )
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,11 @@ class Network:
     @property
     def weight_bytes(self) -> int:
         """Weights, biases, multipliers and shifts together."""
-        return sum(a.nbytes for layer in self.layers for a in (layer.table, layer.bias, layer.multiplier, layer.shift))
+        return sum(
+            a.nbytes
+            for layer in self.layers
+            for a in (layer.table, layer.bias, layer.multiplier, layer.shift)
+        )
 
 
 def bundle_network(bundle: Bundle) -> Network:
@@ -122,7 +130,11 @@ def bundle_network(bundle: Bundle) -> Network:
         BundleError: the bundle has none.
         BackendError: a layer that the C kernels do not cover; the message names it.
     """
-    held = [artifact for artifact in bundle.manifest.artifacts if artifact.format == "tflite" and artifact.is_integer]
+    held = [
+        artifact
+        for artifact in bundle.manifest.artifacts
+        if artifact.format == "tflite" and artifact.is_integer
+    ]
     if not held:
         files = ", ".join(artifact.file for artifact in bundle.manifest.artifacts)
         raise BundleError(
@@ -146,7 +158,9 @@ class _Reader:
     def __init__(self, model: Any, name: str) -> None:
         self.name = name
         self.buffers = model.buffers
-        self.codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+        self.codes = [
+            max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes
+        ]
         graph = model.subgraphs[0]
         self.tensors, self.operators = graph.tensors, graph.operators
         if len(model.subgraphs) != 1 or len(graph.inputs) != 1 or len(graph.outputs) != 1:
@@ -166,14 +180,23 @@ class _Reader:
             _READERS[kind](self)
         source, target = self.quantization(self.input), self.quantization(self.output)
         if source != PIXEL_QUANTIZATION:
-            raise BackendError(f"{self.name}: expected scale 1 and zero point -128 at the input, found {source}")
+            raise BackendError(
+                f"{self.name}: expected scale 1 and zero point -128 at the input, found {source}"
+            )
         numbers = {layer.output for layer in self.layers} | {self.input}
         sizes = {number: int(np.prod(self.shape(number))) for number in numbers}
         out = self.origin(self.output)
         if sizes.get(out) != len(LABELS):
-            raise BackendError(f"{self.name}: expected {len(LABELS)} logits, found a tensor of shape {self.shape(out)}")
-        if sum(layer.weights.nbytes for layer in self.layers) > MAX_BYTES or max(sizes.values()) > MAX_BYTES:
-            raise BackendError(f"{self.name}: larger than {MAX_BYTES:,} bytes, which no microcontroller holds")
+            raise BackendError(
+                f"{self.name}: expected {len(LABELS)} logits, found a tensor of shape {self.shape(out)}"
+            )
+        if (
+            sum(layer.weights.nbytes for layer in self.layers) > MAX_BYTES
+            or max(sizes.values()) > MAX_BYTES
+        ):
+            raise BackendError(
+                f"{self.name}: larger than {MAX_BYTES:,} bytes, which no microcontroller holds"
+            )
         return Network(tuple(self.layers), sizes, self.input, out, target)
 
     def refused(self, why: str) -> BackendError:
@@ -213,8 +236,15 @@ class _Reader:
     def shape(self, number: int) -> tuple[int, int, int]:
         """(height, width, channels) of an activation, missing ones 1."""
         sides = [int(n) for n in self.tensors[number].shape]
-        if not sides or sides[0] != 1 or len(sides) > 4 or not all(0 < n <= MAX_SIDE for n in sides):
-            raise self.refused(f"has the shape {sides}, expected a batch of 1 and at most three sides")
+        if (
+            not sides
+            or sides[0] != 1
+            or len(sides) > 4
+            or not all(0 < n <= MAX_SIDE for n in sides)
+        ):
+            raise self.refused(
+                f"has the shape {sides}, expected a batch of 1 and at most three sides"
+            )
         height, width, channels = [1] * (4 - len(sides)) + sides[1:]
         return height, width, channels
 
@@ -232,9 +262,14 @@ class _Reader:
         """What a fused activation leaves of -128..127 in the output's own integers (TFLite's CalculateActivationRange)."""
         quantization = self.quantization(number)
         if activation not in _ACTIVATIONS:
-            raise self.refused(f"has the fused activation {activation}, expected none, ReLU, ReLU6 or ReLU of -1 to 1")
+            raise self.refused(
+                f"has the fused activation {activation}, expected none, ReLU, ReLU6 or ReLU of -1 to 1"
+            )
         ends = _ACTIVATIONS[activation]
-        low, high = (np.float32(end) / np.float32(quantization.scale) if end is not None else None for end in ends)
+        low, high = (
+            np.float32(end) / np.float32(quantization.scale) if end is not None else None
+            for end in ends
+        )
         zero = quantization.zero_point
         return (
             -128 if low is None else max(-128, zero + _round_away(float(low))),
@@ -258,11 +293,21 @@ class _Reader:
             raise self.refused("has a kernel, stride or padding of more than 255 pixels")
         self.layers.append(layer)
 
-    def padding(self, same: bool, in_shape: Sequence[int], out_shape: Sequence[int], kernel: Any, stride: Any) -> Any:
+    def padding(
+        self,
+        same: bool,
+        in_shape: Sequence[int],
+        out_shape: Sequence[int],
+        kernel: Any,
+        stride: Any,
+    ) -> Any:
         """(top, left) zeros; TFLite puts the odd one at the bottom and at the right."""
         if not same:
             return 0, 0
-        spare = [(o - 1) * s + k - i for i, o, k, s in zip(in_shape, out_shape, kernel, stride, strict=False)]
+        spare = [
+            (o - 1) * s + k - i
+            for i, o, k, s in zip(in_shape, out_shape, kernel, stride, strict=False)
+        ]
         return tuple(max(0, n) // 2 for n in spare[:2])
 
     # Operators.
@@ -348,7 +393,9 @@ class _Reader:
         source, target = self.ends()
         if self.shape(left) != self.shape(right):
             raise self.refused("adds tensors of different shapes")
-        numbers = _add_numbers(self.quantization(left), self.quantization(right), self.quantization(target))
+        numbers = _add_numbers(
+            self.quantization(left), self.quantization(right), self.quantization(target)
+        )
         self._check_sums(255 << 20, [shift for _, shift in numbers])
         zeros = -self.quantization(left).zero_point, -self.quantization(right).zero_point, 0
         self.add_layer(
@@ -402,14 +449,20 @@ class _Reader:
         before, after = self.quantization(source), self.quantization(target)
         activation = _AS_FUSED.get(_BUILTINS[self.codes[self.operator.opcodeIndex]], 0)
         multiplier, shift = fixed_point(before.scale / after.scale)
-        values = requantized(np.arange(-128, 128) - before.zero_point, multiplier, shift) + after.zero_point
+        values = (
+            requantized(np.arange(-128, 128) - before.zero_point, multiplier, shift)
+            + after.zero_point
+        )
         self.lookup(source, target, values, activation)
 
     def pool(self, op: Op) -> None:
         (source, target), options = self.ends(), self.operator.builtinOptions
         if self.quantization(source) != self.quantization(target):
             raise self.refused("changes the scale while it pools")
-        kernel, stride = (options.filterHeight, options.filterWidth), (options.strideH, options.strideW)
+        kernel, stride = (
+            (options.filterHeight, options.filterWidth),
+            (options.strideH, options.strideW),
+        )
         self.add_layer(
             op, source, target, kernel=kernel, stride=stride,
             pad=self.padding(options.padding == 0, self.shape(source), self.shape(target), kernel, stride),
@@ -448,9 +501,9 @@ class _Reader:
 
     def alias(self) -> None:
         source, target = self.ends()
-        if self.quantization(source) != self.quantization(target) or self.tensor_size(source) != self.tensor_size(
-            target
-        ):
+        if self.quantization(source) != self.quantization(target) or self.tensor_size(
+            source
+        ) != self.tensor_size(target):
             raise self.refused("changes more than the shape")
         self.same[target] = source
 
@@ -458,11 +511,19 @@ class _Reader:
 def _add_numbers(a: Quantization, b: Quantization, out: Quantization) -> list[tuple[int, int]]:
     """Fixed-point numbers of both inputs and of the output (TFLite's PrepareAdd; 20 bits of left shift)."""
     twice = 2 * max(a.scale, b.scale)
-    return [fixed_point(a.scale / twice), fixed_point(b.scale / twice), fixed_point(twice / ((1 << 20) * out.scale))]
+    return [
+        fixed_point(a.scale / twice),
+        fixed_point(b.scale / twice),
+        fixed_point(twice / ((1 << 20) * out.scale)),
+    ]
 
 
 def _add(
-    values: NDArray[np.int64], constant: int, source: Quantization, scalar: Quantization, target: Quantization
+    values: NDArray[np.int64],
+    constant: int,
+    source: Quantization,
+    scalar: Quantization,
+    target: Quantization,
 ) -> NDArray[np.int64]:
     first, second, last = _add_numbers(source, scalar, target)
     left = requantized((values - source.zero_point) << 20, *first)
@@ -471,10 +532,17 @@ def _add(
 
 
 def _multiply(
-    values: NDArray[np.int64], constant: int, source: Quantization, scalar: Quantization, target: Quantization
+    values: NDArray[np.int64],
+    constant: int,
+    source: Quantization,
+    scalar: Quantization,
+    target: Quantization,
 ) -> NDArray[np.int64]:
     number = fixed_point(source.scale * scalar.scale / target.scale)
-    return requantized((values - source.zero_point) * (constant - scalar.zero_point), *number) + target.zero_point
+    return (
+        requantized((values - source.zero_point) * (constant - scalar.zero_point), *number)
+        + target.zero_point
+    )
 
 
 def _round_away(value: float) -> int:
@@ -499,8 +567,22 @@ _BUILTINS = {
     18: "MUL", 19: "RELU", 20: "RELU_N1_TO_1", 21: "RELU6", 22: "RESHAPE", 34: "PAD", 40: "MEAN", 43: "SQUEEZE",
     60: "PADV2", 70: "EXPAND_DIMS", 114: "QUANTIZE",
 }  # fmt: skip
-_TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 7: "int16", 9: "int8", 17: "int4"}
-_ACTIVATIONS: dict[int, tuple[float | None, float | None]] = {0: (None, None), 1: (0, None), 2: (-1, 1), 3: (0, 6)}
+_TYPES = {
+    0: "float32",
+    1: "float16",
+    2: "int32",
+    3: "uint8",
+    4: "int64",
+    7: "int16",
+    9: "int8",
+    17: "int4",
+}
+_ACTIVATIONS: dict[int, tuple[float | None, float | None]] = {
+    0: (None, None),
+    1: (0, None),
+    2: (-1, 1),
+    3: (0, 6),
+}
 _AS_FUSED = {"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}
 _READERS: dict[str, Callable[[_Reader], None]] = {
     "ADD": _Reader.add, "AVERAGE_POOL_2D": lambda r: r.pool(Op.AVERAGE_POOL_2D), "CONV_2D": _Reader.conv,

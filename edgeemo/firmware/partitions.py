@@ -39,11 +39,19 @@ def parse_partitions(table: bytes) -> list[Partition]:
             continue
         magic, kind, subtype, offset, size, label, _ = _ENTRY.unpack(entry)
         if magic != _MAGIC:
-            raise FlashError("the device holds no partition table where one is expected; flash the firmware first")
+            raise FlashError(
+                "the device holds no partition table where one is expected; flash the firmware first"
+            )
         text = label.partition(b"\0")[0].decode("utf-8", "replace")
-        found.append(Partition("".join(c if c.isprintable() else "?" for c in text), kind, subtype, offset, size))
+        found.append(
+            Partition(
+                "".join(c if c.isprintable() else "?" for c in text), kind, subtype, offset, size
+            )
+        )
     if not found:
-        raise FlashError("the device holds no partition table where one is expected; flash the firmware first")
+        raise FlashError(
+            "the device holds no partition table where one is expected; flash the firmware first"
+        )
     return found
 
 
@@ -64,4 +72,6 @@ def model_partition(table: bytes, label: str, image_bytes: int) -> Partition:
             )
         return partition
     names = ", ".join(partition.label for partition in partitions)
-    raise FlashError(f"the device has no partition {label!r}, only {names}; choose one with --partition")
+    raise FlashError(
+        f"the device has no partition {label!r}, only {names}; choose one with --partition"
+    )

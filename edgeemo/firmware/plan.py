@@ -74,10 +74,19 @@ def _buffers(network: Network) -> list[_Buffer]:
                 break
     groups = {tuple(members) for members in shared.values()}
     found = [
-        _Buffer(g, _aligned(network.tensor_bytes[g[0]]), min(first[n] for n in g), max(last[n] for n in g))
+        _Buffer(
+            g,
+            _aligned(network.tensor_bytes[g[0]]),
+            min(first[n] for n in g),
+            max(last[n] for n in g),
+        )
         for g in sorted(groups)
     ]
-    scratch = ((step, layer.scratch_bytes) for step, layer in enumerate(network.layers) if layer.scratch_bytes)
+    scratch = (
+        (step, layer.scratch_bytes)
+        for step, layer in enumerate(network.layers)
+        if layer.scratch_bytes
+    )
     return found + [_Buffer((-1 - step,), _aligned(size), step, step) for step, size in scratch]
 
 

@@ -19,7 +19,13 @@ from export.firmware.pages import makefile, readme
 from export.firmware.settings import c_text, settings_header
 
 _C = Path(__file__).parent / "c"
-_KERNELS = ("edgeemo_kernels.c", "edgeemo_kernels.h", "edgeemo_avx2.h", "edgeemo_preprocess.c", "edgeemo_preprocess.h")
+_KERNELS = (
+    "edgeemo_kernels.c",
+    "edgeemo_kernels.h",
+    "edgeemo_avx2.h",
+    "edgeemo_preprocess.c",
+    "edgeemo_preprocess.h",
+)
 _MORE = {
     "c99": ("selftest.c",),
     "cortex-m": (),
@@ -39,7 +45,9 @@ class Firmware:
     multiply_accumulates: int
 
 
-def generate(bundle: Bundle, out: Path, *, target: str = "c99", max_ram: int | None = None) -> Firmware:
+def generate(
+    bundle: Bundle, out: Path, *, target: str = "c99", max_ram: int | None = None
+) -> Firmware:
     """Write the C sources of a bundle's int8 model into the folder `out`, which is made or, if it is ours, replaced.
 
     Raises:
@@ -49,14 +57,20 @@ def generate(bundle: Bundle, out: Path, *, target: str = "c99", max_ram: int | N
         StorageError: `out` cannot be written, or holds files of somebody else.
     """
     network, plan = check_ram(bundle, max_ram)
-    model = next(bundle.files[a.file] for a in bundle.manifest.artifacts if a.format == "tflite" and a.is_integer)
+    model = next(
+        bundle.files[a.file]
+        for a in bundle.manifest.artifacts
+        if a.format == "tflite" and a.is_integer
+    )
     inputs, logits = vectors(bundle, network)
     manifest = bundle.manifest
     texts = {
         "edgeemo_model.h": _model_header(network, plan, len(inputs)),
         "edgeemo_model.c": model_source(network, plan, f"{manifest.name} {manifest.version}"),
         "edgeemo_vectors.c": _vectors_source(inputs, logits),
-        "model_settings.h": settings_header(manifest, hashlib.sha256(model).hexdigest(), network.logits, len(inputs)),
+        "model_settings.h": settings_header(
+            manifest, hashlib.sha256(model).hexdigest(), network.logits, len(inputs)
+        ),
         "README.md": readme(bundle, network, plan, target),
     }
     if target != "esp32":
@@ -89,7 +103,10 @@ def check_ram(bundle: Bundle, max_ram: int | None) -> tuple[Network, Plan]:
 def largest_layer(network: Network, plan: Plan) -> str:
     """The name of the layer during which the arena is fullest."""
     ends = [
-        max(plan.offsets[layer.output] + network.tensor_bytes[layer.output], scratch + layer.scratch_bytes)
+        max(
+            plan.offsets[layer.output] + network.tensor_bytes[layer.output],
+            scratch + layer.scratch_bytes,
+        )
         for layer, scratch in zip(network.layers, plan.scratch, strict=True)
     ]
     return c_text(network.layers[int(np.argmax(ends))].name)
@@ -99,7 +116,12 @@ def network_crc32(network: Network) -> int:
     """What edgeemo_network_crc32 must find: CRC-32 over each layer's weights, biases, multipliers and shifts."""
     crc = 0
     for layer in network.layers:
-        for array in (layer.table, layer.bias.astype("<i4"), layer.multiplier.astype("<i4"), layer.shift):
+        for array in (
+            layer.table,
+            layer.bias.astype("<i4"),
+            layer.multiplier.astype("<i4"),
+            layer.shift,
+        ):
             crc = zlib.crc32(array.tobytes(), crc)
     return crc
 
@@ -107,7 +129,14 @@ def network_crc32(network: Network) -> int:
 def model_source(network: Network, plan: Plan, title: str) -> str:
     """edgeemo_model.c: tables, the memory plan as offsets, and the calls of the kernels in order."""
     lines = [f"/* Generated from {c_text(title)} by `python -m export firmware`; do not edit. */"]
-    lines += ['#include "edgeemo_model.h"', "", '#include "edgeemo_kernels.h"', "", "#include <string.h>", ""]
+    lines += [
+        '#include "edgeemo_model.h"',
+        "",
+        '#include "edgeemo_kernels.h"',
+        "",
+        "#include <string.h>",
+        "",
+    ]
     for i, layer in enumerate(network.layers):
         lines.append(f"/* {i}: {c_text(layer.name)} */")
         for field, values in _tables(layer).items():
@@ -143,7 +172,9 @@ def model_source(network: Network, plan: Plan, title: str) -> str:
     ]
     for i, layer in enumerate(network.layers):
         shape = "x".join(map(str, layer.out_shape))
-        lines.append(f"    edgeemo_{layer.op.name.lower()}(&layers[{i}], arena); /* {c_text(layer.name)}: {shape} */")
+        lines.append(
+            f"    edgeemo_{layer.op.name.lower()}(&layers[{i}], arena); /* {c_text(layer.name)}: {shape} */"
+        )
     lines += [
         f"    memcpy(out, arena + {plan.offsets[network.output]}, EDGEEMO_LABEL_COUNT);",
         "}",
@@ -157,12 +188,22 @@ def model_source(network: Network, plan: Plan, title: str) -> str:
 
 
 def _tables(layer: Layer) -> dict[str, NDArray[np.generic]]:
-    return {"weights": layer.table, "bias": layer.bias, "multiplier": layer.multiplier, "shift": layer.shift}
+    return {
+        "weights": layer.table,
+        "bias": layer.bias,
+        "multiplier": layer.multiplier,
+        "shift": layer.shift,
+    }
 
 
 def _layer(i: int, layer: Layer, plan: Plan, scratch: int) -> Iterator[str]:
     arrays = [f"{field}_{i}" if values.size else "NULL" for field, values in _tables(layer).items()]
-    offsets = [plan.offsets[layer.inputs[0]], plan.offsets[layer.inputs[-1]], plan.offsets[layer.output], scratch]
+    offsets = [
+        plan.offsets[layer.inputs[0]],
+        plan.offsets[layer.inputs[-1]],
+        plan.offsets[layer.output],
+        scratch,
+    ]
     numbers = [
         layer.table.size, *offsets, *layer.in_shape, *layer.out_shape, layer.bias.size, f"EDGEEMO_{layer.op.name}",
         *layer.kernel, *layer.stride, *layer.pad, *layer.zeros, *layer.bounds,

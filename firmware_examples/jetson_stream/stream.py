@@ -12,12 +12,22 @@ import edgeemo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("camera", nargs="?", default="csi", help="csi, csi:1, 0, rtsp://…, gst:PIPELINE or a file")
-    parser.add_argument("--model", default="small", help="a shipped model's name or a .edgeemo file")
+    parser.add_argument(
+        "camera", nargs="?", default="csi", help="csi, csi:1, 0, rtsp://…, gst:PIPELINE or a file"
+    )
+    parser.add_argument(
+        "--model", default="small", help="a shipped model's name or a .edgeemo file"
+    )
     parser.add_argument("--detector", default="auto", choices=["auto", "yunet", "haar", "whole"])
     parser.add_argument("--faces", default="all", choices=["all", "largest"])
     parser.add_argument("--artifact", help="a model file of the bundle, such as fp16.onnx")
-    parser.add_argument("--providers", nargs="+", default=["auto"], metavar="NAME", help="ONNX Runtime's, best first")
+    parser.add_argument(
+        "--providers",
+        nargs="+",
+        default=["auto"],
+        metavar="NAME",
+        help="ONNX Runtime's, best first",
+    )
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="stream: %(message)s")
     for ending in (signal.SIGTERM, signal.SIGINT):

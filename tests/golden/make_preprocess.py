@@ -16,7 +16,11 @@ PATH = Path(__file__).with_name("preprocess.npz")
 
 # (frame, (x, y, width, height), detector)
 CASES: list[tuple[str, tuple[int, int, int, int], str]] = [
-    ("noise", (0, 0, 53, 37), "whole"),  # a little larger than the input: fractional areas; higher than the frame
+    (
+        "noise",
+        (0, 0, 53, 37),
+        "whole",
+    ),  # a little larger than the input: fractional areas; higher than the frame
     ("noise", (12, 3, 20, 20), "whole"),  # enlarged
     ("noise", (-9, -7, 31, 30), "yunet"),  # beyond the upper left corner
     ("noise", (40, 20, 30, 45), "haar"),  # beyond the lower right corner
@@ -50,7 +54,9 @@ def frames() -> dict[str, NDArray[np.uint8]]:
 def main() -> None:
     assert "cv2" not in sys.modules
     made = frames()
-    outputs = np.stack([face_to_input(made[name], box, detector=detector) for name, box, detector in CASES])
+    outputs = np.stack(
+        [face_to_input(made[name], box, detector=detector) for name, box, detector in CASES]
+    )
     np.savez_compressed(
         PATH,
         names=np.array([name for name, _, _ in CASES]),

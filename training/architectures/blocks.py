@@ -14,7 +14,13 @@ def rescaled_input(spec: InputSpec) -> tuple[keras.KerasTensor, keras.KerasTenso
 
 
 def convolution(
-    x: keras.KerasTensor, width: int, name: str, *, kernel: int = 3, stride: int = 1, relu: bool = True
+    x: keras.KerasTensor,
+    width: int,
+    name: str,
+    *,
+    kernel: int = 3,
+    stride: int = 1,
+    relu: bool = True,
 ) -> keras.KerasTensor:
     """Convolution to `width` channels, normalization and, unless told otherwise, ReLU."""
     x = layers.Conv2D(width, kernel, strides=stride, padding="same", use_bias=False, name=name)(x)
@@ -36,7 +42,9 @@ def residual(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
 
 
-def classifier(pixels: keras.KerasTensor, x: keras.KerasTensor, name: str, dropout: float) -> keras.Model:
+def classifier(
+    pixels: keras.KerasTensor, x: keras.KerasTensor, name: str, dropout: float
+) -> keras.Model:
     """The network from `pixels` over features (batch, h, w, c): average pooling, dropout, and 7 logits in float32."""
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = layers.Dropout(dropout, name="dropout")(x)

@@ -3,7 +3,13 @@
 import keras
 
 from edgeemo.contract.input_spec import InputSpec
-from training.architectures.blocks import classifier, convolution, depthwise, rescaled_input, residual
+from training.architectures.blocks import (
+    classifier,
+    convolution,
+    depthwise,
+    rescaled_input,
+    residual,
+)
 
 WIDTHS = (16, 32, 48, 96)
 

@@ -23,4 +23,6 @@ def vgg16(spec: InputSpec) -> keras.Model:
     for number in (1, 2):
         x = layers.Dense(HIDDEN, activation="relu", name=f"hidden{number}")(x)
         x = layers.Dropout(0.5, name=f"dropout{number}")(x)
-    return keras.Model(pixels, layers.Dense(len(LABELS), name="logits", dtype="float32")(x), name="vgg16")
+    return keras.Model(
+        pixels, layers.Dense(len(LABELS), name="logits", dtype="float32")(x), name="vgg16"
+    )

@@ -14,7 +14,7 @@ def print_cards(cards: Mapping[str, Scorecard], title: str) -> None:
     for line in scorecard_lines(whole[1], title):
         click.echo(line)
     for name, card in others:
-        against = ", against the FER+ majority" * name.startswith("ferplus") + ", flip averaging" * name.endswith(
-            "flipped"
-        )
+        against = ", against the FER+ majority" * name.startswith(
+            "ferplus"
+        ) + ", flip averaging" * name.endswith("flipped")
         click.echo(next(iter(scorecard_lines(card, f"{title}{against}"))))

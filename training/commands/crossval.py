@@ -10,11 +10,23 @@ from training.commands.options import Given, recipe_options
 
 @click.command()
 @click.argument("data", metavar="PREPARED", type=click.Path(path_type=Path))
-@click.option("--folds", type=click.IntRange(2, 20), default=5, help="Networks to fit, each to all folds but one.")
+@click.option(
+    "--folds",
+    type=click.IntRange(2, 20),
+    default=5,
+    help="Networks to fit, each to all folds but one.",
+)
 # Another run has seen pictures of every fold, and without validation nothing stops early.
-@recipe_options("init", "teachers", "informed", "views", "distill", "temperature", "patience", "with_validation")
+@recipe_options(
+    "init", "teachers", "informed", "views", "distill", "temperature", "patience", "with_validation"
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
-@click.option("--json", "as_json", is_flag=True, help="crossval.json on stdout, on one line, instead of the table.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="crossval.json on stdout, on one line, instead of the table.",
+)
 def crossval(data: Path, folds: int, given: Given, out: Path, as_json: bool) -> None:
     """Cross-validate a recipe on all pictures but those of the test split.
 

@@ -12,8 +12,15 @@ from training.commands.cards import print_cards
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The prepared folder.")
-@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="test", help="Which pictures.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout instead of the table.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test"]),
+    default="test",
+    help="Which pictures.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on stdout instead of the table."
+)
 def evaluate(run: Path, data: Path, split: str, as_json: bool) -> None:
     """Evaluate a run's float model, and write its predictions, confusion matrices and reliability diagrams into the run.
 
@@ -30,8 +37,12 @@ def evaluate(run: Path, data: Path, split: str, as_json: bool) -> None:
     cards = scorecards(run, data, split)
     if as_json:
         values = {name: asdict(card) for name, card in cards.items()}
-        click.echo(strict.dumps(values.pop("labels") | {"ferplus_majority": None} | values, indent=None))
+        click.echo(
+            strict.dumps(values.pop("labels") | {"ferplus_majority": None} | values, indent=None)
+        )
         return
     fitted = split == "train" or (split == "validation" and load_run(run).recipe.with_validation)
     print_cards(cards, f"{run}, float, {split}{' (fitted to)' * fitted}")
-    click.echo(f"wrote {run / f'predictions_{split}.npz'} and pictures beside it, among them confusion_{split}.png")
+    click.echo(
+        f"wrote {run / f'predictions_{split}.npz'} and pictures beside it, among them confusion_{split}.png"
+    )

@@ -11,12 +11,22 @@ from training.commands.options import Given, recipe_options
 
 @click.command()
 @click.option(
-    "--qat", "run", metavar="RUN", required=True, help="The finished float run, of the same split, to go on from."
+    "--qat",
+    "run",
+    metavar="RUN",
+    required=True,
+    help="The finished float run, of the same split, to go on from.",
 )
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The prepared folder.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder to write.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The run folder to write."
+)
 @recipe_options("model", "init", "precision")
-@click.option("--resume", is_flag=True, help="Continue an interrupted run from its last epoch, with its own recipe.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue an interrupted run from its last epoch, with its own recipe.",
+)
 def finetune(run: str, data: Path, out: Path, resume: bool, given: Given) -> None:
     """Train a finished float run on in simulated int8 (quantization-aware training), so that int8 loses nothing.
 
@@ -36,6 +46,11 @@ def finetune(run: str, data: Path, out: Path, resume: bool, given: Given) -> Non
 
     start = load_run(run).recipe
     recipe = given.recipe(load_run(out).recipe if resume else finetuning(start, run))
-    run_train(replace(recipe, qat=True, init=run, model=start.model, precision="float32"), data, out, resume=resume)
+    run_train(
+        replace(recipe, qat=True, init=run, model=start.model, precision="float32"),
+        data,
+        out,
+        resume=resume,
+    )
     print_cards(scorecards(out, data, "test"), f"{out}, float, test")
     click.echo(f"wrote {out}")

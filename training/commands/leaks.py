@@ -10,7 +10,9 @@ from training.commands.paths import beside
 
 @click.command()
 @click.argument("prepared", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The folder to write [default: PREPARED-leaks].")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The folder to write [default: PREPARED-leaks]."
+)
 @click.option("--no-train", is_flag=True, help="Count only; train no network.")
 @click.option(
     "--per-class",
@@ -24,9 +26,18 @@ from training.commands.paths import beside
     type=click.FloatRange(0, 1, min_open=True),
     help="Share of the groups that they draw from [default: N / 12,006, so that copies are as frequent as at full size].",
 )
-@click.option("--epochs", type=click.IntRange(1), default=15, help="Passes over the training pictures.")
-@click.option("--seed", type=click.IntRange(0), default=1, help="Seed of splits, copies, weights and order.")
-@click.option("--json", "as_json", is_flag=True, help="leaks.json on stdout, on one line, instead of the table.")
+@click.option(
+    "--epochs", type=click.IntRange(1), default=15, help="Passes over the training pictures."
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, help="Seed of splits, copies, weights and order."
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="leaks.json on stdout, on one line, instead of the table.",
+)
 def leaks(
     prepared: Path,
     out: Path | None,
@@ -58,7 +69,9 @@ def leaks(
             choose_backend()
             from training.protocols import compare
 
-            training = compare(data, per_class, share or min(1.0, per_class / REFERENCE_PER_CLASS), epochs, seed)
+            training = compare(
+                data, per_class, share or min(1.0, per_class / REFERENCE_PER_CLASS), epochs, seed
+            )
         report = write_leaks(folder, data, seed, training)
     if as_json:
         click.echo(strict.dumps(report, indent=None))

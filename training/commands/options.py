@@ -30,7 +30,9 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
         "contempt, unknown or not-a-face are left out. mix: half votes, half hard label [default: fer2013].",
     ),
     "epochs": click.option(
-        "--epochs", type=click.IntRange(1), help="Passes over the training faces [default: the recipe's]."
+        "--epochs",
+        type=click.IntRange(1),
+        help="Passes over the training faces [default: the recipe's].",
     ),
     "balance": click.option(
         "--balance",
@@ -53,13 +55,19 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
         "--class-weight.",
     ),
     "batch_size": click.option(
-        "--batch-size", type=click.IntRange(2), help="Faces a gradient step [default: the recipe's]."
+        "--batch-size",
+        type=click.IntRange(2),
+        help="Faces a gradient step [default: the recipe's].",
     ),
     "learning_rate": click.option(
-        "--learning-rate", type=click.FloatRange(0, min_open=True), help="Peak of the schedule [default: the recipe's]."
+        "--learning-rate",
+        type=click.FloatRange(0, min_open=True),
+        help="Peak of the schedule [default: the recipe's].",
     ),
     "warmup_epochs": click.option(
-        "--warmup-epochs", type=click.IntRange(0), help="Epochs of linear warm-up [default: the recipe's]."
+        "--warmup-epochs",
+        type=click.IntRange(0),
+        help="Epochs of linear warm-up [default: the recipe's].",
     ),
     "mixup": click.option(
         "--mixup",
@@ -68,7 +76,10 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
         help="Mixup's Beta(ALPHA, ALPHA), 0 for none [default: the recipe's].",
     ),
     "cutmix": click.option(
-        "--cutmix", type=click.FloatRange(0), metavar="ALPHA", help="The same for CutMix [default: the recipe's]."
+        "--cutmix",
+        type=click.FloatRange(0),
+        metavar="ALPHA",
+        help="The same for CutMix [default: the recipe's].",
     ),
     "ema": click.option(
         "--ema",
@@ -87,7 +98,9 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
         help="What layers compute in: bfloat16 or float16 on a GPU, bfloat16 on a CPU with AVX512-BF16 or AMX [default: float32].",
     ),
     "init": click.option(
-        "--init", metavar="RUN", help="Start from the weights of a finished run of the same network and split."
+        "--init",
+        metavar="RUN",
+        help="Start from the weights of a finished run of the same network and split.",
     ),
     "teachers": click.option(
         "--distill",
@@ -130,7 +143,9 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
         help="Fit the validation faces too and keep the last epoch: for a last run, when every choice is made.",
     ),
     "seed": click.option(
-        "--seed", type=_SEEDS, help="Seed of weights, order and augmentation [default: the recipe's]."
+        "--seed",
+        type=_SEEDS,
+        help="Seed of weights, order and augmentation [default: the recipe's].",
     ),
 }
 _FILE = click.option(
@@ -188,11 +203,17 @@ def read_recipe(path: Path) -> Recipe:
         InvalidInput: it holds no recipe, or one for a network that is not there.
     """
     if not path.is_file():
-        raise MissingFile(f"{path}: expected a recipe as JSON, found no file; `sweep` writes one as best.json")
+        raise MissingFile(
+            f"{path}: expected a recipe as JSON, found no file; `sweep` writes one as best.json"
+        )
     try:
         recipe = Recipe.from_dict(strict.loads(path.read_bytes()))
     except (ValueError, OSError) as error:
-        raise InvalidInput(f"{path}: not a recipe ({error}); take the best.json of a sweep") from None
+        raise InvalidInput(
+            f"{path}: not a recipe ({error}); take the best.json of a sweep"
+        ) from None
     if recipe.model not in MODELS:
-        raise InvalidInput(f"{path}: expected a network of {', '.join(MODELS)}, received {recipe.model!r}")
+        raise InvalidInput(
+            f"{path}: expected a network of {', '.join(MODELS)}, received {recipe.model!r}"
+        )
     return recipe

@@ -22,9 +22,15 @@ from edgeemo.contract import strict
     is_flag=True,
     help="Take facial-emotion-recognition too: CC BY-NC-ND 4.0 (no commercial use, no derived works), and one subject is 15.",
 )
-@click.option("--ferplus", type=click.Path(path_type=Path), help="FER+ votes (CSV), stored beside each picture.")
 @click.option(
-    "--reviewed", type=click.Path(path_type=Path), help="The CSV of `review`, with a person's decisions filled in."
+    "--ferplus",
+    type=click.Path(path_type=Path),
+    help="FER+ votes (CSV), stored beside each picture.",
+)
+@click.option(
+    "--reviewed",
+    type=click.Path(path_type=Path),
+    help="The CSV of `review`, with a person's decisions filled in.",
 )
 @click.option(
     "--split",
@@ -41,8 +47,15 @@ from edgeemo.contract import strict
     "Labels of FER-2013's test part never change.",
 )
 @click.option("--seed", type=click.IntRange(0), default=1, help="Seed of the split.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The prepared folder to write.")
-@click.option("--json", "as_json", is_flag=True, help="dataset.json on stdout, on one line, instead of the tables.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The prepared folder to write."
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="dataset.json on stdout, on one line, instead of the tables.",
+)
 def prepare(
     sources: tuple[str, ...],
     accept_license: bool,

@@ -8,9 +8,14 @@ import click
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
-    "--data", type=click.Path(path_type=Path), required=True, help="The prepared folder that the bundle was trained on."
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The prepared folder that the bundle was trained on.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder to write.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The run folder to write."
+)
 def restore(bundle: Path, data: Path, out: Path) -> None:
     """Make a float run of the float weights in BUNDLE, to go on from where its run folder is gone.
 

@@ -10,15 +10,42 @@ from edgeemo.contract import strict
 
 @click.command()
 @click.argument("data", metavar="PREPARED", type=click.Path(path_type=Path))
-@click.option("--run", "run", type=click.Path(path_type=Path), required=True, help="The run whose recipe is fitted.")
-@click.option("--folds", type=click.IntRange(2, 20), default=5, help="Networks to fit, each to all folds but one.")
 @click.option(
-    "--epochs", type=click.IntRange(1), help="Epochs of each [default: 12, or the run's where those are fewer]."
+    "--run",
+    "run",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The run whose recipe is fitted.",
 )
-@click.option("--top", type=click.IntRange(1), default=500, help="How many suspects to list at most.")
-@click.option("--out", type=click.Path(path_type=Path), help="The folder of the review [default: RUN/review].")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, help="Seed of the folds and of the networks.")
-@click.option("--json", "as_json", is_flag=True, help="review.json on stdout, on one line, instead of the text.")
+@click.option(
+    "--folds",
+    type=click.IntRange(2, 20),
+    default=5,
+    help="Networks to fit, each to all folds but one.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    help="Epochs of each [default: 12, or the run's where those are fewer].",
+)
+@click.option(
+    "--top", type=click.IntRange(1), default=500, help="How many suspects to list at most."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The folder of the review [default: RUN/review]."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=1,
+    help="Seed of the folds and of the networks.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="review.json on stdout, on one line, instead of the text.",
+)
 def review(data: Path, run: Path, out: Path | None, as_json: bool, **choices: Any) -> None:
     """Find labels that are probably wrong, for a person to decide on.
 

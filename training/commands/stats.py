@@ -10,8 +10,14 @@ from training.commands.paths import beside
 
 @click.command()
 @click.argument("prepared", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Where the pictures go [default: PREPARED-stats].")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout instead of the tables.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Where the pictures go [default: PREPARED-stats].",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on stdout instead of the tables."
+)
 def stats(prepared: Path, out: Path | None, as_json: bool) -> None:
     """Count a prepared folder by source, split and class, with copies, overlap and conflicts, and draw it."""
     from edgeemo.contract.input_spec import DEFAULT_SPEC

@@ -10,11 +10,21 @@ from training.commands.options import Given, recipe_options
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The prepared folder.")
-@click.option("--trials", type=click.IntRange(1), default=20, help="Recipes to try, those of an earlier call counted.")
+@click.option(
+    "--trials",
+    type=click.IntRange(1),
+    default=20,
+    help="Recipes to try, those of an earlier call counted.",
+)
 # Each trial begins from random weights, and is given up where it lags behind instead of where it stands still.
 @recipe_options("init", "patience", "with_validation")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
-@click.option("--json", "as_json", is_flag=True, help="The result as one JSON object on stdout instead of the text.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="The result as one JSON object on stdout instead of the text.",
+)
 def sweep(data: Path, trials: int, given: Given, out: Path, as_json: bool) -> None:
     """Search for a better recipe with Optuna, by validation top-1 after a few epochs (10, unless --epochs or --recipe say).
 

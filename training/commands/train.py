@@ -19,7 +19,9 @@ def _device_count(_: click.Context, __: click.Parameter, value: str | None) -> i
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The prepared folder.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder to write.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The run folder to write."
+)
 @recipe_options()
 @click.option(
     "--devices",
@@ -27,13 +29,19 @@ def _device_count(_: click.Context, __: click.Parameter, value: str | None) -> i
     metavar="all|N",
     help="Devices of a machine that share each batch [default: all GPUs where there are several, one otherwise].",
 )
-@click.option("--tensorboard", is_flag=True, help="Write events into OUT/tensorboard, for `tensorboard --logdir`.")
+@click.option(
+    "--tensorboard",
+    is_flag=True,
+    help="Write events into OUT/tensorboard, for `tensorboard --logdir`.",
+)
 @click.option(
     "--resume",
     is_flag=True,
     help="Continue an interrupted run from its last epoch, with its own recipe. Several workers all have to see OUT.",
 )
-def train(data: Path, out: Path, devices: Any, tensorboard: bool, resume: bool, given: Given) -> None:
+def train(
+    data: Path, out: Path, devices: Any, tensorboard: bool, resume: bool, given: Given
+) -> None:
     """Fit a network and write its run folder. Ctrl-C stops it; --resume goes on from the last epoch.
 
     Several machines share each batch when the same command is started on each with its TF_CONFIG (docs/distributed.md).
@@ -50,7 +58,12 @@ def train(data: Path, out: Path, devices: Any, tensorboard: bool, resume: bool, 
     used = choose_devices(devices)
     recipe = given.recipe(begun(out, used).recipe if resume else None)
     run_train(
-        recipe, data, out, resume=resume, devices=used, events=Events(out) if tensorboard and used.chief else None
+        recipe,
+        data,
+        out,
+        resume=resume,
+        devices=used,
+        events=Events(out) if tensorboard and used.chief else None,
     )
     if used.chief:
         print_cards(scorecards(out, data, "test"), f"{out}, float, test")
