@@ -18,9 +18,9 @@ from edgeemo.backends.litert import open_interpreter
 from edgeemo.cli.bench import alternate, summary
 from edgeemo.cli.tables import scorecard_lines
 from edgeemo.contract.labels import LABELS, label_index
-from edgeemo.contract.prepared import load_prepared
 from edgeemo.contract.preprocess import resize_grey
-from edgeemo.evaluation import paired_drop, score
+from edgeemo.data.prepared import load_prepared
+from edgeemo.proof.evaluation import paired_drop, score
 from edgeemo.recognizer import load_bundle
 
 _PEER_LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")

@@ -19,11 +19,11 @@ from edgeemo.contract import strict
 from edgeemo.contract.files import written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
-from edgeemo.contract.prepared import Prepared, load_prepared
+from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import RunError
-from edgeemo.evaluation import PairedDrop, Scorecard, paired_drop, score
-from training.backend import choose_backend
-from training.recipe import LABEL_CHOICES, Recipe
+from edgeemo.proof.evaluation import PairedDrop, Scorecard, paired_drop, score
+from training.fit.backend import choose_backend
+from training.fit.recipe import LABEL_CHOICES, Recipe
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -92,7 +92,7 @@ def _parse_seeds(text: str) -> list[int]:
 
 def _same_steps(recipe: Recipe, plain: Recipe, data: Prepared) -> Recipe:
     """`recipe` with as many epochs as make nearest to as many gradient steps as `plain` takes."""
-    from training.fit import steps_per_epoch
+    from training.fit.loop import steps_per_epoch
 
     faces = len(data.indices("train"))
     ratio = steps_per_epoch(plain, faces) / steps_per_epoch(recipe, faces)
@@ -104,8 +104,8 @@ def _trained(recipe: Recipe, prepared: Path, data: Prepared, out: Path) -> None:
     """Train into `out` unless it holds the finished run; raises RunError when it holds another one."""
     import keras
 
-    from training.run import CHECKPOINT, WEIGHTS, load_run
-    from training.train import train
+    from training.fit.train import train
+    from training.runs.run import CHECKPOINT, WEIGHTS, load_run
 
     begun = (out / CHECKPOINT).is_file()
     if (out / WEIGHTS).is_file() and not begun:
@@ -123,8 +123,8 @@ def _trained(recipe: Recipe, prepared: Path, data: Prepared, out: Path) -> None:
 
 def _result(run: Path, data: Prepared) -> tuple[dict[str, Any], Any]:
     """A finished run's scorecards as JSON values, and bool (n,) which test pictures it got right."""
-    from training.fit import steps_per_epoch
-    from training.run import load_run
+    from training.fit.loop import steps_per_epoch
+    from training.runs.run import load_run
 
     config = load_run(run).config
     with np.load(run / "predictions_test.npz", allow_pickle=False) as stored:

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.framed import ENLARGED, Answers, crop_of, framed, network
-from edgeemo.contract.ferplus import ferplus_majority, group_votes
 from edgeemo.contract.input_spec import DEFAULT_SPEC, Crop, InputSpec
-from edgeemo.contract.prepared import Prepared, load_prepared
 from edgeemo.contract.preprocess import face_to_input
+from edgeemo.data.ferplus import ferplus_majority, group_votes
+from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import EdgeemoError
 from edgeemo.faces import Detector, open_detector
 from edgeemo.faces.yunet import find_model

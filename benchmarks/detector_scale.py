@@ -31,12 +31,12 @@ from benchmarks.framed import (
 )
 from edgeemo.cli.bench import machine
 from edgeemo.contract.input_spec import DEFAULT_SPEC
-from edgeemo.contract.prepared import load_prepared
 from edgeemo.contract.preprocess import face_to_input, to_grey
+from edgeemo.data.pictures import read_picture
+from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import EdgeemoError
 from edgeemo.faces import Detector, open_detector
 from edgeemo.faces.scaling import shrink_fast
-from edgeemo.pictures import read_picture
 from edgeemo.results import Box
 
 SIDES = (

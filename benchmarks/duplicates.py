@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.preprocess import face_to_input
-from edgeemo.labelled import PictureArchive
-from edgeemo.pictures import decode_picture
-from training.duplicates import Duplicates, exact_groups, find_duplicates
-from training.sources import SOURCES
+from edgeemo.data.labelled import PictureArchive
+from edgeemo.data.pictures import decode_picture
+from training.data.duplicates import Duplicates, exact_groups, find_duplicates
+from training.data.sources import SOURCES
 
 LAYOUTS = ("facial-emotion-expressions", "face-emotion-dataset", "facial-emotion-dataset")
 

@@ -9,6 +9,7 @@ inference alone on one thread, all models and the peer in turns, as ratios to th
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,12 @@ from edgeemo.backends import open_backend
 from edgeemo.cli.bench import alternate, summary
 from edgeemo.contract import strict
 from edgeemo.contract.bundle import Bundle
-from edgeemo.contract.ferplus import ferplus_majority, group_votes
 from edgeemo.contract.files import written_beside
 from edgeemo.contract.labels import LABELS
-from edgeemo.contract.prepared import Prepared, load_prepared
-from edgeemo.evaluation import PairedDrop, paired_drop, score
+from edgeemo.data.ferplus import ferplus_majority, group_votes
+from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.models import shipped_models
+from edgeemo.proof.evaluation import PairedDrop, paired_drop, score
 from edgeemo.recognizer import load_bundle
 
 
@@ -149,9 +150,7 @@ def _ratios(
 ) -> list[dict[str, float]]:
     """p50 in ms of each bundle and of the peer at the end, and its ratio to the peer's."""
     backends = [open_backend(bundle, "int8.tflite") for bundle in bundles.values()]
-    calls: list[Callable[[], object]] = [
-        lambda backend=backend: backend.infer(face) for backend in backends
-    ]  # type: ignore[misc]
+    calls: list[Callable[[], object]] = [partial(backend.infer, face) for backend in backends]
     times = [summary(measured)["p50"] for measured in alternate([*calls, run_peer], runs)]
     return [{"p50_ms": time, "ratio": time / times[-1]} for time in times]
 

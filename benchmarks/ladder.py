@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from export import onnx
 from export.build import judged, prepare_job
-from export.ladder import STEPS, Maker, OnnxMaker, TfliteMaker, climb
+from export.convert import onnx
 from export.profiles import PROFILES
-from export.tables import attempt_heading, attempt_line
+from export.prove.ladder import STEPS, Maker, OnnxMaker, TfliteMaker, climb
+from export.report.tables import attempt_heading, attempt_line
 
 
 @click.command()

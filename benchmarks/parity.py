@@ -31,10 +31,10 @@ from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.files import written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.manifest import Artifact
-from edgeemo.contract.prepared import load_prepared
+from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import DataError, InvalidInput, MissingDependency, MissingFile
+from edgeemo.proof.selftest import FLOAT_BOUND, HALF_BOUND, OPTIMIZED_BOUND_LSB
 from edgeemo.recognizer import load_bundle
-from edgeemo.selftest import FLOAT_BOUND, HALF_BOUND, OPTIMIZED_BOUND_LSB
 
 # In logits, as the self-test has them: of float models by precision, and of integer ones whose output is float (QDQ).
 _FLOAT_BOUNDS = {"fp32": FLOAT_BOUND, "fp16": HALF_BOUND}

@@ -28,7 +28,7 @@ from edgeemo.cameras.files import Video
 from edgeemo.cli.bench import machine
 from edgeemo.errors import CameraError
 from edgeemo.faces import SMALLEST_FACE, Detector, open_detector
-from edgeemo.health import rss_mb
+from edgeemo.live.health import rss_mb
 from edgeemo.results import Box
 
 _STALL = 3.0  # seconds, the sensor's own

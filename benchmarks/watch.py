@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edgeemo import EmotionSensor, FakeBackend, FakeCamera
 from edgeemo.cameras.files import Video
 from edgeemo.cli.bench import machine
-from edgeemo.health import rss_mb
+from edgeemo.live.health import rss_mb
 from edgeemo.results import Box
 
 _WARM, _FRAMES = 500, 10_000

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from edgeemo.contract.bundle import Bundle
     from edgeemo.contract.labels import LABELS
     from edgeemo.errors import EdgeemoError
+    from edgeemo.live.sensor import EmotionSensor
     from edgeemo.recognizer import Recognizer, load_bundle, predict
     from edgeemo.results import Box, Face, Reading
-    from edgeemo.sensor import EmotionSensor
 
 __version__ = "0.1.0"
 __all__ = [
@@ -44,7 +44,7 @@ _HOMES = {
     "Box": "edgeemo.results",
     "Bundle": "edgeemo.contract.bundle",
     "EdgeemoError": "edgeemo.errors",
-    "EmotionSensor": "edgeemo.sensor",
+    "EmotionSensor": "edgeemo.live.sensor",
     "Face": "edgeemo.results",
     "FakeBackend": "edgeemo.backends.fake",
     "FakeCamera": "edgeemo.cameras.fake",

@@ -15,10 +15,10 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.contract.quantize import softmax
+from edgeemo.data.pictures import read_picture
 from edgeemo.errors import InvalidInput
 from edgeemo.faces import Detector, open_detector
 from edgeemo.models import DEFAULT_MODEL, find_model
-from edgeemo.pictures import read_picture
 from edgeemo.results import Box, Face
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import click
 
 from edgeemo.cli import shell
-from export.activations import METHODS
+from export.convert.activations import METHODS
 from export.firmware import TARGETS
-from export.ladder import STEPS
 from export.profiles import PROFILES
+from export.prove.ladder import STEPS
 
 
 def _bytes(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
@@ -89,7 +89,7 @@ def build(
     if out.suffix != ".edgeemo":
         raise click.UsageError(f"--out must end in .edgeemo, received {out}")
     from export.build import build as run_build
-    from export.tables import measured_lines
+    from export.report.tables import measured_lines
 
     bundle, made = run_build(
         run, data, out, name=name, version=version, seed=seed, profile=profile, max_step=max_step
@@ -154,8 +154,8 @@ def inspect(
     from dataclasses import asdict
 
     from edgeemo.contract import strict
-    from export.inspect import inspect_run, plot_layers
-    from export.tables import layer_lines
+    from export.prove.inspect import inspect_run, plot_layers
+    from export.report.tables import layer_lines
 
     detail, layers = inspect_run(run, data, ranges, pictures, seed)
     picture = plot or run / "int8_layers.png"
@@ -199,8 +199,8 @@ def compare(a: Path, b: Path, data: Path, artifact: str | None, split: str, as_j
     from dataclasses import asdict
 
     from edgeemo.contract import strict
-    from export.compare import compare as run_compare
-    from export.tables import comparison_lines
+    from export.prove.compare import compare as run_compare
+    from export.report.tables import comparison_lines
 
     titles, found = run_compare((a, b), data, artifact=artifact, split=split)
     for comparison in found:
@@ -233,7 +233,7 @@ def tensorrt(bundle: Path, out: Path, trtexec: str | None) -> None:
     """
     from edgeemo.contract.bundle import read_bundle
     from edgeemo.errors import GateFailed
-    from export.tensorrt import SCRIPT, build_engines, find_trtexec, write_commands
+    from export.convert.tensorrt import SCRIPT, build_engines, find_trtexec, write_commands
 
     opened, program = read_bundle(bundle), trtexec or find_trtexec()
     if program is None:

@@ -33,14 +33,15 @@ from edgeemo.contract.manifest import (
     Smoothing,
     TensorInfo,
 )
-from edgeemo.contract.prepared import Prepared, load_prepared
+from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import BackendError, GateFailed, RunError
-from edgeemo.selftest import OPTIMIZED_BOUND_LSB, run_selftest
-from export import onnx
-from export.calibration import SPLIT, calibration_set, pixels_sha256
-from export.gate import judge
-from export.graph import activation_bytes
-from export.ladder import (
+from edgeemo.proof.selftest import OPTIMIZED_BOUND_LSB, run_selftest
+from export.convert import onnx
+from export.convert.calibration import SPLIT, calibration_set, pixels_sha256
+from export.convert.graph import activation_bytes
+from export.profiles import PROFILES, Profile
+from export.prove.gate import judge
+from export.prove.ladder import (
     STEPS,
     TRAINED,
     Attempt,
@@ -52,12 +53,11 @@ from export.ladder import (
     TrainedMaker,
     climb,
 )
-from export.page import write_html
-from export.profiles import PROFILES, Profile
-from export.report import Measured, report_dict
+from export.prove.selftest import selftest_inputs, selftest_trace
+from export.report.page import write_html
+from export.report.report import Measured, report_dict
+from export.report.tables import attempt_heading, attempt_line
 from export.run import FloatRun, load_config, load_float_run
-from export.selftest import selftest_inputs, selftest_trace
-from export.tables import attempt_heading, attempt_line
 
 # The float network that is converted must be the one whose predictions are stored: it only sums in another order.
 _FLOAT_TOLERANCE = 1e-3

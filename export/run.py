@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.cli.quiet import quiet
 from edgeemo.contract import strict
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.labels import LABELS, check_label_order
-from edgeemo.contract.prepared import Prepared
+from edgeemo.data.prepared import Prepared
 from edgeemo.errors import MissingFile, RunError, SpecMismatch
 from edgeemo.optional import need
+from workstation.quiet import quiet
 
 _BATCH = 256
 
@@ -135,7 +135,7 @@ def _networks(path: Path, config: dict[str, Any], spec: InputSpec) -> tuple[Any,
     with quiet():
         keras = need("keras", "export", "to load the trained network")
         # Before loading: Keras finds the simulation's layers by the names that they are registered under.
-        from training.layers import without_simulation
+        from training.networks.layers import without_simulation
     try:
         model = keras.models.load_model(path / "model.keras", compile=False, safe_mode=True)
         model.load_weights(path / "model.weights.h5")

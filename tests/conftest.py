@@ -16,7 +16,7 @@ import pytest
 from edgeemo.contract import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
-from edgeemo.contract.prepared import DATASET, INDEX, VOTE_COLUMNS, file_sha256, load_prepared
+from edgeemo.data.prepared import DATASET, INDEX, VOTE_COLUMNS, file_sha256, load_prepared
 from tests import support
 
 
@@ -29,8 +29,8 @@ def drawn_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def prepared(drawn_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The drawn pictures as a prepared folder. Read only: copy it before changing it."""
-    from training.prepare import prepare
-    from training.sources import SOURCES
+    from training.data.prepare import prepare
+    from training.data.sources import SOURCES
 
     out = tmp_path_factory.mktemp("prepared") / "drawn"
     prepare([(SOURCES["fer2013"], drawn_archive)], out, split="official", progress=False)

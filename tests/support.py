@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
-from edgeemo.contract.prepared import load_prepared
+from edgeemo.data.prepared import load_prepared
 
 if TYPE_CHECKING:
     import keras
 
-    from training.recipe import Recipe
+    from training.fit.recipe import Recipe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("EDGEEMO_SHARED", REPOSITORY.parent / "shared"))
@@ -195,7 +195,7 @@ def interrupted_after_first_epoch(
     """A real training process that gets Ctrl-C once its first epoch is finished."""
     code = (
         "from pathlib import Path; from edgeemo.cli import shell; import click, sys\n"
-        "from training.train import train; from training.recipe import Recipe\n"
+        "from training.fit.train import train; from training.fit.recipe import Recipe\n"
         f"recipe = Recipe.from_dict({recipe.to_dict()!r})\n"
         f"@click.command()\ndef main(): train(recipe, Path({str(prepared)!r}), Path({str(out)!r}))\n"
         "shell.run(main, 'train', [])"

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import REPOSITORY
 
-PACKAGES = ("edgeemo", "training", "export")
+PACKAGES = ("edgeemo", "training", "export", "workstation")
 
 # What each part of edgeemo may import of edgeemo. A part is a file or folder right below edgeemo/; "" is edgeemo/__init__.py,
 # from which anyone may take the version. A part that is not in this table may not exist.
@@ -23,53 +23,40 @@ LAYERS: dict[str, set[str]] = {
     "optional": {"errors"},
     "contract": {"errors"},
     "results": {"contract", "errors"},
-    "evaluation": {"contract", "errors"},
     "models": {"errors"},
     "downloads": {"contract", "errors"},
-    "pictures": {"contract", "errors", "optional"},
-    "labelled": {"contract", "errors", "pictures"},
-    "annotate": {"contract", "errors", "optional", "results"},
-    "smoothing": {"contract", "errors", "results"},
-    "tracking": {"contract", "errors", "optional", "results"},
-    "events": {"contract", "errors", "results"},
-    "health": set(),
-    "systemd": set(),
+    "data": {"contract", "errors", "optional"},
+    "annotate": {"errors", "optional", "results"},
     "backends": {"contract", "errors", "optional"},
     "firmware": {"backends", "contract", "errors", "optional"},
     "faces": {"contract", "errors", "optional", "results"},
-    "cameras": {"contract", "errors", "optional", "pictures"},
-    "selftest": {"backends", "contract", "errors"},
-    "selftest_child": {"contract", "errors", "selftest"},
-    "selftest_apart": {"contract", "errors", "selftest"},
-    "provenance": {"contract", "errors", "evaluation"},
-    "agreement": {"contract", "errors", "evaluation"},
-    "recognizer": {
-        "backends", "contract", "errors", "faces", "models", "pictures", "results",
-    },
-    "frame_reader": {"cameras", "contract", "recognizer", "results", "smoothing", "tracking"},
-    "outlet": {"cameras", "results"},
-    "sensor": {
-        "backends", "cameras", "contract", "errors", "events", "faces", "frame_reader", "health", "models", "outlet", "recognizer",
-        "results", "smoothing", "systemd",
+    "cameras": {"contract", "data", "errors", "optional"},
+    "proof": {"backends", "contract", "errors"},
+    "recognizer": {"backends", "contract", "data", "errors", "faces", "models", "results"},
+    "live": {
+        "backends", "cameras", "contract", "errors", "faces", "models", "optional", "recognizer",
+        "results",
     },
     "cli": {
-        "agreement", "annotate", "backends", "cameras", "contract", "downloads", "errors", "evaluation", "faces", "firmware", "health", "labelled", "models",
-        "optional",
-        "pictures", "provenance", "recognizer", "results", "selftest", "selftest_apart", "sensor", "smoothing", "tracking",
+        "annotate", "backends", "cameras", "contract", "data", "downloads", "errors", "faces",
+        "firmware", "live", "models", "optional", "proof", "recognizer", "results",
     },
     "__main__": {"cli"},
 }  # fmt: skip
 
-# What the two workstation packages may import of the project, by the beginning of the module's name.
+# What the workstation packages may import of the project, by the beginning of the module's name.
+_ON_ALL_SIDES = ("edgeemo.errors", "edgeemo.optional", "edgeemo.cli.shell", "edgeemo.cli.tables")
 WORKSTATION: dict[str, tuple[str, ...]] = {
     "training": (
-        "edgeemo.contract", "edgeemo.faces", "edgeemo.evaluation", "edgeemo.pictures", "edgeemo.labelled",
-        "edgeemo.errors", "edgeemo.optional", "edgeemo.cli.quiet", "edgeemo.cli.shell", "edgeemo.cli.tables",
+        "edgeemo.contract", "edgeemo.data", "edgeemo.faces", "edgeemo.proof.evaluation",
+        "workstation", *_ON_ALL_SIDES,
     ),
     "export": (
-        "edgeemo.backends", "edgeemo.contract", "edgeemo.evaluation", "edgeemo.errors", "edgeemo.firmware", "edgeemo.models",
-        "edgeemo.optional", "edgeemo.selftest", "edgeemo.cli.quiet", "edgeemo.cli.shell", "edgeemo.cli.tables", "training.layers",
+        "edgeemo.backends", "edgeemo.contract", "edgeemo.data", "edgeemo.faces",
+        "edgeemo.firmware", "edgeemo.models", "edgeemo.proof", "training.networks.layers",
+        "workstation", *_ON_ALL_SIDES,
     ),
+    "workstation": ("edgeemo.contract", "edgeemo.errors"),
 }  # fmt: skip
 
 # Import statements for packages from outside. edgeemo takes optional ones through `need`, which says what to install.
@@ -93,29 +80,34 @@ STATEMENTS: dict[str, set[str]] = {
         "tqdm",
     },
     "export": {"numpy", "click", "matplotlib", "tqdm"},
+    "workstation": {"numpy"},
 }
 
 # Imported in one place each, by statement or by `need`; empty: nowhere.
 SITES: dict[str, set[str]] = {
     # Conversion; and, the one exception, the strategies for several machines, which Keras has under TensorFlow alone.
-    "tensorflow": {"export/tflite.py", "training/workers.py"},
-    "ai_edge_quantizer": {"export/tflite.py"},
-    "tensorboard": {"training/events.py"},
-    "torch": {"training/compute.py"},  # one kernel that Keras does not use
+    "tensorflow": {"export/convert/tflite.py", "training/fit/workers.py"},
+    "ai_edge_quantizer": {"export/convert/tflite.py"},
+    "tensorboard": {"training/fit/events.py"},
+    "torch": {"training/fit/compute.py"},  # one kernel that Keras does not use
     "jax": set(),
     "ai_edge_litert": {"edgeemo/backends/litert.py"},
     "tflite_runtime": {"edgeemo/backends/litert.py"},
     "onnxruntime": {
         "edgeemo/backends/onnx.py",
-        "export/onnx.py",
+        "export/convert/onnx.py",
     },  # the runtime; its quantization tools
-    "onnx": {"export/onnx.py", "training/restore.py"},  # conversion; the float weights of a bundle
+    "onnx": {
+        "export/convert/onnx.py",
+        "training/runs/restore.py",
+    },  # conversion; the float weights of a bundle
     "picamera2": {"edgeemo/cameras/picamera2.py"},
-    "kaggle": {"training/kaggle.py"},
+    "kaggle": {"training/data/kaggle.py"},
 }
 NEVER_ON_A_DEVICE = {
     "training",
     "export",
+    "workstation",
     "tensorflow",
     "keras",
     "torch",
@@ -346,19 +338,19 @@ def test_the_tree_keeps_the_rule(rule) -> None:  # type: ignore[no-untyped-def]
 def test_layers_name_each_other_and_have_no_cycle() -> None:
     assert set().union(*LAYERS.values()) <= set(LAYERS)
     order = list(graphlib.TopologicalSorter(LAYERS).static_order())
-    down = ["errors", "contract", "backends", "recognizer", "sensor", "cli"]
+    down = ["errors", "contract", "backends", "recognizer", "live", "cli"]
     assert [part for part in order if part in down] == down
 
 
 def test_the_checker_sees_the_imports_that_are_there() -> None:
     found = all_imports(sources(REPOSITORY))
     assert {i.file for i in found if i.top == "tensorflow"} == {
-        "export/tflite.py",
-        "training/workers.py",
+        "export/convert/tflite.py",
+        "training/fit/workers.py",
     }
     assert {i.file for i in found if i.top == "onnxruntime"} == {
         "edgeemo/backends/onnx.py",
-        "export/onnx.py",
+        "export/convert/onnx.py",
     }
     assert {i.file for i in found if i.module == "?"} <= set(COMPUTED)
     assert {i.when for i in found if i.file == "edgeemo/backends/__init__.py"} == {"load", "call"}
@@ -390,7 +382,7 @@ print(json.dumps([alone, sorted({name.partition(".")[0] for name in sys.modules}
 PLANTED = [
     (device_violations, "edgeemo/faces/new.py", "def f():\n    from sklearn import metrics", "new.py:2 imports sklearn"),
     (device_violations, "edgeemo/recognizer.py", "need('torch', 'x', 'y')", "imports torch"),
-    (device_violations, "edgeemo/cli/new.py", "import training.recipe", "imports training.recipe"),
+    (device_violations, "edgeemo/cli/new.py", "import training.fit.recipe", "imports training.fit.recipe"),
     (layer_violations, "edgeemo/backends/new.py", "from edgeemo import recognizer", "imports edgeemo.recognizer"),
     (layer_violations, "edgeemo/faces/new.py", "def f():\n    import edgeemo.cli.shell", "imports edgeemo.cli.shell"),
     (layer_violations, "edgeemo/contract/new.py", "from edgeemo.optional import need", "contract may import errors"),
@@ -400,15 +392,15 @@ PLANTED = [
     (layer_violations, "edgeemo/__init__.py", "from edgeemo.errors import X", "imports edgeemo.errors"),
     (workstation_violations, "training/new.py", "from edgeemo.backends import litert", "imports edgeemo.backends"),
     (workstation_violations, "training/new.py", "from edgeemo.cli.tables_of_others import x", "training may import"),
-    (workstation_violations, "training/new.py", "import export.gate", "imports export.gate"),
+    (workstation_violations, "training/new.py", "import export.prove.gate", "imports export.prove.gate"),
     (workstation_violations, "export/new.py", "from training import recipe", "imports training"),
     (workstation_violations, "export/new.py", "import edgeemo.recognizer", "imports edgeemo.recognizer"),
-    (outside_violations, "edgeemo/pictures.py", "import cv2", "imports cv2"),
+    (outside_violations, "edgeemo/data/pictures.py", "import cv2", "imports cv2"),
     (outside_violations, "edgeemo/recognizer.py", "import click", "imports click"),
     (outside_violations, "edgeemo/contract/new.py", "need('cv2', 'a', 'b')", "standard library and numpy alone"),
     (outside_violations, "training/new.py", "try:\n    import jax\nexcept ImportError:\n    pass", "imports jax"),
-    (site_violations, "export/new.py", "need('tensorflow', 'export', 'x')", "only in export/tflite.py, training/workers.py"),
-    (site_violations, "training/fit.py", "def f():\n    need('tensorflow', 'export', 'x')", "only in export/tflite.py,"),
+    (site_violations, "export/new.py", "need('tensorflow', 'export', 'x')", "only in export/convert/tflite.py, training/fit/workers.py"),
+    (site_violations, "training/fit/loop.py", "def f():\n    need('tensorflow', 'export', 'x')", "only in export/convert/tflite.py,"),
     (site_violations, "training/new.py", "def f():\n    import jax", "only in no file"),
     (site_violations, "edgeemo/backends/new.py", "import onnxruntime as ort", "imports onnxruntime"),
     (site_violations, "edgeemo/cli/main.py", "for name in ('ai_edge_litert',):\n    need(name)", "imports ai_edge_litert"),
@@ -425,7 +417,7 @@ def test_a_planted_violation_is_found(
     others = {
         "edgeemo/recognizer.py": "",
         "edgeemo/contract/newer.py": "from edgeemo.contract import new",
-        "training/recipe.py": "",
+        "training/fit/recipe.py": "",
     }
     for name, text in (others | {file: code}).items():
         path = tmp_path / name

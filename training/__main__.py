@@ -3,16 +3,16 @@
 import click
 
 from edgeemo.cli import shell
-from training.commands.crossval import crossval
-from training.commands.evaluate import evaluate
-from training.commands.finetune import finetune
-from training.commands.leaks import leaks
-from training.commands.prepare import prepare
-from training.commands.restore import restore
-from training.commands.review import review
-from training.commands.stats import stats
-from training.commands.sweep import sweep
-from training.commands.train import train
+from training.cli.crossval import crossval
+from training.cli.evaluate import evaluate
+from training.cli.finetune import finetune
+from training.cli.leaks import leaks
+from training.cli.prepare import prepare
+from training.cli.restore import restore
+from training.cli.review import review
+from training.cli.stats import stats
+from training.cli.sweep import sweep
+from training.cli.train import train
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

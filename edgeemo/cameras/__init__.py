@@ -74,13 +74,13 @@ def choose_camera(
     source: str = "auto", *, size: tuple[int, int] = SIZE, fps: float = FPS
 ) -> tuple[Camera, str]:
     """Like `open_camera`, with the reason for the choice in words."""
-    from edgeemo.cameras.choice import choose
+    from edgeemo.cameras.select import choose
 
     return choose(source, size, fps)
 
 
 def camera_for(source: str, *, size: tuple[int, int] = SIZE, fps: float = FPS) -> Camera:
     """The closed camera that `source` names. Not for "auto" and "csi", where opening decides. Raises like `open_camera`."""
-    from edgeemo.cameras.choice import closed
+    from edgeemo.cameras.select import closed
 
     return closed(source, size, fps)

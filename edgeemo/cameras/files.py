@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from edgeemo.cameras import FPS, Camera, Frame
-from edgeemo.cameras.held import not_open
 from edgeemo.cameras.opencv import Capture
+from edgeemo.cameras.shared import not_open
+from edgeemo.data.pictures import SUFFIXES, read_picture
 from edgeemo.errors import CameraError, MissingFile, PictureError
-from edgeemo.pictures import SUFFIXES, read_picture
 
 _SLOWEST, _FASTEST = (
     0.1,

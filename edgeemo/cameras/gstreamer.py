@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.cameras import FPS, SIZE
-from edgeemo.cameras.masks import masked
 from edgeemo.cameras.pipe import PipeCamera
+from edgeemo.cameras.redact import masked
 from edgeemo.errors import InvalidInput
 
 PROGRAM = "gst-launch-1.0"

@@ -5,8 +5,8 @@ import time
 from urllib.parse import urlsplit
 
 from edgeemo.cameras import Frame
-from edgeemo.cameras.masks import masked
 from edgeemo.cameras.opencv import Capture, CaptureCamera
+from edgeemo.cameras.redact import masked
 from edgeemo.errors import CameraError, InvalidInput
 
 SCHEMES = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}

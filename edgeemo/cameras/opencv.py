@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.cameras import Frame
-from edgeemo.cameras.held import Held, not_open
+from edgeemo.cameras.shared import Held, not_open
 from edgeemo.errors import CameraError
 from edgeemo.optional import need
 

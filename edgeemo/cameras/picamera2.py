@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from edgeemo.cameras import FPS, SIZE, Frame
-from edgeemo.cameras.held import Held, not_open
-from edgeemo.cameras.moment import captured_at
+from edgeemo.cameras.shared import Held, not_open
+from edgeemo.cameras.timestamps import captured_at
 from edgeemo.errors import BrokenDependency, CameraError, MissingDependency
 from edgeemo.optional import is_installed
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.cameras import FPS, Frame
-from edgeemo.cameras.held import Held, not_open
-from edgeemo.cameras.masks import masked
+from edgeemo.cameras.redact import masked
+from edgeemo.cameras.shared import Held, not_open
 from edgeemo.errors import CameraError, MissingDependency
 
 _PATIENCE = 10.0  # seconds without a frame after which a program counts as hanging

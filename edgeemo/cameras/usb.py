@@ -4,9 +4,9 @@ import os
 import time
 
 from edgeemo.cameras import FPS, SIZE, Frame
-from edgeemo.cameras.moment import captured_at
-from edgeemo.cameras.nodes import holders, look_at, nodes, why_not
 from edgeemo.cameras.opencv import Capture, CaptureCamera
+from edgeemo.cameras.timestamps import captured_at
+from edgeemo.cameras.v4l2 import holders, look_at, nodes, why_not
 from edgeemo.errors import CameraError
 
 _SILENCE = 3  # seconds without a frame after which a read gives up; OpenCV's own 10 are too long for a pulled plug

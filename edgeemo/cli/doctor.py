@@ -17,7 +17,7 @@ from edgeemo.cli.options import detector_options, model_option
 from edgeemo.errors import EdgeemoError
 
 if TYPE_CHECKING:
-    from edgeemo.selftest import SelfTestResult
+    from edgeemo.proof.selftest import SelfTestResult
 
 # Instruction sets that decide how fast int8 runs, as /proc/cpuinfo names them.
 _INT8_FEATURES = ("avx2", "avx512_vnni", "avx_vnni", "neon", "asimd", "asimddp", "i8mm", "sve")
@@ -189,9 +189,9 @@ def _detector(name: str, model: str | None) -> Check:
 
 
 def _bundle(model: str, time_limit: float) -> Iterator[Check]:
-    from edgeemo.provenance import holds_answers, report_faults
+    from edgeemo.proof.provenance import holds_answers, report_faults
+    from edgeemo.proof.selftest_apart import OVERALL_LIMIT, run_selftest_apart
     from edgeemo.recognizer import load_bundle
-    from edgeemo.selftest_apart import OVERALL_LIMIT, run_selftest_apart
 
     try:
         bundle = load_bundle(model)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edgeemo.agreement import Agreement
     from edgeemo.contract.bundle import Bundle
-    from edgeemo.labelled import LabelledInputs
+    from edgeemo.data.labelled import LabelledInputs
+    from edgeemo.proof.agreement import Agreement
 
 
 @click.command()
@@ -65,8 +65,8 @@ def evaluate(
     from edgeemo.contract import strict
     from edgeemo.contract.files import written_beside
     from edgeemo.contract.labels import LABELS
-    from edgeemo.evaluation import score
-    from edgeemo.labelled import load_inputs
+    from edgeemo.data.labelled import load_inputs
+    from edgeemo.proof.evaluation import score
     from edgeemo.recognizer import Recognizer
 
     with Recognizer(bundle, detector="whole", artifact=artifact, threads=threads) as recognizer:
@@ -131,8 +131,8 @@ def _compared(
     """What was answered here beside the report that --against names, and what is wrong with the bundle's own claims."""
     from dataclasses import replace
 
-    from edgeemo.agreement import agree
-    from edgeemo.provenance import report_faults
+    from edgeemo.proof.agreement import agree
+    from edgeemo.proof.provenance import report_faults
 
     own = against == "report"
     report = bundle.report() if own else _read_report(Path(against))

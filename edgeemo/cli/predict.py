@@ -39,7 +39,7 @@ def predict(
     the exit code is 1.
     """
     from edgeemo.annotate import annotate as draw
-    from edgeemo.pictures import read_picture, write_picture
+    from edgeemo.data.pictures import read_picture, write_picture
     from edgeemo.recognizer import Recognizer
 
     if annotate and len(images) > 1:

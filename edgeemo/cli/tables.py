@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from edgeemo.contract.labels import LABELS
-from edgeemo.evaluation import Scorecard
+from edgeemo.proof.evaluation import Scorecard
 
 
 def scorecard_lines(card: Scorecard, title: str) -> Iterator[str]:

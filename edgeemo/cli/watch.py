@@ -19,9 +19,9 @@ from edgeemo.faces import SMALLEST_FACE
 
 if TYPE_CHECKING:
     from edgeemo.cli.window import Window
-    from edgeemo.health import Health
+    from edgeemo.live.health import Health
+    from edgeemo.live.sensor import EmotionSensor
     from edgeemo.results import Reading
-    from edgeemo.sensor import EmotionSensor
 
 _REDRAW = 0.1  # seconds between two live lines
 
@@ -148,7 +148,7 @@ def watch(
     the exit code is 0.
     """
     from edgeemo.cli.window import Window
-    from edgeemo.sensor import EmotionSensor
+    from edgeemo.live.sensor import EmotionSensor
 
     if source is not None and camera is not None:
         raise click.UsageError("name either SOURCE or --camera, not both")

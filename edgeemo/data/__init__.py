@@ -1,0 +1,1 @@
+"""Pictures and labelled data, from files that may be hostile."""

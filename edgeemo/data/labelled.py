@@ -1,0 +1,281 @@
+"""Folders and zip archives of labelled pictures, `.../<class>/<file>`, read as if they were hostile."""
+
+import os
+import stat
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.contract.input_spec import InputSpec
+from edgeemo.contract.labels import DROPPED_WORDS, LABELS, known_label
+from edgeemo.contract.preprocess import face_to_input
+from edgeemo.data.ferplus import ferplus_majority, group_votes
+from edgeemo.data.pictures import MAX_BYTES, SUFFIXES, decode_picture
+from edgeemo.data.prepared import is_prepared, load_prepared
+from edgeemo.errors import ArchiveError, MissingFile, PictureError
+
+MAX_FILES = 500_000
+MAX_TOTAL_BYTES = 16 * 1024**3
+MAX_RATIO = (
+    200  # unpacked over packed; pictures are packed already, so an honest archive stays near 1
+)
+_NEVER_PICTURES = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
+# Folder names that mean a split, and the split they mean.
+SPLIT_WORDS = {
+    "train": "train", "training": "train", "train_dir": "train",
+    "validation": "validation", "valid": "validation", "val": "validation", "validation_dir": "validation",
+    "test": "test", "testing": "test", "test_dir": "test",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """One picture file inside a folder or archive.
+
+    Attributes:
+        path: inside the folder or archive, with `/`.
+        label: one of LABELS, from the nearest folder name that is one in any vocabulary.
+        split: "train", "validation" or "test" where a folder above says so, else None.
+    """
+
+    path: str
+    label: str
+    split: str | None
+
+
+class PictureArchive:
+    """A folder or zip archive of `<class>/` pictures; a context manager.
+
+    With `labels_from="name"` the file's own name is the class (`<subject>/Happy.jpg`) instead of its folder.
+    `files` are the usable entries in path order, `rejected` the others with their reason; nothing is skipped silently.
+
+    Raises:
+        MissingFile: nothing at `path`.
+        ArchiveError: neither a folder nor a zip archive, or one of too many files.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, labels_from: str = "folder") -> None:
+        self.path = Path(path)
+        self._labels_from = labels_from
+        self._zip: zipfile.ZipFile | None = None
+        self._entries: dict[str, zipfile.ZipInfo] = {}
+        self.rejected: list[dict[str, str]] = []
+        if self.path.is_dir():
+            names = self._folder_names()
+        elif self.path.is_file():
+            names = self._zip_names()
+        else:
+            raise MissingFile(f"{self.path}: no such folder or archive; check the path")
+        self.files = [file for name in sorted(names) if (file := self._classify(name)) is not None]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the archive; more than once does no harm."""
+        if self._zip is not None:
+            self._zip.close()
+
+    def read(self, path: str) -> bytes:
+        """The bytes of one entry. Raises PictureError when it is damaged, too large or unreadable."""
+        try:
+            if self._zip is None:
+                with (self.path / path).open("rb") as file:
+                    data = file.read(MAX_BYTES + 1)
+            else:
+                with self._zip.open(self._entries.get(path, path)) as entry:
+                    data = entry.read(MAX_BYTES + 1)
+        except (
+            OSError,
+            zipfile.BadZipFile,
+            EOFError,
+            RuntimeError,
+            NotImplementedError,
+            ValueError,
+        ) as error:
+            raise PictureError(f"{self.path}/{path}: cannot be read ({error})") from None
+        except Exception as error:  # zlib.error, lzma.LZMAError: zipfile passes them on
+            raise PictureError(f"{self.path}/{path}: damaged ({error})") from None
+        if len(data) > MAX_BYTES:
+            raise PictureError(f"{self.path}/{path}: unpacks to more than {MAX_BYTES:,} bytes")
+        return data
+
+    def reject(self, path: str, reason: str) -> None:
+        """Note that `path` was left out, and why."""
+        self.rejected.append({"path": path, "reason": reason})
+
+    def rejected_counts(self) -> dict[str, int]:
+        """How many entries were left out, by reason, most first."""
+        return dict(Counter(row["reason"] for row in self.rejected).most_common())
+
+    def _folder_names(self) -> Iterator[str]:
+        count = 0
+        for root, folders, files in os.walk(self.path, onerror=self._unreadable):
+            folders.sort()
+            links = [name for name in folders if Path(root, name).is_symlink()]
+            for name in links + files:
+                count += 1
+                if count > MAX_FILES:
+                    raise ArchiveError(
+                        f"{self.path}: more than {MAX_FILES:,} files; name a folder with fewer"
+                    )
+                full = Path(root, name)
+                relative = full.relative_to(self.path).as_posix()
+                if full.is_symlink() or not full.is_file():
+                    self.reject(relative, "a link or special file")
+                else:
+                    yield relative
+
+    def _unreadable(self, error: OSError) -> None:
+        self.reject(
+            Path(error.filename).relative_to(self.path).as_posix(), "a folder that cannot be read"
+        )
+
+    def _zip_names(self) -> Iterator[str]:
+        try:
+            self._zip = zipfile.ZipFile(self.path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise ArchiveError(
+                f"{self.path}: expected a folder or a zip archive, received neither ({error})"
+            ) from None
+        entries = [entry for entry in self._zip.infolist() if not entry.is_dir()]
+        if len(entries) > MAX_FILES:
+            self._zip.close()
+            raise ArchiveError(
+                f"{self.path}: {len(entries):,} entries, expected at most {MAX_FILES:,}; split the archive"
+            )
+        seen: set[str] = set()
+        total = 0
+        for entry in entries:
+            reason = _entry_fault(entry, seen)
+            seen.add(entry.filename)
+            if reason is None:
+                total += entry.file_size
+                reason = "beyond what an archive may unpack to" if total > MAX_TOTAL_BYTES else None
+            if reason:
+                self.reject(entry.filename, reason)
+            else:
+                self._entries[entry.filename] = (
+                    entry  # by name alone, zipfile would open the last of several
+                )
+                yield entry.filename
+
+    def _classify(self, name: str) -> LabelledFile | None:
+        path = PurePosixPath(name)
+        folders = path.parts[:-1]
+        if (
+            "__MACOSX" in folders
+            or path.name.lower() in _NEVER_PICTURES
+            or path.name.startswith("._")
+        ):
+            self.reject(name, "system file")
+            return None
+        if path.suffix.lower() not in SUFFIXES:
+            self.reject(name, "not a picture file")
+            return None
+        # A folder above that merely happens to be a label word must not label the pictures of an unknown class.
+        word = path.stem if self._labels_from == "name" else folders[-1] if folders else ""
+        label = known_label(word)
+        if label is None:
+            dropped = word.strip().lower() in DROPPED_WORDS
+            unknown = (
+                "class folder of unknown name"
+                if self._labels_from == "folder"
+                else "file name of no known class"
+            )
+            self.reject(name, "class without a place among the seven" if dropped else unknown)
+            return None
+        split = next(
+            (
+                SPLIT_WORDS[folder.lower()]
+                for folder in reversed(folders)
+                if folder.lower() in SPLIT_WORDS
+            ),
+            None,
+        )
+        return LabelledFile(name, label, split)
+
+
+def _entry_fault(entry: zipfile.ZipInfo, seen: set[str]) -> str | None:
+    parts = PurePosixPath(entry.filename).parts
+    if entry.filename.startswith("/") or ".." in parts or "\\" in entry.filename:
+        return "path that leads outside"
+    if entry.filename in seen:
+        return "second entry of the same name"
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        return "a link or special file"
+    if entry.flag_bits & 1:
+        return "encrypted"
+    if entry.file_size > MAX_BYTES:
+        return "too large"
+    if entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
+        return "packed too tightly to be a picture"
+    return None
+
+
+@dataclass(frozen=True)
+class LabelledInputs:
+    """Network inputs uint8 (N, 48, 48, 1) with label numbers int64 (N,), and how many files were left out, by reason.
+
+    `majority` is the label number that more than half of FER+'s taggers agree on, int64 (N,), -1 where they agree on none of the
+    seven; None where no votes are known.
+    """
+
+    inputs: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    left_out: dict[str, int]
+    majority: NDArray[np.int64] | None = None
+
+
+def load_inputs(path: str | os.PathLike[str], split: str, spec: InputSpec) -> LabelledInputs:
+    """The labelled inputs of a prepared folder, or of a folder or zip archive of `<class>/` pictures of cropped faces.
+
+    Where folder names mean splits (train/, test/, ...), only the files of `split` count; where none do, all.
+
+    Raises:
+        MissingFile, ArchiveError, DataError, SpecMismatch: what it says; also when not a single picture is usable.
+    """
+    if is_prepared(path):
+        data = load_prepared(path, spec)
+        rows = data.indices(split)
+        majority = None if data.votes is None else ferplus_majority(group_votes(data)[rows])[0]
+        return LabelledInputs(np.asarray(data.images[rows]), data.labels[rows], {}, majority)
+    with PictureArchive(path) as archive:
+        files = archive.files
+        splits = sorted({file.split for file in files if file.split})
+        if splits:
+            files = [file for file in files if file.split == split]
+        inputs, labels = [], []
+        for file in files:
+            try:
+                frame = decode_picture(archive.read(file.path), file.path)
+            except PictureError:
+                archive.reject(file.path, "not a usable picture")
+                continue
+            inputs.append(face_to_input(frame, (0, 0, frame.shape[1], frame.shape[0]), spec))
+            labels.append(LABELS.index(file.label))
+        left_out = archive.rejected_counts()
+    if not inputs:
+        reasons = [f"{count} x {reason}" for reason, count in left_out.items()]
+        if splits and split not in splits:
+            reasons.append(f"its folders name the split {', '.join(splits)}")
+        raise ArchiveError(
+            f"{path}: not a single usable picture for the split {split!r} ({', '.join(reasons) or 'it is empty'}); expected <class>/ folders named "
+            f"after {', '.join(LABELS)}, or a prepared folder"
+        )
+    return LabelledInputs(np.stack(inputs), np.array(labels, np.int64), left_out)

@@ -1,0 +1,1 @@
+"""A camera watched over time: frames in, smoothed readings and events out."""

@@ -1,0 +1,157 @@
+"""What a frame says: faces found or followed, recognized, smoothed. One step of the sensor, without its thread."""
+
+import math
+import time
+from collections import deque
+from functools import partial
+
+from edgeemo.contract.manifest import Smoothing
+from edgeemo.live.feed import Taken
+from edgeemo.live.smoothing import Smoother
+from edgeemo.live.tracking import Track, Tracker
+from edgeemo.recognizer import Recognizer
+from edgeemo.results import Reading
+
+_BUSY = 0.85  # share of the time between two frames that may be spent; the rest is for whatever else runs
+_LONGEST_BLIND = 0.5  # seconds between two looks of the detector; a new face waits no longer
+_RATE_FRAMES = 31  # over which the frame rate is averaged
+
+
+class Cadence:
+    """How often the detector looks: as often as the frame rate allows, or at every `every`-th frame.
+
+    With d the time of a look, o that of all else and t the time between two frames, looking at every k-th frame takes
+    d / k + o of each t.
+    """
+
+    def __init__(self, every: int | None = None) -> None:
+        self.every = every or 1
+        self.fixed = every is not None
+        self._detection = self._other = 0.0
+        self._since = math.inf
+
+    def due(self) -> bool:
+        """Whether the detector looks at the next frame."""
+        return self._since >= self.every
+
+    def look(self) -> None:
+        """Let the detector look at the next frame."""
+        self._since = math.inf
+
+    def spent(self, detection: float | None, other: float, interval: float) -> None:
+        """Take in the seconds that a frame took: of the detector (None if it did not look), of all else; and `interval`."""
+        self._since = self._since + 1 if detection is None else 1
+        if detection is not None:
+            self._detection = _averaged(self._detection, detection)
+        self._other = _averaged(self._other, other)
+        if not self.fixed:
+            free = max(_BUSY * interval - self._other, 0.05 * interval)
+            most = max(1, int(_LONGEST_BLIND / interval))
+            self.every = min(max(1, math.ceil(self._detection / free)), most)
+
+
+class FrameReader:
+    """Makes readings of frames.
+
+    Args:
+        recognizer: opened; stays the caller's.
+        smoothing: of each face.
+        faces: "largest" or "all".
+        detect_every: the detector looks at every so many frames; None lets the frame rate decide.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        smoothing: Smoothing,
+        *,
+        faces: str = "largest",
+        detect_every: int | None = None,
+    ) -> None:
+        self.cadence = Cadence(detect_every)
+        self.looked_at = self.detections = self.inferences = 0
+        self.fps = self.latency_ms = 0.0
+        self._recognizer, self._smoothing, self._faces = recognizer, smoothing, faces
+        self._tracker = Tracker()
+        self._smoothers: dict[int, Smoother] = {}
+        self._looked: deque[float] = deque(maxlen=_RATE_FRAMES)
+
+    def read(
+        self, taken: Taken, *, interval: float, dropped: int, wall_time: float
+    ) -> list[Reading]:
+        """The readings of a frame: one a face, largest first, or one without a face.
+
+        Args:
+            interval: seconds between two frames of the camera.
+            dropped: frames dropped so far.
+            wall_time: what the readings say as their time.
+        """
+        start = time.perf_counter()
+        tracks, detection = self._locate(taken)
+        recognized = self._recognizer.classify(taken.frame.pixels, [track.box for track in tracks])
+        smoothed = []
+        for track, face in zip(tracks, recognized, strict=True):
+            smoother = self._smoothers.get(track.face_id) or Smoother(self._smoothing)
+            self._smoothers[track.face_id] = smoother
+            smoothed.append((track, smoother.update(face.scores, taken.frame.time)))
+        self._count(taken, len(tracks))
+        self.cadence.spent(detection, time.perf_counter() - start - (detection or 0.0), interval)
+        reading = partial(
+            Reading,
+            wall_time,
+            taken.number,
+            latency_ms=self.latency_ms,
+            fps=self.fps,
+            dropped=dropped,
+        )
+        if not smoothed:
+            return [reading()]
+        return [
+            reading(
+                face_id=track.face_id,
+                emotion=said.emotion,
+                confidence=said.confidence,
+                scores=said.scores,
+                box=track.box,
+            )
+            for track, said in smoothed
+        ]
+
+    def forget(self) -> None:
+        """The camera was gone: whoever is seen next is somebody new, and is looked for at once."""
+        self._tracker.forget()
+        self._smoothers.clear()
+        self._looked.clear()
+        self.cadence.look()
+
+    def _locate(self, taken: Taken) -> tuple[list[Track], float | None]:
+        """The faces to recognize, largest first, and the seconds of the detector, if it looked."""
+        pixels, detection = taken.frame.pixels, None
+        if self.cadence.due():
+            start = time.perf_counter()
+            boxes = self._recognizer.detector.detect(pixels)
+            detection = time.perf_counter() - start
+            self.detections += 1
+            tracks = self._tracker.found(boxes, taken.frame.time, pixels)
+            self._smoothers = {
+                key: self._smoothers[key] for key in self._smoothers.keys() & self._tracker.known()
+            }
+        else:
+            tracks = self._tracker.carried(pixels)
+        if self._faces == "all":
+            return tracks, detection
+        largest = self._tracker.largest()
+        return [largest] if largest else [], detection
+
+    def _count(self, taken: Taken, faces: int) -> None:
+        now = time.monotonic()
+        self.looked_at += 1
+        self.inferences += faces
+        self.latency_ms = 1000 * (now - taken.captured)
+        self._looked.append(now)
+        passed = now - self._looked[0]
+        self.fps = (len(self._looked) - 1) / passed if passed > 0 else 0.0
+
+
+def _averaged(mean: float, value: float) -> float:
+    return value if mean == 0 else mean + 0.2 * (value - mean)

@@ -1,0 +1,1 @@
+"""A float network as TFLite and ONNX files."""

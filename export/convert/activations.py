@@ -1,0 +1,100 @@
+"""What a float network's tensors hold while it looks at the representative data set, and the ranges that follow."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.backends.litert import open_interpreter
+from export.convert import onnx
+from export.convert.graph import read_graph
+
+Ranges = dict[str, tuple[float, float]]
+# Of each picture, values of a tensor that are kept for its distribution; its ends and means are of all values.
+_KEPT = 4096
+# The input, and what the rescaling makes of it in two steps: every pixel value has to stay apart from the others.
+_OF_PIXELS = 3
+
+
+@dataclass
+class Activation:
+    """One tensor over all pictures: its ends, a drawn sample of its values, and the mean of each channel (last axis)."""
+
+    low: float = np.inf
+    high: float = -np.inf
+    samples: list[NDArray[np.float32]] = field(default_factory=list)
+    channel_means: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def add(self, values: NDArray[np.float32], rng: np.random.Generator) -> None:
+        """Take in the float32 (1, ..., channels) values of one picture."""
+        flat = values.ravel()
+        self.low, self.high = min(self.low, float(flat.min())), max(self.high, float(flat.max()))
+        self.samples.append(flat if len(flat) <= _KEPT else rng.choice(flat, _KEPT, replace=False))
+        self.channel_means.append(
+            values.reshape(-1, values.shape[-1]).mean(axis=0, dtype=np.float64)
+        )
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """float64 (channels,)."""
+        return np.asarray(np.mean(self.channel_means, axis=0))
+
+
+def record(fp32: bytes, pictures: NDArray[np.uint8], seed: int) -> dict[str, Activation]:
+    """The activations of a float .tflite, by tensor name, over uint8 (N, 48, 48, 1) pictures; samples are drawn with `seed`."""
+    graph = read_graph(fp32, "fp32.tflite")
+    interpreter = open_interpreter(fp32, "fp32.tflite", kernels="plain", keep_tensors=True)
+    source = graph.input["index"]
+    watched = [
+        source,
+        *(int(tensor) for operator in graph.operators for tensor in operator["outputs"]),
+    ]
+    found = {graph.tensors[tensor]["name"]: Activation() for tensor in watched}
+    rng = np.random.default_rng(seed)
+    for picture in pictures:
+        interpreter.set_tensor(source, picture[np.newaxis].astype(np.float32))
+        interpreter.invoke()
+        for tensor in watched:
+            found[graph.tensors[tensor]["name"]].add(interpreter.get_tensor(tensor), rng)
+    return found
+
+
+def min_max(activations: dict[str, Activation]) -> Ranges:
+    """Everything that was seen is inside."""
+    return {name: (seen.low, seen.high) for name, seen in activations.items()}
+
+
+def percentile(activations: dict[str, Activation]) -> Ranges:
+    """All but the outermost hundredth of a percent at each end is inside, of each tensor but pixels and logits."""
+
+    def middle(seen: Activation) -> tuple[float, float]:
+        values = np.concatenate(seen.samples)
+        low, high = np.percentile(values, [100 - onnx.PERCENTILE, onnx.PERCENTILE])
+        return float(low), float(high)
+
+    return _inner(activations, {name: middle(seen) for name, seen in activations.items()})
+
+
+def entropy(activations: dict[str, Activation]) -> Ranges:
+    """The range whose 8-bit histogram has the smallest KL divergence to that of the values (ONNX Runtime's search)."""
+    samples = {name: np.concatenate(seen.samples) for name, seen in activations.items()}
+    return _inner(activations, onnx.entropy_ranges(samples))
+
+
+METHODS: dict[str, Callable[[dict[str, Activation]], Ranges]] = {
+    "min-max": min_max,
+    "percentile": percentile,
+    "entropy": entropy,
+}
+
+
+def _inner(activations: dict[str, Activation], narrower: Ranges) -> Ranges:
+    """`narrower` ranges, kept inside of what was seen; pixels, what is made of them alone, and logits keep their ends."""
+    names = list(activations)
+    whole = min_max(activations)
+    clipped = {
+        name: (max(narrower[name][0], whole[name][0]), min(narrower[name][1], whole[name][1]))
+        for name in names
+    }
+    return clipped | {name: whole[name] for name in (*names[:_OF_PIXELS], names[-1])}

@@ -1,0 +1,283 @@
+"""Keras model -> fp32 ONNX -> int8 ONNX (QDQ)."""
+
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.errors import BackendError
+from edgeemo.optional import need
+from workstation.quiet import quiet
+
+OPSET = 17
+PERCENTILE = 99.99  # of a tensor's values, at each end, that are inside its range
+_INPUT = "pixels"
+_WEIGHTED = ("Conv", "Gemm")
+
+
+def check_installed(purpose: str) -> None:
+    """Raise MissingDependency or BrokenDependency, before anything takes time, where ONNX Runtime does not work."""
+    need("onnxruntime", "export", purpose)
+
+
+def convert_fp32(model: Any) -> bytes:
+    """fp32 ONNX of a Keras model: float32 (1, 48, 48, 1) raw pixels in, (1, 7) logits out. Raises BackendError."""
+    keras = need("keras", "export", "to convert to ONNX")
+    onnx = need("onnx", "export", "to write ONNX")
+    signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name=_INPUT)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "fp32.onnx")
+        try:
+            with quiet():
+                model.export(
+                    str(path),
+                    format="onnx",
+                    verbose=False,
+                    input_signature=signature,
+                    opset_version=OPSET,
+                )
+        except Exception as error:  # tf2onnx raises ValueErrors, RuntimeErrors and its own
+            raise BackendError(f"tf2onnx cannot convert {model.name} ({_said(error)})") from None
+        exported = onnx.load(path)
+    onnx.checker.check_model(exported)
+    return bytes(exported.SerializeToString())
+
+
+def convert_fp16(fp32: bytes) -> bytes:
+    """The fp32 ONNX with float16 weights and arithmetic; input and output stay float32. Raises BackendError."""
+    onnx = need("onnx", "export", "to write ONNX")
+    float16 = need("onnxruntime.transformers.float16", "export", "to convert ONNX to float16")
+    onnx_model = need("onnxruntime.quantization.onnx_model", "export", "to convert ONNX to float16")
+    try:
+        with quiet():
+            halved = float16.convert_float_to_float16(
+                onnx.load_from_string(fp32), keep_io_types=True
+            )
+            onnx_model.ONNXModel(halved).topological_sort()  # the casts were put at the end
+        onnx.checker.check_model(halved)
+    except Exception as error:  # it raises ValueErrors and onnx's own
+        raise BackendError(
+            f"ONNX Runtime cannot convert the model to float16 ({_said(error)})"
+        ) from None
+    return bytes(halved.SerializeToString())
+
+
+def convert_int8(
+    fp32: bytes,
+    calibration: NDArray[np.uint8],
+    method: str = "min-max",
+    as_float: Collection[str] = (),
+) -> bytes:
+    """int8 QDQ ONNX: per-channel weights in 7 bits, activations int8, calibrated on uint8 (N, 48, 48, 1) pictures.
+
+    Seven bits (`reduce_range`), because on x86-64 without VNNI the products of full 8-bit weights saturate (docs/stack.md).
+    `method` is how ranges are found: "min-max" or "percentile". The nodes `as_float` stay float32.
+    Raises BackendError.
+    """
+    quantization = need("onnxruntime.quantization", "export", "to quantize ONNX")
+    calibrate = {"min-max": "MinMax", "percentile": "Percentile"}[method]
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "folded.onnx"), Path(folder, "int8.onnx")
+        source.write_bytes(fp32)
+        try:
+            with quiet():
+                quantization.quantize_static(
+                    source,
+                    target,
+                    _Reader(fp32, calibration),
+                    quant_format=quantization.QuantFormat.QDQ,
+                    per_channel=True,
+                    reduce_range=True,
+                    activation_type=quantization.QuantType.QInt8,
+                    weight_type=quantization.QuantType.QInt8,
+                    calibrate_method=quantization.CalibrationMethod[calibrate],
+                    nodes_to_exclude=list(as_float),
+                    extra_options={"CalibPercentile": PERCENTILE},
+                )
+        except Exception as error:  # ONNX Runtime's own classes derive from Exception only
+            raise BackendError(f"ONNX Runtime cannot quantize the model ({_said(error)})") from None
+        return target.read_bytes()
+
+
+def folded(fp32: bytes) -> bytes:
+    """The fp32 ONNX as quantization wants it: shapes inferred, what can be computed ahead folded away. Raises BackendError."""
+    shape_inference = need("onnxruntime.quantization.shape_inference", "export", "to quantize ONNX")
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "fp32.onnx"), Path(folder, "folded.onnx")
+        source.write_bytes(fp32)
+        try:
+            with quiet():
+                shape_inference.quant_pre_process(source, target, skip_symbolic_shape=True)
+        except Exception as error:
+            raise BackendError(
+                f"ONNX Runtime cannot prepare the model for quantization ({_said(error)})"
+            ) from None
+        return target.read_bytes()
+
+
+def entropy_ranges(samples: Mapping[str, NDArray[np.float32]]) -> dict[str, tuple[float, float]]:
+    """Low and high of each tensor's values, cut where the 8-bit histogram has the smallest KL divergence to theirs."""
+    calibrate = need("onnxruntime.quantization.calibrate", "export", "to calibrate")
+    # Bins of the values, and levels that they are cut to; with as many of the one as of the other there would be nothing
+    # to search.
+    collector = calibrate.HistogramCollector("entropy", False, 2048, 256, PERCENTILE, "same")
+    with quiet():
+        collector.collect({name: [values] for name, values in samples.items()})
+        found = collector.compute_collection_result()
+    return {name: (float(low), float(high)) for name, (low, high, *_) in found.items()}
+
+
+def with_corrected_biases(fp32: bytes, int8: bytes, calibration: NDArray[np.uint8]) -> bytes:
+    """`fp32`, as `folded` gives it, with biases that make up for the rounding of its weights in `int8`, which was made from it.
+
+    Rounded weights W' shift an output channel's mean by (W' - W) E[x], where E[x] are the means of the node's input channels;
+    that much is taken off its bias (Nagel et al. 2019, 4.2; the padded border is not accounted for).
+    """
+    onnx = need("onnx", "export", "to write ONNX")
+    model, rounded = onnx.load_from_string(fp32), _dequantized(int8)
+    values = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = [
+        node
+        for node in model.graph.node
+        if node.op_type in _WEIGHTED and {*node.input[1:]} <= {*values}
+    ]
+    nodes = [node for node in nodes if len(node.input) > 2]
+    if not nodes:
+        return fp32
+    means = _channel_means(fp32, [node.input[0] for node in nodes], calibration)
+    for node in nodes:
+        weights, bias = (onnx.numpy_helper.to_array(values[name]) for name in node.input[1:3])
+        if node.input[1] not in rounded:
+            continue  # a node that stays float
+        error = (rounded[node.input[1]] - weights).reshape(*weights.shape[:2], -1).sum(axis=2)
+        if node.op_type == "Gemm" and not any(a.name == "transB" and a.i for a in node.attribute):
+            error = error.T
+        each = means[node.input[0]]
+        # A depthwise convolution has one input channel an output.
+        shift = (
+            error @ each
+            if error.shape[1] == len(each)
+            else error[:, 0] * np.repeat(each, len(error) // len(each))
+        )
+        values[node.input[2]].CopyFrom(
+            onnx.numpy_helper.from_array((bias - shift).astype(np.float32), node.input[2])
+        )
+    return bytes(model.SerializeToString())
+
+
+def worst_nodes(fp32: bytes, int8: bytes, pictures: NDArray[np.uint8]) -> list[str]:
+    """Names of the nodes with weights, those first whose output in `int8` is the furthest (in SQNR) from that in `fp32`.
+
+    `fp32` is what `int8` was made from; the comparison is ONNX Runtime's own. Each node is judged with the inputs that the
+    nodes before it gave.
+    """
+    debug = need("onnxruntime.quantization.qdq_loss_debug", "export", "to compare layers")
+    onnx = need("onnx", "export", "to read ONNX")
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        seen = []
+        for name, model in (("fp32", fp32), ("int8", int8)):
+            plain, watched = Path(folder, f"{name}.onnx"), Path(folder, f"{name}-watched.onnx")
+            plain.write_bytes(model)
+            debug.modify_model_output_intermediate_tensors(str(plain), str(watched))
+            seen.append(debug.collect_activations(str(watched), _Reader(model, pictures)))
+        errors = debug.compute_activation_error(debug.create_activation_matching(seen[1], seen[0]))
+    graph = onnx.load_from_string(fp32).graph
+    # A ReLU belongs to the node before it, and only what comes out of it is quantized.
+    behind = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "Relu"}
+    ends = {
+        node.name: behind.get(node.output[0], node.output[0])
+        for node in graph.node
+        if node.op_type in _WEIGHTED
+    }
+    rated = [
+        (float(errors[end]["xmodel_err"]), name) for name, end in ends.items() if end in errors
+    ]
+    return [name for _, name in sorted(rated)]
+
+
+def opset(model: bytes) -> int:
+    """The opset of the default domain that an ONNX model states."""
+    onnx = need("onnx", "export", "to read ONNX")
+    imports = onnx.load_from_string(model).opset_import
+    return int(next(entry.version for entry in imports if entry.domain in ("", "ai.onnx")))
+
+
+class _Reader:
+    """What ONNX Runtime's tools draw their pictures from (its CalibrationDataReader protocol)."""
+
+    def __init__(self, model: bytes, pictures: NDArray[np.uint8]) -> None:
+        name = _input_name(model)
+        self._feeds = ({name: picture[np.newaxis].astype(np.float32)} for picture in pictures)
+
+    def __iter__(self) -> Iterator[dict[str, NDArray[np.float32]]]:
+        return self._feeds
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        return next(self._feeds, None)
+
+
+def _input_name(model: bytes) -> str:
+    onnx = need("onnx", "export", "to read ONNX")
+    return str(onnx.load_from_string(model).graph.input[0].name)
+
+
+def _dequantized(int8: bytes) -> dict[str, NDArray[np.float64]]:
+    """The real values of a QDQ model's weights, by the name that they have in the float model."""
+    onnx = need("onnx", "export", "to read ONNX")
+    graph = onnx.load_from_string(int8).graph
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    found = {}
+    for node in graph.node:
+        if (
+            node.op_type != "DequantizeLinear"
+            or node.input[0] not in values
+            or values[node.input[0]].ndim < 2
+        ):
+            continue
+        stored, scale = values[node.input[0]], values[node.input[1]].astype(np.float64)
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+        shape = [1] * stored.ndim
+        shape[axis] = -1
+        found[node.input[0].removesuffix("_quantized")] = stored * (
+            scale.reshape(shape) if scale.ndim else scale
+        )
+    return found
+
+
+def _channel_means(
+    fp32: bytes, tensors: Sequence[str], pictures: NDArray[np.uint8]
+) -> dict[str, NDArray[np.float64]]:
+    """float64 (channels,) means over the pictures of tensors (1, channels, ...) of an ONNX model."""
+    onnx, runtime = (
+        need("onnx", "export", "to read ONNX"),
+        need("onnxruntime", "export", "to run ONNX"),
+    )
+    model = onnx.load_from_string(fp32)
+    inputs = {entry.name for entry in model.graph.input}
+    known = {entry.name for entry in model.graph.output} | inputs
+    names = list(dict.fromkeys(tensors))
+    model.graph.output.extend(
+        onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known
+    )
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    (source,) = inputs
+    totals = {name: np.zeros(()) for name in names}
+    for picture in pictures:
+        for name, value in zip(
+            names, session.run(names, {source: picture[np.newaxis].astype(np.float32)}), strict=True
+        ):
+            totals[name] = totals[name] + value.reshape(*value.shape[:2], -1).mean(
+                axis=(0, 2), dtype=np.float64
+            )
+    return {name: total / len(pictures) for name, total in totals.items()}
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,210 @@
+"""Keras model -> TFLite, in float and in int8. The only importer of TensorFlow and of ai-edge-quantizer in the project."""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.backends.litert import open_interpreter
+from edgeemo.errors import BackendError
+from edgeemo.optional import need
+from export.convert.graph import ALIGNMENT, check_full_int8, read_graph
+from workstation.quiet import quiet
+
+# Where the operators with weights have their parts: input, weights, bias.
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_INT8, _INT16 = 8, 16  # bits
+
+
+def convert_fp32(model: Any) -> bytes:
+    """Float .tflite of a Keras model: float32 (1, 48, 48, 1) raw pixels in, (1, 7) logits out. Raises BackendError."""
+    tensorflow = need("tensorflow", "export", "to convert to TFLite")
+    converter = tensorflow.lite.TFLiteConverter.from_keras_model(_batch_of_one(model))
+    return _converted(converter, model)
+
+
+def convert_trained(simulated: Any) -> bytes:
+    """Full-int8, per-channel .tflite of a network of quantization-aware training, with the ranges that its layers hold.
+
+    Raises:
+        BackendError: the converter fails, or what it made is not purely int8 as the contract wants it.
+    """
+    tensorflow = need("tensorflow", "export", "to convert to TFLite")
+    converter = tensorflow.lite.TFLiteConverter.from_keras_model(_batch_of_one(simulated))
+    converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
+    converter.inference_input_type = tensorflow.int8
+    converter.inference_output_type = tensorflow.int8
+    converted = _converted(converter, simulated)
+    check_full_int8(converted)
+    return converted
+
+
+def quantize(
+    fp32: bytes, ranges: Mapping[str, tuple[float, float]], *, wide: Collection[str] = ()
+) -> bytes:
+    """int8 .tflite of a float one: per-channel weights, activations by their `ranges`, low and high by tensor.
+
+    The operators that make the tensors `wide` get 16-bit activations.
+
+    Raises:
+        BackendError: the quantizer fails, or there is an operator without an int8 kernel; the message names its layer.
+    """
+    library = need("ai_edge_quantizer", "export", "to quantize TFLite")
+    every = library.qtyping.TFLOperationName.ALL_SUPPORTED
+    graph = read_graph(fp32, "fp32.tflite")
+    ranks = {tensor["name"]: len(tensor["shape"]) for tensor in graph.tensors.values()}
+    try:
+        with quiet():
+            quantizer = library.quantizer.Quantizer(fp32)
+            quantizer.add_static_config(
+                ".*", every, activation_num_bits=_INT8, weight_num_bits=_INT8
+            )
+            for name in wide:
+                exactly = f"^{re.escape(name)};?$"
+                quantizer.add_static_config(
+                    exactly, every, activation_num_bits=_INT16, weight_num_bits=_INT8
+                )
+            statistics = {
+                name: {"min": np.full((1,) * ranks[name], low, np.float32), "max": np.full((1,) * ranks[name], high, np.float32)}
+                for name, (low, high) in ranges.items()
+            }  # fmt: skip
+            quantized = bytes(
+                quantizer.quantize(statistics, enable_progress_report=False).quantized_model
+            )
+    except (
+        Exception
+    ) as error:  # the quantizer raises ValueErrors, KeyErrors and RuntimeErrors of its own
+        raise BackendError(
+            f"ai-edge-quantizer cannot quantize the model ({_said(error)})"
+        ) from None
+    check_full_int8(quantized, wide=bool(wide))
+    return quantized
+
+
+def with_corrected_biases(
+    fp32: bytes, int8: bytes, means: Mapping[str, NDArray[np.float64]]
+) -> bytes:
+    """The float .tflite `fp32` with biases that make up for the rounding of its weights in `int8`, which was made from it.
+
+    Rounded weights W' shift an output channel's mean by (W' - W) E[x], where E[x] are the means of the layer's input
+    channels, `means` by tensor; that much is taken off its bias (Nagel et al. 2019, 4.2; the padded border is not accounted for).
+    """
+    utils = need("tensorflow.lite.tools.flatbuffer_utils", "export", "to write TFLite")
+    rounded = _weights_by_name(int8)
+    graph = read_graph(fp32, "fp32.tflite")
+    values = open_interpreter(fp32, "fp32.tflite", kernels="plain")
+    written = utils.convert_bytearray_to_object(fp32)
+    for operator in graph.operators:
+        if (
+            operator["op_name"] not in WEIGHTED
+            or len(operator["inputs"]) < 3
+            or operator["inputs"][2] < 0
+        ):
+            continue
+        source, weights, bias = (int(tensor) for tensor in operator["inputs"][:3])
+        error = rounded[graph.tensors[weights]["name"]] - values.get_tensor(weights)
+        shift = _mean_shift(operator["op_name"], error, means[graph.tensors[source]["name"]])
+        corrected = (values.get_tensor(bias) - shift).astype(np.float32)
+        written.buffers[written.subgraphs[0].tensors[bias].buffer].data = np.frombuffer(
+            corrected.tobytes(), np.uint8
+        )
+    return _packed(written, len(fp32))
+
+
+def _mean_shift(
+    operator: str, error: NDArray[np.float64], means: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """float64 (outputs,): what `error` of the weights adds to the mean of each output, given the means of the inputs."""
+    if operator == "DEPTHWISE_CONV_2D":  # (1, height, width, outputs)
+        each = error.sum(axis=(0, 1, 2))
+        return np.asarray(each * np.repeat(means, len(each) // len(means)))
+    if operator == "CONV_2D":  # (outputs, height, width, inputs)
+        error = error.sum(axis=(1, 2))
+    return np.asarray(error @ means)
+
+
+def _weights_by_name(int8: bytes) -> dict[str, NDArray[np.float64]]:
+    """The real values of an int8 file's constant tensors of more than one axis, by name."""
+    graph = read_graph(int8)
+    interpreter = open_interpreter(int8, "int8.tflite", kernels="plain")
+    found = {}
+    for index in graph.constants:
+        tensor = graph.tensors[index]
+        scales, axis = (
+            tensor["quantization_parameters"]["scales"],
+            tensor["quantization_parameters"]["quantized_dimension"],
+        )
+        if tensor["dtype"] == np.int8 and len(tensor["shape"]) > 1 and len(scales):
+            shape = [1] * len(tensor["shape"])
+            shape[axis] = -1
+            found[tensor["name"]] = interpreter.get_tensor(index) * scales.astype(
+                np.float64
+            ).reshape(shape)
+    return found
+
+
+def _converted(converter: Any, model: Any) -> bytes:
+    try:
+        with quiet():
+            converted = bytes(converter.convert())
+    except Exception as error:  # the converter raises its own and C++ kinds
+        raise BackendError(
+            f"TensorFlow cannot convert {model.name} to TFLite ({_said(error)})"
+        ) from None
+    return _with_short_names(converted, [layer.name for layer in model.layers])
+
+
+def _with_short_names(tflite: bytes, layers: Collection[str]) -> bytes:
+    """The same model with tensors named after their layer and operation.
+
+    The converter's names list every node that was fused into a tensor: 4 KB of `nano`'s 66.
+    """
+    utils = need("tensorflow.lite.tools.flatbuffer_utils", "export", "to write TFLite")
+    graph = utils.convert_bytearray_to_object(tflite)
+    seen: Counter[str] = Counter()
+    for tensor in graph.subgraphs[0].tensors:
+        name = _short_name(tensor.name.decode(), layers)
+        seen[name] += 1
+        tensor.name = name if seen[name] == 1 else f"{name}.{seen[name]}"
+    return _packed(graph, len(tflite))
+
+
+def _packed(graph: Any, size: int) -> bytes:
+    """The bytes of a .tflite object of about `size` bytes."""
+    flatbuffers = need("flatbuffers", "export", "to write TFLite")
+
+    class Builder(flatbuffers.Builder):  # type: ignore[misc,name-defined]
+        """Puts bytes, which weights are, at multiples of 16 as TFLite's schema asks; the library's own forgets it."""
+
+        def StartVector(self, size: int, count: int, alignment: int) -> Any:  # noqa: N802
+            return super().StartVector(size, count, ALIGNMENT if size == 1 else alignment)
+
+    builder = Builder(size)
+    builder.Finish(graph.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _short_name(name: str, layers: Collection[str]) -> str:
+    if name.startswith("StatefulPartitionedCall"):  # the graph's output, whatever made it
+        return f"{list(layers)[-1]}/output"
+    parts = name.partition(";")[0].split("/")
+    for part in parts[:-1]:
+        # The wrapping for a batch of one names each layer again, with a number behind.
+        for layer in (part, part.rpartition("_")[0]):
+            if layer in layers:
+                return f"{layer}/{parts[-1]}"
+    return "/".join(parts)
+
+
+def _batch_of_one(model: Any) -> Any:
+    """The model with its batch fixed to 1: micro interpreters and TensorRT want static shapes."""
+    keras = need("keras", "export", "to convert")
+    pixels = keras.Input(batch_shape=(1, *model.input_shape[1:]), name="pixels")
+    return keras.Model(pixels, model(pixels), name=model.name)
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

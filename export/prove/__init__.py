@@ -1,0 +1,1 @@
+"""Whether a quantized file may ship."""

@@ -1,0 +1,161 @@
+"""Float and int8 side by side, layer by layer: where a quantized network loses what."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.backends.litert import open_interpreter
+from edgeemo.contract.quantize import pixels_to_int8
+from edgeemo.errors import BackendError
+from export.convert.graph import CASTS, Graph, read_graph
+
+_SATURATED, _WASTED = (
+    0.001,
+    0.4,
+)  # shares of values outside of the range, and of the range that is used
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one operator's output lost in int8, over all pictures.
+
+    Attributes:
+        name: its tensor in the int8 file; operator: its kind; bits: of the stored values.
+        sqnr_db: signal to quantization noise, 10 log10(sum x^2 / sum (x - q)^2); infinite where nothing was lost.
+        added_noise: relative noise power sum (x - q)^2 / sum x^2, less that of the noisiest input: what this layer adds.
+        cosine: cosine similarity of all float and int8 values.
+        range_low, range_high: what can be stored. range_used: the share of it that the float values span.
+        saturated: share of float values outside of it.
+    """
+
+    name: str
+    operator: str
+    bits: int
+    sqnr_db: float
+    added_noise: float
+    cosine: float
+    range_low: float
+    range_high: float
+    range_used: float
+    saturated: float
+
+    @property
+    def advice(self) -> str:
+        """What to do about it, in words."""
+        if self.saturated > _SATURATED:
+            return "values are cut off: a wider range (min-max, or faces like the ones that are cut in the calibration set)"
+        if self.range_used < _WASTED:
+            return "the range is mostly empty: a narrower one (percentile or entropy), or a layer without such outliers"
+        return "steps are too coarse: 16-bit activations here (the ladder's mixed step), or python -m training finetune --qat"
+
+
+def compare_layers(fp32: bytes, int8: bytes, pictures: NDArray[np.uint8]) -> list[Layer]:
+    """Each operator of an int8 .tflite against the same one of the float .tflite, in order, on uint8 (N, 48, 48, 1) pictures.
+
+    Raises:
+        BackendError: the two are not the same network.
+    """
+    graphs = read_graph(fp32, "fp32.tflite"), read_graph(int8)
+    outputs = [
+        [int(op["outputs"][0]) for op in graph.operators if op["op_name"] not in CASTS]
+        for graph in graphs
+    ]
+    kinds = [
+        [op["op_name"] for op in graph.operators if op["op_name"] not in CASTS] for graph in graphs
+    ]
+    if kinds[0] != kinds[1]:
+        raise BackendError(
+            f"expected the same operators in float and int8, received {', '.join(kinds[0])} and {', '.join(kinds[1])}; "
+            "compare an int8 model with the float model that it was made from"
+        )
+    sums = [_Sums(graphs[1].tensors[tensor]) for tensor in outputs[1]]
+    models = [
+        open_interpreter(model, "model", kernels="plain", keep_tensors=True)
+        for model in (fp32, int8)
+    ]
+    for picture in pictures:
+        models[0].set_tensor(graphs[0].input["index"], picture[np.newaxis].astype(np.float32))
+        models[1].set_tensor(graphs[1].input["index"], pixels_to_int8(picture[np.newaxis]))
+        for model in models:
+            model.invoke()
+        for pair, real, stored in zip(sums, *outputs, strict=True):
+            pair.add(models[0].get_tensor(real), models[1].get_tensor(stored))
+    return _layers(graphs[1], outputs[1], kinds[1], sums)
+
+
+def worst(layers: list[Layer], count: int) -> list[Layer]:
+    """The layers that add most noise, worst first."""
+    return sorted(layers, key=lambda layer: -layer.added_noise)[:count]
+
+
+class _Sums:
+    """Running sums over the pictures of one tensor's float values and of what int8 makes of them."""
+
+    def __init__(self, tensor: dict[str, Any]) -> None:
+        scale, zero_point = tensor["quantization"]
+        limits = np.iinfo(tensor["dtype"])
+        self.scale, self.zero_point, self.bits = float(scale), int(zero_point), int(limits.bits)
+        self.low, self.high = (
+            (limits.min - self.zero_point) * self.scale,
+            (limits.max - self.zero_point) * self.scale,
+        )
+        self.signal = self.noise = self.product = self.stored = 0.0
+        self.smallest, self.largest = np.inf, -np.inf
+        self.outside = self.count = 0
+
+    def add(self, real: NDArray[np.float32], stored: NDArray[np.int8]) -> None:
+        x = real.astype(np.float64).ravel()
+        q = (stored.astype(np.float64).ravel() - self.zero_point) * self.scale
+        self.signal += float(x @ x)
+        self.noise += float((x - q) @ (x - q))
+        self.product += float(x @ q)
+        self.stored += float(q @ q)
+        self.smallest, self.largest = (
+            min(self.smallest, float(x.min())),
+            max(self.largest, float(x.max())),
+        )
+        # Half a step beyond the last value still rounds to it.
+        self.outside += int(
+            np.sum((x < self.low - self.scale / 2) | (x > self.high + self.scale / 2))
+        )
+        self.count += len(x)
+
+    @property
+    def relative_noise(self) -> float:
+        return self.noise / self.signal if self.signal else float(self.noise > 0)
+
+
+def _layers(graph: Graph, outputs: list[int], kinds: list[str], sums: list[_Sums]) -> list[Layer]:
+    noise = dict(zip(outputs, (pair.relative_noise for pair in sums), strict=True))
+    # A cast hands on what came into it.
+    for operator in graph.operators:
+        if operator["op_name"] in CASTS:
+            noise[int(operator["outputs"][0])] = noise.get(int(operator["inputs"][0]), 0.0)
+    inputs = {
+        int(op["outputs"][0]): [int(t) for t in op["inputs"] if t >= 0] for op in graph.operators
+    }
+    layers = []
+    for tensor, kind, pair in zip(outputs, kinds, sums, strict=True):
+        before = max((noise.get(source, 0.0) for source in inputs[tensor]), default=0.0)
+        span = min(pair.largest, pair.high) - max(pair.smallest, pair.low)
+        layers.append(
+            Layer(
+                name=graph.tensors[tensor]["name"],
+                operator=kind,
+                bits=pair.bits,
+                sqnr_db=float(-10 * np.log10(pair.relative_noise))
+                if pair.relative_noise > 0
+                else float("inf"),
+                added_noise=max(0.0, pair.relative_noise - before),
+                cosine=pair.product / np.sqrt(pair.signal * pair.stored)
+                if pair.signal * pair.stored
+                else 0.0,
+                range_low=pair.low,
+                range_high=pair.high,
+                range_used=max(0.0, span / (pair.high - pair.low)),
+                saturated=pair.outside / pair.count,
+            )
+        )
+    return layers

@@ -1,0 +1,318 @@
+"""Which camera a word means, why another was taken, and the two small parts that all cameras stand on."""
+
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeemo.cameras import Camera, camera_for, choose_camera, open_camera
+from edgeemo.cameras.fake import FakeCamera
+from edgeemo.cameras.files import Pictures, Video
+from edgeemo.cameras.gstreamer import GStreamer
+from edgeemo.cameras.network import NetworkCamera
+from edgeemo.cameras.select import FORMS, _csi, _first_that_opens, machine, machine_of
+from edgeemo.cameras.shared import Held
+from edgeemo.cameras.timestamps import captured_at
+from edgeemo.cameras.usb import UsbCamera
+from edgeemo.cameras.v4l2 import nodes
+from edgeemo.data.pictures import write_picture
+from edgeemo.errors import (
+    BrokenDependency,
+    CameraError,
+    InvalidInput,
+    MissingDependency,
+    MissingFile,
+)
+from tests.edgeemo.cameras.camera_helpers import RED, assert_red, red_video, stand_in
+from tests.edgeemo.cameras.test_cameras_pipe import RPICAM
+
+no_cameras_here = pytest.mark.skipif(
+    bool(nodes() or machine()), reason="this machine has cameras of its own"
+)
+
+
+class Refusing(FakeCamera):
+    """Cannot be opened."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__([])
+        self.error = error
+
+    def open(self) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "name", "live"),
+    [
+        ("0", UsbCamera, "/dev/video0", True),
+        ("12", UsbCamera, "/dev/video12", True),
+        ("/dev/video3", UsbCamera, "/dev/video3", True),
+        ("/dev/null", UsbCamera, "/dev/null", True),
+        ("rtsp://bob:pw@host/live", NetworkCamera, "rtsp://***@host/live", True),
+        ("RTSPS://host/live", NetworkCamera, "RTSPS://host/live", True),
+        ("http://host:8080/mjpg", NetworkCamera, "http://host:8080/mjpg", True),
+        ("gst:videotestsrc", GStreamer, "gst:videotestsrc", False),
+        ("gst:rtspsrc location=rtsp://x/y", GStreamer, "gst:rtspsrc location=rtsp://x/y", True),
+    ],
+)
+def test_a_word_means_a_camera(source: str, kind: type, name: str, live: bool) -> None:
+    camera = camera_for(source)
+    assert isinstance(camera, kind)
+    assert (camera.name, camera.live) == (name, live)
+
+
+def test_a_path_means_a_video_a_folder_or_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    red_video(tmp_path / "red.avi")
+    write_picture(tmp_path / "red.png", np.full((48, 64, 3), RED, np.uint8))
+    for path, kind in (
+        (tmp_path / "red.avi", Video),
+        (tmp_path / "red.png", Pictures),
+        (tmp_path, Pictures),
+    ):
+        camera, reason = choose_camera(str(path))
+        assert isinstance(camera, kind)
+        assert (camera.name, camera.live, reason) == (str(path), False, "asked for by name")
+        assert_red(camera.read())
+        camera.close()
+    monkeypatch.chdir(tmp_path)
+    camera = open_camera("red.avi")
+    assert_red(camera.read())
+    camera.close()
+
+
+@pytest.mark.parametrize(
+    "source", ["webcam", "holiday.mp4", "/no/such/folder/", "", "-1", "csi1", "gst", "²", "a\0b"]
+)
+def test_what_is_neither_a_form_nor_a_path_is_refused_with_the_forms(source: str) -> None:
+    with pytest.raises(MissingFile) as caught:
+        open_camera(source)
+    assert str(caught.value) == f"{source!r}: no such camera or file; expected {FORMS}"
+
+
+@pytest.mark.parametrize(
+    "source", ["ftp://bob:sekrit@host/x", "rtmp://host/live", "file:///etc/passwd"]
+)
+def test_a_url_of_another_kind_is_refused_with_the_forms(source: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        open_camera(source)
+    assert FORMS in str(caught.value)
+    assert "sekrit" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["csi:", "csi:x", "csi:-1", "csi:0:1"])
+def test_a_csi_camera_is_named_by_its_number(source: str) -> None:
+    with pytest.raises(InvalidInput, match="expected csi, or csi:N with the number of the camera"):
+        open_camera(source)
+
+
+@pytest.mark.parametrize("source", ["auto", "csi", "csi:1"])
+def test_what_is_decided_while_opening_is_no_closed_camera(source: str) -> None:
+    with pytest.raises(InvalidInput, match="decided while opening; call open_camera"):
+        camera_for(source)
+
+
+@pytest.mark.parametrize("source", ["0", "auto", "csi", "gst:videotestsrc"])
+def test_sizes_and_rates_out_of_range_are_refused(source: str) -> None:
+    with pytest.raises(
+        InvalidInput, match="expected a size of width and height, from 16 to 16384 pixels"
+    ):
+        open_camera(source, size=(0, 480))
+    with pytest.raises(InvalidInput, match="expected fps above 0 and up to 1000; received nan"):
+        open_camera(source, fps=float("nan"))
+
+
+def test_a_pipe_is_no_camera(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(
+        InvalidInput, match="fifo: neither a file, a folder nor a device; expected auto, 0"
+    ):
+        open_camera(str(tmp_path / "fifo"))
+
+
+@no_cameras_here
+def test_auto_without_any_camera_says_what_was_looked_for_and_which_forms_there_are() -> None:
+    with pytest.raises(CameraError) as caught:
+        open_camera()
+    assert str(caught.value) == (
+        f"no camera works here; --camera takes {FORMS}. Tried: CSI: neither a Raspberry Pi nor a Jetson; "
+        "USB: no /dev/video* is there"
+    )
+
+
+@no_cameras_here
+def test_csi_without_picamera2_takes_rpicam_vid_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path / "rpicam-vid", RPICAM)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    camera, reason = choose_camera("csi", size=(256, 144))
+    assert camera.name == "csi:0 (rpicam-vid)"
+    assert reason.startswith(
+        "the first that works; picamera2 is needed for CSI cameras and is not installed; on Raspberry"
+    )
+    assert_red(camera.read(), (256, 144))
+    camera.close()
+
+
+@no_cameras_here
+def test_csi_where_nothing_works_says_why_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CameraError) as caught:
+        open_camera("csi:1")
+    message = str(caught.value)
+    assert message.startswith(
+        "no CSI camera works here (csi:1). Tried: picamera2 is needed for CSI cameras and is not installed"
+    )
+    assert "; rpicam-vid or libcamera-vid is needed" in message
+    with pytest.raises(CameraError, match="; rpicam-vid: expected a width in multiples of 128"):
+        open_camera("csi", size=(320, 240))
+
+
+def test_a_jetsons_csi_camera_is_nvidias_pipeline() -> None:
+    ((name, make),) = _csi("jetson", 1, (640, 480), 30.0)
+    camera = make()
+    assert isinstance(camera, GStreamer)
+    assert (name, camera.name, camera.live) == (
+        "nvarguscamerasrc",
+        "csi:1 (nvarguscamerasrc)",
+        True,
+    )
+    assert "sensor-id=1" in camera._command
+    assert [name for name, _ in _csi("pi", 0, (640, 480), 30.0)] == ["picamera2", "rpicam-vid"]
+
+
+def test_the_first_that_opens_is_taken_and_the_others_are_explained(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    good, never = FakeCamera([], name="good"), FakeCamera([])
+
+    def not_called() -> Camera:
+        raise AssertionError
+
+    attempts = [
+        (
+            "picamera2",
+            lambda: Refusing(BrokenDependency("picamera2 is installed but does not import")),
+        ),
+        ("rpicam-vid", lambda: Refusing(MissingDependency("rpicam-vid is not installed"))),
+        ("/dev/video0", lambda: Refusing(CameraError("held by cheese (process 7)"))),
+        ("/dev/video2", lambda: good),
+        ("/dev/video4", not_called),
+    ]
+    with caplog.at_level(logging.INFO, "edgeemo.camera"):
+        camera, reason = _first_that_opens(attempts, "no camera works here")  # type: ignore[arg-type]
+    assert camera is good
+    assert (good.opened, never.opened) == (1, 0)
+    assert reason == (
+        "the first that works; picamera2 is installed but does not import; rpicam-vid is not installed; "
+        "/dev/video0: held by cheese (process 7)"
+    )
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "INFO", "INFO"]
+    assert caplog.records[-1].getMessage() == f"good taken: {reason}"
+
+
+def test_when_none_opens_each_reason_is_given() -> None:
+    attempts = [
+        (f"/dev/video{n}", lambda n=n: Refusing(CameraError(f"/dev/video{n}: reason {n}")))
+        for n in range(2)
+    ]
+    with pytest.raises(CameraError) as caught:
+        _first_that_opens(attempts, "no camera works here", ["CSI: none"])  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "no camera works here. Tried: CSI: none; /dev/video0: reason 0; /dev/video1: reason 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "tegra", "kind"),
+    [
+        ("Raspberry Pi 5 Model B Rev 1.0\0", False, "pi"),
+        ("Raspberry Pi Compute Module 4 Rev 1.1\0", False, "pi"),
+        ("NVIDIA Jetson Nano Developer Kit\0", False, "jetson"),
+        ("NVIDIA Orin NX Developer Kit\0", False, "jetson"),
+        ("", True, "jetson"),
+        ("", False, ""),
+        ("Radxa ROCK 5B\0", False, ""),
+    ],
+)
+def test_a_pi_and_a_jetson_are_known_by_their_device_tree(
+    model: str, tegra: bool, kind: str
+) -> None:
+    assert machine_of(model, tegra) == kind
+
+
+def test_what_is_used_is_let_go_by_who_uses_it_and_once() -> None:
+    let_go: list[tuple[str, int]] = []
+    held = Held("thing", lambda thing: let_go.append((thing, threading.get_ident())), "camera")
+    with held.use() as thing:
+        assert thing == "thing"
+        closer = threading.Thread(target=held.close)
+        closer.start()
+        closer.join()
+        assert held.closed
+        assert let_go == []
+        with pytest.raises(CameraError, match="camera was closed"), held.use():
+            pass
+    assert let_go == [("thing", threading.get_ident())]
+    held.close()
+    assert len(let_go) == 1
+
+
+def test_what_is_not_used_is_let_go_by_who_closes_it_and_once() -> None:
+    let_go: list[str] = []
+    held = Held("thing", let_go.append, "camera")
+    with held.use():
+        pass
+    assert let_go == []
+    held.close()
+    held.close()
+    assert let_go == ["thing"]
+
+
+def test_who_closes_from_within_lets_go_at_the_end() -> None:
+    let_go: list[str] = []
+    held = Held("thing", let_go.append, "camera")
+    with pytest.raises(ValueError, match="inside"), held.use():
+        held.close()
+        assert let_go == []
+        raise ValueError("inside")
+    assert let_go == ["thing"]
+
+
+def test_many_readers_and_closers_let_go_once() -> None:
+    for _ in range(10):
+        let_go: list[str] = []
+        held = Held("thing", let_go.append, "camera")
+
+        def read(held: Held[str] = held) -> None:
+            try:
+                while True:
+                    with held.use():
+                        pass
+            except CameraError:
+                pass
+
+        threads = [threading.Thread(target=read) for _ in range(3)] + [
+            threading.Thread(target=held.close) for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert let_go == ["thing"]
+
+
+def test_a_drivers_time_counts_where_it_can_be_one_of_our_clock() -> None:
+    now = time.monotonic()
+    assert captured_at(now - 0.05) == now - 0.05
+    for claimed in (0.0, -1.0, now - 3600, now + 3600, time.time() + 1e6, float("nan")):
+        assert now <= captured_at(claimed) <= time.monotonic()

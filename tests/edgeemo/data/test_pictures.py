@@ -1,0 +1,425 @@
+"""Picture files in and out: the right pixels for honest files, one clear error for all others."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgeemo.data import pictures
+from edgeemo.data.pictures import decode_picture, read_picture, write_picture
+from edgeemo.errors import EdgeemoError, MissingFile, PictureError, StorageError
+from tests import support
+
+RED = np.full((40, 60, 3), (200, 30, 10), np.uint8)  # RGB
+
+
+def bars() -> NDArray[np.uint8]:
+    """uint8 (24, 36, 3) RGB: a red, a green and a blue bar, so that swapped channels and turned pictures show."""
+    picture = np.zeros((24, 36, 3), np.uint8)
+    for channel in range(3):
+        picture[:, 12 * channel : 12 * channel + 12, channel] = 220
+    return picture
+
+
+def written_by_pillow(picture: NDArray[np.uint8], kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = chunk(b"IDAT", zlib.compress(bytes(100)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + rows + chunk(b"IEND", b"")
+
+
+def refusal(path: Path) -> str:
+    """The message of the PictureError that reading `path` raises: one line that names the file and the way out."""
+    with pytest.raises(PictureError) as caught:
+        read_picture(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    assert "; " in message or "no face" in message
+    return message
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
+def test_lossless_pictures_keep_every_pixel_in_rgb_order(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"bars.{kind.lower()}"
+    path.write_bytes(written_by_pillow(bars(), kind))
+    assert np.array_equal(read_picture(path), bars())
+
+
+def test_lossless_webp_keeps_every_pixel_in_rgb_order() -> None:
+    assert np.array_equal(
+        decode_picture(written_by_pillow(bars(), "WEBP", lossless=True), "x"), bars()
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("JPEG", {"quality": 95, "subsampling": 0}), ("WEBP", {"quality": 95})]
+)
+def test_red_stays_red_in_lossy_pictures(kind: str, options: dict[str, int]) -> None:
+    decoded = decode_picture(written_by_pillow(RED, kind, **options), "red")
+    assert decoded.dtype == np.uint8
+    assert decoded.shape == RED.shape
+    assert np.abs(decoded.astype(int) - RED).max() <= 6
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "JPEG", "WEBP"])
+def test_grey_picture_gives_three_equal_channels(kind: str) -> None:
+    grey = np.tile(np.arange(0, 240, 5, dtype=np.uint8), (48, 1))
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 100} if kind == "JPEG" else {}
+    source = np.repeat(grey[..., np.newaxis], 3, 2) if kind == "WEBP" else grey
+    decoded = decode_picture(written_by_pillow(source, kind, **options), "grey")
+    assert decoded.shape == (48, 48, 3)
+    assert (np.ptp(decoded, axis=2) == 0).all()
+    assert np.abs(decoded[..., 0].astype(int) - grey).max() <= (2 if kind == "JPEG" else 0)
+
+
+def test_alpha_is_dropped_and_colours_stay() -> None:
+    rgba = np.dstack([bars(), np.full((24, 36), 7, np.uint8)])
+    assert np.array_equal(decode_picture(written_by_pillow(rgba, "PNG"), "rgba"), bars())
+
+
+def test_palette_picture_gives_its_colours() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(bars()).quantize(8).save(buffer, "PNG")
+    assert np.array_equal(decode_picture(buffer.getvalue(), "palette"), bars())
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_16_bit_picture_keeps_its_upper_byte(suffix: str) -> None:
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 2**16, (30, 20, 3)).astype(np.uint16)
+    decoded = decode_picture(support.encoded(rgb[..., ::-1], suffix), "deep")
+    assert np.array_equal(decoded, (rgb >> 8).astype(np.uint8))
+
+
+def test_16_bit_grey_picture_keeps_its_upper_byte() -> None:
+    grey = np.linspace(0, 65535, 48 * 48).reshape(48, 48).astype(np.uint16)
+    decoded = decode_picture(support.encoded(grey), "deep grey")
+    assert np.array_equal(decoded, np.repeat((grey >> 8).astype(np.uint8)[..., np.newaxis], 3, 2))
+
+
+def test_float_tiff_is_stretched_to_the_whole_range() -> None:
+    ramp = np.linspace(-3, 5, 64 * 4).reshape(4, 64).astype(np.float32)
+    decoded = decode_picture(
+        support.encoded(np.repeat(ramp[..., np.newaxis], 3, 2), ".tiff"), "float"
+    )
+    expected = (ramp + 3) / 8 * 255
+    assert np.abs(decoded[..., 0] - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [
+        (1, lambda p: p),
+        (2, np.fliplr),
+        (3, lambda p: np.rot90(p, 2)),
+        (4, np.flipud),
+        (5, lambda p: p.swapaxes(0, 1)),
+        (6, lambda p: np.rot90(p, -1)),
+        (7, lambda p: np.rot90(p, 2).swapaxes(0, 1)),
+        (8, np.rot90),
+    ],
+)
+def test_exif_orientation_is_applied(orientation: int, turn) -> None:  # type: ignore[no-untyped-def]
+    stored = bars()
+    stored[:12] //= 2  # a dark upper half, so that all eight differ
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = written_by_pillow(stored, "JPEG", quality=98, subsampling=0, exif=exif)
+    decoded = decode_picture(data, "turned").astype(int)
+    expected = turn(stored).astype(int)
+    assert decoded.shape == expected.shape
+    assert np.abs(decoded - expected).mean() < 3
+
+
+def test_name_may_be_text_or_path(tmp_path: Path) -> None:
+    path = tmp_path / "red.png"
+    path.write_bytes(written_by_pillow(RED, "PNG"))
+    assert np.array_equal(read_picture(str(path)), read_picture(path))
+
+
+def test_decoding_ignores_the_ending(tmp_path: Path) -> None:
+    path = tmp_path / "really-a-png.jpg"
+    path.write_bytes(written_by_pillow(RED, "PNG"))
+    assert np.array_equal(read_picture(path), RED)
+
+
+def test_missing_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match=r"nowhere\.png: no such file; check the path"):
+        read_picture(tmp_path / "nowhere.png")
+
+
+def test_path_below_a_file_is_a_missing_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(MissingFile, match="no such file"):
+        read_picture(tmp_path / "file" / "x.png")
+
+
+def test_empty_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "empty.png"
+    path.touch()
+    assert "the file is empty" in refusal(path)
+
+
+def test_folder_is_refused(tmp_path: Path) -> None:
+    assert "found a folder" in refusal(tmp_path)
+
+
+def test_name_that_no_file_can_have_is_refused() -> None:
+    for name in ("a" * 300 + ".png", "a\0b.png"):
+        with pytest.raises(PictureError, match="cannot be read"):
+            read_picture(name)
+
+
+def test_text_file_is_refused_with_the_known_formats(tmp_path: Path) -> None:
+    path = tmp_path / "text.png"
+    path.write_text("dear diary, " * 50)
+    assert "expected PNG, JPEG, BMP, WebP, TIFF or PNM" in refusal(path)
+
+
+def test_gif_is_refused_with_the_known_formats(tmp_path: Path) -> None:
+    path = tmp_path / "moving.gif"
+    path.write_bytes(written_by_pillow(RED[..., 0], "GIF"))
+    assert "expected PNG" in refusal(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".tiff", ".ppm"])
+@pytest.mark.parametrize("kept", [0.02, 0.3, 0.5, 0.8, 0.97, -1])
+def test_cut_picture_is_refused(tmp_path: Path, suffix: str, kept: float) -> None:
+    rng = np.random.default_rng(5)
+    whole = support.encoded(
+        cv2.GaussianBlur(rng.integers(0, 256, (150, 120, 3)).astype(np.uint8), (0, 0), 2), suffix
+    )
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes(whole[: int(len(whole) * kept)] if kept > 0 else whole[:-1])
+    if suffix == ".webp" and kept == -1:  # RIFF pads to even lengths: the last byte may be filling
+        path.write_bytes(whole[:-2])
+    if (
+        suffix == ".tiff" and kept == -1
+    ):  # the last four bytes say "no further picture", which none will miss
+        path.write_bytes(whole[:-64])
+    refusal(path)
+
+
+def test_jpeg_cut_behind_its_thumbnail_is_refused(tmp_path: Path) -> None:
+    thumbnail = written_by_pillow(RED, "JPEG")
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\0" + thumbnail
+    whole = written_by_pillow(np.tile(bars(), (9, 9, 1)), "JPEG", exif=exif)
+    assert thumbnail in whole
+    decode_picture(whole, "whole")
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(whole[: whole.index(thumbnail) + len(thumbnail) + 400])
+    assert "truncated" in refusal(path)
+
+
+def test_png_with_one_wrong_byte_in_its_pixels_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = bytearray(support.png_of(64, 64))
+    data[len(data) // 2] ^= 1
+    path = tmp_path / "flipped.png"
+    path.write_bytes(data)
+    assert "damaged" in refusal(path)
+    assert capfd.readouterr().err == ""
+
+
+def test_png_with_a_damaged_comment_still_opens() -> None:
+    whole = written_by_pillow(RED, "PNG")
+    comment = bytearray(chunk(b"tEXt", b"Author\0nobody"))
+    comment[-1] ^= 1
+    at = whole.index(b"IDAT") - 4
+    assert np.array_equal(decode_picture(whole[:at] + bytes(comment) + whole[at:], "comment"), RED)
+
+
+def test_bytes_behind_the_picture_do_no_harm() -> None:
+    assert np.array_equal(decode_picture(written_by_pillow(RED, "PNG") + b"appended", "x"), RED)
+    assert decode_picture(written_by_pillow(RED, "JPEG") + b"appended", "x").shape == RED.shape
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 50), (50, 1)])
+def test_picture_of_one_pixel_is_refused(tmp_path: Path, width: int, height: int) -> None:
+    path = tmp_path / "dot.png"
+    path.write_bytes(support.png_of(width, height))
+    assert f"{width}x{height} pixel, expected at least 2x2" in refusal(path)
+
+
+def test_picture_of_two_by_two_opens() -> None:
+    assert decode_picture(support.png_of(2, 2), "small").shape == (2, 2, 3)
+
+
+def test_picture_20000_pixels_wide_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "wide.png"
+    path.write_bytes(support.png_of(20_000, 4))
+    message = refusal(path)
+    assert "20000x4 pixels" in message
+    assert message.endswith("scale it down")
+
+
+def test_largest_allowed_side_opens() -> None:
+    assert decode_picture(support.png_of(pictures.MAX_SIDE, 3), "long").shape == (
+        3,
+        pictures.MAX_SIDE,
+        3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "size"),
+    [
+        ("bomb.png", png_that_claims(60_000, 60_000), "60000x60000"),
+        ("area.png", png_that_claims(16_000, 16_000), "16000x16000"),
+        (
+            "bomb.bmp",
+            b"BM" + bytes(16) + struct.pack("<ii", 60_000, -60_000) + bytes(100),
+            "60000x60000",
+        ),
+        (
+            "bomb.jpg",
+            b"\xff\xd8\xff\xc0\0\x11\x08" + struct.pack(">HH", 60_000, 60_000) + bytes(20),
+            "60000x60000",
+        ),
+        ("bomb.ppm", b"P6\n# a comment\n60000 60000\n255\n", "60000x60000"),
+        (
+            "bomb.webp",
+            b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + b"\xff\xff\x0a" * 2 + bytes(9),
+            "720896x720896",
+        ),
+        (
+            "bomb.tiff",
+            b"MM\0*\0\0\0\x08\0\x02"
+            + struct.pack(">HHIIHHII", 256, 4, 1, 60_000, 257, 4, 1, 60_000)
+            + bytes(4),
+            "60000x60000",
+        ),
+    ],
+)
+def test_header_that_claims_too_much_is_refused_before_decoding(
+    tmp_path: Path, name: str, data: bytes, size: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    # Decoding would fail for want of pixels, with another message.
+    assert (
+        f"{size} pixels, expected sides of at most 16,384 and at most 50,000,000 pixels"
+        in refusal(path)
+    )
+
+
+def test_huge_file_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "huge.png"
+    with path.open("wb") as file:
+        file.truncate(2 * 1024**4)  # sparse; to read it would end in a MemoryError
+    assert "2,199,023,255,552 bytes, expected at most 67,108,864" in refusal(path)
+
+
+def decodes_or_refuses(data: bytes) -> None:
+    try:
+        decoded = decode_picture(data, "fuzzed")
+    except PictureError as error:
+        assert str(error).startswith("fuzzed: ")
+        return
+    assert decoded.dtype == np.uint8
+    assert decoded.shape[2] == 3
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(
+        [
+            b"",
+            b"\x89PNG\r\n\x1a\n",
+            b"\xff\xd8\xff\xc0",
+            b"BM",
+            b"RIFF\0\0\0\0WEBPVP8 ",
+            b"II*\0",
+            b"MM\0*",
+            b"P5",
+            b"P6 ",
+        ]
+    ),
+    st.binary(max_size=300),
+)
+def test_random_bytes_decode_or_are_refused(start: bytes, rest: bytes) -> None:
+    decodes_or_refuses(start + rest)
+
+
+WHOLE = {
+    suffix: support.encoded(
+        np.random.default_rng(1).integers(0, 256, (12, 9, 3)).astype(np.uint8), suffix
+    )
+    for suffix in (".png", ".jpg", ".bmp", ".webp", ".tiff", ".ppm")
+}
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    st.sampled_from(sorted(WHOLE)),
+    st.lists(st.tuples(st.integers(0, 90), st.integers(0, 255)), min_size=1, max_size=4),
+    st.integers(0, 400),
+)
+def test_mutated_headers_decode_or_are_refused(
+    suffix: str, changes: list[tuple[int, int]], cut: int
+) -> None:
+    data = bytearray(WHOLE[suffix])
+    for at, value in changes:
+        data[at % len(data)] = value
+    decodes_or_refuses(bytes(data[: len(data) - cut] if cut < 40 else data))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".ppm", ".PNG"])
+def test_written_picture_reads_back_the_same(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "new folder" / f"bars{suffix}"
+    write_picture(path, bars())
+    assert np.array_equal(read_picture(path), bars())
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_written_picture_is_rgb_for_others_too(tmp_path: Path) -> None:
+    write_picture(tmp_path / "bars.png", bars())
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "bars.png")), bars())
+
+
+@pytest.mark.parametrize("name", ["out.xyz", "out", "out.png.txt"])
+def test_unknown_ending_is_refused_and_nothing_is_written(tmp_path: Path, name: str) -> None:
+    with pytest.raises(
+        PictureError, match=r"expected an ending of \.bmp, \.jpeg.*received (\.xyz|none|\.txt)"
+    ):
+        write_picture(tmp_path / name, RED)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unwritable_place_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_picture(tmp_path / "file" / "out.png", RED)
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_picture("/proc/edgeemo/out.png", RED)
+
+
+def test_target_that_is_a_folder_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "out.png").mkdir()
+    with pytest.raises(StorageError, match="is a folder"):
+        write_picture(tmp_path / "out.png", RED)
+
+
+def test_picture_errors_are_value_errors_of_the_project() -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        decode_picture(b"", "nothing")
+    assert isinstance(caught.value, EdgeemoError)

@@ -1,0 +1,139 @@
+"""Events: who is called when, and which handlers are refused where they are set."""
+
+from typing import Any
+
+import pytest
+
+from edgeemo.contract.labels import LABELS
+from edgeemo.errors import InvalidInput, UnknownLabel
+from edgeemo.live.events import CHANGED, NO_FACE, Events
+from edgeemo.results import Box, Reading
+
+SCORES = dict.fromkeys(LABELS, 1 / 7)
+
+
+def reading(emotion: str | None, face_id: int | None = 1, frame: int = 0) -> Reading:
+    if face_id is None:
+        return Reading(0.0, frame)
+    return Reading(0.0, frame, face_id, emotion, 1 / 7, SCORES, Box(0, 0, 9, 9))
+
+
+def calls(hold_time: float, story: list[tuple[float, Reading]]) -> list[tuple[float, str]]:
+    """When which event is called, by (time, reading)."""
+    heard: list[tuple[float, str]] = []
+    now = [0.0]
+    events = Events(hold_time)
+    for event in (*LABELS, CHANGED, NO_FACE):
+        events.set(event, lambda event=event: heard.append((now[0], event)))
+    for time, said in story:
+        now[0] = time
+        events.update(said, time)
+    return heard
+
+
+def test_first_reading_sets_the_state_and_calls_nobody() -> None:
+    assert calls(0.0, [(0, reading("happy"))]) == []
+    assert calls(0.0, [(0, reading("happy")), (1, reading("happy"))]) == []
+    assert calls(0.0, [(0, reading(None, None)), (1, reading(None, None))]) == []
+
+
+def test_change_calls_changed_and_then_the_label_once() -> None:
+    story = [
+        (0, reading("sad")),
+        (1, reading("happy")),
+        (2, reading("happy")),
+        (3, reading(None)),
+        (4, reading("sad")),
+    ]
+    assert calls(0.8, story) == [(1, CHANGED), (1, "happy"), (3, CHANGED), (4, CHANGED), (4, "sad")]
+
+
+def test_no_face_is_called_once_after_the_hold_time() -> None:
+    story = [(t / 10, reading("happy") if t < 5 else reading(None, None)) for t in range(20)]
+    assert calls(0.8, story) == [(1.3, NO_FACE), (1.3, CHANGED)]
+
+
+def test_face_that_is_missed_for_a_moment_calls_nobody() -> None:
+    story = [
+        (t / 10, reading(None, None) if t in (3, 4, 8) else reading("happy")) for t in range(20)
+    ]
+    assert calls(0.8, story) == []
+
+
+def test_new_face_counts_after_the_hold_time() -> None:
+    story = [(t / 10, reading(None, None) if t < 5 else reading("happy", 2)) for t in range(20)]
+    assert calls(0.8, story) == [(1.3, CHANGED), (1.3, "happy")]
+
+
+def test_another_face_with_the_same_emotion_calls_nobody() -> None:
+    assert calls(0.0, [(0, reading("happy", 1)), (1, reading("happy", 2))]) == []
+
+
+def test_clock_that_steps_back_calls_nobody_too_early() -> None:
+    story = [
+        (100.0, reading("happy")),
+        (100.1, reading(None, None)),
+        (3.0, reading(None, None)),
+        (3.7, reading(None, None)),
+    ]
+    assert calls(0.8, story) == []
+    assert calls(0.8, [*story, (3.9, reading(None, None))]) == [(3.9, NO_FACE), (3.9, CHANGED)]
+
+
+def test_handler_gets_the_reading_when_it_takes_one() -> None:
+    got: list[Any] = []
+    events = Events(0.0)
+    events.set("happy", got.append)
+    events.set(CHANGED, lambda *them: got.extend(them))
+    events.update(reading("sad"), 0)
+    now = reading("happy", frame=7)
+    events.update(now, 1)
+    assert got == [now, now]
+
+
+def test_handler_with_optional_arguments_alone_gets_none_as_gpiozeros_blink() -> None:
+    got: list[float] = []
+    events = Events(0.0)
+
+    def blink(on_time: float = 1, off_time: float = 2) -> None:
+        got.append(on_time)
+
+    events.set("happy", blink)
+    events.update(reading("sad"), 0)
+    events.update(reading("happy"), 1)
+    assert got == [1]
+
+
+def test_second_handler_replaces_the_first_and_none_removes_it() -> None:
+    heard: list[str] = []
+    events = Events(0.0)
+    events.set("happy", lambda: heard.append("first"))
+    events.set("happiness", lambda: heard.append("second"))
+    events.update(reading("sad"), 0)
+    events.update(reading("happy"), 1)
+    events.set("happy", None)
+    events.update(reading("sad"), 2)
+    events.update(reading("happy"), 3)
+    assert heard == ["second"]
+
+
+def two(a: int, b: int) -> None:
+    """Takes too much."""
+
+
+def keyword_only(*, needed: int) -> None:
+    """Cannot be called with a reading."""
+
+
+@pytest.mark.parametrize("handler", [two, keyword_only, lambda a, b, c: None, "lamp.on", 7])
+def test_handler_of_another_signature_is_refused_where_it_is_set(handler: Any) -> None:
+    with pytest.raises(InvalidInput, match="expected a handler"):
+        Events(0.0).set("happy", handler)
+
+
+def test_unknown_label_is_refused_and_the_seven_are_listed() -> None:
+    with pytest.raises(
+        UnknownLabel,
+        match="angry, neutral, disgust, fear, happy, sad, surprise; received 'joyfull'",
+    ):
+        Events(0.0).set("joyfull", lambda: None)

@@ -1,0 +1,530 @@
+"""The sensor: readings, handlers, waiting, ends and losses; with the public fakes, and once with everything real."""
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgeemo import EmotionSensor, FakeBackend, FakeCamera, Reading
+from edgeemo.errors import BackendError, CameraError, InvalidInput, UnknownLabel
+from edgeemo.live.health import rss_mb
+from edgeemo.results import Box
+from tests import support
+
+PATIENCE = 20.0  # seconds until a test gives up waiting for what must come
+BLANK = np.zeros((48, 64, 3), np.uint8)
+
+
+class FakeDetector:
+    """Finds what it is told, look by look; the last for all that follow."""
+
+    name = "whole"
+
+    def __init__(self, *looks: list[Box]) -> None:
+        self._looks = list(looks)
+        self.count = 0
+
+    def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Box]:
+        self.count += 1
+        return self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
+
+
+def frames(count: int, seed: int = 0) -> list[NDArray[np.uint8]]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, 255, BLANK.shape, dtype=np.uint8) for _ in range(count)]
+
+
+def story(*parts: tuple[str | None, int]) -> tuple[list[dict[str, float]], FakeDetector, int]:
+    """(label or None for no face, frames) in turn: the answers, the detector that finds the faces, and how many frames."""
+    answers = [{label: 0.94} for label, count in parts if label for _ in range(count)]
+    looks = [[Box(8, 4, 40, 40)] if label else [] for label, count in parts for _ in range(count)]
+    return answers, FakeDetector(*looks), len(looks)
+
+
+def recorded(*parts: tuple[str | None, int], **options: Any) -> EmotionSensor:
+    """A sensor on a recording of ten frames a second that tells the story, without smoothing but for what is asked for."""
+    answers, detector, count = story(*parts)
+    camera = FakeCamera(frames(count), fps=10)
+    backend = FakeBackend.script(answers) if answers else FakeBackend()
+    return EmotionSensor(
+        camera, detector=detector, backend=backend, **{"smoothing": False} | options
+    )
+
+
+def live(events: Any, *, fps: float = 100, **options: Any) -> EmotionSensor:
+    defaults: dict[str, Any] = {
+        "detector": "whole",
+        "backend": FakeBackend(happy=0.94),
+        "smoothing": False,
+    }
+    return EmotionSensor(FakeCamera(events, live=True, fps=fps), **defaults | options)
+
+
+def endless() -> Iterator[NDArray[np.uint8]]:
+    rng = np.random.default_rng(0)
+    while True:
+        yield rng.integers(0, 255, BLANK.shape, dtype=np.uint8)
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.01)
+
+
+def test_recording_gives_one_reading_a_frame_and_drops_none() -> None:
+    with recorded(("happy", 3), (None, 2), ("sad", 2)) as sensor:
+        readings = list(sensor)
+    assert [r.emotion for r in readings] == ["happy"] * 3 + [None] * 2 + ["sad"] * 2
+    assert [r.frame for r in readings] == list(range(7))
+    assert [r.time for r in readings] == pytest.approx([i / 10 for i in range(7)])
+    assert [r.face_id for r in readings] == [1, 1, 1, None, None, 1, 1]
+    assert {r.dropped for r in readings} == {0}
+    assert readings[0].confidence == pytest.approx(0.94)
+    assert readings[0].box == Box(8, 4, 40, 40)
+    assert (readings[3].scores, readings[3].confidence, readings[3].box) == ({}, 0.0, None)
+
+
+def test_reading_as_json_has_the_documented_keys() -> None:
+    with recorded(("happy", 1), (None, 1)) as sensor:
+        face, none = (reading.to_dict() for reading in sensor)
+    keys = [
+        "time",
+        "frame",
+        "face_id",
+        "emotion",
+        "confidence",
+        "scores",
+        "box",
+        "latency_ms",
+        "fps",
+        "dropped",
+    ]
+    assert list(face) == list(none) == keys
+    assert (face["emotion"], face["box"], sum(face["scores"].values())) == (
+        "happy",
+        [8, 4, 40, 40],
+        pytest.approx(1),
+    )
+    assert (none["face_id"], none["emotion"], none["box"], none["scores"]) == (None, None, None, {})
+
+
+def test_all_faces_give_a_reading_each_largest_first() -> None:
+    boxes = [Box(0, 0, 40, 40), Box(44, 4, 18, 18)]
+    backend = FakeBackend.script([{"happy": 0.9}, {"sad": 0.9}])
+    with EmotionSensor(
+        FakeCamera(frames(1)),
+        detector=FakeDetector(boxes),
+        backend=backend,
+        faces="all",
+        smoothing=False,
+    ) as sensor:
+        assert [(r.frame, r.face_id, r.emotion, r.box) for r in sensor] == [
+            (0, 1, "happy", boxes[0]),
+            (0, 2, "sad", boxes[1]),
+        ]
+
+
+def test_smoothing_holds_a_label_for_the_bundles_time_and_each_face_has_its_own() -> None:
+    with recorded(
+        ("sad", 2), ("happy", 20), smoothing=True, window=0.0, hold_time=0.8, floor=0.0
+    ) as sensor:
+        emotions = [reading.emotion for reading in sensor]
+    # happy leads from frame 2 (0.2 s) on, and has for 0.8 s at frame 10.
+    assert emotions == ["sad"] * 10 + ["happy"] * 12
+
+
+def test_handlers_are_called_on_one_thread_in_the_order_of_the_story() -> None:
+    heard: list[tuple[str, int, str]] = []
+
+    def hear(event: str) -> Callable[[Reading], None]:
+        return lambda reading: heard.append((event, reading.frame, threading.current_thread().name))
+
+    with recorded(("neutral", 2), ("happy", 2), (None, 2), ("happy", 2)) as sensor:
+        sensor.when("happy", hear("happy"))
+        sensor.when_changed = hear("changed")
+        sensor.when_no_face(hear("no face"))
+        assert sensor.wait(PATIENCE)
+    assert heard == [
+        (event, frame, "edgeemo-sensor")
+        for event, frame in [
+            ("changed", 2), ("happy", 2), ("no face", 4), ("changed", 4), ("changed", 6), ("happy", 6),
+        ]
+    ]  # fmt: skip
+
+
+def test_handler_without_arguments_is_called_without() -> None:
+    lamp: list[str] = []
+    with recorded(("neutral", 1), ("happy", 1)) as sensor:
+        sensor.when("joy", lambda: lamp.append("on"))
+        sensor.wait(PATIENCE)
+    assert lamp == ["on"]
+
+
+def test_unknown_label_and_wrong_handler_are_refused_where_they_are_set() -> None:
+    with recorded(("happy", 1)) as sensor:
+        with pytest.raises(UnknownLabel, match="expected one of angry, .*; received 'bored'"):
+            sensor.when("bored", print)
+        with pytest.raises(InvalidInput, match="without arguments or with one"):
+            sensor.when("happy", lambda a, b: None)
+        with pytest.raises(InvalidInput, match="expected a handler that can be called"):
+            sensor.when_changed = "lamp.on"  # type: ignore[assignment]
+        with pytest.raises(UnknownLabel):
+            sensor.wait_for("bored")
+
+
+class LampBroke(Exception):
+    """What a handler raises."""
+
+
+def break_lamp() -> None:
+    raise LampBroke("bulb")
+
+
+@pytest.mark.parametrize("way", ["wait", "wait_for", "iterate", "close", "with"])
+def test_what_a_handler_raises_ends_the_sensor_and_is_raised_again_once(way: str) -> None:
+    def run() -> None:
+        sensor = recorded(("neutral", 2), ("happy", 200))
+        sensor.when("happy", break_lamp)
+        if way == "wait":
+            sensor.wait(PATIENCE)
+        elif way == "wait_for":
+            sensor.wait_for("sad", PATIENCE)
+        elif way == "iterate":
+            list(sensor)
+        else:
+            sensor.start()
+            until(lambda: sensor._failure)
+            if way == "close":
+                sensor.close()
+            with sensor:
+                pass
+
+    with pytest.raises(LampBroke, match="bulb"):
+        run()
+
+
+def test_failure_that_was_raised_is_not_raised_again_by_close() -> None:
+    sensor = recorded(("neutral", 1), ("happy", 1))
+    sensor.when("happy", break_lamp)
+    with pytest.raises(LampBroke):
+        sensor.wait(PATIENCE)
+    sensor.close()
+    sensor.close()
+
+
+def test_error_in_the_with_block_is_not_hidden_by_a_handlers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with (
+        pytest.raises(KeyError, match="the block's own"),
+        recorded(("neutral", 1), ("happy", 1)) as sensor,
+    ):
+        sensor.when("happy", break_lamp)
+        sensor.start()
+        until(lambda: sensor._failure)
+        raise KeyError("the block's own")
+    assert "LampBroke" in caplog.text
+
+
+def test_wait_for_gives_the_reading_that_brought_the_label() -> None:
+    with recorded(("neutral", 3), ("happy", 3)) as sensor:
+        reading = sensor.wait_for("happiness", timeout=PATIENCE)
+    assert reading is not None
+    assert (reading.emotion, reading.frame) == ("happy", 3)
+
+
+def test_wait_for_what_is_there_already_comes_at_once() -> None:
+    with live(endless()) as sensor:
+        first = sensor.wait_for("happy", PATIENCE)
+        again = sensor.wait_for("happy", PATIENCE)
+    assert first is not None
+    assert first == again
+
+
+def test_wait_for_ends_with_none_after_its_timeout_and_at_the_end_of_a_recording() -> None:
+    with live(endless()) as sensor:
+        assert sensor.wait_for("sad", timeout=0.1) is None
+    with recorded(("neutral", 3)) as sensor:
+        assert sensor.wait_for("sad") is None
+
+
+def test_wait_ends_with_false_after_its_timeout_and_true_when_another_thread_closes() -> None:
+    with live(endless()) as sensor:
+        assert sensor.wait(0.05) is False
+        closer = threading.Timer(0.1, sensor.close)
+        closer.start()
+        assert sensor.wait(PATIENCE) is True
+        closer.join()
+
+
+def test_handler_may_close_the_sensor_but_not_wait_for_it() -> None:
+    refused: list[str] = []
+
+    def handler() -> None:
+        try:
+            sensor.wait()
+        except InvalidInput as error:
+            refused.append(str(error))
+        sensor.close()
+
+    with recorded(("neutral", 1), ("happy", 100)) as sensor:
+        sensor.when("happy", handler)
+        sensor.wait(PATIENCE)
+    assert refused == [
+        "wait was called in a handler, which runs on the thread that it would wait for"
+    ]
+
+
+def test_closed_sensor_does_not_start_again() -> None:
+    sensor = recorded(("happy", 1))
+    sensor.close()
+    with pytest.raises(InvalidInput, match="the sensor is closed; open a new one"):
+        sensor.wait()
+    with pytest.raises(InvalidInput, match="closed"):
+        next(iter(sensor))
+
+
+def test_leaving_the_loop_of_a_recording_blocks_nobody() -> None:
+    with recorded(("neutral", 5), ("happy", 5)) as sensor:
+        for reading in sensor:
+            if reading.frame == 2:
+                break
+        found = sensor.wait_for("happy", PATIENCE)
+    assert found is not None
+    assert found.frame == 5
+
+
+def test_slow_reader_of_a_live_camera_gets_the_newest_reading() -> None:
+    with live(endless(), fps=200) as sensor:
+        readings = iter(sensor)
+        first = next(readings)
+        until(lambda: sensor.health().looked_at > first.frame + 20)
+        behind = sensor.health().looked_at
+        assert next(readings).frame >= behind - 1
+
+
+def test_slow_handler_makes_the_camera_drop_frames_and_gets_no_old_ones() -> None:
+    behind: list[int] = []  # frames that came after the one that the handler is told of
+
+    def slow(reading: Reading) -> None:
+        behind.append(sensor.health().frames - 1 - reading.frame)
+        time.sleep(0.2)
+
+    answers = [{"happy": 0.9}, {"sad": 0.9}] * 50
+    with live(endless(), fps=100, backend=FakeBackend.script(answers)) as sensor:
+        sensor.when_changed = slow
+        until(lambda: len(behind) >= 5)
+        sensor.close()
+        health = sensor.health()
+    assert health.dropped >= 30
+    assert health.frames == health.looked_at + health.dropped
+    assert max(behind) < 20  # without dropping, it would be about 80 at the fifth
+
+
+def test_lost_camera_is_told_each_second_and_readings_come_again_with_a_new_face() -> None:
+    events = [*frames(3), CameraError("unplugged"), *frames(3, seed=1)]
+    with live(events, fps=20) as sensor:
+        readings = list(sensor)
+    gone = [r for r in readings if not r.camera_ok]
+    assert gone
+    assert (gone[0].face_id, gone[0].emotion, gone[0].to_dict()["camera_ok"]) == (None, None, False)
+    back = readings[readings.index(gone[-1]) + 1 :]
+    assert back
+    assert back[0].emotion == "happy"
+    assert back[0].face_id == 2
+    assert "camera_ok" not in back[0].to_dict()
+    health = sensor.health()
+    assert (health.losses, health.reconnects) == (1, 1)
+
+
+def test_lost_camera_is_no_face_to_the_handlers() -> None:
+    heard: list[str] = []
+    events = [*frames(3), CameraError("unplugged"), *frames(5, seed=1)]
+    with live(events, fps=20) as sensor:
+        sensor.when_no_face = lambda: heard.append("nobody")
+        sensor.when("happy", lambda: heard.append("happy"))
+        sensor.wait(PATIENCE)
+    assert heard == ["nobody", "happy"]
+
+
+def test_detector_looks_at_every_kth_frame_and_the_face_is_carried_between() -> None:
+    detector = FakeDetector([Box(8, 4, 40, 40)])
+    with EmotionSensor(
+        FakeCamera(frames(10)),
+        detector=detector,
+        backend=FakeBackend(),
+        detect_every=4,
+        smoothing=False,
+    ) as sensor:
+        readings = list(sensor)
+    assert detector.count == 3  # frames 0, 4 and 8
+    assert {reading.face_id for reading in readings} == {1}
+
+
+def test_slow_detector_on_a_live_camera_looks_less_often_to_keep_the_frame_rate() -> None:
+    class Slow(FakeDetector):
+        def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Box]:
+            time.sleep(0.03)
+            return super().detect(frame_rgb)
+
+    with live(endless(), fps=50, detector=Slow([Box(8, 4, 40, 40)])) as sensor:
+        sensor.start()
+        until(lambda: sensor.health().looked_at > 60)
+        health = sensor.health()
+    assert 2 <= health.detect_every <= 25
+    assert health.detections < health.looked_at
+
+
+def test_fps_limits_how_many_frames_of_a_live_camera_are_looked_at() -> None:
+    camera = FakeCamera(endless(), live=True, fps=200)
+    with EmotionSensor(camera, detector="whole", backend=FakeBackend(), fps=10) as sensor:
+        sensor.start()
+        until(lambda: sensor.health().looked_at == 5)
+        health = sensor.health()
+    assert health.frames > 40  # 0.4 s of them at least
+
+
+def test_loss_is_told_at_once_though_frames_are_looked_at_rarely() -> None:
+    camera = FakeCamera(
+        [*frames(5), CameraError("unplugged"), *frames(200, seed=1)], live=True, fps=50
+    )
+    with EmotionSensor(camera, detector="whole", backend=FakeBackend(), fps=0.1) as sensor:
+        start = time.monotonic()
+        readings = iter(sensor)
+        assert next(readings).camera_ok
+        assert not next(readings).camera_ok
+        assert time.monotonic() - start < 9  # ten seconds are between two looks
+        until(lambda: sensor.health().reconnects == 1)
+
+
+def test_camera_that_ends_while_it_is_gone_ends_the_sensor() -> None:
+    with live([*frames(2), CameraError("unplugged")], fps=50) as sensor:
+        assert not list(sensor)[-1].camera_ok
+
+
+def test_health_counts_add_up_and_the_line_names_each() -> None:
+    with recorded(("happy", 3), (None, 2)) as sensor:
+        list(sensor)
+        health = sensor.health()
+    assert (
+        health.frames,
+        health.looked_at,
+        health.dropped,
+        health.detections,
+        health.inferences,
+    ) == (5, 5, 0, 5, 3)
+    assert health.rss_mb is None or 10 < health.rss_mb < 10_000
+    assert "looked_at=5" in str(health)
+    assert set(health.to_dict()) == set(health.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"faces": "most"}, "expected faces largest or all, received 'most'"),
+        ({"detect_every": 0}, "expected detect_every of 1 to 1000 frames, received 0"),
+        ({"fps": 0.0}, "expected fps of 0.01 to 1000 frames a second, received 0.0"),
+        ({"fps": 5.0}, "expected a live camera with fps, received fake; add realtime"),
+        ({"stall": float("nan")}, "expected a stall of 0.1 to 3600 seconds, received nan"),
+        ({"hold_time": -1.0}, "expected a window and a hold time of 0 to 3600 seconds"),
+        ({"floor": 2.0}, "floor of 0 to 1"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        recorded(("happy", 1), **options)
+
+
+def test_what_is_no_camera_is_refused() -> None:
+    with pytest.raises(
+        InvalidInput, match="expected a camera's name, a path or a Camera, received 3.5"
+    ):
+        EmotionSensor(3.5, detector="whole", backend=FakeBackend())  # type: ignore[arg-type]
+
+
+def test_failing_backend_ends_the_sensor_with_its_error() -> None:
+    class Failing(FakeBackend):
+        def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
+            raise BackendError("out of memory")
+
+    with (
+        pytest.raises(BackendError, match="out of memory"),
+        EmotionSensor(FakeCamera(frames(2)), detector="whole", backend=Failing()) as sensor,
+    ):
+        list(sensor)
+
+
+def test_recording_that_breaks_off_is_raised_after_what_could_be_read() -> None:
+    camera = FakeCamera([*frames(2), CameraError("damaged")])
+    sensor = EmotionSensor(camera, detector="whole", backend=FakeBackend(), smoothing=False)
+    read: list[int] = []
+    with pytest.raises(CameraError, match="damaged"), sensor:
+        for reading in sensor:
+            read.append(reading.frame)
+    assert read == [0, 1]
+
+
+def test_realtime_plays_a_recording_at_its_pace_and_drops_what_comes_too_fast() -> None:
+    class Slow(FakeBackend):
+        def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
+            time.sleep(0.05)
+            return super().infer(inputs)
+
+    camera = FakeCamera(frames(30), fps=100)
+    with EmotionSensor(
+        camera, detector="whole", backend=Slow(), realtime=True, smoothing=False
+    ) as sensor:
+        read = [reading.frame for reading in sensor]
+    health = sensor.health()
+    assert health.frames == 30
+    assert health.dropped >= 10
+    assert len(read) + health.dropped == 30
+    assert read == sorted(read)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_thousand_sensors_leave_no_thread_no_descriptor_and_no_memory() -> None:
+    def once() -> None:
+        with live(frames(3), fps=10_000) as sensor:
+            next(iter(sensor))
+
+    for _ in range(50):
+        once()
+    gc.collect()
+    threads, open_files, memory = threading.active_count(), descriptors(), rss_mb() or 0.0
+    for _ in range(1000):
+        once()
+    gc.collect()
+    assert (threading.active_count(), descriptors()) == (threads, open_files)
+    assert (rss_mb() or 0.0) - memory < 5
+
+
+def test_everything_real_on_a_picture(tmp_path: Path) -> None:
+    with EmotionSensor(support.shared("media", "justin.jpg"), detector="haar") as sensor:
+        (reading,) = list(sensor)
+    assert (reading.emotion, reading.face_id) == ("happy", 1)
+    assert reading.confidence > 0.8
+
+
+def test_observations_carry_the_frame_and_none_for_a_lost_camera() -> None:
+    given = frames(8)
+    with live([*given[:5], CameraError("gone"), *given[5:]], fps=20) as sensor:
+        seen = list(sensor.observations())
+    lost = [s for s in seen if s.frame is None]
+    assert lost
+    assert not any(s.readings[0].camera_ok for s in lost)
+    looked_at = [(s.frame.pixels, s.readings[0].frame) for s in seen if s.frame is not None]
+    assert looked_at
+    assert all(np.array_equal(pixels, given[number]) for pixels, number in looked_at)

@@ -1,0 +1,134 @@
+"""What the firmware tests share: compilers, generated C as a shared object, and LiteRT's reference kernels as the oracle."""
+
+import ctypes
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgeemo.backends.litert import open_interpreter
+from edgeemo.contract.quantize import pixels_to_int8
+from edgeemo.firmware.network import Network, read_network
+from edgeemo.firmware.plan import Plan, plan_arena
+from export.firmware.generate import model_source
+from tests.support import REPOSITORY
+
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
+C = REPOSITORY / "export" / "firmware" / "c"
+
+
+def program(name: str) -> str:
+    """The path of an installed program; the test skips, saying so, without it."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(
+            f"needs {name}, which is not installed; ./scripts/system-packages installs it where there are root and apt"
+        )
+    return found
+
+
+def run(*words: object, **more: object) -> str:
+    """stdout of a command that must succeed; what it said stands in the failure."""
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, **more)  # type: ignore[call-overload]
+    assert done.returncode == 0, f"{done.args}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    return str(done.stdout)
+
+
+class Compiled:
+    """A network as generated C, in this process, layer by layer or as a whole."""
+
+    def __init__(self, network: Network, plan: Plan, folder: Path, compiler: Sequence[str]) -> None:
+        self.network, self.plan = network, plan
+        folder.mkdir(parents=True, exist_ok=True)
+        inputs, outputs = network.tensor_bytes[network.input], network.tensor_bytes[network.output]
+        (folder / "edgeemo_model.h").write_text(
+            f'#include "edgeemo_kernels.h"\n#define EDGEEMO_ARENA_BYTES {plan.arena_bytes}\n'
+            f"#define EDGEEMO_INPUT_BYTES {inputs}\n#define EDGEEMO_LABEL_COUNT {outputs}\n"
+            "extern const edgeemo_network edgeemo_builtin_network;\nint edgeemo_init(void);\n"
+            "void edgeemo_infer(const uint8_t *in, int8_t *out);\n"
+            "void edgeemo_softmax_q15(const int8_t *logits, uint16_t *scores);\n"
+        )
+        source = (
+            model_source(network, plan, "test")
+            .replace("[EDGEEMO_INPUT_BYTES]", "[]")
+            .replace("[EDGEEMO_LABEL_COUNT]", "[]")
+        )
+        (folder / "edgeemo_model.c").write_text(
+            source
+            + "uint32_t layer_size(void);\nuint32_t layer_size(void)\n{\n    return sizeof(edgeemo_layer);\n}\n"
+        )
+        library = folder / "network.so"
+        run(
+            *compiler,
+            *STRICT,
+            f"-I{C}",
+            "-shared",
+            "-fPIC",
+            "-o",
+            library,
+            folder / "edgeemo_model.c",
+            C / "edgeemo_kernels.c",
+        )
+        self.c = ctypes.CDLL(str(library))
+        assert self.c.edgeemo_init() == 0
+
+    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
+        """int8 logits of one picture."""
+        out = np.empty(self.network.tensor_bytes[self.network.output], np.int8)
+        self.c.edgeemo_infer(_pointer(np.ascontiguousarray(pixels)), _pointer(out))
+        return out
+
+    def layers(self, pixels: NDArray[np.uint8]) -> Iterator[tuple[str, int, NDArray[np.int8]]]:
+        """(name, tensor, values) after each layer."""
+        arena = np.zeros(self.plan.arena_bytes // 4 + 1, np.int32)
+        base = arena.ctypes.data
+        first = ctypes.c_void_p.in_dll(self.c, "edgeemo_builtin_network").value or 0
+        values = np.ascontiguousarray(pixels)
+        self.c.edgeemo_pixels(
+            _pointer(values),
+            ctypes.c_void_p(base + self.plan.offsets[self.network.input]),
+            values.size,
+        )
+        for i, layer in enumerate(self.network.layers):
+            self.c.edgeemo_run_layer(
+                ctypes.c_void_p(first + i * self.c.layer_size()), ctypes.c_void_p(base)
+            )
+            start = self.plan.offsets[layer.output]
+            size = self.network.tensor_bytes[layer.output]
+            yield layer.name, layer.output, arena.view(np.int8)[start : start + size].copy()
+
+
+class Reference:
+    """LiteRT's reference kernels (BUILTIN_REF)."""
+
+    def __init__(self, tflite: bytes) -> None:
+        self.interpreter = open_interpreter(
+            tflite, "int8.tflite", kernels="reference", keep_tensors=True
+        )
+        self.input = self.interpreter.get_input_details()[0]["index"]
+        self.output = self.interpreter.get_output_details()[0]["index"]
+
+    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
+        """int8 logits of one picture."""
+        self.interpreter.set_tensor(self.input, pixels_to_int8(pixels)[np.newaxis])
+        self.interpreter.invoke()
+        return np.asarray(self.interpreter.get_tensor(self.output).ravel())
+
+    def tensor(self, number: int) -> NDArray[np.int8]:
+        """Any tensor after the last picture, flat."""
+        return np.asarray(self.interpreter.get_tensor(number).ravel())
+
+
+def compiled(tflite: bytes, folder: Path, compiler: Sequence[str] = ("gcc", "-O2")) -> Compiled:
+    """The generated C of a .tflite."""
+    program(compiler[0])
+    network = read_network(tflite)
+    return Compiled(network, plan_arena(network), folder, compiler)
+
+
+def _pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)

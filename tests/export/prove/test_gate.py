@@ -1,0 +1,164 @@
+"""The acceptance gate: each limit just inside and just outside, on logits made for the purpose."""
+
+import click
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgeemo.contract.labels import LABELS
+from export.__main__ import build
+from export.prove import gate
+
+N = 7_000
+
+
+def logits_for(top: NDArray[np.int64], margin: float = 4.0) -> NDArray[np.float32]:
+    """float32 (N, 7) whose top label is `top`, by `margin`."""
+    logits = np.zeros((len(top), len(LABELS)), np.float32)
+    logits[np.arange(len(top)), top] = margin
+    return logits
+
+
+def labels_and_float(right: float = 0.9) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Balanced labels, and float answers of which a share is right and the others are one label further."""
+    labels = np.arange(N) % len(LABELS)
+    answers = labels.copy()
+    answers[: round(N * (1 - right))] = (answers[: round(N * (1 - right))] + 1) % len(LABELS)
+    return labels, answers
+
+
+def changed(answers: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    out = answers.copy()
+    out[rows] = (out[rows] + 1) % len(LABELS)
+    return out
+
+
+def test_limits_are_the_ones_that_were_set_before_measuring() -> None:
+    assert gate.limits() == {
+        "max_drop_upper_bound": 0.01,
+        "min_agreement": 0.97,
+        "max_macro_f1_drop": 0.015,
+        "max_recall_drop_lower_bound": 0.03,
+        "max_ece_rise": 0.02,
+        "max_mean_kl": 0.02,
+        "min_float_over_majority": 0.20,
+        "max_share_of_one_class": 0.80,
+    }
+
+
+def test_no_option_of_build_reaches_the_gate() -> None:
+    names = {option for parameter in build.params for option in parameter.opts}
+    assert names == {
+        "run",
+        "--data",
+        "--out",
+        "--name",
+        "--version",
+        "--seed",
+        "--profile",
+        "--max-step",
+    }
+    assert isinstance(build, click.Command)
+
+
+def test_equal_logits_pass_with_nothing_lost() -> None:
+    labels, answers = labels_and_float()
+    verdict = gate.judge(logits_for(answers), logits_for(answers), labels)
+    assert verdict.passed
+    assert verdict.reasons == ()
+    assert (verdict.drop.b, verdict.drop.c, verdict.agreement, verdict.mean_kl) == (0, 0, 1.0, 0.0)
+
+
+def reasons(
+    float_logits: NDArray[np.float32], int8_logits: NDArray[np.float32], labels: NDArray[np.int64]
+) -> str:
+    return " | ".join(gate.judge(float_logits, int8_logits, labels).reasons)
+
+
+# drop = b/n, bound = b/n + 1.645 sqrt(b - b^2/n)/n: 54 of 7,000 give 0.94 %, 58 give 1.01 %.
+@pytest.mark.parametrize(("lost", "passes"), [(54, True), (58, False)])
+def test_top1_drop_is_judged_by_its_upper_bound(lost: int, passes: bool) -> None:
+    labels, answers = labels_and_float()
+    text = reasons(
+        logits_for(answers), logits_for(changed(answers, np.arange(N - lost, N))), labels
+    )
+    assert ("top-1 drop" not in text) == passes
+
+
+# The changed rows are wrong before and after (label + 1, then label + 2), so only agreement suffers.
+@pytest.mark.parametrize(("differing", "passes"), [(210, True), (211, False)])
+def test_agreement_limit_is_ninety_seven_percent(differing: int, passes: bool) -> None:
+    labels, answers = labels_and_float()
+    verdict = gate.judge(
+        logits_for(answers, 0.1), logits_for(changed(answers, np.arange(differing)), 0.1), labels
+    )
+    assert verdict.agreement == 1 - differing / N
+    assert verdict.drop.drop == 0
+    assert ("agreement" not in " ".join(verdict.reasons)) == passes
+
+
+def with_disgust(
+    total: int, lost: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Labels with `total` disgust pictures among 7,000, a float model right on all, an int8 one that loses `lost` of them."""
+    disgust = LABELS.index("disgust")
+    labels = np.where(np.arange(N) % 6 < 2, np.arange(N) % 6, np.arange(N) % 6 + 1)
+    labels[:total] = disgust
+    return labels, labels.copy(), changed(labels, np.arange(lost))
+
+
+# Lower bound of the recall drop with n = 55: 1 lost -1.2 %, 3 lost 0.4 %, 5 lost 2.7 %, 6 lost 4.0 %.
+@pytest.mark.parametrize(("lost", "passes"), [(1, True), (3, True), (5, True), (6, False)])
+def test_class_fails_only_when_its_drop_is_surely_large(lost: int, passes: bool) -> None:
+    labels, float_answers, int8_answers = with_disgust(55, lost)
+    text = reasons(logits_for(float_answers), logits_for(int8_answers), labels)
+    assert ("recall of disgust" not in text) == passes
+
+
+@pytest.mark.parametrize(("lost", "passes"), [(5, True), (12, False)])
+def test_macro_f1_drop_limit(lost: int, passes: bool) -> None:
+    labels, float_answers, int8_answers = with_disgust(55, lost)
+    verdict = gate.judge(logits_for(float_answers), logits_for(int8_answers), labels)
+    fear = int(np.sum(labels == LABELS.index("fear")))  # takes the lost ones in as false positives
+    expected = (lost / (2 * (55 - lost) + lost) + lost / (2 * fear + lost)) / 7
+    assert verdict.macro_f1_drop == pytest.approx(expected, rel=1e-9)
+    assert ("macro-F1" not in " ".join(verdict.reasons)) == passes
+
+
+def test_rise_of_calibration_error_fails_and_a_fall_does_not() -> None:
+    labels, answers = labels_and_float(right=0.9)
+    # Seven classes, 90 % right: a margin of log(54) makes the confidence 0.9, one of 2 makes it 0.55.
+    honest, timid = logits_for(answers, float(np.log(54))), logits_for(answers, 2.0)
+    assert "calibration error rises by 0.34" in reasons(honest, timid, labels)
+    assert "calibration" not in reasons(timid, honest, labels)
+
+
+@pytest.mark.parametrize(("margin", "passes"), [(3.8, True), (3.0, False)])
+def test_mean_kl_limit(margin: float, passes: bool) -> None:
+    labels, answers = labels_and_float()
+    full, coarse = logits_for(answers, 4.0), logits_for(answers, margin)
+    p, q = (np.exp([m] + [0.0] * 6) / np.exp([m] + [0.0] * 6).sum() for m in (4.0, margin))
+    verdict = gate.judge(full, coarse, labels)
+    assert verdict.mean_kl == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-5)
+    assert ("KL" not in " ".join(verdict.reasons)) == passes
+
+
+@pytest.mark.parametrize(("right", "passes"), [(0.36, True), (0.33, False)])
+def test_float_model_has_to_be_far_above_the_majority_class(right: float, passes: bool) -> None:
+    labels, answers = labels_and_float(right)
+    text = reasons(logits_for(answers), logits_for(answers), labels)
+    assert ("majority" not in text) == passes
+
+
+def test_int8_model_that_answers_one_class_is_stuck() -> None:
+    labels, answers = labels_and_float()
+    text = reasons(logits_for(answers), logits_for(np.full(N, LABELS.index("happy"))), labels)
+    assert "answers one class on 100% of the pictures" in text
+
+
+def test_nan_logits_fail() -> None:
+    labels, answers = labels_and_float()
+    broken = logits_for(answers)
+    broken[0] = np.nan
+    with np.errstate(invalid="ignore"):
+        assert not gate.judge(logits_for(answers), broken, labels).passed

@@ -1,0 +1,457 @@
+"""The ESP32-S3 example on a PC: its files compile against stand-ins for ESP-IDF's headers, and its model store survives bad models."""
+
+import ctypes
+import hashlib
+import itertools
+import re
+import shutil
+import struct
+import subprocess
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgeemo.contract.bundle import read_bundle
+from edgeemo.contract.labels import LABELS
+from edgeemo.contract.preprocess import face_to_input
+from edgeemo.firmware.image import HEADER_BYTES, build_image, read_header
+from edgeemo.models import find_model
+from export.firmware.generate import generate
+from tests.export.firmware.firmware_support import STRICT, Reference, run
+from tests.support import REPOSITORY, drawn_faces
+
+MAIN = REPOSITORY / "firmware_examples" / "esp32s3" / "main"
+STAND_INS = REPOSITORY / "tests" / "firmware_examples" / "esp_idf"
+GENERATED = (
+    "edgeemo_model",
+    "edgeemo_kernels",
+    "edgeemo_preprocess",
+    "edgeemo_vectors",
+    "edgeemo_image",
+)
+NEW, KEPT, BUILTIN = range(3)
+LAYER_BYTES = 64
+
+
+@pytest.fixture(scope="module")
+def component(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("component") / "edgeemo"
+    generate(read_bundle(find_model("nano")), out, target="esp32")
+    return out
+
+
+@pytest.fixture(scope="module")
+def tiny_image(tiny_bundle: Path) -> bytes:
+    return build_image(read_bundle(tiny_bundle))
+
+
+@pytest.fixture(scope="module")
+def nano_image() -> bytes:
+    return build_image(read_bundle(find_model("nano")))
+
+
+def sealed(image: bytes, **fields: tuple[int, bytes]) -> bytes:
+    """`image` with (offset, content) changes, and its SHA-256 and CRC-32 made to fit, as somebody who means it would."""
+    changed = bytearray(image)
+    for at, content in fields.values():
+        changed[at : at + len(content)] = content
+    size = struct.unpack_from("<I", changed, 16)[0]
+    changed[80:112] = hashlib.sha256(changed[HEADER_BYTES:size]).digest()
+    changed[HEADER_BYTES - 4 : HEADER_BYTES] = struct.pack(
+        "<I", zlib.crc32(changed[: HEADER_BYTES - 4])
+    )
+    return bytes(changed)
+
+
+# The loader.
+
+
+@pytest.fixture(scope="module")
+def loader(component: Path, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    path = tmp_path_factory.mktemp("loader") / "loader.so"
+    size = path.with_name("size.c")
+    size.write_text(
+        '#include "edgeemo_image.h"\nsize_t image_size(void);\nsize_t image_size(void)\n{\n    return sizeof(edgeemo_image);\n}\n'
+    )
+    sources = [component / f"{name}.c" for name in ("edgeemo_image", "edgeemo_kernels")]
+    run("gcc", "-O2", *STRICT, f"-I{component}", "-shared", "-fPIC", "-o", path, size, *sources)
+    library = ctypes.CDLL(str(path))
+    library.edgeemo_image_text.restype = ctypes.c_char_p
+    library.edgeemo_image_open.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_uint32,
+    ]
+    return library
+
+
+def opened(loader: ctypes.CDLL, image: bytes, arena: int = 65536) -> tuple[str, str]:
+    """What the loader says of an image, and of its self-test."""
+    data = (
+        np.frombuffer(image.ljust(-(-len(image) // 4) * 4, b"\0"), np.uint8).copy().view(np.uint32)
+    )
+    room, memory = (
+        ctypes.create_string_buffer(loader.image_size()),
+        np.zeros(arena // 4 + 1, np.uint32),
+    )
+    error = loader.edgeemo_image_open(room, data.ctypes.data, len(image), arena)
+    if error:
+        return loader.edgeemo_image_text(error).decode(), ""
+    tested = loader.edgeemo_image_selftest(room, ctypes.c_void_p(memory.ctypes.data))
+    return "good", loader.edgeemo_image_text(tested).decode()
+
+
+@pytest.mark.parametrize("name", ["nano", "small"])
+def test_an_image_of_a_bundle_is_good(loader: ctypes.CDLL, name: str) -> None:
+    assert opened(loader, build_image(read_bundle(find_model(name)))) == ("good", "good")
+
+
+def test_every_byte_of_a_small_image_flipped_in_turn_is_found(
+    loader: ctypes.CDLL, tiny_image: bytes
+) -> None:
+    assert opened(loader, tiny_image) == ("good", "good")
+    words = (
+        np.frombuffer(tiny_image.ljust(-(-len(tiny_image) // 4) * 4, b"\0"), np.uint8)
+        .copy()
+        .view(np.uint32)
+    )
+    data, room = words.view(np.uint8), ctypes.create_string_buffer(loader.image_size())
+    for flip in (0x01, 0xFF):
+        for at in range(len(tiny_image)):
+            data[at] ^= flip
+            assert loader.edgeemo_image_open(room, data.ctypes.data, len(tiny_image), 65536) != 0, (
+                at
+            )
+            data[at] ^= flip
+    assert loader.edgeemo_image_open(room, data.ctypes.data, len(tiny_image), 65536) == 0
+
+
+def test_an_image_cut_off_anywhere_is_found(loader: ctypes.CDLL, tiny_image: bytes) -> None:
+    for size in (*range(300), len(tiny_image) - 1):
+        assert opened(loader, tiny_image[:size])[0] in ("no model here", "cut off")
+
+
+def test_images_for_another_world_are_named(loader: ctypes.CDLL, nano_image: bytes) -> None:
+    order = zlib.crc32(",".join(sorted(LABELS)).encode())
+    vector_at = struct.unpack_from("<I", nano_image, 36)[0]
+    answer_at = vector_at + 4 * 2304
+    for image, said in (
+        (b"\xff" * 4096, "no model here"),
+        (sealed(nano_image, schema=(8, struct.pack("<I", 9))), "of another schema"),
+        (
+            sealed(nano_image, labels=(60, struct.pack("<I", order))),
+            "made for another order of labels",
+        ),
+        (sealed(nano_image, input=(64, b"0123456789abcdef")), "made for another preprocessing"),
+        (sealed(nano_image, arena=(20, struct.pack("<I", 1 << 20))), "needs a larger arena"),
+        (
+            sealed(nano_image, count=(24, struct.pack("<I", 65))),
+            "holds layers that this firmware cannot run",
+        ),
+        (
+            sealed(nano_image, op=(HEADER_BYTES + 50, b"\x63")),
+            "holds layers that this firmware cannot run",
+        ),
+        (
+            sealed(nano_image, out=(HEADER_BYTES + 28, struct.pack("<I", 28000))),
+            "holds layers that this firmware cannot run",
+        ),
+    ):
+        assert opened(loader, image)[0].startswith(said), said
+    wrong = sealed(nano_image, answer=(answer_at, bytes([nano_image[answer_at] ^ 1])))
+    assert opened(loader, wrong) == ("good", "its self-test fails on this device")
+
+
+FUZZED = """
+#include "edgeemo_image.h"
+#include <stdio.h>
+#include <stdlib.h>
+int main(int count, char **arguments)
+{
+    static edgeemo_image image;
+    const size_t size = (size_t)atol(arguments[1]);
+    unsigned run = 0;
+    uint32_t *data = malloc(size);
+    (void)count;
+    while (fread(data, 1, size, stdin) == size) {
+        if (edgeemo_image_open(&image, data, size, 65536) == EDGEEMO_IMAGE_OK) {
+            int8_t *arena = malloc(image.network.arena_bytes); /* not a byte more: the sanitizer watches */
+            (void)edgeemo_image_selftest(&image, arena);
+            free(arena);
+            ++run;
+        }
+    }
+    free(data);
+    printf("%u", run);
+    return 0;
+}
+"""
+
+
+def test_layers_that_lie_never_touch_memory_that_is_not_theirs(
+    component: Path, tiny_image: bytes, nano_image: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "fuzz.c").write_text(FUZZED)
+    sources = [component / f"{name}.c" for name in ("edgeemo_image", "edgeemo_kernels")]
+    run(
+        "gcc",
+        "-O1",
+        "-fsanitize=address",
+        f"-I{component}",
+        "-o",
+        tmp_path / "fuzz",
+        tmp_path / "fuzz.c",
+        *sources,
+    )
+    rng = np.random.default_rng(0)
+    for image, turns in ((tiny_image, 1500), (nano_image, 400)):
+        layers = struct.unpack_from("<I", image, 24)[0] * LAYER_BYTES
+        lies = []
+        for _ in range(turns):
+            at = int(
+                rng.choice([int(rng.integers(20, 60)), HEADER_BYTES + int(rng.integers(layers))])
+            )
+            value = int(rng.choice([0, 1, 2, 4, 127, 255, int(rng.integers(256))]))
+            lies.append(sealed(image, lie=(at, bytes([value]))))
+        done = subprocess.run(
+            [tmp_path / "fuzz", str(len(image))], input=b"".join(lies), capture_output=True
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert int(done.stdout) > 20  # some lies are harmless, such as another zero point
+
+
+# The model store, the responder and the camera on stand-ins for ESP-IDF.
+
+GLUE = """
+#include "model_store.h"
+#include "responder.h"
+#include "stand_ins.h"
+#include <string.h>
+static uint32_t arena[16384];
+static model_store store;
+static responder shown;
+static camera_fb_t frame;
+int open_store(int8_t *logits, const uint8_t *pixels);
+int open_store(int8_t *logits, const uint8_t *pixels)
+{
+    model_store_open(&store, (int8_t *)arena, sizeof arena);
+    edgeemo_run(store.network, (int8_t *)arena, pixels, logits);
+    return (int)store.source;
+}
+uint8_t *flash_of(int number);
+uint8_t *flash_of(int number)
+{
+    return stand_in_flash(number);
+}
+void power(int bytes);
+void power(int bytes)
+{
+    stand_in_writes_left = bytes;
+}
+void start(uint32_t hold_ms);
+void start(uint32_t hold_ms)
+{
+    responder_start(&shown, hold_ms);
+}
+int update(const uint16_t *scores, uint32_t now);
+int update(const uint16_t *scores, uint32_t now)
+{
+    return responder_update(&shown, scores, now);
+}
+void show(uint8_t *rgb565, int width, int height, int format);
+void show(uint8_t *rgb565, int width, int height, int format)
+{
+    frame.buf = rgb565;
+    frame.width = (size_t)width;
+    frame.height = (size_t)height;
+    frame.len = (size_t)(width * height * 2);
+    frame.format = (pixformat_t)format;
+    stand_in_frame = rgb565 ? &frame : NULL;
+}
+"""
+
+
+def build(component: Path, folder: Path, *flags: str) -> Path:
+    (folder / "glue.c").write_text(GLUE)
+    sources = [
+        *sorted(MAIN.glob("*.c")),
+        *(component / f"{name}.c" for name in GENERATED),
+        STAND_INS / "stand_ins.c",
+        folder / "glue.c",
+    ]
+    includes = [f"-I{path}" for path in (component, MAIN, STAND_INS)]
+    warnings = [flag for flag in STRICT if flag != "-std=c99"]
+    run(
+        "gcc",
+        "-O2",
+        "-std=gnu17",
+        *warnings,
+        *flags,
+        *includes,
+        "-shared",
+        "-fPIC",
+        "-o",
+        folder / "device.so",
+        *sources,
+    )
+    return folder / "device.so"
+
+
+class Device:
+    """The example's code with a flash, a camera and an LED."""
+
+    def __init__(self, path: Path) -> None:
+        self.c = ctypes.CDLL(str(path))
+        self.c.flash_of.restype = ctypes.POINTER(ctypes.c_uint8)
+        self.flash = [np.ctypeslib.as_array(self.c.flash_of(i), (0x100000,)) for i in range(2)]
+        for partition in self.flash:
+            partition[:] = 0xFF
+
+    def start(self, face: NDArray[np.uint8]) -> tuple[int, bytes]:
+        """Which model runs after a start, and its logits of a face."""
+        logits = np.empty(7, np.int8)
+        pixels = np.ascontiguousarray(face)
+        source = self.c.open_store(
+            ctypes.c_void_p(logits.ctypes.data), ctypes.c_void_p(pixels.ctypes.data)
+        )
+        return source, logits.tobytes()
+
+    def put(self, image: bytes) -> None:
+        """What `edgeemo flash` leaves in the partition."""
+        self.flash[0][:] = 0xFF
+        self.flash[0][: len(image)] = np.frombuffer(image, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def program_file(component: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(component, tmp_path_factory.mktemp("device"))
+
+
+@pytest.fixture
+def device(program_file: Path, tmp_path: Path) -> Device:
+    """Freshly started: a copy, because a library that is loaded twice keeps its variables."""
+    return Device(Path(shutil.copy(program_file, tmp_path)))
+
+
+FACE = drawn_faces(4)[2]
+
+
+def answer(model: str) -> bytes:
+    return Reference(read_bundle(find_model(model)).files["int8.tflite"]).logits(FACE).tobytes()
+
+
+def test_a_new_model_runs_and_is_kept_when_the_next_is_bad(
+    device: Device, nano_image: bytes
+) -> None:
+    assert device.start(FACE) == (BUILTIN, answer("nano"))
+    other = build_image(read_bundle(find_model("nano-fer2013")))
+    device.put(other)
+    assert device.start(FACE) == (NEW, answer("nano-fer2013"))
+    assert device.flash[1][: len(other)].tobytes() == other
+    device.put(nano_image[:30_000])  # the cable fell off
+    assert device.start(FACE) == (KEPT, answer("nano-fer2013"))
+    device.put(sealed(nano_image, schema=(8, struct.pack("<I", 2))))
+    assert device.start(FACE) == (KEPT, answer("nano-fer2013"))
+    device.put(nano_image)
+    assert device.start(FACE) == (NEW, answer("nano"))
+    device.put(b"")
+    assert device.start(FACE) == (KEPT, answer("nano"))
+
+
+@pytest.mark.parametrize("written", [0, 1, 5000, 56_000, 60_000, -1])
+def test_power_cut_while_a_model_is_kept_leaves_no_half_model(
+    device: Device, nano_image: bytes, written: int
+) -> None:
+    other = build_image(read_bundle(find_model("nano-fer2013")))
+    device.put(other)
+    assert device.start(FACE)[0] == NEW
+    device.put(nano_image)
+    device.c.power(written % len(nano_image))  # bytes that are still written
+    assert device.start(FACE) == (NEW, answer("nano"))
+    device.c.power(1 << 30)
+    partial = device.flash[0].copy()
+    device.put(b"")
+    assert device.start(FACE) == (BUILTIN, answer("nano"))
+    device.flash[0][:] = partial  # the new one is still there, and is kept at the next start
+    assert device.start(FACE)[0] == NEW
+    assert device.flash[1][: len(nano_image)].tobytes() == nano_image
+
+
+def test_the_larger_model_fits_the_arena_of_the_settings(device: Device) -> None:
+    image = build_image(read_bundle(find_model("small")))
+    size = int(re.search(r"SETTINGS_ARENA_BYTES (\d+)", (MAIN / "settings.h").read_text())[1])  # type: ignore[index]
+    assert read_header(image).arena_bytes <= size
+    device.put(image)
+    assert device.start(FACE) == (NEW, answer("small"))
+
+
+def scores(label: int) -> ctypes.Array[ctypes.c_uint16]:
+    return (ctypes.c_uint16 * 7)(*(20000 if i == label else 2000 for i in range(7)))
+
+
+def test_a_change_is_reported_after_the_hold_time_and_lights_the_led(device: Device) -> None:
+    led = ctypes.c_int.in_dll(device.c, "stand_in_led")
+    happy, sad = LABELS.index("happy"), LABELS.index("sad")
+    device.c.start(500)
+    assert led.value == 0
+    assert (
+        device.c.update(scores(sad), 2**32 - 100) == sad
+    )  # the first answer at once; the clock wraps at 2^32 ms
+    assert [device.c.update(scores(happy), t) for t in (100, 300, 599)] == [sad] * 3
+    assert led.value == 0
+    assert device.c.update(scores(happy), 600) == happy
+    assert led.value == 1
+    assert device.c.update(scores(sad), 700) == happy
+    assert device.c.update(scores(happy), 1100) == happy  # a short doubt starts the count again
+    assert device.c.update(scores(sad), 1300) == happy
+    assert device.c.update(scores(sad), 1800) == sad
+    assert led.value == 0
+
+
+def test_the_cameras_middle_square_becomes_the_contracts_bytes(device: Device) -> None:
+    rng = np.random.default_rng(0)
+    packed = rng.integers(0, 1 << 16, (60, 100), dtype=np.uint16)
+    five = np.stack([packed >> 11, packed >> 5 & 63, packed & 31], -1).astype(np.uint32)
+    rgb = np.stack(
+        [
+            five[..., 0] * 8 + five[..., 0] // 4,
+            five[..., 1] * 4 + five[..., 1] // 16,
+            five[..., 2] * 8 + five[..., 2] // 4,
+        ],
+        -1,
+    )
+    frame = packed.astype(">u2").view(np.uint8).copy()
+    out = np.empty((48, 48, 1), np.uint8)
+    pointer = ctypes.c_void_p(out.ctypes.data)
+    assert device.c.camera_provider_start() == 0
+    device.c.show(ctypes.c_void_p(frame.ctypes.data), 100, 60, 0)
+    assert device.c.camera_provider_read(pointer) == 0
+    assert np.array_equal(out, face_to_input(rgb.astype(np.uint8), (20, 0, 60, 60)))
+    device.c.show(ctypes.c_void_p(frame.ctypes.data), 100, 60, 4)  # JPEG, which was not asked for
+    assert device.c.camera_provider_read(pointer) == -1
+    device.c.show(None, 100, 60, 0)
+    assert device.c.camera_provider_read(pointer) == -1
+    assert ctypes.c_int.in_dll(device.c, "stand_in_frames_out").value == 0
+
+
+def test_the_project_names_the_partitions_that_the_code_looks_for() -> None:
+    rows = [
+        line.replace(" ", "").split(",")
+        for line in (MAIN.parent / "partitions.csv").read_text().splitlines()
+        if line[0] != "#"
+    ]
+    found = {row[0]: (int(row[3], 16), int(row[4], 16)) for row in rows}
+    assert {"model", "model_kept"} <= set(found)
+    ends = sorted((offset, offset + size) for offset, size in found.values())
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(ends))
+    assert ends[-1][1] <= 4 << 20
+    assert all(
+        len(build_image(read_bundle(find_model(m)))) <= found["model"][1] for m in ("nano", "small")
+    )
+    code = (MAIN / "model_store.c").read_text()
+    assert '"model"' in code
+    assert '"model_kept"' in code

@@ -1,0 +1,108 @@
+"""A run made again from a bundle computes what the bundle does, in inference and with a batch's own statistics."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from edgeemo.backends.onnx import OnnxBackend
+from edgeemo.contract.bundle import Bundle
+from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.data.prepared import load_prepared
+from edgeemo.errors import BundleError, RunError
+from export.build import build
+from tests.support import rezip
+from tests.training.networks.test_qat import FLOAT
+from training.fit.recipe import Recipe
+from training.fit.train import train
+from training.runs.restore import restore
+from training.runs.run import load_run
+
+
+@pytest.fixture(scope="module")
+def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """nano after some epochs on drawn faces, as a bundle: enough to pass the gate."""
+    folder = tmp_path_factory.mktemp("restore")
+    assert train(FLOAT, prepared, folder / "run").top1 == 1.0
+    return build(folder / "run", prepared, folder / "nano.edgeemo")[0]
+
+
+def test_restored_run_answers_like_the_bundle(
+    trained: Bundle, prepared: Path, tmp_path: Path
+) -> None:
+    restore(trained.path, prepared, tmp_path / "again")
+    data = load_prepared(prepared, DEFAULT_SPEC)
+    pictures = np.asarray(data.images[data.indices("train")])
+    expected = OnnxBackend(trained.files["fp32.onnx"], "fp32.onnx").infer(pictures)
+    run = load_run(tmp_path / "again")
+    model = run.build()
+    found = np.asarray(model.predict_on_batch(pictures.astype(np.float32)))
+    assert np.abs(found - expected).max() < 0.01 * np.ptp(expected)
+    # With the batch's own statistics, as when it is trained on: but for dropout it is the same function still.
+    without_dropout = keras.models.clone_model(model, clone_function=_without_dropout)
+    without_dropout.set_weights(model.get_weights())
+    in_training = np.asarray(without_dropout(pictures.astype(np.float32), training=True))
+    assert np.abs(in_training - expected).max() < 0.01 * np.ptp(expected)
+    assert run.config["restored_from"]["bundle"] == "nano"
+    assert run.recipe.model == "nano"
+
+
+def _without_dropout(layer: keras.layers.Layer) -> keras.layers.Layer:
+    changes = {"rate": 0.0} if isinstance(layer, keras.layers.Dropout) else {}
+    return type(layer).from_config(layer.get_config() | changes)
+
+
+def test_restored_run_can_be_gone_on_from_and_exported(
+    trained: Bundle, prepared: Path, tmp_path: Path
+) -> None:
+    restore(trained.path, prepared, tmp_path / "again")
+    more = Recipe(
+        model="nano",
+        epochs=1,
+        warmup_epochs=0,
+        learning_rate=1e-5,
+        ema=0.0,
+        init=str(tmp_path / "again"),
+    )
+    before = load_run(tmp_path / "again").build().get_weights()
+    train(more, prepared, tmp_path / "more")
+    after = load_run(tmp_path / "more").build().get_weights()
+    assert max(np.abs(a - b).max() for a, b in zip(before[:1], after[:1], strict=True)) < 1e-2
+    bundle, _ = build(tmp_path / "again", prepared, tmp_path / "again.edgeemo", profile="mcu")
+    assert bundle.manifest.training["parameters"] == trained.manifest.training["parameters"]
+
+
+def test_restored_run_remembers_that_it_has_seen_validation(
+    trained: Bundle, prepared: Path, tmp_path: Path
+) -> None:
+    def change(entries: dict[str, bytes]) -> None:
+        manifest = json.loads(entries["manifest.json"])
+        manifest["training"]["recipe"]["with_validation"] = True
+        entries["manifest.json"] = json.dumps(manifest).encode()
+
+    restore(rezip(trained.path, tmp_path / "seen.edgeemo", change), prepared, tmp_path / "again")
+    assert load_run(tmp_path / "again").recipe.with_validation
+    with pytest.raises(RunError, match="was trained on the validation pictures too"):
+        train(
+            Recipe(model="nano", epochs=1, init=str(tmp_path / "again")),
+            prepared,
+            tmp_path / "more",
+        )
+
+
+def test_bundle_of_another_split_or_network_is_refused(
+    trained: Bundle, tiny_bundle: Path, prepared: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BundleError, match="does not hold a network that training knows"):
+        restore(tiny_bundle, prepared, tmp_path / "x")
+
+    def change(entries: dict[str, bytes]) -> None:
+        entries["manifest.json"] = entries["manifest.json"].replace(
+            trained.manifest.data.split_hash.encode(), b"0" * len(trained.manifest.data.split_hash)
+        )
+
+    with pytest.raises(RunError, match="trained on another split"):
+        restore(rezip(trained.path, tmp_path / "other.edgeemo", change), prepared, tmp_path / "x")
+    assert not (tmp_path / "x").exists()

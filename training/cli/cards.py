@@ -1,0 +1,20 @@
+"""Scorecards on the terminal."""
+
+from collections.abc import Mapping
+
+import click
+
+from edgeemo.cli.tables import scorecard_lines
+from edgeemo.proof.evaluation import Scorecard
+
+
+def print_cards(cards: Mapping[str, Scorecard], title: str) -> None:
+    """Scorecards as `training.runs.evaluate.scorecards` gives them: the first in full, of the others the first line."""
+    whole, *others = cards.items()
+    for line in scorecard_lines(whole[1], title):
+        click.echo(line)
+    for name, card in others:
+        against = ", against the FER+ majority" * name.startswith(
+            "ferplus"
+        ) + ", flip averaging" * name.endswith("flipped")
+        click.echo(next(iter(scorecard_lines(card, f"{title}{against}"))))

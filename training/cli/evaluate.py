@@ -1,0 +1,48 @@
+"""`evaluate`: a run's float model on one split."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from edgeemo.contract import strict
+from training.cli.cards import print_cards
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="The prepared folder.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test"]),
+    default="test",
+    help="Which pictures.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on stdout instead of the table."
+)
+def evaluate(run: Path, data: Path, split: str, as_json: bool) -> None:
+    """Evaluate a run's float model, and write its predictions, confusion matrices and reliability diagrams into the run.
+
+    Top-1 is shown against the data set's labels and, where votes are known, against the FER+ majority; both again with each
+    picture and its mirror image averaged.
+    """
+    from training.fit.backend import choose_backend
+
+    choose_backend()
+    from training.runs.evaluate import evaluate_run, scorecards
+    from training.runs.run import load_run
+
+    evaluate_run(run, data, split)
+    cards = scorecards(run, data, split)
+    if as_json:
+        values = {name: asdict(card) for name, card in cards.items()}
+        click.echo(
+            strict.dumps(values.pop("labels") | {"ferplus_majority": None} | values, indent=None)
+        )
+        return
+    fitted = split == "train" or (split == "validation" and load_run(run).recipe.with_validation)
+    print_cards(cards, f"{run}, float, {split}{' (fitted to)' * fitted}")
+    click.echo(
+        f"wrote {run / f'predictions_{split}.npz'} and pictures beside it, among them confusion_{split}.png"
+    )

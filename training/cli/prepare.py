@@ -1,0 +1,112 @@
+"""`prepare`: archives to a prepared folder."""
+
+from pathlib import Path
+
+import click
+
+from edgeemo.contract import strict
+
+
+@click.command()
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="NAME[=PATH]",
+    help="A data set, and its archive or folder; without =PATH it is downloaded from Kaggle into ~/.cache/edgeemo/data. May be "
+    "given several times. Known: fer2013, facial-emotion-expressions, face-emotion-dataset, facial-emotion-dataset, "
+    "facial-emotion-recognition. [default: all whose licence needs no consent]",
+)
+@click.option(
+    "--accept-license",
+    is_flag=True,
+    help="Take facial-emotion-recognition too: CC BY-NC-ND 4.0 (no commercial use, no derived works), and one subject is 15.",
+)
+@click.option(
+    "--ferplus",
+    type=click.Path(path_type=Path),
+    help="FER+ votes (CSV), stored beside each picture.",
+)
+@click.option(
+    "--reviewed",
+    type=click.Path(path_type=Path),
+    help="The CSV of `review`, with a person's decisions filled in.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["grouped", "official"]),
+    default="grouped",
+    help="grouped: 60/20/20, copies together, FER-2013's own test part in test. official: that part alone is test, its copies are "
+    "left out, and the rest is 90/10.",
+)
+@click.option(
+    "--conflicts",
+    type=click.Choice(["majority", "drop", "keep"]),
+    default="majority",
+    help="Copies of one picture with different labels: take the majority's (FER+ votes first), drop them, or keep each as it is. "
+    "Labels of FER-2013's test part never change.",
+)
+@click.option("--seed", type=click.IntRange(0), default=1, help="Seed of the split.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The prepared folder to write."
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="dataset.json on stdout, on one line, instead of the tables.",
+)
+def prepare(
+    sources: tuple[str, ...],
+    accept_license: bool,
+    ferplus: Path | None,
+    reviewed: Path | None,
+    split: str,
+    conflicts: str,
+    seed: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Decode the pictures once, find copies and near copies, settle conflicting labels, split, and write a prepared folder.
+
+    \b
+    python -m training prepare --source fer2013=fer2013.zip --ferplus ferplus_votes.csv --out prepared/
+    """
+    from training.data.prepare import prepare as run_prepare
+    from training.data.sources import choose_sources
+
+    chosen = choose_sources(sources, accept_license=accept_license)
+    dataset = run_prepare(
+        [(source, path or _downloaded(source.kaggle)) for source, path in chosen],
+        out,
+        ferplus=ferplus,
+        reviewed=reviewed,
+        split=split,
+        conflicts=conflicts,
+        seed=seed,
+    )
+    if as_json:
+        click.echo(strict.dumps(dataset, indent=None))
+        return
+    for source, by_split in dataset["counts"].items():
+        for name, by_label in sorted(by_split.items()):
+            counts = "  ".join(f"{label} {count:,}" for label, count in by_label.items())
+            click.echo(f"{source} {name:<10} {sum(by_label.values()):>7,}  {counts}")
+    for reason, count in dataset["rejected_counts"].items():
+        click.echo(f"warning: {count:,} files left out: {reason}", err=True)
+    for reason, count in dataset["excluded"].items():
+        click.echo(f"{count:,} pictures in no split: {reason}")
+    settled = dataset["conflicts"]
+    click.echo(
+        f"{settled['groups']:,} pictures carry different labels in their {settled['pictures']:,} copies; policy "
+        f"{settled['policy']}: {settled['changed']:,} labels changed, {settled['dropped']:,} copies dropped"
+    )
+    click.echo(
+        f"wrote {out}: {dataset['images']:,} pictures in {dataset['groups']:,} groups; look at {out / 'report.html'}"
+    )
+
+
+def _downloaded(dataset: str) -> Path:
+    from training.data.kaggle import fetch
+
+    return fetch(dataset)

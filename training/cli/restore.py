@@ -1,0 +1,37 @@
+"""`restore`: a run again from a bundle whose run folder is gone."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The prepared folder that the bundle was trained on.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The run folder to write."
+)
+def restore(bundle: Path, data: Path, out: Path) -> None:
+    """Make a float run of the float weights in BUNDLE, to go on from where its run folder is gone.
+
+    Its normalization, which export folds into the convolutions, is made anew from the training faces so that the network computes
+    the same. The run serves as --init, as a teacher and for finetune; what it was trained with is noted in its config.json.
+
+    \b
+    python -m training restore small.edgeemo --data prepared/ --out runs/small
+    python -m training train --init runs/small --model small --data prepared/ --out runs/small-longer
+    """
+    from training.fit.backend import choose_backend
+
+    choose_backend()
+    from training.runs.restore import restore as run_restore
+    from training.runs.run import load_run
+
+    top1 = run_restore(bundle, data, out)
+    fitted = ", which it was fitted to" * load_run(out).recipe.with_validation
+    click.echo(f"wrote {out}: top-1 {top1:.2%} on validation{fitted}")

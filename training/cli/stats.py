@@ -1,0 +1,37 @@
+"""`stats`: what a prepared folder holds."""
+
+from pathlib import Path
+
+import click
+
+from edgeemo.contract import strict
+from training.cli.paths import beside
+
+
+@click.command()
+@click.argument("prepared", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Where the pictures go [default: PREPARED-stats].",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on stdout instead of the tables."
+)
+def stats(prepared: Path, out: Path | None, as_json: bool) -> None:
+    """Count a prepared folder by source, split and class, with copies, overlap and conflicts, and draw it."""
+    from edgeemo.contract.input_spec import DEFAULT_SPEC
+    from edgeemo.data.prepared import load_prepared
+    from training.studies.stats import statistics, stats_lines, write_pictures
+
+    data = load_prepared(prepared, DEFAULT_SPEC)
+    counted = statistics(data)
+    # Beside the folder: what is in it is checked, and replaced when it is made again.
+    out = out or beside(prepared, "stats")
+    written = write_pictures(data, counted, out)
+    if as_json:
+        click.echo(strict.dumps(counted, indent=None))
+        return
+    for line in stats_lines(counted):
+        click.echo(line)
+    click.echo(f"wrote {out}: {', '.join(path.name for path in written)}")

@@ -1,0 +1,59 @@
+"""`sweep`: a search for a better recipe."""
+
+from pathlib import Path
+
+import click
+
+from edgeemo.contract import strict
+from training.cli.options import Given, recipe_options
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="The prepared folder.")
+@click.option(
+    "--trials",
+    type=click.IntRange(1),
+    default=20,
+    help="Recipes to try, those of an earlier call counted.",
+)
+# Each trial begins from random weights, and is given up where it lags behind instead of where it stands still.
+@recipe_options("init", "patience", "with_validation")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="The result as one JSON object on stdout instead of the text.",
+)
+def sweep(data: Path, trials: int, given: Given, out: Path, as_json: bool) -> None:
+    """Search for a better recipe with Optuna, by validation top-1 after a few epochs (10, unless --epochs or --recipe say).
+
+    Varies learning rate, weight decay, label smoothing, mixup, CutMix, averaging, augmentation and, with --distill, the teachers'
+    share and temperature; what is given as an option stays as given. A second call goes on where the first ended. Writes
+    best.json, trials.csv and sweep.png.
+
+    \b
+    python -m training sweep --data prepared/ --model nano --out sweep/
+    python -m training train --data prepared/ --recipe sweep/best.json --epochs 120 --out runs/nano
+    """
+    from training.fit.backend import choose_backend
+
+    choose_backend()
+    from training.fit.recipe import Recipe
+    from training.studies.sweep import BEST
+    from training.studies.sweep import sweep as run_sweep
+
+    recipe = given.recipe(Recipe(epochs=10))
+    result = run_sweep(recipe, data, out, trials=trials, fixed=tuple(given.choices))
+    if as_json:
+        click.echo(strict.dumps(result, indent=None))
+        return
+    click.echo(
+        f"{result['trials']} trials, {result['pruned']} given up early; best: trial {result['best_trial']} with validation top-1 "
+        f"{result['best_validation_top1']:.2%}"
+    )
+    for name, weight in list(result["importances"].items())[:5]:
+        click.echo(f"  {name.ljust(15)} {weight:6.1%} of what made the difference")
+    click.echo(
+        f"wrote {out / BEST}; go on with: python -m training train --data {data} --recipe {out / BEST} --out RUN"
+    )

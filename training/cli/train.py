@@ -1,0 +1,70 @@
+"""`train`: a prepared folder to a run."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from training.cli.cards import print_cards
+from training.cli.options import Given, recipe_options
+
+
+def _device_count(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
+    if value is None or value == "all":
+        return value
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"expected all or a number of at least 1, received {value!r}")
+    return int(value)
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="The prepared folder.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The run folder to write."
+)
+@recipe_options()
+@click.option(
+    "--devices",
+    callback=_device_count,
+    metavar="all|N",
+    help="Devices of a machine that share each batch [default: all GPUs where there are several, one otherwise].",
+)
+@click.option(
+    "--tensorboard",
+    is_flag=True,
+    help="Write events into OUT/tensorboard, for `tensorboard --logdir`.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue an interrupted run from its last epoch, with its own recipe. Several workers all have to see OUT.",
+)
+def train(
+    data: Path, out: Path, devices: Any, tensorboard: bool, resume: bool, given: Given
+) -> None:
+    """Fit a network and write its run folder. Ctrl-C stops it; --resume goes on from the last epoch.
+
+    Several machines share each batch when the same command is started on each with its TF_CONFIG (docs/distributed.md).
+    """
+    from training.fit.backend import choose_backend
+
+    choose_backend()
+    from training.fit.devices import choose_devices
+    from training.fit.events import Events
+    from training.fit.train import begun
+    from training.fit.train import train as run_train
+    from training.runs.evaluate import scorecards
+
+    used = choose_devices(devices)
+    recipe = given.recipe(begun(out, used).recipe if resume else None)
+    run_train(
+        recipe,
+        data,
+        out,
+        resume=resume,
+        devices=used,
+        events=Events(out) if tensorboard and used.chief else None,
+    )
+    if used.chief:
+        print_cards(scorecards(out, data, "test"), f"{out}, float, test")
+        click.echo(f"wrote {out}")

@@ -1,0 +1,1 @@
+"""Archives of faces in, prepared data out."""

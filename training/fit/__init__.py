@@ -1,0 +1,1 @@
+"""A recipe, and the loop that fits a network by it."""

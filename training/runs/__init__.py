@@ -1,0 +1,1 @@
+"""Run folders: what a training leaves behind, read, judged and drawn."""

@@ -1,0 +1,207 @@
+"""A run folder: `config.json`, weights, history, predictions and pictures of one training, and its checkpoint."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.contract import strict
+from edgeemo.contract.files import written_beside
+from edgeemo.contract.input_spec import InputSpec
+from edgeemo.contract.labels import check_label_order
+from edgeemo.data.prepared import Prepared
+from edgeemo.errors import MissingFile, RunError, SpecMismatch
+from training.fit.recipe import Recipe
+from training.networks import ARCHITECTURES
+from training.networks.layers import without_simulation
+from training.networks.qat import network
+
+CONFIG, CHECKPOINT, WEIGHTS, MODEL = (
+    "config.json",
+    "checkpoint.npz",
+    "model.weights.h5",
+    "model.keras",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and its checked config."""
+
+    path: Path
+    config: dict[str, Any]
+    recipe: Recipe
+    spec: InputSpec
+
+    def build(self) -> keras.Model:
+        """The run's float network with its trained weights; of a run in simulated int8, the network that it simulates.
+
+        Raises:
+            RunError: the weights are missing or do not fit.
+        """
+        weights = self.path / WEIGHTS
+        if not weights.is_file():
+            raise RunError(
+                f"{self.path}: the run has no {WEIGHTS}; finish it with: python -m training train --resume --data DATA --out {self.path}"
+            )
+        model = network(self.recipe, self.spec)
+        try:
+            model.load_weights(weights)
+        except (ValueError, OSError, KeyError) as error:
+            raise RunError(
+                f"{weights}: does not fit the network {self.recipe.model} ({str(error)[:200]}); train it again"
+            ) from None
+        return without_simulation(model) if self.recipe.qat else model
+
+
+def load_run(path: str | Path) -> Run:
+    """Read and check a run folder's config.
+
+    Raises:
+        MissingFile: no run there.
+        RunError: a damaged config, other labels, or an architecture that this version does not know.
+    """
+    folder = Path(path)
+    file = folder / CONFIG
+    if not file.is_file():
+        raise MissingFile(
+            f"{folder}: expected a run folder with {CONFIG}; make one with: python -m training train --out {folder}"
+        )
+    try:
+        config = strict.loads(file.read_bytes())
+        recipe = Recipe.from_dict(config["recipe"])
+        spec = strict.from_dict(InputSpec, config["input_spec"], "input_spec")
+        labels, fingerprint = config["labels"], config["input_fingerprint"]
+        if not all(isinstance(word, str) for word in (*labels, fingerprint, config["split_hash"])):
+            raise ValueError("a field has the wrong type")
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{file}: not the config of a run ({error}); train it again") from None
+    check_label_order(labels, str(file), RunError)
+    if fingerprint != spec.fingerprint():
+        raise RunError(
+            f"{file}: its fingerprint {fingerprint} is not that of its input spec ({spec.fingerprint()}); train it again"
+        )
+    if recipe.model not in ARCHITECTURES:
+        raise RunError(
+            f"{file}: unknown network {recipe.model!r}, expected one of {', '.join(ARCHITECTURES)}"
+        )
+    return Run(folder, config, recipe, spec)
+
+
+def check_fits(run: Run, data: Prepared) -> None:
+    """Raise SpecMismatch unless the run was trained for the input spec that `data` was prepared for."""
+    if run.spec.fingerprint() != data.fingerprint:
+        raise SpecMismatch(
+            f"{run.path} was trained for the input spec {run.spec.fingerprint()}, {data.path} was prepared for {data.fingerprint}; "
+            "prepare the data or train the run again"
+        )
+
+
+def write_config(path: Path, config: dict[str, Any]) -> None:
+    """Write config.json in one step."""
+    with written_beside(path / CONFIG) as part:
+        part.write_text(strict.dumps(config))
+
+
+def write_weights(path: Path, model: keras.Model) -> None:
+    """Write `model`'s weights in one step, in the format that every backend reads."""
+    with written_beside(path / WEIGHTS) as part:
+        model.save_weights(part, overwrite=True)
+
+
+def write_model(path: Path, model: keras.Model) -> None:
+    """Write the uncompiled `model` in one step (compiled by torch, it would not load elsewhere)."""
+    with written_beside(path / MODEL) as part:
+        model.save(part, overwrite=True)
+
+
+def write_history(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write history.csv in one step, a row an epoch."""
+    with (
+        written_beside(path / "history.csv") as part,
+        part.open("w", newline="", encoding="utf-8") as file,
+    ):
+        # The last row's order: those of a checkpoint come back with their columns sorted.
+        writer = csv.DictWriter(file, rows[-1].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_predictions(
+    path: Path,
+    split: str,
+    logits: NDArray[np.float32],
+    mirrored: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    rows: NDArray[np.int64],
+) -> None:
+    """Write predictions_SPLIT.npz: logits float32 (N, 7) of the pictures and of them mirrored, labels and rows of index.csv (N,)."""
+    with written_beside(path / f"predictions_{split}.npz") as part, part.open("wb") as file:
+        np.savez(file, logits=logits, mirrored=mirrored, labels=labels, rows=rows)
+
+
+def write_checkpoint(
+    path: Path, model: keras.Model, history: list[dict[str, Any]], best: list[NDArray[Any]]
+) -> None:
+    """Write everything that continuing needs: weights, random states, optimizer, history, best weights so far."""
+    arrays = {f"model_{i}": np.asarray(_value(v)) for i, v in enumerate(model.variables)}
+    arrays |= {
+        f"optimizer_{i}": np.asarray(_value(v)) for i, v in enumerate(model.optimizer.variables)
+    }
+    arrays |= {f"best_{i}": value for i, value in enumerate(best)}
+    with written_beside(path / CHECKPOINT) as part, part.open("wb") as file:
+        np.savez(
+            file,
+            history=np.array(strict.dumps(history, indent=None)),
+            **cast(dict[str, Any], arrays),
+        )
+
+
+def read_checkpoint(
+    path: Path, model: keras.Model
+) -> tuple[list[dict[str, Any]], list[NDArray[Any]]]:
+    """Put a checkpoint back into the compiled `model`; returns its history and the best weights so far.
+
+    Raises:
+        RunError: no checkpoint, or one that does not fit the network.
+    """
+    file = path / CHECKPOINT
+    if not file.is_file():
+        raise RunError(
+            f"{path}: no {CHECKPOINT} to resume from; train without --resume into another --out"
+        )
+    model.optimizer.build(model.trainable_variables)
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            for prefix, variables in (
+                ("model", model.variables),
+                ("optimizer", model.optimizer.variables),
+            ):
+                for i, variable in enumerate(variables):
+                    variable.assign(stored[f"{prefix}_{i}"])
+            history = list(strict.loads(str(stored["history"])))
+            best = [stored[f"best_{i}"] for i in range(len(model.get_weights()))]
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise RunError(
+            f"{file}: does not fit the network ({str(error)[:200]}); train again into another --out"
+        ) from None
+    return history, best
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a finished run's checkpoint."""
+    (path / CHECKPOINT).unlink(missing_ok=True)
+
+
+def has_run(path: Path) -> bool:
+    """Whether `path` holds a run with something to lose: a finished epoch or finished weights."""
+    return (path / CHECKPOINT).is_file() or (path / WEIGHTS).is_file()
+
+
+def _value(variable: Any) -> Any:
+    return keras.ops.convert_to_numpy(variable.value)

@@ -1,0 +1,1 @@
+"""Questions about data and recipes: leaks, cross-validation, sweeps, reviews."""
