@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgeemo.contract.labels import LABELS
+from edgeemo.contract.labels import MIN_LABELS
 from edgeemo.errors import InvalidInput
 
 
@@ -36,7 +36,7 @@ class Face:
         box: where the detector found it.
         emotion: the label of the highest score.
         confidence: that score, a probability 0..1.
-        scores: probability of each of the seven labels, in LABELS order; they sum to 1.
+        scores: probability of each of the bundle's labels, in its order; they sum to 1.
         latency_ms: crop and network, without detection, in milliseconds.
     """
 
@@ -48,13 +48,11 @@ class Face:
 
     def __post_init__(self) -> None:
         total = sum(self.scores.values())
-        if (
-            tuple(self.scores) != LABELS
-            or abs(total - 1) > 1e-3
-            or not all(0 <= s <= 1 for s in self.scores.values())
-        ):
+        in_range = all(0 <= score <= 1 for score in self.scores.values())
+        if len(self.scores) < MIN_LABELS or abs(total - 1) > 1e-3 or not in_range:
             raise InvalidInput(
-                f"expected seven probabilities in label order that sum to 1, received {self.scores}"
+                "expected a probability for each of two or more labels, that sum to 1, received "
+                f"{self.scores}"
             )
         if self.emotion not in self.scores or not self.confidence == self.scores[
             self.emotion
@@ -84,7 +82,8 @@ class Reading:
         face_id: a number that stays with a face while it is seen; None without a face.
         emotion: the label, smoothed over time; None without a face, or while no label is sure enough.
         confidence: smoothed probability 0..1 of `emotion`, or of the best label while `emotion` is None; 0 without a face.
-        scores: smoothed probability of each of the seven labels, in LABELS order; empty without a face.
+        scores: smoothed probability of each of the bundle's labels, in its order; empty without a
+            face.
         box: where the face is; None without one.
         latency_ms: from the frame's capture to this reading, in milliseconds.
         fps: frames a second that were looked at lately.
@@ -106,14 +105,14 @@ class Reading:
 
     def __post_init__(self) -> None:
         seen = self.face_id is not None
-        if seen != (self.box is not None) or seen != (tuple(self.scores) == LABELS):
+        if seen != (self.box is not None) or seen != bool(self.scores):
             raise InvalidInput(
                 f"expected box and scores of a reading with a face, and neither without, received {self}"
             )
         if self.emotion is not None and (
             self.emotion not in self.scores or self.confidence != self.scores[self.emotion]
         ):
-            raise InvalidInput(f"expected one of the seven labels and its score, received {self}")
+            raise InvalidInput(f"expected one of the labels and its score, received {self}")
         if not (
             0 <= self.confidence <= 1
             and math.isfinite(self.time)

@@ -7,18 +7,26 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.backends import check_inputs
-from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
-from edgeemo.contract.labels import LABELS
-from edgeemo.contract.manifest import TensorInfo
-from edgeemo.contract.quantize import PIXEL_QUANTIZATION, Quantization, pixels_to_int8
-from edgeemo.errors import BackendError, BrokenDependency, MissingDependency
+from edgeemo.backends import PLAIN, RuntimeOptions, check_inputs
+from edgeemo.contract.bundle import Bundle
+from edgeemo.contract.input_spec import Arithmetic, InputSpec
+from edgeemo.contract.manifest import Artifact, TensorInfo
+from edgeemo.contract.quantize import (
+    PIXEL_QUANTIZATION,
+    Quantization,
+    input_table,
+    looked_up,
+    pixels_to_int8,
+    scaled_pixels,
+)
+from edgeemo.errors import BackendError, BrokenDependency, InvalidInput, MissingDependency
 from edgeemo.optional import is_installed, need
 
 _RESOLVERS = {
@@ -33,7 +41,7 @@ _STDERR = threading.Lock()
 
 
 class LiteRtBackend:
-    """A .tflite model with raw pixels in (int8 with scale 1 and zero point -128, or float32) and seven logits out.
+    """A .tflite model with pixels in as `spec` has them (int8 or float32) and a logit a label out.
 
     Raises:
         MissingDependency: neither interpreter is installed.
@@ -45,25 +53,25 @@ class LiteRtBackend:
         self,
         model: bytes,
         artifact: str,
-        spec: InputSpec = DEFAULT_SPEC,
-        *,
-        threads: int = 1,
-        reference_kernels: bool = False,
+        spec: InputSpec,
+        labels: tuple[str, ...],
+        options: RuntimeOptions = PLAIN,
     ) -> None:
         self.name, self.version = installed_interpreter()
-        self.artifact, self.threads, self._shape = artifact, threads, spec.shape
-        kernels = "reference" if reference_kernels else "default"
-        self._interpreter = open_interpreter(model, artifact, threads=threads, kernels=kernels)
+        self.artifact, self.spec, self.labels = artifact, spec, labels
+        self.threads = options.threads
+        kernels = "reference" if options.reference_kernels else "default"
+        self._interpreter = open_interpreter(model, artifact, threads=self.threads, kernels=kernels)
         self._input, self._output = _tensors(self._interpreter)
         self.input_info, self.output_info = _info(self._input), _info(self._output)
         self._to_input = _input_conversion(self.input_info, spec, artifact)
-        self._to_logits = _output_conversion(self.output_info, artifact)
+        self._to_logits = _output_conversion(self.output_info, len(labels), artifact)
 
     def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 (N, 7) logits of uint8 (N, 48, 48, 1) raw grey pixels 0..255."""
-        check_inputs(inputs, self._shape)
+        """float32 (N, labels) logits of uint8 (N, H, W, C) pixels 0..255."""
+        check_inputs(inputs, self.spec.shape)
         stored = self._to_input(inputs)
-        logits = np.empty((len(inputs), len(LABELS)), np.float32)
+        logits = np.empty((len(inputs), len(self.labels)), np.float32)
         try:
             for i in range(len(inputs)):
                 self._interpreter.set_tensor(self._input["index"], stored[i : i + 1])
@@ -72,6 +80,18 @@ class LiteRtBackend:
         except (ValueError, RuntimeError) as error:
             raise _failed(self.artifact, error) from None
         return logits
+
+
+def open_artifact(bundle: Bundle, artifact: Artifact, options: RuntimeOptions) -> LiteRtBackend:
+    """A bundle's model by LiteRT. Raises what `LiteRtBackend` raises, and InvalidInput for providers."""
+    if options.providers is not None:
+        raise InvalidInput(
+            f"expected an ONNX model for execution providers, received {artifact.file}; "
+            "leave one of them out"
+        )
+    return LiteRtBackend(
+        bundle.files[artifact.file], artifact.file, bundle.spec, bundle.labels, options
+    )
 
 
 def _failed(artifact: str, error: Exception) -> BackendError:
@@ -84,14 +104,14 @@ def trace(
     model: bytes,
     artifact: str,
     inputs: NDArray[np.uint8],
-    spec: InputSpec = DEFAULT_SPEC,
+    spec: InputSpec,
     *,
     sign: Callable[[], object] = lambda: None,
 ) -> list[tuple[str, str]]:
     """(name, digest) of every operator's output tensors under reference kernels, in the order of execution.
 
-    A digest is the first 16 hex digits of sha256 over the tensor's bytes for each of `inputs` (uint8 (N, 48, 48, 1) raw
-    grey pixels, one at a time, in order). It is "" for a tensor whose memory the interpreter gave to a later one, as
+    A digest is the first 16 hex digits of sha256 over the tensor's bytes for each of `inputs` (uint8 (N, H, W, C)
+    pixels, one at a time, in order). It is "" for a tensor whose memory the interpreter gave to a later one, as
     tflite-runtime 2.14 does with what it adds in place. `sign` is called once the model is open and after each picture.
 
     Raises:
@@ -312,25 +332,26 @@ def _input_conversion(
 ) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
     if info.shape == (1, *spec.shape):
         if info.dtype == "float32":
-            return lambda pixels: pixels.astype(np.float32)
-        if info.dtype == "int8" and (info.scale, info.zero_point) == (
-            PIXEL_QUANTIZATION.scale,
-            PIXEL_QUANTIZATION.zero_point,
-        ):
-            return pixels_to_int8
+            return partial(looked_up, scaled_pixels(spec))
+        if info.dtype == "int8" and info.scale:
+            stored_as = Quantization(info.scale, int(info.zero_point or 0))
+            if spec.arithmetic is Arithmetic.GRAPH and stored_as == PIXEL_QUANTIZATION:
+                return pixels_to_int8
+            return partial(looked_up, input_table(spec, stored_as))
     raise BackendError(
-        f"{artifact}: expected an input of shape {(1, *spec.shape)}, float32 or int8 with scale 1 and zero point -128; received {info}"
+        f"{artifact}: expected an input of shape {(1, *spec.shape)}, float32 or int8; "
+        f"received {info}"
     )
 
 
 def _output_conversion(
-    info: TensorInfo, artifact: str
+    info: TensorInfo, classes: int, artifact: str
 ) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
-    if info.shape == (1, len(LABELS)):
+    if info.shape == (1, classes):
         if info.dtype == "float32":
             return lambda stored: stored
         if info.dtype == "int8" and info.scale:
             return Quantization(info.scale, int(info.zero_point or 0)).dequantize
     raise BackendError(
-        f"{artifact}: expected an output of shape {(1, len(LABELS))}, float32 or int8; received {info}"
+        f"{artifact}: expected an output of shape {(1, classes)}, float32 or int8; received {info}"
     )

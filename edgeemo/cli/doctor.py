@@ -179,10 +179,14 @@ def _cameras() -> Iterator[Check]:
 
 
 def _detector(name: str, model: str | None) -> Check:
-    from edgeemo.faces import choose_detector
+    from edgeemo.faces import DetectorOptions, open_detector
+    from edgeemo.faces.auto import choose_detector
     from edgeemo.faces.yunet import PULL
 
-    detector, reason = choose_detector(name, model)
+    if name == "auto":
+        detector, reason = choose_detector(DetectorOptions(Path(model) if model else None))
+    else:
+        detector, reason = open_detector(name, model), "asked for by name"
     if (name, detector.name) == ("auto", "haar"):
         return Check("detector", "note", f"haar, which finds frontal faces only ({reason})", PULL)
     return Check("detector", "ok", f"{detector.name} ({reason})")

@@ -56,7 +56,7 @@ def evaluate(
     """Measure a bundle's accuracy on labelled pictures, through the same code that `predict` runs.
 
     BUNDLE is a shipped name or a .edgeemo file. DATA is a prepared folder, or a folder or zip archive of cropped faces
-    in <class>/ folders (angry, neutral, disgust, fear, happy, sad, surprise, or a known data set's words for them).
+    in <class>/ folders named after the bundle's labels, or a known data set's words for them.
     Where a prepared folder holds FER+ votes, a second line counts the faces on which more than half of the taggers agree.
     """
     import numpy as np
@@ -64,13 +64,12 @@ def evaluate(
     from edgeemo.cli.tables import scorecard_lines
     from edgeemo.contract import strict
     from edgeemo.contract.files import written_beside
-    from edgeemo.contract.labels import LABELS
     from edgeemo.data.labelled import load_inputs
     from edgeemo.proof.evaluation import score
     from edgeemo.recognizer import Recognizer
 
     with Recognizer(bundle, detector="whole", artifact=artifact, threads=threads) as recognizer:
-        labelled = load_inputs(data, split, recognizer.spec)
+        labelled = load_inputs(data, split, recognizer.spec, recognizer.labels)
         for reason, count in labelled.left_out.items():
             click.echo(f"warning: {count:,} files left out: {reason}", err=True)
         predicted: list[int] = []
@@ -83,13 +82,14 @@ def evaluate(
                 bar.update(len(part))
         backend = recognizer.backend
         said = np.array(predicted, np.int64)
-        card = score(labelled.labels, said)
+        card = score(labelled.labels, said, recognizer.labels)
     title = f"{bundle} {backend.artifact} on {data}"
     for line in scorecard_lines(card, title):
         click.echo(line)
     ferplus, majority = None, labelled.majority
     if majority is not None and (majority >= 0).any():
-        ferplus = score(majority[majority >= 0], said[majority >= 0])
+        known = majority >= 0
+        ferplus = score(majority[known], said[known], recognizer.labels)
         click.echo(next(iter(scorecard_lines(ferplus, f"{title}, against the FER+ majority"))))
     assert recognizer.bundle is not None
     for promise in recognizer.bundle.manifest.evaluation:
@@ -105,7 +105,7 @@ def evaluate(
         click.echo("\n".join(_agreement_lines(compared)))
     if json_path:
         result = asdict(card) | {
-            "labels": list(LABELS),
+            "labels": list(recognizer.labels),
             "artifact": backend.artifact,
             "split": split,
         }
@@ -131,13 +131,14 @@ def _compared(
     """What was answered here beside the report that --against names, and what is wrong with the bundle's own claims."""
     from dataclasses import replace
 
-    from edgeemo.proof.agreement import agree
+    from edgeemo.proof.agreement import Answered, agree
     from edgeemo.proof.provenance import report_faults
 
     own = against == "report"
     report = bundle.report() if own else _read_report(Path(against))
     where = f"the report of {bundle.path.name}" if own else against
-    compared = agree(report, artifact, labelled.inputs, labelled.labels, answers, where)
+    here = Answered(labelled.inputs, labelled.labels, answers, bundle.labels)
+    compared = agree(report, artifact, here, where)
     return replace(compared, faults=(*report_faults(bundle), *compared.faults)) if own else compared
 
 

@@ -14,6 +14,7 @@ from edgeemo.cli.tables import confusion_lines
 def info(bundle: str, as_json: bool) -> None:
     """Show what a bundle holds: files, input, data, training, and the accuracy that was measured when it was built."""
     from edgeemo.contract import strict
+    from edgeemo.contract.input_spec import CHANNELS
     from edgeemo.recognizer import load_bundle
 
     opened = load_bundle(bundle)
@@ -27,7 +28,8 @@ def info(bundle: str, as_json: bool) -> None:
     )
     click.echo(f"labels       {', '.join(manifest.labels)}")
     click.echo(
-        f"input        {spec.height}x{spec.width}x{spec.channels} uint8 grey, spec {manifest.input_fingerprint}"
+        f"input        {spec.height}x{spec.width}x{spec.channels} uint8 {CHANNELS[spec.channels]}, "
+        f"spec {manifest.input_fingerprint}"
     )
     click.echo(f"activations  {manifest.tensor_arena_bytes:,} bytes at their peak (int8)")
     for artifact in manifest.artifacts:
@@ -62,7 +64,7 @@ def info(bundle: str, as_json: bool) -> None:
             f"drop {100 * measured.drop:+.2f} pp (90 % interval {100 * low:+.2f} to {100 * high:+.2f}), "
             f"agreement {measured.agreement:.2%}, macro-F1 {measured.macro_f1:.2%}"
         )
-        if not manifest.artifact(measured.artifact).is_integer:
+        if not manifest.artifact(measured.artifact).precision.is_integer:
             continue  # what the float files answer is the float model's matrix
         for line in confusion_lines(measured.confusion, measured.per_class_recall):
             click.echo("  " + line)

@@ -40,14 +40,14 @@ def predict(
     """
     from edgeemo.annotate import annotate as draw
     from edgeemo.data.pictures import read_picture, write_picture
+    from edgeemo.faces import open_detector
     from edgeemo.recognizer import Recognizer
 
     if annotate and len(images) > 1:
         raise click.UsageError("--annotate takes one picture at a time")
     failed = 0
-    with Recognizer(
-        model, detector=detector, detector_model=detector_model, artifact=artifact
-    ) as recognizer:
+    finder = open_detector(detector, detector_model)
+    with Recognizer(model, detector=finder, artifact=artifact) as recognizer:
         for image in images:
             try:
                 frame = read_picture(image)

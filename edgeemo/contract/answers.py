@@ -6,8 +6,10 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.labels import LABELS
 from edgeemo.errors import BundleError
+
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
+"""A label's number as one character; as many as a bundle may have labels."""
 
 ID_DIGITS = 12  # hex digits of a picture's sha256: among 10,000 pictures two agree by chance once in five million times
 
@@ -21,18 +23,22 @@ def picture_ids(images: NDArray[np.uint8]) -> list[str]:
 
 
 def encode_labels(labels: Iterable[int]) -> str:
-    """Label numbers as a digit each."""
-    return "".join(str(int(label)) for label in labels)
+    """Label numbers 0 to 63 as a character of `DIGITS` each."""
+    return "".join(DIGITS[int(label)] for label in labels)
 
 
-def decode_labels(text: object, count: int, where: str) -> NDArray[np.int64]:
-    """int64 (count,) label numbers of `encode_labels`' text; raises BundleError, naming `where`, for anything else."""
-    digits = "0123456789"[: len(LABELS)]
+def decode_labels(text: object, count: int, label_count: int, where: str) -> NDArray[np.int64]:
+    """int64 (count,) label numbers below `label_count` of `encode_labels`' text.
+
+    Raises:
+        BundleError: anything else; the message names `where`.
+    """
+    digits = DIGITS[:label_count]
     if not isinstance(text, str) or len(text) != count or not set(text) <= set(digits):
         raise BundleError(
-            f"{where}: expected {count:,} digits of 0 to {len(LABELS) - 1}; build or copy the bundle again"
+            f"{where}: expected {count:,} characters of {digits}; build or copy the bundle again"
         )
-    return np.frombuffer(text.encode(), np.uint8).astype(np.int64) - ord("0")
+    return np.array([digits.index(digit) for digit in text], np.int64)
 
 
 def decode_ids(text: object, count: int, where: str) -> list[str]:

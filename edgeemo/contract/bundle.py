@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 import edgeemo
 from edgeemo.contract import npy, strict
 from edgeemo.contract.files import written_beside
-from edgeemo.contract.labels import LABELS
-from edgeemo.contract.manifest import Artifact, Manifest, parse_manifest
+from edgeemo.contract.input_spec import InputSpec
+from edgeemo.contract.manifest import Artifact, Format, Manifest, Role, parse_manifest
 from edgeemo.contract.onnx_guard import check_self_contained
 from edgeemo.errors import BundleError, MissingFile
 
@@ -37,8 +37,8 @@ class SelfTest:
     """Inputs and what the bundle's artifacts answer to them.
 
     Attributes:
-        inputs: uint8 (N, 48, 48, 1). Drawn patterns, never faces, because bundles are published.
-        logits: float32 (N, 7) by artifact file; of TFLite files under reference kernels.
+        inputs: uint8 (N, H, W, C). Drawn patterns, never faces, because bundles are published.
+        logits: float32 (N, labels) by artifact file; of TFLite files under reference kernels.
     """
 
     inputs: NDArray[np.uint8]
@@ -53,6 +53,16 @@ class Bundle:
     manifest: Manifest
     files: Mapping[str, bytes]
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the models' outputs."""
+        return self.manifest.labels
+
+    @property
+    def spec(self) -> InputSpec:
+        """What the models take."""
+        return self.manifest.input_spec
+
     def artifact(self, file: str) -> tuple[Artifact, bytes]:
         """A model file's description and bytes. Raises BundleError naming those there are."""
         return self.manifest.artifact(file), self.files[file]
@@ -60,7 +70,7 @@ class Bundle:
     def report(self) -> dict[str, Any]:
         """The parsed report.json: what was measured when the bundle was built. Raises BundleError."""
         try:
-            report = strict.loads(self.files["report.json"])
+            report = strict.loads(self.files[self.manifest.companion(Role.REPORT).file])
         except ValueError as error:
             raise BundleError(
                 f"{self.path}: its report.json is not valid ({error}); build or copy it again"
@@ -75,7 +85,7 @@ class Bundle:
         """The self-test's arrays, checked. Raises BundleError for pickled, misshapen or missing ones."""
         size = self.manifest.input_spec.shape
         try:
-            arrays = _read_npz(self.files["selftest.npz"])
+            arrays = _read_npz(self.files[self.manifest.companion(Role.SELFTEST).file])
         except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             raise BundleError(
                 f"{self.path}: its selftest.npz is not readable without pickle ({str(error)[:200]}); do not use it"
@@ -93,7 +103,7 @@ class Bundle:
             )
         expected = {artifact.file for artifact in self.manifest.artifacts}
         right = (
-            a.dtype == np.float32 and a.shape == (count, len(LABELS)) and np.isfinite(a).all()
+            a.dtype == np.float32 and a.shape == (count, len(self.labels)) and np.isfinite(a).all()
             for a in arrays.values()
         )
         if set(arrays) != expected or not all(right):
@@ -255,7 +265,8 @@ def _check_files(manifest: Manifest, files: Mapping[str, bytes], file: Path) -> 
             raise BundleError(
                 f"{file}: {name} is not the file that its manifest names (size or sha256 differs); copy it again"
             )
-        if name.endswith(".onnx"):
+        entry = promised[name]
+        if isinstance(entry, Artifact) and entry.format is Format.ONNX:
             check_self_contained(content, f"{file}: {name}")
 
 

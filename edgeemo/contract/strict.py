@@ -6,6 +6,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from enum import Enum
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
@@ -106,6 +107,8 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             key: _convert(args[1] if args else Any, item, f"{where}[{key[:60]!r}]")
             for key, item in value.items()
         }
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _convert_enum(kind, value, where)
     if kind is float:
         _expect(
             isinstance(value, (int, float)) and not isinstance(value, bool),
@@ -116,6 +119,14 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         return float(value)
     _expect(type(value) is kind, where, f"{kind.__name__}", value)
     return value
+
+
+def _convert_enum(kind: type[Enum], value: Any, where: str) -> Enum:
+    for member in kind:
+        if type(value) is type(member.value) and value == member.value:
+            return member
+    words = ", ".join(str(member.value) for member in kind)
+    raise ValueError(f"{where}: expected one of {words}, received {str(value)[:60]!r}")
 
 
 def _convert_dataclass(kind: Any, value: Any, where: str) -> Any:

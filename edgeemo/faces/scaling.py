@@ -6,17 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.errors import InvalidInput
-
-
-def check_share(smallest_face: float | None) -> None:
-    """Raises InvalidInput unless `smallest_face` is None or a share of the frame's shorter side, above 0 and at most 1."""
-    if smallest_face is not None and not 0 < smallest_face <= 1:
-        raise InvalidInput(
-            f"expected the smallest face as a share of the frame's shorter side, above 0 and at most 1, or None; "
-            f"received {smallest_face!r}"
-        )
-
 
 @dataclass(frozen=True)
 class Scaling:
@@ -26,17 +15,11 @@ class Scaling:
         max_side: longer side of the input in pixels, at most.
         face_pixels: side of a face in the input, in pixels, from which on the detector finds it.
         smallest_face: smallest face to be found, as a share of the frame's shorter side; None scales down for `max_side` alone.
-
-    Raises:
-        InvalidInput: `smallest_face` is no such share.
     """
 
     max_side: int
     face_pixels: int
     smallest_face: float | None = None
-
-    def __post_init__(self) -> None:
-        check_share(self.smallest_face)
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the input for a frame, in pixels; never more than the frame's own."""

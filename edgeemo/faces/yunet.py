@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.cache import cache_folder
+from edgeemo.contract.crop import Crop
 from edgeemo.errors import DetectorError, MissingFile
+from edgeemo.faces import DetectorOptions
 from edgeemo.faces.scaling import Scaling
 from edgeemo.optional import need
 from edgeemo.results import Box
@@ -33,11 +36,6 @@ _MAX_SIDE = 640  # pixels of the frame that the network sees
 _FACE_PIXELS = 48
 _SCORE = 0.7
 _PATTERN = "face_detection_yunet*.onnx"
-
-
-def cache_folder() -> Path:
-    """Where model files of the user lie: $XDG_CACHE_HOME/edgeemo, by default ~/.cache/edgeemo."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeemo"
 
 
 def find_model(explicit: str | Path | None = None) -> tuple[Path | None, str]:
@@ -68,24 +66,21 @@ def find_model(explicit: str | Path | None = None) -> tuple[Path | None, str]:
 class YuNet:
     """OpenCV's FaceDetectorYN with YuNet's ONNX file.
 
-    Args:
-        model: the file; by default where `find_model` finds it.
-        smallest_face: smallest face to be found, as a share of the frame's shorter side (see edgeemo.faces.open_detector).
+    Its model file is `options.model`, by default where `find_model` finds it.
 
     Raises:
-        InvalidInput: `smallest_face` is no such share.
         MissingDependency: OpenCV is not installed.
         DetectorError: no model file, or one that OpenCV cannot load.
     """
 
     name = "yunet"
+    # Median over 1,500 FER-2013 training faces, as for Haar (docs/preprocessing.md).
+    crop = Crop(shift_y_q10=25)
 
-    def __init__(
-        self, model: str | Path | None = None, *, smallest_face: float | None = None
-    ) -> None:
-        self.scaling = Scaling(_MAX_SIDE, _FACE_PIXELS, smallest_face)
+    def __init__(self, options: DetectorOptions = DetectorOptions()) -> None:  # noqa: B008  frozen
+        self.scaling = Scaling(_MAX_SIDE, _FACE_PIXELS, options.smallest_face)
         self._cv2 = need("cv2", "opencv", "to find faces")
-        path, reason = find_model(model)
+        path, reason = find_model(options.model)
         if path is None:
             raise DetectorError(f"{reason}; run: {PULL}, or use --detector haar")
         try:

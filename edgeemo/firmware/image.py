@@ -45,9 +45,9 @@ class ImageHeader:
     sha256: str
 
 
-def labels_crc32() -> int:
-    """CRC-32 of the seven labels in order, joined by commas: another order is another number."""
-    return zlib.crc32(",".join(LABELS).encode())
+def labels_crc32(labels: Sequence[str]) -> int:
+    """CRC-32 of the labels in order, joined by commas: another order is another number."""
+    return zlib.crc32(",".join(labels).encode())
 
 
 def exponentials(logits: Quantization) -> NDArray[np.uint16]:
@@ -78,7 +78,7 @@ def build_image(bundle: Bundle) -> bytes:
     head = _HEADER.pack(
         MAGIC, SCHEMA, HEADER_BYTES, HEADER_BYTES + len(payload), plan.arena_bytes, len(network.layers), layers_at,
         exponentials_at, vectors_at, len(inputs), plan.offsets[network.input], plan.offsets[network.output],
-        network.tensor_bytes[network.input], network.tensor_bytes[network.output], labels_crc32(),
+        network.tensor_bytes[network.input], network.tensor_bytes[network.output], labels_crc32(bundle.labels),
         spec.fingerprint().encode(), hashlib.sha256(payload).digest(), *map(int, manifest.version.split(".")),
         round(smoothing.window * 1000), round(smoothing.hold_time * 1000), round(smoothing.floor * 32768),
         manifest.name.encode(), 0,

@@ -1,6 +1,6 @@
 """The check after quantization, repeated where the model runs: does this machine answer what the bundle's report says?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.answers import decode_ids, decode_labels, picture_ids
-from edgeemo.contract.labels import LABELS
+from edgeemo.contract.labels import check_same_labels
 from edgeemo.errors import BundleError
 from edgeemo.proof.evaluation import wilson_interval
 
@@ -44,31 +44,39 @@ class Agreement:
     faults: tuple[str, ...]
 
 
-def agree(
-    report: Mapping[str, Any],
-    artifact: str,
-    images: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    answers: NDArray[np.int64],
-    where: str,
-) -> Agreement:
-    """Compare answers (N,) to uint8 (N, 48, 48, 1) pictures with labels (N,) with those that a report lists for `artifact`.
+@dataclass(frozen=True)
+class Answered:
+    """What a model answered on this machine."""
+
+    images: NDArray[np.uint8]
+    """The pictures, uint8 (N, H, W, C)."""
+    labels: NDArray[np.int64]
+    """Their true label numbers, (N,)."""
+    answers: NDArray[np.int64]
+    """The label numbers that the model gave, (N,)."""
+    class_names: tuple[str, ...]
+    """What the numbers mean: the bundle's labels."""
+
+
+def agree(report: Mapping[str, Any], artifact: str, here: Answered, where: str) -> Agreement:
+    """Compare the answers here with those that a report lists for `artifact`.
 
     Pictures are recognized by the sha256 of their pixels, so their order does not matter. `where` names the report.
 
     Raises:
         BundleError: the report lists no answers, or is damaged.
     """
-    ids, promised_labels, promised = _promises(report, artifact, where)
+    images, labels, answers = here.images, here.labels, here.answers
+    ids, promised_labels, promised = _promises(report, artifact, here.class_names, where)
     row = {identity: i for i, identity in enumerate(ids)}
     # A set may hold one picture twice, under two labels.
     exactly = {
         (identity, label): i
         for i, (identity, label) in enumerate(zip(ids, promised_labels.tolist(), strict=True))
     }
-    here = zip(picture_ids(images), labels.tolist(), strict=True)
+    pairs = zip(picture_ids(images), labels.tolist(), strict=True)
     found = np.array(
-        [exactly.get((identity, label), row.get(identity, -1)) for identity, label in here],
+        [exactly.get((identity, label), row.get(identity, -1)) for identity, label in pairs],
         np.int64,
     )
     known = np.flatnonzero(found >= 0)
@@ -89,12 +97,12 @@ def agree(
         "promised_top1": right / len(known),
         "interval": wilson_interval(right, len(known)),
     }
-    faults = tuple(_faults(measured, there, answered, where))
+    faults = tuple(_faults(measured, there, answered, here.class_names, where))
     return Agreement(len(known), len(ids), len(images) - len(known), **measured, faults=faults)
 
 
 def _promises(
-    report: Mapping[str, Any], artifact: str, where: str
+    report: Mapping[str, Any], artifact: str, class_names: Sequence[str], where: str
 ) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
     """Ids, labels and answers of the report's pictures."""
     pictures, artifacts = report.get("pictures"), report.get("artifacts")
@@ -107,29 +115,31 @@ def _promises(
         raise BundleError(
             f"{where}: lists no answers of {artifact} to compare with; build the bundle again with: python -m export build"
         )
-    if report.get("labels") != list(LABELS):
-        raise BundleError(
-            f"{where}: expected the labels {', '.join(LABELS)} in this order; do not use this bundle"
-        )
+    labels = report.get("labels")
+    check_same_labels(labels if isinstance(labels, list) else (), class_names, where, BundleError)
     n = report.get("n")
     if type(n) is not int or n < 1:
         raise BundleError(f"{where}: expected a number of pictures; build or copy the bundle again")
     return (
         decode_ids(pictures.get("ids"), n, where),
-        decode_labels(pictures.get("labels"), n, where),
-        decode_labels(measured["answers"], n, f"{where}, {artifact}"),
+        decode_labels(pictures.get("labels"), n, len(class_names), where),
+        decode_labels(measured["answers"], n, len(class_names), f"{where}, {artifact}"),
     )
 
 
 def _faults(
-    measured: Mapping[str, Any], there: NDArray[np.int64], here: NDArray[np.int64], where: str
+    measured: Mapping[str, Any],
+    there: NDArray[np.int64],
+    here: NDArray[np.int64],
+    class_names: Sequence[str],
+    where: str,
 ) -> list[str]:
     faults = []
     if measured["same"] < MIN_SAME_ANSWERS:
         other = int(np.sum(there != here))
         faults.append(
             f"{other:,} of {len(here):,} pictures get another label here than in {where} ({measured['same']:.2%} the same, "
-            f"expected at least {MIN_SAME_ANSWERS:.1%}){_permuted(there, here)}"
+            f"expected at least {MIN_SAME_ANSWERS:.1%}){_permuted(there, here, class_names)}"
         )
     if measured["same_labels"] < MIN_SAME_LABELS:
         faults.append(
@@ -144,9 +154,9 @@ def _faults(
     return faults
 
 
-def _permuted(there: NDArray[np.int64], here: NDArray[np.int64]) -> str:
+def _permuted(there: NDArray[np.int64], here: NDArray[np.int64], class_names: Sequence[str]) -> str:
     """In words, the exchange of labels that explains most answers here; "" where none does."""
-    counts = np.zeros((len(LABELS), len(LABELS)), np.int64)
+    counts = np.zeros((len(class_names), len(class_names)), np.int64)
     np.add.at(counts, (there, here), 1)
     seen = np.flatnonzero(counts.sum(axis=1))
     said = counts.argmax(axis=1)
@@ -154,5 +164,5 @@ def _permuted(there: NDArray[np.int64], here: NDArray[np.int64]) -> str:
     moved = [i for i in seen if said[i] != i]
     if not moved or len(set(said[seen])) < len(seen) or explained < _SHARE_OF_PERMUTATION:
         return ""
-    pairs = ", ".join(f"{LABELS[said[i]]} for {LABELS[i]}" for i in moved)
+    pairs = ", ".join(f"{class_names[said[i]]} for {class_names[i]}" for i in moved)
     return f", as if labels were permuted: {pairs}"
