@@ -15,9 +15,9 @@ from edgeemo.errors import InvalidInput
 class FakeBackend:
     """Answers every face with the same scores: `FakeBackend(happy=0.9)`.
 
-    What is left to 1 is spread over the other labels. `say` changes the answer from the next face on;
-    `FakeBackend.script` gives one answer after the other; `FakeBackend.of` answers for other labels or
-    another input than the usual ones. `calls` counts the faces it was asked about.
+    What is left to 1 is spread over the other labels. `say` changes the answer from the next face
+    on; `FakeBackend.script` gives one answer after the other; `FakeBackend.of` answers for other
+    labels or another input than the usual ones. `calls` counts the faces it was asked about.
 
     Raises:
         UnknownLabel: a word that is no label.
@@ -35,7 +35,8 @@ class FakeBackend:
 
     @classmethod
     def of(cls, labels: Sequence[str], spec: InputSpec = DEFAULT_SPEC) -> Self:
-        """A backend of these labels and this input, which finds all labels equal until told by `say`.
+        """A backend of these labels and this input, which finds all labels equal until told by
+        `say`.
 
         Raises:
             InvalidInput: labels that no bundle could have.
@@ -48,7 +49,8 @@ class FakeBackend:
 
     @classmethod
     def script(cls, answers: Sequence[Mapping[str, float]]) -> Self:
-        """Answers the faces in turn, one entry a face, `[{"happy": 0.9}, {"sad": 0.8}]`; the last one for all that follow.
+        """Answers the faces in turn, one entry a face, `[{"happy": 0.9}, {"sad": 0.8}]`; the last
+        one for all that follow.
 
         Raises:
             UnknownLabel, InvalidInput: as for the scores of one answer; InvalidInput without any.

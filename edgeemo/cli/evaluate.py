@@ -41,8 +41,11 @@ if TYPE_CHECKING:
 @click.option(
     "--against",
     metavar="report|REPORT.json",
-    help="Repeat the check after quantization here: `report` is the bundle's own. Exit 0 when at least 99.5 % of the answers are those "
-    "that it lists and top-1 lies within its interval, else 1 with the difference.",
+    help=(
+        "Repeat the check after quantization here: `report` is the bundle's own. Exit 0 when at"
+        " least 99.5 % of the answers are those that it lists and top-1 lies within its interval,"
+        " else 1 with the difference."
+    ),
 )
 def evaluate(
     bundle: str,
@@ -55,9 +58,10 @@ def evaluate(
 ) -> None:
     """Measure a bundle's accuracy on labelled pictures, through the same code that `predict` runs.
 
-    BUNDLE is a shipped name or a .edgeemo file. DATA is a prepared folder, or a folder or zip archive of cropped faces
-    in <class>/ folders named after the bundle's labels, or a known data set's words for them.
-    Where a prepared folder holds FER+ votes, a second line counts the faces on which more than half of the taggers agree.
+    BUNDLE is a shipped name or a .edgeemo file. DATA is a prepared folder, or a folder or zip
+    archive of cropped faces in <class>/ folders named after the bundle's labels, or a known data
+    set's words for them. Where a prepared folder holds FER+ votes, a second line counts the faces
+    on which more than half of the taggers agree.
     """
     import numpy as np
 
@@ -95,8 +99,10 @@ def evaluate(
     for promise in recognizer.bundle.manifest.evaluation:
         if promise.artifact == backend.artifact:
             click.echo(
-                f"its report promises: n {promise.n:,} ({', '.join(recognizer.bundle.manifest.data.sets)} {promise.split})  "
-                f"top-1 {promise.top1:.2%}  macro-F1 {promise.macro_f1:.2%}  (float {promise.float_top1:.2%})"
+                f"its report promises: n {promise.n:,}"
+                f" ({', '.join(recognizer.bundle.manifest.data.sets)} {promise.split})  top-1"
+                f" {promise.top1:.2%}  macro-F1 {promise.macro_f1:.2%}  (float"
+                f" {promise.float_top1:.2%})"
             )
     compared = (
         _compared(recognizer.bundle, against, backend.artifact, labelled, said) if against else None
@@ -128,7 +134,9 @@ def _compared(
     labelled: "LabelledInputs",
     answers: "NDArray[np.int64]",
 ) -> "Agreement":
-    """What was answered here beside the report that --against names, and what is wrong with the bundle's own claims."""
+    """What was answered here beside the report that --against names, and what is wrong with the
+    bundle's own claims.
+    """
     from dataclasses import replace
 
     from edgeemo.proof.agreement import Answered, agree
@@ -165,7 +173,8 @@ def _agreement_lines(compared: "Agreement") -> Iterator[str]:
     yield (
         f"against its report: {compared.n:,} of its {compared.promised_n:,} pictures"
         + (f" ({compared.unknown:,} here that it does not know)" if compared.unknown else "")
-        + f"  same label {compared.same:.2%}  top-1 {compared.top1:.2%}, report {compared.promised_top1:.2%} ({low:.2%} to {high:.2%}): "
+        + f"  same label {compared.same:.2%}  top-1 {compared.top1:.2%}, report"
+        f" {compared.promised_top1:.2%} ({low:.2%} to {high:.2%}): "
         + ("it does not agree" if compared.faults else "it agrees")
     )
     yield from (f"  {fault}" for fault in compared.faults)

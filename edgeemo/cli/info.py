@@ -12,7 +12,9 @@ from edgeemo.cli.tables import confusion_lines
 @click.argument("bundle", default="small")
 @click.option("--json", "as_json", is_flag=True, help="The whole manifest as one JSON object.")
 def info(bundle: str, as_json: bool) -> None:
-    """Show what a bundle holds: files, input, data, training, and the accuracy that was measured when it was built."""
+    """Show what a bundle holds: files, input, data, training, and the accuracy that was measured
+    when it was built.
+    """
     from edgeemo.contract import strict
     from edgeemo.contract.input_spec import CHANNELS
     from edgeemo.recognizer import load_bundle
@@ -24,7 +26,8 @@ def info(bundle: str, as_json: bool) -> None:
         return
     spec = manifest.input_spec
     click.echo(
-        f"{manifest.name} {manifest.version}  licence: {manifest.licence}  (needs edgeemo {manifest.minimum_edgeemo})"
+        f"{manifest.name} {manifest.version}  licence: {manifest.licence}  (needs edgeemo"
+        f" {manifest.minimum_edgeemo})"
     )
     click.echo(f"labels       {', '.join(manifest.labels)}")
     click.echo(
@@ -40,10 +43,12 @@ def info(bundle: str, as_json: bool) -> None:
         )
         opset = f"  opset {artifact.opset}" if artifact.opset else ""
         click.echo(
-            f"  {artifact.file:<12} {artifact.bytes:>9,} bytes  input {artifact.input.dtype} {quantized}{opset}"
+            f"  {artifact.file:<12} {artifact.bytes:>9,} bytes  input {artifact.input.dtype}"
+            f" {quantized}{opset}"
         )
     click.echo(
-        f"data         {', '.join(manifest.data.sets)}, split {manifest.data.split} ({manifest.data.split_hash[:12]})"
+        f"data         {', '.join(manifest.data.sets)}, split {manifest.data.split}"
+        f" ({manifest.data.split_hash[:12]})"
     )
     recipe = manifest.training.get("recipe", {})
     click.echo(
@@ -55,14 +60,16 @@ def info(bundle: str, as_json: bool) -> None:
         )
     )
     click.echo(
-        f"calibration  {manifest.calibration.n} pictures of {manifest.calibration.split}, {manifest.calibration.method}"
+        f"calibration  {manifest.calibration.n} pictures of {manifest.calibration.split},"
+        f" {manifest.calibration.method}"
     )
     for measured in manifest.evaluation:
         low, high = measured.drop_interval
         click.echo(
-            f"{measured.artifact} on {measured.split} (n {measured.n:,}): top-1 {measured.top1:.2%}, float {measured.float_top1:.2%}, "
-            f"drop {100 * measured.drop:+.2f} pp (90 % interval {100 * low:+.2f} to {100 * high:+.2f}), "
-            f"agreement {measured.agreement:.2%}, macro-F1 {measured.macro_f1:.2%}"
+            f"{measured.artifact} on {measured.split} (n {measured.n:,}): top-1"
+            f" {measured.top1:.2%}, float {measured.float_top1:.2%}, drop"
+            f" {100 * measured.drop:+.2f} pp (90 % interval {100 * low:+.2f} to {100 * high:+.2f}),"
+            f" agreement {measured.agreement:.2%}, macro-F1 {measured.macro_f1:.2%}"
         )
         if not manifest.artifact(measured.artifact).precision.is_integer:
             continue  # what the float files answer is the float model's matrix
@@ -73,13 +80,16 @@ def info(bundle: str, as_json: bool) -> None:
 
 
 def _against_ferplus(report: dict[str, Any], artifact: str) -> str | None:
-    """The report's line about the FER+ majority; None where it has none. A report's inside is not checked when it is read."""
+    """The report's line about the FER+ majority; None where it has none.
+
+    A report's inside is not checked when it is read.
+    """
     try:
         ferplus = report["artifacts"][artifact]["ferplus_majority"]
         card, full = ferplus["card"], ferplus["float_card"]
         return (
-            f"against the FER+ majority (n {card['n']:,}): top-1 {card['top1']:.2%}, float {full['top1']:.2%}, "
-            f"macro-F1 {card['macro_f1']:.2%}"
+            f"against the FER+ majority (n {card['n']:,}): top-1 {card['top1']:.2%}, float"
+            f" {full['top1']:.2%}, macro-F1 {card['macro_f1']:.2%}"
         )
     except (KeyError, TypeError, ValueError):
         return None

@@ -85,8 +85,8 @@ def list_models(as_json: bool) -> None:
 def pull(name: str, url: str | None) -> None:
     """Fetch a model file into the user's cache and check its sha256.
 
-    A file that is there and right is left as it is, without asking anybody. Nothing but the file of the known sha256 is
-    kept. $XDG_CACHE_HOME moves the cache, $HTTPS_PROXY names a proxy.
+    A file that is there and right is left as it is, without asking anybody. Nothing but the file of
+    the known sha256 is kept. $XDG_CACHE_HOME moves the cache, $HTTPS_PROXY names a proxy.
     """
     from edgeemo.downloads import fetch
 

@@ -1,4 +1,5 @@
-"""Names of classes: what a bundle may call them, and the words that data sets use for the usual seven.
+"""Names of classes: what a bundle may call them, and the words that data sets use for the usual
+seven.
 
 Labels belong to the bundle, the prepared data and the run that carry them. `LABELS` is what
 `python -m training prepare` and the shipped models use, and a default nowhere else.
@@ -75,8 +76,8 @@ def match_label_or_none(word: str, labels: Sequence[str]) -> str | None:
 def match_label(word: str, labels: Sequence[str]) -> str:
     """The one of `labels` that `word` stands for: by its name, else by its vocabulary.
 
-    Case and outer blanks do not count, unless two labels differ by them alone: `match_label("Anger", LABELS)`
-    is "angry".
+    Case and outer blanks do not count, unless two labels differ by them alone:
+    `match_label("Anger", LABELS)` is "angry".
 
     Raises:
         UnknownLabel: `word` is none of them; the message lists them.

@@ -119,7 +119,9 @@ class DataInfo:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The representative data set: number of pictures, method, the split they came from, sha256 of their pixels."""
+    """The representative data set: number of pictures, method, the split they came from, sha256 of
+    their pixels.
+    """
 
     n: int
     method: str
@@ -129,7 +131,9 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one artifact scored against the float model on the same `n` pictures of `split`; shares are 0..1."""
+    """What one artifact scored against the float model on the same `n` pictures of `split`; shares
+    are 0..1.
+    """
 
     artifact: str
     split: str
@@ -148,7 +152,9 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Smoothing:
-    """Defaults for readings over time: averaging window and hold time in seconds, confidence floor 0..1."""
+    """Defaults for readings over time: averaging window and hold time in seconds, confidence floor
+    0..1.
+    """
 
     window: float
     hold_time: float
@@ -159,7 +165,8 @@ class Smoothing:
 class Manifest:
     """A bundle's manifest; see docs/bundle.md for each field.
 
-    `crops` holds, by a detector's name, the crop that this bundle wants instead of the detector's own.
+    `crops` holds, by a detector's name, the crop that this bundle wants instead of the detector's
+    own.
     """
 
     schema_version: int
@@ -202,7 +209,8 @@ class Manifest:
             if artifact.file == file:
                 return artifact
         raise BundleError(
-            f"{self.name}: expected one of its artifacts ({', '.join(a.file for a in self.artifacts)}), received {file!r}"
+            f"{self.name}: expected one of its artifacts"
+            f" ({', '.join(a.file for a in self.artifacts)}), received {file!r}"
         )
 
 
@@ -210,8 +218,8 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
     """Read and check manifest.json's bytes; `where` names the bundle in messages.
 
     Raises:
-        BundleError: not JSON, of a newer schema, an unknown, missing or ill-typed field, other labels, a
-            fingerprint that is not its input spec's.
+        BundleError: not JSON, of a newer schema, an unknown, missing or ill-typed field, other
+            labels, a fingerprint that is not its input spec's.
     """
     try:
         raw = strict.loads(text)
@@ -252,7 +260,7 @@ def _built(raw: dict[str, Any]) -> Manifest:
 
 
 def _from_schema_1(raw: dict[str, Any]) -> dict[str, Any]:
-    """A manifest of schema 1 in the words of today: roles were file names, crops part of the spec."""
+    """A manifest of schema 1 in today's words: roles were file names, crops part of the spec."""
     roles = {file: role.value for role, file in COMPANIONS.items()}
 
     def with_role(entry: Any, role: Any) -> Any:

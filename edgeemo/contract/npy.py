@@ -1,6 +1,7 @@
 """NumPy's .npy format as `np.save` writes it for plain numbers, and nothing more.
 
-NumPy's own reader takes whatever a header says (pickles, sizes far beyond the file) and fails in a dozen ways.
+NumPy's own reader takes whatever a header says (pickles, sizes far beyond the file) and fails in a
+dozen ways.
 """
 
 import math
