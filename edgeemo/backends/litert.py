@@ -144,15 +144,15 @@ def trace(
         for i in range(len(inputs)):
             interpreter.set_tensor(source["index"], stored[i : i + 1])
             interpreter.invoke()
-            for index, held in zip(outputs, hashes, strict=True):
-                held.update(interpreter.get_tensor(index).tobytes())
+            for index, digest in zip(outputs, hashes, strict=True):
+                digest.update(interpreter.get_tensor(index).tobytes())
             sign()
         kept = _kept(interpreter, outputs)
     except (ValueError, RuntimeError) as error:
         raise _failed(artifact, error) from None
     return [
-        (names[index], held.hexdigest()[:16] if index in kept else "")
-        for index, held in zip(outputs, hashes, strict=True)
+        (names[index], digest.hexdigest()[:16] if index in kept else "")
+        for index, digest in zip(outputs, hashes, strict=True)
     ]
 
 
@@ -306,22 +306,22 @@ def _without_greeting() -> Iterator[None]:
         with contextlib.suppress(
             OSError, AttributeError
         ):  # stderr is closed, or the system has no memfd
-            _hold_stderr(undo)
+            _redirect_stderr(undo)
         yield
 
 
-def _hold_stderr(undo: contextlib.ExitStack) -> None:
+def _redirect_stderr(undo: contextlib.ExitStack) -> None:
     real = os.dup(2)
     undo.callback(os.close, real)
-    held = os.memfd_create("stderr")
-    undo.callback(os.close, held)
-    os.dup2(held, 2)
-    undo.callback(_pass_on, held)
+    buffer = os.memfd_create("stderr")
+    undo.callback(os.close, buffer)
+    os.dup2(buffer, 2)
+    undo.callback(_pass_on, buffer)
     undo.callback(os.dup2, real, 2)
 
 
-def _pass_on(held: int) -> None:
-    written = os.pread(held, os.fstat(held).st_size, 0)
+def _pass_on(buffer: int) -> None:
+    written = os.pread(buffer, os.fstat(buffer).st_size, 0)
     kept = b"".join(
         line for line in written.splitlines(keepends=True) if not line.startswith(_GREETING)
     )

@@ -90,9 +90,9 @@ def machine() -> str:
         ]
     except OSError:
         lines = []
-    found = {key.strip(): value.strip() for key, _, value in lines}
+    fields = {key.strip(): value.strip() for key, _, value in lines}
     name = next(
-        (found[key] for key in names if key in found), platform.processor() or "unknown processor"
+        (fields[key] for key in names if key in fields), platform.processor() or "unknown processor"
     )
     return f"{name}, {platform.machine()}, {platform.system()} {platform.release()}"
 

@@ -25,14 +25,14 @@ _INT8_FEATURES = ("avx2", "avx512_vnni", "avx_vnni", "neon", "asimd", "asimddp",
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the diagnosis: `state` is "ok", "note" (works without) or "problem"; `mend` is
-    the command that mends it.
+    """One line of the diagnosis: `state` is "ok", "note" (works without) or "problem"; `fix` is
+    the command that fixes it.
     """
 
     name: str
     state: str
     text: str
-    mend: str = ""
+    fix: str = ""
 
 
 @click.command()
@@ -54,7 +54,7 @@ class Check:
 def doctor(
     model: str, detector: str, detector_model: str | None, time_limit: float, as_json: bool
 ) -> None:
-    """Check what works on this machine and print, for each problem, the one command that mends it.
+    """Check what works on this machine and print, for each problem, the one command that fixes it.
 
     The bundle is checked too: every hash, whether its numbers are those of the answers in its
     report, and its self-test, which must give the same bits as where it was built.
@@ -71,10 +71,10 @@ def doctor(
             continue
         colour = {"ok": "green", "note": "yellow", "problem": "red"}[check.state]
         click.echo(click.style(f"{check.state:<8}", fg=colour) + f"{check.name:<13}{check.text}")
-        if check.mend:
-            click.echo(" " * 21 + f"mend: {check.mend}")
+        if check.fix:
+            click.echo(" " * 21 + f"fix: {check.fix}")
     if problems:
-        click.echo(f"edgeemo: {problems} problem(s) found", err=True)
+        click.echo(f"edgeemo: {problems} problem(s)", err=True)
         sys.exit(1)
 
 
@@ -132,11 +132,11 @@ def _cpu() -> Check:
                 words.update(value.split())
     except OSError:
         pass
-    found = [feature for feature in _INT8_FEATURES if feature in words]
+    known = [feature for feature in _INT8_FEATURES if feature in words]
     return Check(
         "CPU",
         "ok",
-        f"{machine()}, {os.cpu_count()} cores; int8 features: {', '.join(found) or 'none known'}",
+        f"{machine()}, {os.cpu_count()} cores; int8 features: {', '.join(known) or 'none known'}",
     )
 
 
@@ -171,10 +171,10 @@ def _package(name: str, module: str, extra: str, without: str) -> Check:
 
 
 def _cameras() -> Iterator[Check]:
-    found = sorted(Path("/dev").glob("video*"))
-    if not found:
+    devices = sorted(Path("/dev").glob("video*"))
+    if not devices:
         yield Check("camera", "note", "no /dev/video* device; pictures work without one")
-    for device in found:
+    for device in devices:
         if os.access(device, os.R_OK | os.W_OK):
             yield Check("camera", "ok", f"{device} may be read")
         else:

@@ -68,9 +68,9 @@ def match_label_or_none(word: str, labels: Sequence[str]) -> str | None:
     if word in labels:
         return word
     plain = word.strip().casefold()
-    found = [label for label in labels if label.casefold() == plain]
-    found = found or [label for label in labels if _same_meaning(label, word)]
-    return found[0] if len(found) == 1 else None
+    matches = [label for label in labels if label.casefold() == plain]
+    matches = matches or [label for label in labels if _same_meaning(label, word)]
+    return matches[0] if len(matches) == 1 else None
 
 
 def match_label(word: str, labels: Sequence[str]) -> str:
@@ -82,10 +82,10 @@ def match_label(word: str, labels: Sequence[str]) -> str:
     Raises:
         UnknownLabel: `word` is none of them; the message lists them.
     """
-    found = match_label_or_none(str(word), labels)
-    if found is None:
+    label = match_label_or_none(str(word), labels)
+    if label is None:
         raise UnknownLabel(f"expected one of {', '.join(labels)}; received {str(word)[:80]!r}")
-    return found
+    return label
 
 
 def label_index(word: str, labels: Sequence[str]) -> int:

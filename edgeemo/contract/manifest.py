@@ -267,8 +267,8 @@ def _from_schema_1(raw: dict[str, Any]) -> dict[str, Any]:
         return entry | {"role": role} if isinstance(entry, dict) else entry
 
     def entries(key: str) -> list[Any]:
-        found = raw.get(key)
-        return found if isinstance(found, list) else []
+        listed = raw.get(key)
+        return listed if isinstance(listed, list) else []
 
     return (
         raw

@@ -44,7 +44,7 @@ def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         raise MissingFile(f"{file}: no such file; check the path") from None
     except IsADirectoryError:
         raise PictureError(
-            f"{file}: expected a picture, found a folder; name the files in it"
+            f"{file}: expected a picture, received a folder; name the files in it"
         ) from None
     except (OSError, ValueError) as error:
         raise PictureError(
@@ -203,15 +203,15 @@ def _tiff_size(data: bytes) -> tuple[int, int] | None:
     order = "<" if data[:2] == b"II" else ">"
     (at,) = struct.unpack(order + "I", data[4:8])
     (count,) = struct.unpack(order + "H", data[at : at + 2])
-    found = {}
+    sides = {}
     for i in range(min(count, 512)):
         tag, kind, _ = struct.unpack(order + "HHI", data[at + 2 + 12 * i : at + 10 + 12 * i])
         value = data[at + 10 + 12 * i : at + 14 + 12 * i]
         if tag in (256, 257) and kind in (3, 4):
-            found[tag] = struct.unpack(
+            sides[tag] = struct.unpack(
                 order + ("H" if kind == 3 else "I"), value[: 2 if kind == 3 else 4]
             )[0]
-    return (found[256], found[257]) if len(found) == 2 else None
+    return (sides[256], sides[257]) if len(sides) == 2 else None
 
 
 def _is_cut(data: bytes) -> bool:

@@ -88,13 +88,13 @@ class Prepared:
         """
         if split not in SPLITS:
             raise DataError(f"expected a split of {', '.join(SPLITS)}, received {split!r}")
-        found = np.flatnonzero(self.splits == split)
-        if not len(found):
+        rows = np.flatnonzero(self.splits == split)
+        if not len(rows):
             raise DataError(
                 f"{self.path}: holds no picture in the split {split!r}; prepare the data again"
                 " with one"
             )
-        return found
+        return rows
 
 
 def split_hash(rows: Iterable[tuple[str, str, str]]) -> str:

@@ -57,7 +57,7 @@ class Haar:
     def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Box]:
         """Boxes of the frontal faces in uint8 (H, W, 3) RGB, largest first."""
         grey, (across, down) = self.scaling.shrink(self._cv2, to_grey(frame_rgb))
-        found = self._cascade.detectMultiScale(
+        hits = self._cascade.detectMultiScale(
             grey,
             scaleFactor=1.1,
             minNeighbors=_NEIGHBOURS,
@@ -65,6 +65,6 @@ class Haar:
         )
         boxes = [
             Box(round(x * across), round(y * down), round(w * across), round(h * down))
-            for x, y, w, h in found
+            for x, y, w, h in hits
         ]
         return sorted(boxes, key=lambda box: (-box.width * box.height, box.x, box.y))

@@ -164,5 +164,5 @@ def _permuted(there: NDArray[np.int64], here: NDArray[np.int64], class_names: Se
     moved = [i for i in seen if said[i] != i]
     if not moved or len(set(said[seen])) < len(seen) or explained < _SHARE_OF_PERMUTATION:
         return ""
-    pairs = ", ".join(f"{class_names[said[i]]} for {class_names[i]}" for i in moved)
+    pairs = ", ".join(f"{class_names[int(said[i])]} for {class_names[int(i)]}" for i in moved)
     return f", as if labels were permuted: {pairs}"
