@@ -152,13 +152,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Smoothing:
-    """Defaults for readings over time: averaging window and hold time in seconds, confidence floor
-    0..1.
-    """
+    """How readings become steady over time. The defaults are what new bundles bring."""
 
-    window: float
-    hold_time: float
-    floor: float
+    window: float = 0.5
+    """Seconds over which scores are averaged."""
+    hold_time: float = 0.8
+    """Seconds that another answer must last before it counts."""
+    floor: float = 0.4
+    """Probability 0..1 below which no label is reported."""
 
 
 @dataclass(frozen=True)
