@@ -148,11 +148,18 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Smoothing:
-    """Defaults for readings over time: averaging window and hold time in seconds, confidence floor 0..1."""
+    """How readings over time are smoothed."""
 
     window: float
+    """Seconds that scores are averaged over."""
     hold_time: float
+    """Seconds that a label must last before it counts."""
     floor: float
+    """Confidence below which there is no label, 0..1."""
+
+
+DEFAULT_SMOOTHING = Smoothing(window=0.5, hold_time=0.8, floor=0.4)
+"""What our bundles ask for, and what is used where there is no bundle."""
 
 
 @dataclass(frozen=True)
