@@ -51,7 +51,9 @@ static uint8_t grey_at(const edgeemo_frame *frame, const uint8_t *row, int32_t x
 
 static int32_t bytes_per_pixel(edgeemo_pixel_format format)
 {
-    return format == EDGEEMO_GREY8 ? 1 : format == EDGEEMO_RGB888 || format == EDGEEMO_BGR888 ? 3 : 2;
+    return format == EDGEEMO_GREY8                                ? 1
+           : format == EDGEEMO_RGB888 || format == EDGEEMO_BGR888 ? 3
+                                                                  : 2;
 }
 
 /* The grey of a pixel of the square; the frame's nearest edge stands in for what lies outside. */
@@ -61,7 +63,8 @@ static uint8_t square_at(const edgeemo_frame *frame, const square *s, int32_t y,
     return grey_at(frame, row, clamp(s->left + x, 0, frame->width - 1));
 }
 
-/* One row of the square, each pixel counting by its overlap with the output pixels in 1/SIDE pixels. */
+/* One row of the square, each pixel counting by its overlap with the output pixels in 1/SIDE
+ * pixels. */
 static void row_sums(const edgeemo_frame *frame, const square *s, int32_t y, uint32_t sums[SIDE])
 {
     int32_t column = 0, edge = s->side; /* of the output column, in 1/SIDE pixels */
@@ -98,7 +101,8 @@ static void shrink(const edgeemo_frame *frame, const square *s, uint8_t *out)
         }
         if (stop >= edge) {
             for (int32_t i = 0; i < SIDE; ++i) {
-                /* Half up: the division first, because a sum and half the total may need 33 bits. */
+                /* Half up: the division first, because a sum and half the total may need 33 bits.
+                 */
                 const uint32_t rest = band[i] % total;
                 *out++ = (uint8_t)(band[i] / total + (rest >= total - total / 2));
             }
@@ -113,7 +117,8 @@ static void enlarge(const edgeemo_frame *frame, const square *s, uint8_t *out)
 {
     const int32_t last = s->side - 1, whole = 2 * SIDE;
     for (int32_t y = 0; y < SIDE; ++y) {
-        const int32_t y_centre = (2 * y + 1) * s->side - SIDE + whole; /* one pixel more, so that it is not negative */
+        const int32_t y_centre =
+            (2 * y + 1) * s->side - SIDE + whole; /* one pixel more, so that it is not negative */
         const int32_t y0 = y_centre / whole - 1, y_part = y_centre % whole;
         for (int32_t x = 0; x < SIDE; ++x) {
             const int32_t x_centre = (2 * x + 1) * s->side - SIDE + whole;
@@ -121,8 +126,10 @@ static void enlarge(const edgeemo_frame *frame, const square *s, uint8_t *out)
             int32_t sum = whole * whole / 2;
             for (int32_t corner = 0; corner < 4; ++corner) {
                 const int32_t down = corner / 2, right = corner % 2;
-                const int32_t weight = (down ? y_part : whole - y_part) * (right ? x_part : whole - x_part);
-                sum += weight * square_at(frame, s, clamp(y0 + down, 0, last), clamp(x0 + right, 0, last));
+                const int32_t weight =
+                    (down ? y_part : whole - y_part) * (right ? x_part : whole - x_part);
+                sum += weight *
+                       square_at(frame, s, clamp(y0 + down, 0, last), clamp(x0 + right, 0, last));
             }
             *out++ = (uint8_t)(sum / (whole * whole));
         }
@@ -131,31 +138,37 @@ static void enlarge(const edgeemo_frame *frame, const square *s, uint8_t *out)
 
 static int is_usable(const edgeemo_frame *frame)
 {
-    return frame->pixels && frame->width >= 1 && frame->width <= EDGEEMO_FRAME_MAX && frame->height >= 1 &&
-           frame->height <= EDGEEMO_FRAME_MAX && frame->stride <= 4 * EDGEEMO_FRAME_MAX &&
+    return frame->pixels && frame->width >= 1 && frame->width <= EDGEEMO_FRAME_MAX &&
+           frame->height >= 1 && frame->height <= EDGEEMO_FRAME_MAX &&
+           frame->stride <= 4 * EDGEEMO_FRAME_MAX &&
            frame->stride >= frame->width * bytes_per_pixel(frame->format);
 }
 
-/* Whether the square lies near enough; it is empty where the box is. Boxes of millions of pixels would overflow. */
-static int find_square(const edgeemo_frame *frame, const edgeemo_box *box, const edgeemo_crop *crop, square *s)
+/* Whether the square lies near enough; it is empty where the box is. Boxes of millions of pixels
+ * would overflow. */
+static int find_square(const edgeemo_frame *frame, const edgeemo_box *box, const edgeemo_crop *crop,
+                       square *s)
 {
     const int32_t bound = 1 << 18;
     const int32_t longer = larger(box->width, box->height);
-    if (box->width < 1 || box->height < 1 || longer > bound || box->x < -bound || box->x > bound || box->y < -bound ||
-        box->y > bound) {
+    if (box->width < 1 || box->height < 1 || longer > bound || box->x < -bound || box->x > bound ||
+        box->y < -bound || box->y > bound) {
         return 0;
     }
     s->side = larger(1, (int32_t)(((int64_t)longer * crop->scale_q10 + 512) >> 10));
     if (s->side > 4 * larger(frame->width, frame->height) || s->side > EDGEEMO_SQUARE_MAX) {
         return 0;
     }
-    s->left = box->x + floor_shift(box->width - s->side, 1) + floor_shift(s->side * crop->shift_x_q10 + 512, 10);
-    s->top = box->y + floor_shift(box->height - s->side, 1) + floor_shift(s->side * crop->shift_y_q10 + 512, 10);
-    return s->left < frame->width && s->top < frame->height && s->left + s->side > 0 && s->top + s->side > 0;
+    s->left = box->x + floor_shift(box->width - s->side, 1) +
+              floor_shift(s->side * crop->shift_x_q10 + 512, 10);
+    s->top = box->y + floor_shift(box->height - s->side, 1) +
+             floor_shift(s->side * crop->shift_y_q10 + 512, 10);
+    return s->left < frame->width && s->top < frame->height && s->left + s->side > 0 &&
+           s->top + s->side > 0;
 }
 
-int edgeemo_face_to_input(const edgeemo_frame *frame, const edgeemo_box *box, const edgeemo_crop *crop,
-                          uint8_t out[EDGEEMO_INPUT_BYTES])
+int edgeemo_face_to_input(const edgeemo_frame *frame, const edgeemo_box *box,
+                          const edgeemo_crop *crop, uint8_t out[EDGEEMO_INPUT_BYTES])
 {
     square s;
     if (!is_usable(frame)) {

@@ -1,5 +1,6 @@
-/* From a camera's frame to the network's input, with the very bytes that training saw: crop, grey and resize of
- * edgeemo's contract (edgeemo/contract/preprocess.py) in integer arithmetic. Hand-written C99, no heap, no floats. */
+/* From a camera's frame to the network's input, with the very bytes that training saw: crop, grey
+ * and resize of edgeemo's contract (edgeemo/contract/preprocess.py) in integer arithmetic.
+ * Hand-written C99, no heap, no floats. */
 #ifndef EDGEEMO_PREPROCESS_H
 #define EDGEEMO_PREPROCESS_H
 
@@ -36,11 +37,13 @@ typedef struct {
 #define EDGEEMO_FRAME_MAX 4096
 #define EDGEEMO_SQUARE_MAX 4096
 #define EDGEEMO_BAD_FRAME (-1) /* no pixels, a side out of range, or a stride that is too short */
-#define EDGEEMO_BAD_BOX (-2)   /* empty, outside of the frame, or a square of more than four times the frame's longer side
-                               or EDGEEMO_SQUARE_MAX */
+#define EDGEEMO_BAD_BOX                                                                            \
+    (-2) /* empty, outside of the frame, or a square of more than four times the frame's longer    \
+         side or EDGEEMO_SQUARE_MAX */
 
-/* Writes EDGEEMO_INPUT_SIDE x EDGEEMO_INPUT_SIDE grey pixels for one face; 0, or one of the two above. */
-int edgeemo_face_to_input(const edgeemo_frame *frame, const edgeemo_box *box, const edgeemo_crop *crop,
-                          uint8_t out[EDGEEMO_INPUT_BYTES]);
+/* Writes EDGEEMO_INPUT_SIDE x EDGEEMO_INPUT_SIDE grey pixels for one face; 0, or one of the two
+ * above. */
+int edgeemo_face_to_input(const edgeemo_frame *frame, const edgeemo_box *box,
+                          const edgeemo_crop *crop, uint8_t out[EDGEEMO_INPUT_BYTES]);
 
 #endif
