@@ -6,7 +6,7 @@ import click
 
 from edgeemo.cli import shell
 from export.convert.activations import METHODS
-from export.firmware import TARGETS
+from export.firmware import TARGETS, target_summaries
 from export.profiles import PROFILES
 from export.prove.ladder import STEPS
 
@@ -264,8 +264,7 @@ def tensorrt(bundle: Path, out: Path, trtexec: str | None) -> None:
     "--target",
     type=click.Choice(list(TARGETS)),
     default="c99",
-    help="What it will be built with. "
-    + " ".join(f"{name}: {what}." for name, what in TARGETS.items()),
+    help=f"What it will be built with. {target_summaries()}",
 )
 @click.option(
     "--max-ram",

@@ -91,7 +91,7 @@ static uint32_t labels_crc32(void)
     static const char *const labels[EDGEEMO_LABEL_COUNT] = EDGEEMO_LABELS;
     uint32_t crc = 0;
     for (int i = 0; i < EDGEEMO_LABEL_COUNT; ++i) {
-        crc = edgeemo_crc32(crc, ",", i > 0);
+        crc = edgeemo_crc32(crc, "\n", i > 0);
         crc = edgeemo_crc32(crc, labels[i], strlen(labels[i]));
     }
     return crc;
@@ -237,12 +237,15 @@ static edgeemo_image_error read_network(edgeemo_image *image, const uint8_t *dat
     edgeemo_network *network = &image->network;
     const uint64_t vector_bytes =
         (uint64_t)image->vector_count * (EDGEEMO_INPUT_BYTES + EDGEEMO_LABEL_COUNT);
+    const uint32_t pixel_tables_at = u32_at(data + 196);
     int good = 1;
+    network->pixel_table_count = u32_at(data + 200);
     network->in = u32_at(data + 44);
     network->out = u32_at(data + 48);
     network->in_bytes = u32_at(data + 52);
     network->out_bytes = u32_at(data + 56);
     if (network->in_bytes != EDGEEMO_INPUT_BYTES || network->out_bytes != EDGEEMO_LABEL_COUNT ||
+        (network->pixel_table_count > 1 && network->pixel_table_count != EDGEEMO_INPUT_CHANNELS) ||
         !network->layer_count || network->layer_count > EDGEEMO_IMAGE_MAX_LAYERS ||
         !fits(network->in, network->in_bytes, network->arena_bytes) ||
         !fits(network->out, network->out_bytes, network->arena_bytes) ||
@@ -250,6 +253,8 @@ static edgeemo_image_error read_network(edgeemo_image *image, const uint8_t *dat
         return EDGEEMO_IMAGE_LAYERS_BAD;
     }
     network->exponentials = table_at(data, image->image_bytes, exponentials_at, 512, 2, &good);
+    network->pixel_tables = table_at(data, image->image_bytes, pixel_tables_at,
+                                     256 * (uint64_t)network->pixel_table_count, 1, &good);
     image->vectors = table_at(data, image->image_bytes, vectors_at, vector_bytes, 1, &good);
     for (uint32_t i = 0; good && i < network->layer_count; ++i) {
         good = read_layer(&image->layers[i], data + layers_at + i * LAYER_BYTES, data,

@@ -73,6 +73,16 @@ void edgeemo_pixels(const uint8_t *pixels, int8_t *out, uint32_t count)
     }
 }
 
+void edgeemo_pixels_by_table(const int8_t *tables, uint32_t table_count, const uint8_t *pixels,
+                             int8_t *out, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i += table_count) {
+        for (uint32_t channel = 0; channel < table_count; ++channel) {
+            out[i + channel] = tables[256 * channel + pixels[i + channel]];
+        }
+    }
+}
+
 void edgeemo_lookup(const edgeemo_layer *l, int8_t *arena)
 {
     const int8_t *in = arena + l->in;
@@ -549,7 +559,12 @@ void edgeemo_run_layer(const edgeemo_layer *layer, int8_t *arena)
 void edgeemo_run(const edgeemo_network *network, int8_t *arena, const uint8_t *pixels,
                  int8_t *logits)
 {
-    edgeemo_pixels(pixels, arena + network->in, network->in_bytes);
+    if (network->pixel_table_count) {
+        edgeemo_pixels_by_table(network->pixel_tables, network->pixel_table_count, pixels,
+                                arena + network->in, network->in_bytes);
+    } else {
+        edgeemo_pixels(pixels, arena + network->in, network->in_bytes);
+    }
     for (uint32_t i = 0; i < network->layer_count; ++i) {
         edgeemo_run_layer(&network->layers[i], arena);
     }
@@ -599,7 +614,7 @@ static uint32_t crc32_of_numbers(uint32_t crc, const int32_t *numbers, uint32_t 
 
 uint32_t edgeemo_network_crc32(const edgeemo_network *network)
 {
-    uint32_t crc = 0;
+    uint32_t crc = edgeemo_crc32(0, network->pixel_tables, 256 * network->pixel_table_count);
     for (uint32_t i = 0; i < network->layer_count; ++i) {
         const edgeemo_layer *l = &network->layers[i];
         crc = edgeemo_crc32(crc, l->weights, l->weight_bytes);

@@ -47,6 +47,8 @@ typedef struct {
 typedef struct {
     const edgeemo_layer *layers;
     const uint16_t *exponentials; /* 256: exp(-i * scale of the logits) in Q15 */
+    const int8_t *pixel_tables;   /* 256 each: the input's int8 by pixel; none: pixel - 128 */
+    uint32_t pixel_table_count;   /* one for each channel, one for all, or 0 */
     uint32_t layer_count;
     uint32_t arena_bytes;
     uint32_t in, out; /* where the arena holds the pixels and the logits */
@@ -63,8 +65,11 @@ void edgeemo_mean(const edgeemo_layer *layer, int8_t *arena);
 void edgeemo_pad(const edgeemo_layer *layer, int8_t *arena);
 void edgeemo_fully_connected(const edgeemo_layer *layer, int8_t *arena);
 
-/* Pixels 0..255 as the int8 that a network's first layer reads: pixel - 128. */
+/* Pixels 0..255 as the int8 that a network's first layer reads: pixel - 128, or what the tables, of
+ * which one belongs to each channel in turn, have for it. */
 void edgeemo_pixels(const uint8_t *pixels, int8_t *out, uint32_t count);
+void edgeemo_pixels_by_table(const int8_t *tables, uint32_t table_count, const uint8_t *pixels,
+                             int8_t *out, uint32_t count);
 
 /* One layer, whichever it is, and a whole network; `arena` has arena_bytes, aligned to 4. */
 void edgeemo_run_layer(const edgeemo_layer *layer, int8_t *arena);
@@ -77,7 +82,8 @@ void edgeemo_scores_q15(const uint16_t *exponentials, const int8_t *logits, uint
 
 /* CRC-32 (the one of zlib and PNG) of `size` bytes, continued from `crc`; begin with 0. */
 uint32_t edgeemo_crc32(uint32_t crc, const void *data, size_t size);
-/* CRC-32 of all weights, biases, multipliers and shifts, numbers little-endian. */
+/* CRC-32 of the pixels' tables and of all weights, biases, multipliers and shifts, numbers
+ * little-endian. */
 uint32_t edgeemo_network_crc32(const edgeemo_network *network);
 
 #endif
