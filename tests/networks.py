@@ -5,18 +5,23 @@ weights of the `nano` are computed once, not trained, so that rounding does not 
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.prepared import load_prepared
+from edgeemo.errors import RunError
 from tests import support
+from training.fit.events import Events
 from training.fit.recipe import Augmentation, Recipe
-from training.fit.train import run_config
+from training.fit.train import run_config, train
 from training.networks import ARCHITECTURES
 from training.networks.blocks import classifier, convolution, rescaled_input
 from training.runs.evaluate import write_split
@@ -48,6 +53,30 @@ KNOWN = Recipe(
     augmentation=STILL,
     seed=SEED,
 )
+
+
+class CtrlC(Events):
+    """Presses Ctrl-C while the second epoch is written down, so that the first one is kept."""
+
+    def __init__(self) -> None:
+        """No event file is written."""
+
+    def begin(self, history: Sequence[dict[str, Any]]) -> None:
+        """Nothing yet."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An interrupt in the second epoch."""
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+
+def interrupted_in_second_epoch(recipe: Recipe, prepared: Path, out: Path) -> None:
+    """Train into `out` until Ctrl-C in the second epoch.
+
+    `support.interrupted_after_first_epoch` does so to a process of its own, which takes longer.
+    """
+    with pytest.raises(RunError, match=f"stopped after 1 of {recipe.epochs} epochs; go on with"):
+        train(recipe, prepared, out, events=CtrlC())
 
 
 def known_nano(seed: int = SEED) -> keras.Model:

@@ -195,6 +195,7 @@ def interrupted_after_first_epoch(
     """A real training process that gets Ctrl-C once its first epoch is finished."""
     code = (
         "from pathlib import Path; from edgeemo.cli import shell; import click, sys\n"
+        "import tests.networks  # its small network\n"
         "from training.fit.train import train; from training.fit.recipe import Recipe\n"
         f"recipe = Recipe.from_dict({recipe.to_dict()!r})\n"
         f"@click.command()\ndef main(): train(recipe, Path({str(prepared)!r}), Path({str(out)!r}))\n"
