@@ -35,6 +35,8 @@ from tests import support
 from training.networks import ARCHITECTURES
 from workstation.quiet import quiet
 
+pytestmark = pytest.mark.rounding
+
 
 def changed_copy(run: Path, out: Path, **config: object) -> Path:
     shutil.copytree(run, out)

@@ -17,6 +17,8 @@ from export.build import build
 from export.prove.compare import compare
 from tests.support import REPOSITORY, quadrant_logits, rezip, store_model
 
+pytestmark = pytest.mark.rounding
+
 EXCHANGED = [0, 1, 2, 5, 4, 3, 6]
 
 

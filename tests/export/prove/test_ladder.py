@@ -17,6 +17,8 @@ from export.prove.gate import Verdict, judge
 from export.prove.ladder import STEPS, Candidate, Judged, OnnxMaker, TfliteMaker, climb
 from tests.support import drawn_faces, drawn_network
 
+pytestmark = pytest.mark.rounding
+
 PICTURES = drawn_faces(40)
 
 

@@ -17,6 +17,8 @@ from export.convert import activations, tflite
 from export.prove.layers import compare_layers, worst
 from tests.support import REPOSITORY, drawn_faces, drawn_network
 
+pytestmark = pytest.mark.rounding
+
 PICTURES = drawn_faces(20)
 PLANTED = "depth_relu/"
 

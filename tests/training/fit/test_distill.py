@@ -35,6 +35,8 @@ from training.runs.run import load_run
 from training.studies.crossval import crossval
 from training.studies.sweep import sweep
 
+pytestmark = pytest.mark.rounding
+
 RECIPE = Recipe(model="quick", epochs=1, batch_size=32, warmup_epochs=0, seed=SEED)
 
 

@@ -16,6 +16,8 @@ from training.fit.recipe import Recipe
 from training.fit.train import train
 from training.runs.run import load_run
 
+pytestmark = pytest.mark.rounding
+
 RECIPE = Recipe(
     model="quick",
     epochs=3,

@@ -36,6 +36,8 @@ from training.networks.qat import finetuning, folded, simulated
 from training.runs.predict import predict
 from training.runs.run import load_run
 
+pytestmark = pytest.mark.rounding
+
 
 @pytest.fixture(scope="module")
 def float_run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -20,6 +20,8 @@ from training.fit.train import train
 from training.runs.restore import restore
 from training.runs.run import load_run
 
+pytestmark = pytest.mark.rounding
+
 
 @pytest.fixture(scope="module")
 def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
