@@ -1,5 +1,6 @@
 """What several tests need: the shared data, drawn pictures, and a tiny network whose answers are known."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -22,6 +23,7 @@ from edgeemo.contract.labels import LABELS
 from edgeemo.data.prepared import load_prepared
 
 if TYPE_CHECKING:
+    import click
     import keras
 
     from training.fit.recipe import Recipe
@@ -187,6 +189,28 @@ def zip_bytes(entries: dict[str, bytes]) -> bytes:
         for name, data in entries.items():
             archive.writestr(name, data)
     return buffer.getvalue()
+
+
+def done_here(
+    group: "click.Command", name: str, *words: object
+) -> subprocess.CompletedProcess[str]:
+    """What a command line of the project does and says, as a process of its own would, but in this one.
+
+    Another process would import TensorFlow again, for ten seconds.
+    """
+    from edgeemo.cli import shell
+
+    arguments = list(map(str, words))
+    out, errors = io.StringIO(), io.StringIO()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+            shell.run(group, name, arguments)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
 
 
 def interrupted_after_first_epoch(
