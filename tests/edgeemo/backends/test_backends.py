@@ -754,6 +754,8 @@ def test_what_else_is_written_while_a_model_opens_reaches_stderr(tiny_bundle: Pa
     code = """
 import os, subprocess, sys, threading
 from edgeemo.backends.litert import _without_greeting
+
+pytestmark = pytest.mark.rounding
 with _without_greeting():
     os.write(2, b"before\\nINFO: Created TensorFlow Lite XNNPACK delegate for CPU.\\n")
     print("after", file=sys.stderr)
