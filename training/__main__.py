@@ -34,7 +34,19 @@ def main() -> None:
     """
 
 
-for command in (prepare, stats, leaks, train, family, finetune, evaluate, crossval, sweep, review, restore):
+for command in (
+    prepare,
+    stats,
+    leaks,
+    train,
+    family,
+    finetune,
+    evaluate,
+    crossval,
+    sweep,
+    review,
+    restore,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -82,7 +82,9 @@ class Programs:
         """The start of a training from the network's present weights."""
         return new_state(self.model)
 
-    def epoch(self, state: Any, faces: Any, lesson: Any, seed: int, number: int, numbers: Any) -> Any:
+    def epoch(
+        self, state: Any, faces: Any, lesson: Any, seed: int, number: int, numbers: Any
+    ) -> Any:
         """(state, mean loss) after epoch `number` of a training by `seed`, which draws order and mixup.
 
         Args:
@@ -132,7 +134,9 @@ class Programs:
         values = jax.device_get(_network_of(state))
         for variable, value in zip(self.model.trainable_variables, values["average"], strict=True):
             variable.assign(value)
-        for variable, value in zip(self.model.non_trainable_variables, values["others"], strict=True):
+        for variable, value in zip(
+            self.model.non_trainable_variables, values["others"], strict=True
+        ):
             variable.assign(value)
         return self.model
 
@@ -175,9 +179,7 @@ class Programs:
 
     def _step(self, state: Any, x: Any, y: Any, numbers: Any) -> Any:
         def loss(weights: Any) -> Any:
-            logits, others = self.model.stateless_call(
-                weights, state["others"], x, training=True
-            )
+            logits, others = self.model.stateless_call(weights, state["others"], x, training=True)
             return objective(y, logits), others
 
         (value, others), gradients = jax.value_and_grad(loss, has_aux=True)(state["weights"])

@@ -159,9 +159,7 @@ class Teaching:
             family.wait("teacher")
             epoch = family.seconds_of_epoch(self._programs, family.labelled, TEACHER)
             start = time.monotonic()
-            np.asarray(
-                self._programs.scores_of_view(self._programs.state(), family.everything, 0)
-            )
+            np.asarray(self._programs.scores_of_view(self._programs.state(), family.everything, 0))
             view = time.monotonic() - start
             made = plan_teachers(family.left(), epoch, view)
             family.say(f"a teacher's epoch takes {epoch:.2f} s, a view {view:.2f} s: {made}")
@@ -205,4 +203,3 @@ class Teaching:
             )
         write_half(programs.keep(state), folder / "heads.weights.h5")
         return on_validation, views
-

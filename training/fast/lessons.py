@@ -62,9 +62,11 @@ def teachers_targets(part: Part, rows: NDArray[np.int64]) -> NDArray[np.float32]
     The second is half the label itself, smoothed, and half how probable each label is for who knows the votes alone.
     """
     said = answers(part)
-    guess = softmax(informed(part.votes, np.zeros((len(part.votes), 1), np.float32), part.labels)(
-        np.zeros((len(part.votes), 1), np.float32)
-    ))
+    guess = softmax(
+        informed(part.votes, np.zeros((len(part.votes), 1), np.float32), part.labels)(
+            np.zeros((len(part.votes), 1), np.float32)
+        )
+    )
     hard = said.hard * np.float32(1 - SMOOTHING) + np.float32(SMOOTHING / _COUNT)
     both = np.concatenate([said.shares, 0.5 * hard + 0.5 * guess], axis=1)
     return both[rows][np.newaxis].astype(np.float32)

@@ -16,9 +16,7 @@ from training.fast.students import Studying, chosen_students
 from training.fast.xla import check_backend, keep_compiled
 
 
-def run_family(
-    data: Path, out: Path, given: dict[str, Any], say: Callable[[str], None]
-) -> str:
+def run_family(data: Path, out: Path, given: dict[str, Any], say: Callable[[str], None]) -> str:
     """Train a family, or with given["plan"] plan it; returns the table of results, or the plan.
 
     `given` are the options of the command by name.

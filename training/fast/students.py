@@ -167,7 +167,9 @@ class Studying:
             augmentation=choice.augmentation,
         )
 
-    def _account(self, losses: list[float], seconds: float, row: dict[str, float]) -> dict[str, Any]:
+    def _account(
+        self, losses: list[float], seconds: float, row: dict[str, float]
+    ) -> dict[str, Any]:
         faces = self._family.faces
         about = {
             "soft_share": SOFT_SHARE,
@@ -228,5 +230,3 @@ def write_run(
         },
     )
     write_weights(folder, model)
-
-
