@@ -20,9 +20,9 @@ class Profile:
     name: str
     """What `--profile` takes."""
     artifacts: tuple[Kind, ...]
-    """int8 TFLite first; an int8 one may come out mixed, of TFLite where `wide_tflite` allows it."""
+    """int8 TFLite first; an int8 one may come out mixed, TFLite only with `wide_tflite`."""
     wide_tflite: bool
-    """Whether layers of the TFLite file may have 16-bit activations: LiteRT runs them, C does not."""
+    """Whether layers of TFLite may have 16-bit activations: LiteRT runs them, our C does not."""
     for_whom: str
     """In words."""
 
