@@ -160,8 +160,8 @@ def with_corrected_biases(fp32: bytes, int8: bytes, calibration: NDArray[np.uint
     """`fp32`, as `folded` gives it, with biases that make up for the rounding of its weights.
 
     `int8` was made from it. Rounded weights W' shift an output channel's mean by (W' - W) E[x],
-    where E[x] are the means of the node's input channels; that much is taken off its bias (Nagel et al.
-    2019, 4.2; the padded border is not accounted for).
+    where E[x] are the means of the node's input channels; that much is taken off its bias (Nagel
+    et al. 2019, 4.2; the padded border is not accounted for).
     """
     onnx = need("onnx", "export", "to write ONNX")
     model, rounded = onnx.load_from_string(fp32), _dequantized(int8)

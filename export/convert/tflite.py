@@ -104,8 +104,8 @@ def with_corrected_biases(
     """The float .tflite `fp32` with biases that make up for the rounding of its weights.
 
     `int8` was made from it. Rounded weights W' shift an output channel's mean by (W' - W) E[x],
-    where E[x] are the means of the layer's input channels, `means` by tensor; that much is taken off its
-    bias (Nagel et al. 2019, 4.2; the padded border is not accounted for).
+    where E[x] are the means of the layer's input channels, `means` by tensor; that much is taken
+    off its bias (Nagel et al. 2019, 4.2; the padded border is not accounted for).
     """
     utils = need("tensorflow.lite.tools.flatbuffer_utils", "export", "to write TFLite")
     rounded = _weights_by_name(int8)
