@@ -7,7 +7,6 @@ from edgeemo.backends.litert import LiteRtBackend
 from edgeemo.contract.bundle import sha256
 from edgeemo.contract.manifest import (
     COMPANIONS,
-    DEFAULT_SMOOTHING,
     SCHEMA_VERSION,
     Artifact,
     Calibration,
@@ -16,6 +15,7 @@ from edgeemo.contract.manifest import (
     Evaluation,
     Format,
     Manifest,
+    Smoothing,
     TensorInfo,
 )
 from export.artifacts import Candidate, open_candidate
@@ -63,7 +63,7 @@ def make_manifest(
         training={key: training[key] for key in _OF_TRAINING if key in training},
         calibration=_calibration(job, measurements),
         evaluation=tuple(map(_evaluation, measurements)),
-        smoothing=DEFAULT_SMOOTHING,
+        smoothing=Smoothing(),
         tensor_arena_bytes=activation_bytes(on_device.model),
     )
 

@@ -555,15 +555,13 @@ def test_providers_for_a_bundle_without_onnx_models_are_refused(bundle: Bundle) 
         )
 
 
-def test_recognizer_and_sensor_pass_providers_on(tiny_bundle: Path) -> None:
-    from edgeemo import EmotionSensor, FakeCamera, Recognizer
+def test_recognizer_passes_providers_on(tiny_bundle: Path) -> None:
+    from edgeemo import Recognizer
 
     with Recognizer(tiny_bundle, detector="whole", providers="auto") as recognizer:
         assert isinstance(recognizer.backend, OnnxBackend)
     with pytest.raises(InvalidInput, match="received WarpExecutionProvider"):
-        EmotionSensor(
-            FakeCamera([]), model=tiny_bundle, detector="whole", providers=["WarpExecutionProvider"]
-        )
+        Recognizer(tiny_bundle, detector="whole", providers=["WarpExecutionProvider"])
 
 
 STAND_IN = """
