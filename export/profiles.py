@@ -2,7 +2,7 @@
 
 A package from outside names its profile in its pyproject.toml:
 
-    [project.entry-points."edgeemo.export_profiles"]
+    [project.entry-points."edgeemo.export_targets"]
     mine = "my_package.profile:MINE"
 """
 
@@ -58,7 +58,7 @@ MCU = Profile("mcu", (INT8_TFLITE,), False, "microcontrollers: full-int8 TFLite 
 
 PROFILES: Registry[Profile] = Registry(
     "profile",
-    "edgeemo.export_profiles",
+    "edgeemo.export_targets",
     {
         "all": "export.profiles:ALL",
         "pi": "export.profiles:PI",
