@@ -6,9 +6,11 @@ A package from outside names its profile in its pyproject.toml:
     mine = "my_package.profile:MINE"
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from edgeemo.contract.manifest import Format
+from edgeemo.errors import BrokenDependency
 from edgeemo.registry import Registry
 from export.artifacts import FP16_ONNX, FP32_ONNX, INT8_ONNX, INT8_TFLITE, Kind
 
@@ -67,3 +69,15 @@ PROFILES: Registry[Profile] = Registry(
     },
 )
 """Profiles by name."""
+
+
+def profile_summaries() -> str:
+    """For whom each profile is, a sentence each.
+
+    One of a package that cannot be imported is left out here, and named when it is asked for.
+    """
+    summaries = []
+    for name in PROFILES:
+        with suppress(BrokenDependency):
+            summaries.append(f"{name}: {PROFILES.get(name).for_whom}.")
+    return " ".join(summaries)

@@ -9,7 +9,7 @@ from edgeemo.contract import strict
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.models import find_model
 from export.cli.options import as_json, max_ram, out
-from export.firmware import TARGETS
+from export.firmware import TARGETS, target_summaries
 
 
 @click.command()
@@ -19,8 +19,7 @@ from export.firmware import TARGETS
     "--target",
     type=click.Choice(list(TARGETS)),
     default="c99",
-    help="What it will be built with. "
-    + " ".join(f"{name}: {what}." for name, what in TARGETS.items()),
+    help=f"What it will be built with. {target_summaries()}",
 )
 @max_ram
 @as_json("One JSON object on stdout.")
