@@ -49,7 +49,7 @@ class Candidate:
     detail: str = ""
     """How it was quantized, in words; "" where it was not."""
     step: str = ""
-    """The ladder's step that made it (export.prove.ladder.STEPS), or TRAINED; "" of float models."""
+    """The step that made it, of STEPS or TRAINED (export.prove.steps); "" of float models."""
     method: str = ""
     """How its ranges were chosen; "" of float models."""
     source: bytes = field(default=b"", repr=False)

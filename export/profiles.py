@@ -2,13 +2,15 @@
 
 A package from outside names its profile in its pyproject.toml:
 
-    [project.entry-points."edgeemo.export_profiles"]
+    [project.entry-points."edgeemo.export_targets"]
     mine = "my_package.profile:MINE"
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from edgeemo.contract.manifest import Format
+from edgeemo.errors import BrokenDependency
 from edgeemo.registry import Registry
 from export.artifacts import FP16_ONNX, FP32_ONNX, INT8_ONNX, INT8_TFLITE, Kind
 
@@ -20,9 +22,9 @@ class Profile:
     name: str
     """What `--profile` takes."""
     artifacts: tuple[Kind, ...]
-    """int8 TFLite first; an int8 one may come out mixed, of TFLite where `wide_tflite` allows it."""
+    """int8 TFLite first; an int8 one may come out mixed, TFLite only with `wide_tflite`."""
     wide_tflite: bool
-    """Whether layers of the TFLite file may have 16-bit activations: LiteRT runs them, C does not."""
+    """Whether layers of TFLite may have 16-bit activations: LiteRT runs them, our C does not."""
     for_whom: str
     """In words."""
 
@@ -58,7 +60,7 @@ MCU = Profile("mcu", (INT8_TFLITE,), False, "microcontrollers: full-int8 TFLite 
 
 PROFILES: Registry[Profile] = Registry(
     "profile",
-    "edgeemo.export_profiles",
+    "edgeemo.export_targets",
     {
         "all": "export.profiles:ALL",
         "pi": "export.profiles:PI",
@@ -67,3 +69,15 @@ PROFILES: Registry[Profile] = Registry(
     },
 )
 """Profiles by name."""
+
+
+def profile_summaries() -> str:
+    """For whom each profile is, a sentence each.
+
+    One of a package that cannot be imported is left out here, and named when it is asked for.
+    """
+    summaries = []
+    for name in PROFILES:
+        with suppress(BrokenDependency):
+            summaries.append(f"{name}: {PROFILES.get(name).for_whom}.")
+    return " ".join(summaries)

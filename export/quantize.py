@@ -1,4 +1,4 @@
-"""Every artifact of a profile: made, climbed to where it must be, and measured on the test split."""
+"""Every artifact of a profile: made, improved by the ladder, and measured on the test split."""
 
 import time
 from collections.abc import Iterator

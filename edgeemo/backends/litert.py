@@ -114,8 +114,7 @@ def trace(
     *,
     sign: Callable[[], object] = lambda: None,
 ) -> list[tuple[str, str]]:
-    """(name, digest) of every operator's output tensors under reference kernels, in the order of
-    execution.
+    """(name, digest) of every operator's output tensors under reference kernels, in order.
 
     A digest is the first 16 hex digits of sha256 over the tensor's bytes for each of `inputs`
     (uint8 (N, H, W, C) pixels, one at a time, in order). It is "" for a tensor whose memory the
@@ -131,28 +130,34 @@ def trace(
     source, _ = _tensors(interpreter)
     stored = _input_conversion(_info(source), spec, artifact)(inputs)
     try:
-        names = {
-            tensor["index"]: str(tensor["name"]) for tensor in interpreter.get_tensor_details()
-        }
-        # The operator lists of both packages begin with an underscore and have been the same since
-        # TensorFlow 2.4.
-        outputs = [
-            int(i) for step in interpreter._get_ops_details() for i in step["outputs"] if i in names
-        ]
-        hashes = [hashlib.sha256() for _ in outputs]
+        outputs = _operator_outputs(interpreter)
+        digests = [hashlib.sha256() for _ in outputs]
         sign()
         for i in range(len(inputs)):
             interpreter.set_tensor(source["index"], stored[i : i + 1])
             interpreter.invoke()
-            for index, digest in zip(outputs, hashes, strict=True):
+            for (index, _), digest in zip(outputs, digests, strict=True):
                 digest.update(interpreter.get_tensor(index).tobytes())
             sign()
-        kept = _kept(interpreter, outputs)
+        kept = _kept(interpreter, [index for index, _ in outputs])
     except (ValueError, RuntimeError) as error:
         raise _failed(artifact, error) from None
     return [
-        (names[index], digest.hexdigest()[:16] if index in kept else "")
-        for index, digest in zip(outputs, hashes, strict=True)
+        (name, digest.hexdigest()[:16] if index in kept else "")
+        for (index, name), digest in zip(outputs, digests, strict=True)
+    ]
+
+
+def _operator_outputs(interpreter: Any) -> list[tuple[int, str]]:
+    """(index, name) of every operator's output tensors, in the order of execution."""
+    names = {tensor["index"]: str(tensor["name"]) for tensor in interpreter.get_tensor_details()}
+    # The operator lists of both packages begin with an underscore and have been the same since
+    # TensorFlow 2.4.
+    return [
+        (int(index), names[index])
+        for operator in interpreter._get_ops_details()
+        for index in operator["outputs"]
+        if index in names
     ]
 
 

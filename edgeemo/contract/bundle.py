@@ -20,6 +20,7 @@ import edgeemo
 from edgeemo.contract import npy, strict
 from edgeemo.contract.files import written_beside
 from edgeemo.contract.input_spec import InputSpec
+from edgeemo.contract.labels import check_same_labels
 from edgeemo.contract.manifest import Artifact, Format, Manifest, Role, parse_manifest
 from edgeemo.contract.onnx_guard import check_self_contained
 from edgeemo.errors import BundleError, MissingFile
@@ -166,7 +167,9 @@ def _parse(data: bytes, file: Path) -> Bundle:
     _check_version(manifest, file)
     _check_files(manifest, files, file)
     bundle = Bundle(file, manifest, files)
-    bundle.report()
+    report = bundle.report()
+    if isinstance(named := report.get("labels"), list):  # not in reports of the first bundles
+        check_same_labels(named, manifest.labels, f"{file}: its report", BundleError)
     bundle.selftest()
     return bundle
 

@@ -5,10 +5,8 @@ from pathlib import Path
 import click
 
 from export.cli.options import PATH, out
-from export.profiles import PROFILES
+from export.profiles import PROFILES, profile_summaries
 from export.prove.steps import STEPS
-
-_PROFILES = [PROFILES.get(name) for name in PROFILES]
 
 
 @click.command()
@@ -21,10 +19,9 @@ _PROFILES = [PROFILES.get(name) for name in PROFILES]
 @click.option("--version", default="0.1.0", help="The bundle's version.")
 @click.option(
     "--profile",
-    type=click.Choice([profile.name for profile in _PROFILES]),
+    type=click.Choice(list(PROFILES)),
     default="all",
-    help="For which devices. "
-    + " ".join(f"{profile.name}: {profile.for_whom}." for profile in _PROFILES),
+    help=f"For which devices. {profile_summaries()}",
 )
 @click.option(
     "--max-step",

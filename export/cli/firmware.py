@@ -19,7 +19,7 @@ from export.firmware import TARGETS, target_summaries
     "--target",
     type=click.Choice(list(TARGETS)),
     default="c99",
-    help="What it will be built with. " + target_summaries(),
+    help=f"What it will be built with. {target_summaries()}",
 )
 @max_ram
 @as_json("One JSON object on stdout.")

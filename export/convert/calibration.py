@@ -45,7 +45,7 @@ def calibration_set(data: Prepared, seed: int) -> NDArray[np.uint8]:
 
 
 def thinned(calibration: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """At least `count` pictures of a calibration set, or all, evenly over it and so over the rows."""
+    """At least `count` pictures of a calibration set, or all, evenly over it and so its rows."""
     return calibration[:: max(1, len(calibration) // count)]
 
 

@@ -1,8 +1,8 @@
 """TensorRT engines of a bundle's ONNX files: the commands and, with `trtexec`, engines and check.
 
-An engine fits the GPU and the TensorRT version that built it, so it is built on the device and is no
-part of a bundle. This needs none of the workstation's packages: it runs on a Jetson with NumPy and
-click.
+An engine fits the GPU and the TensorRT version that built it, so it is built on the device and is
+no part of a bundle. This needs none of the workstation's packages: it runs on a Jetson with NumPy
+and click.
 """
 
 import os

@@ -1,6 +1,7 @@
 """The acceptance gate: what an artifact may lose against the float model on the same pictures.
 
-The limits were set before anything was measured; no flag loosens them. Shares are 0..1, "pp" are percentage points.
+The limits were set before anything was measured; no flag loosens them. Shares are 0..1, "pp" are
+percentage points.
 """
 
 from collections.abc import Sequence

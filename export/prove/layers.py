@@ -98,7 +98,7 @@ def worst(layers: list[Layer], count: int) -> list[Layer]:
 
 
 class _Sums:
-    """Running sums over the pictures of one tensor's float values and of what int8 makes of them."""
+    """Running sums over the pictures: one tensor's float values, and what int8 makes of them."""
 
     def __init__(self, tensor: dict[str, Any]) -> None:
         scale, zero_point = tensor["quantization"]

@@ -89,7 +89,8 @@ class TfliteMaker(_CalibratedMaker):
         try:
             return self._wide(best, layers)
         except BackendError:
-            # 16-bit additions want scales that not every network has; operators with weights do not.
+            # 16-bit additions want scales that not every network has; operators with weights
+            # do not.
             return self._wide(
                 best, [layer for layer in layers if layer.operator in tflite.WEIGHTED]
             )
@@ -118,7 +119,8 @@ class OnnxMaker(_CalibratedMaker):
     In its mixed step nodes stay float.
     """
 
-    # ONNX Runtime's entropy calibration starts with as many bins as levels and so gives min-max again.
+    # ONNX Runtime's entropy calibration starts with as many bins as levels and so gives min-max
+    # again.
     steps = tuple(step for step in STEPS if step != "entropy")
 
     def __init__(self, fp32: bytes, calibration: NDArray[np.uint8]) -> None:
