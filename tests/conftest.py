@@ -31,6 +31,41 @@ from tests import support
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The longest files, longest first: processes that take a file at a time then end nearly together.
+LONGEST = (
+    "test_prepare",
+    "test_training",
+    "test_workers",
+    "test_export",
+    "test_sweep",
+    "test_qat",
+    "test_cameras_pipe",
+    "test_firmware_examples",
+    "test_distill",
+    "test_restore",
+    "test_review",
+    "test_crossval",
+    "test_selftest_apart",
+    "test_fit",
+    "test_backends",
+    "test_cortex_m",
+    "test_firmware",
+    "test_cli",
+    "test_esp32s3",
+    "test_layers",
+    "test_leaks",
+    "test_cameras_network",
+    "test_ladder",
+    "test_tensorboard",
+    "test_watch",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first. Each file's tests keep their order."""
+    rank = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
 
 @pytest.fixture(scope="session")
 def drawn_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -326,7 +326,8 @@ def test_other_backends_train_and_their_weights_load_under_tensorflow(
     code = (
         "from pathlib import Path; from training.fit.backend import choose_backend; choose_backend()\n"
         "from training.fit.train import train; from training.fit.recipe import Recipe\n"
-        f"train(Recipe(model='nano', epochs=1, batch_size=32), Path({str(prepared)!r}), Path({str(tmp_path / 'run')!r}))"
+        "import tests.networks  # its small network\n"
+        f"train(Recipe(model='quick', epochs=1, batch_size=32), Path({str(prepared)!r}), Path({str(tmp_path / 'run')!r}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY,
@@ -338,4 +339,4 @@ def test_other_backends_train_and_their_weights_load_under_tensorflow(
     with np.load(tmp_path / "run" / "predictions_test.npz") as stored:
         here = predict(load_run(tmp_path / "run").build(), data.images[stored["rows"]])
         assert np.abs(here - stored["logits"]).max() < 1e-4
-    assert keras.models.load_model(tmp_path / "run" / "model.keras").count_params() == 48_679
+    assert keras.models.load_model(tmp_path / "run" / "model.keras").count_params() == 1_439
