@@ -85,7 +85,7 @@ class Bundle:
         """The self-test's arrays, checked. Raises BundleError for pickled, misshapen or missing ones."""
         size = self.manifest.input_spec.shape
         try:
-            arrays = _read_npz(self.files[self.manifest.companion(Role.SELFTEST).file])
+            arrays = npy.parse_npz(self.files[self.manifest.companion(Role.SELFTEST).file])
         except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             raise BundleError(
                 f"{self.path}: its selftest.npz is not readable without pickle ({str(error)[:200]}); do not use it"
@@ -268,18 +268,3 @@ def _check_files(manifest: Manifest, files: Mapping[str, bytes], file: Path) -> 
         entry = promised[name]
         if isinstance(entry, Artifact) and entry.format is Format.ONNX:
             check_self_contained(content, f"{file}: {name}")
-
-
-def _read_npz(data: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz as np.savez writes it: a zip of stored .npy files."""
-    arrays: dict[str, NDArray[Any]] = {}
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        infos = archive.infolist()
-        if len(infos) > MAX_ENTRIES or sum(info.file_size for info in infos) > len(data):
-            raise ValueError("more or larger arrays than a self-test holds")
-        for info in infos:
-            name = info.filename.removesuffix(".npy")
-            if info.compress_type != zipfile.ZIP_STORED or name in arrays:
-                raise ValueError(f"{name[:40]!r} is compressed or appears twice")
-            arrays[name] = npy.parse(archive.read(info))
-    return arrays

@@ -415,7 +415,7 @@ SMALL = npz(inputs=INPUTS)
         (zipped(*[("inputs.npy", npy_claiming((1,), content=b"x"))] * 2), "twice"),
         (
             zipped(*[(f"{i}.npy", b"") for i in range(17)]),
-            "more or larger arrays than a self-test holds",
+            "more or larger arrays than expected",
         ),
         (encrypted(SMALL), "not readable"),
         (SMALL[:-1], "not readable"),
