@@ -70,7 +70,7 @@ def tiny_run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "tiny"
     out.mkdir()
     pixels = keras.Input(DEFAULT_SPEC.shape, name="pixels")
-    x = keras.layers.Rescaling(DEFAULT_SPEC.scale, DEFAULT_SPEC.offset)(pixels)
+    x = keras.layers.Rescaling(DEFAULT_SPEC.scale[0], DEFAULT_SPEC.offset[0])(pixels)
     x = keras.layers.Flatten()(keras.layers.AveragePooling2D(24)(x))
     dense = keras.layers.Dense(len(LABELS), name="logits")
     model = keras.Model(pixels, dense(x), name="tiny")

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from edgeemo.contract import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.data.prepared import Prepared, load_prepared
 from training.__main__ import main
@@ -35,7 +36,8 @@ def drawn(count: int = 60, seed: int = 2, votes: bool = True) -> Prepared:
     ]
     images = rng.integers(0, 256, (count, 48, 48, 1), np.uint8)
     return Prepared(
-        Path("drawn"), images, labels, given, splits, groups, cast if votes else None, rows, {"conflicts": {"policy": "drop"}}
+        Path("drawn"), images, labels, given, splits, groups, cast if votes else None, rows,
+        {"conflicts": {"policy": "drop"}}, LABELS, DEFAULT_SPEC,
     )  # fmt: skip
 
 
@@ -92,8 +94,8 @@ def test_conflicts_are_groups_of_several_given_labels() -> None:
 
 
 def test_imbalance_is_the_largest_class_for_one_of_the_smallest() -> None:
-    assert imbalance(np.repeat(np.arange(7), [4, 3, 2, 9, 6, 3, 4])) == 4.5
-    assert imbalance(np.arange(6)) is None
+    assert imbalance(np.repeat(np.arange(7), [4, 3, 2, 9, 6, 3, 4]), 7) == 4.5
+    assert imbalance(np.arange(6), 7) is None
 
 
 def test_ferplus_agreement_counts_a_group_by_its_votes() -> None:
