@@ -67,6 +67,8 @@ def planted(copies: int = 1, originals: int = 70, split: str = "official") -> Pr
         None,
         rows,
         dataset,
+        LABELS,
+        DEFAULT_SPEC,
     )
 
 
@@ -251,7 +253,7 @@ def test_command_trains_both_protocols_on_the_same_number_of_faces(
 def faces_of(data: Prepared) -> Any:
     from training.studies.protocols import Faces
 
-    return Faces(data.images, data.given_labels, data.groups)
+    return Faces(data.images, data.given_labels, data.groups, data.class_names)
 
 
 @pytest.mark.parametrize("seed", range(4))
