@@ -7,6 +7,7 @@ weights of the `nano` are computed once, not trained, so that rounding does not 
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import LABELS
+from edgeemo.contract.run import Progress, write_run_config
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import RunError
 from tests import support
@@ -26,7 +28,7 @@ from training.fit.train import run_config, train
 from training.networks import NETWORKS
 from training.networks.blocks import classifier, convolution, rescaled_input
 from training.runs.evaluate import write_split
-from training.runs.run import write_config, write_model, write_weights
+from training.runs.run import write_model, write_weights
 
 SEED = int(os.environ.get("EDGEEMO_TEST_SEED", "3"))  # ./scripts/test-processors varies it
 
@@ -35,7 +37,7 @@ def quick(spec: InputSpec, classes: int) -> keras.Model:
     """What our networks are made of, with few variables, since each costs time to trace."""
     pixels, x = rescaled_input(spec)
     x = convolution(convolution(x, 8, "first", stride=4), 16, "second", stride=2)
-    return classifier(pixels, x, classes, "quick", dropout=0.1)
+    return classifier(pixels, x, "quick", classes, dropout=0.1)
 
 
 def means(spec: InputSpec, classes: int) -> keras.Model:
@@ -122,8 +124,8 @@ def known_run(prepared: Path, out: Path) -> Path:
     """A finished float run of `known_nano` on prepared drawn pictures, as training leaves it."""
     out.mkdir()
     model, data = known_nano(), load_prepared(prepared, DEFAULT_SPEC)
-    history = {"epochs": 1, "best_epoch": 1, "seconds": 0.0}
-    write_config(out, run_config(KNOWN, data, model) | {"history": history, "leaned_on": []})
+    history = Progress(epochs=1, best_epoch=1, seconds=0.0)
+    write_run_config(out, replace(run_config(KNOWN, data, model), history=history))
     write_model(out, model)
     write_weights(out, model)
     for split in ("validation", "test"):
