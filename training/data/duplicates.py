@@ -1,14 +1,15 @@
-"""Copies and near copies of one picture, found over a whole union of data sets in memory linear in its size.
+"""Copies and near copies of one picture, found over a whole union of data sets in memory linear in
+its size.
 
-1. Exact: equal pixels, by hash.
-2. Plain: nearest neighbours of a coarse descriptor (faiss), confirmed where the fine detail of both pictures agrees. Finds
+1. Exact: equal pixels, by hash. 2. Plain: nearest neighbours of a coarse descriptor (faiss),
+   confirmed where the fine detail of both pictures agrees. Finds
    re-encoded, resized and brightened or darkened copies.
-3. Warped: one picture of each group so far is searched in small rotations and zooms and mirrored; a candidate is aligned (ECC,
-   Evangelidis and Psarakis 2008, in OpenCV) and confirmed by the same test of fine detail.
+3. Warped: one picture of each group so far is searched in small rotations and zooms and mirrored; a
+   candidate is aligned (ECC, Evangelidis and Psarakis 2008, in OpenCV) and confirmed by the same
+   test of fine detail.
 
-Faces look alike in their coarse parts and copies agree in their fine ones, so coarse parts propose and fine ones decide.
-What was measured, and other ways that were tried: docs/data.md.
-"""
+Faces look alike in their coarse parts and copies agree in their fine ones, so coarse parts propose
+and fine ones decide. What was measured, and other ways that were tried: docs/data.md."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -27,8 +28,9 @@ from tqdm import tqdm
 from edgeemo.contract.preprocess import resize_grey, to_grey
 
 _SIDE = 48  # pixels that the thresholds, margins and sigmas below are measured at
-# Set by eye on sheets of FER-2013's own near copies (docs/data.md): above 0.85 all pairs looked at are one photo, between 0.7 and
-# 0.8 two thirds are two. The least agreeing pair of the truth file has 0.88.
+# Set by eye on sheets of FER-2013's own near copies (docs/data.md): above 0.85 all pairs looked at
+# are one photo, between 0.7 and 0.8 two thirds are two. The least agreeing pair of the truth file
+# has 0.88.
 MIN_DETAIL = 0.85
 MIN_SIMILARITY = {"plain": 0.97, "warped": 0.88}
 ANGLES = (-8.0, 0.0, 8.0)  # degrees; the alignment bridges what lies between
@@ -55,11 +57,10 @@ Pixels = NDArray[np.uint8]
 class Duplicates:
     """Groups of copies.
 
-    Attributes:
-        groups: int64 (N,), one number for all copies of a picture, counted in order of first appearance.
-        exact: int64 (N,), the same for equal pixels alone.
-        pairs: int64 (M, 2), the confirmed near pairs that joined groups.
-        detail: float32 (M,), how well the fine detail of each of these pairs agrees, MIN_DETAIL to 1.
+    Attributes: groups: int64 (N,), one number for all copies of a picture, counted in order of
+        first appearance. exact: int64 (N,), the same for equal pixels alone. pairs: int64 (M, 2),
+        the confirmed near pairs that joined groups. detail: float32 (M,), how well the fine detail
+        of each of these pairs agrees, MIN_DETAIL to 1.
     """
 
     groups: NDArray[np.int64]
@@ -79,7 +80,8 @@ class _Candidates:
 
 
 def find_duplicates(images: Pixels, *, progress: bool = True) -> Duplicates:
-    """Group uint8 (N, H, W, C) pictures. Deterministic for the same pictures on the same machine."""
+    """Group uint8 (N, H, W, C) pictures. Deterministic for the same pictures on the same
+    machine."""
     exact = exact_groups(images)
     count = int(exact.max(initial=-1)) + 1
     firsts = np.zeros(count, np.int64)
@@ -108,7 +110,8 @@ def find_duplicates(images: Pixels, *, progress: bool = True) -> Duplicates:
 
 
 def _grey(images: Pixels) -> Pixels:
-    """uint8 (N, 48, 48): the luma of uint8 (N, H, W, C), at the size that the thresholds are for."""
+    """uint8 (N, 48, 48): the luma of uint8 (N, H, W, C), at the size that the thresholds are
+    for."""
     grey = [to_grey(image) if image.shape[2] == 3 else image[:, :, 0] for image in images]
     if images.shape[1:3] == (_SIDE, _SIDE):
         return np.stack(grey)
@@ -116,7 +119,8 @@ def _grey(images: Pixels) -> Pixels:
 
 
 def exact_groups(images: Pixels) -> NDArray[np.int64]:
-    """int64 (N,): one number for all pictures of equal pixels, counted in order of first appearance."""
+    """int64 (N,): one number for all pictures of equal pixels, counted in order of first
+    appearance."""
     numbers: dict[bytes, int] = {}
     hashes = (hashlib.sha256(image.tobytes()).digest() for image in images)
     return np.array([numbers.setdefault(digest, len(numbers)) for digest in hashes], np.int64)
@@ -144,7 +148,8 @@ def _warped_pairs(pictures: Pixels, bar: Any) -> tuple[NDArray[np.int64], Floats
     for number, (angle, zoom) in enumerate((angle, zoom) for angle in ANGLES for zoom in ZOOMS):
         grids = _grids(pictures, angle, zoom)
         for mirrored in (False, True):
-            # Mirroring a grid costs nothing; as the angles are symmetric, the order of the two changes does not matter.
+            # Mirroring a grid costs nothing; as the angles are symmetric, the order of the two
+            # changes does not matter.
             seen = grids[:, :, ::-1] if mirrored else grids
             passes.append(
                 _neighbours(index, _projected(seen, basis), "warped", 2 * number + mirrored)
@@ -171,7 +176,8 @@ def _warped_pairs(pictures: Pixels, bar: Any) -> tuple[NDArray[np.int64], Floats
 def _variant(number: int) -> tuple[float, float, bool]:
     place, mirrored = divmod(number, 2)
     angle, zoom = ANGLES[place // len(ZOOMS)], ZOOMS[place % len(ZOOMS)]
-    # The grid was mirrored after the warp; the picture is mirrored before it, so it turns the other way.
+    # The grid was mirrored after the warp; the picture is mirrored before it, so it turns the other
+    # way.
     return (-angle if mirrored else angle), zoom, bool(mirrored)
 
 
@@ -199,7 +205,8 @@ def _projected(grids: Floats, basis: tuple[Floats, Floats]) -> Floats:
 
 
 def _grids(pictures: Pixels, angle: float, zoom: float) -> Floats:
-    """float32 (N, G, G): each picture turned and zoomed, its middle as a coarse grid of mean 0 and length 1."""
+    """float32 (N, G, G): each picture turned and zoomed, its middle as a coarse grid of mean 0 and
+    length 1."""
     side = pictures.shape[1]
     inner = slice(_MARGIN, side - _MARGIN)
     warp = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), angle, zoom)
@@ -261,7 +268,8 @@ def _best_of_each_pair(passes: Sequence[_Candidates]) -> _Candidates:
 def _aligned_detail(
     first: Pixels, second: Pixels, angle: float, zoom: float, mirrored: bool
 ) -> float:
-    """How well the fine detail agrees after aligning `first` to `second` from a first guess; -1 where nothing fits."""
+    """How well the fine detail agrees after aligning `first` to `second` from a first guess; -1
+    where nothing fits."""
     side = first.shape[0]
     if mirrored:
         first = cv2.flip(first, 1)
@@ -291,7 +299,8 @@ def _aligned_detail(
 
 
 def _fine(pictures: Pixels) -> Floats:
-    """float32 (N, S, S): what lies between two blurs, so neither noise of encoding nor light and shade."""
+    """float32 (N, S, S): what lies between two blurs, so neither noise of encoding nor light and
+    shade."""
     out = np.empty(pictures.shape, np.float32)
     for i, picture in enumerate(pictures):
         grey = picture.astype(np.float32)

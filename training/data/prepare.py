@@ -1,4 +1,5 @@
-"""Archives of labelled pictures -> a prepared folder: read, group copies, settle labels, split, write."""
+"""Archives of labelled pictures -> a prepared folder: read, group copies, settle labels, split,
+write."""
 
 import csv
 from collections import Counter

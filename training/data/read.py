@@ -1,4 +1,5 @@
-"""Archives of labelled faces, read: the network's input of every usable picture, and what was not."""
+"""Archives of labelled faces, read: the network's input of every usable picture, and what was
+not."""
 
 import hashlib
 from collections.abc import Sequence

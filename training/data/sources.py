@@ -1,4 +1,5 @@
-"""The data sets that `prepare` knows, each with its layout, licence, vocabulary and Kaggle name stated once."""
+"""The data sets that `prepare` knows, each with its layout, licence, vocabulary and Kaggle name
+stated once."""
 
 import re
 from collections import Counter
@@ -14,20 +15,17 @@ from edgeemo.errors import ArchiveError, InvalidInput
 class Source:
     """A data set.
 
-    Attributes:
-        name: short name, as in `--source NAME=PATH` and in index.csv.
-        kaggle: OWNER/NAME on kaggle.com.
-        licence: what its page says.
-        layout: where the pictures lie inside, in words.
-        pattern: the same as a regular expression, from the first folder that belongs to the layout on.
-        vocabulary: the set's words for the classes; contract/labels.py maps them.
-        splits: the splits that its folders name; all of them must be there.
-        official_test: whether its `test` is the held-out part that the field compares on. The re-splits of FER-2013 have none:
+    Attributes: name: short name, as in `--source NAME=PATH` and in index.csv. kaggle: OWNER/NAME on
+        kaggle.com. licence: what its page says. layout: where the pictures lie inside, in words.
+        pattern: the same as a regular expression, from the first folder that belongs to the layout
+        on. vocabulary: the set's words for the classes; contract/labels.py maps them. splits: the
+        splits that its folders name; all of them must be there. official_test: whether its `test`
+        is the held-out part that the field compares on. The re-splits of FER-2013 have none:
             theirs are full of FER-2013's training pictures.
-        second_copy: (folder, folder): what lies in the first also lies in the second, and is left out there.
-        photos: whole photos instead of cropped faces: the face detector finds the face.
-        labels_from: "folder", or "name" for a class as the file's name.
-        opt_in: why the set is read only with --accept-license; None for the others.
+        second_copy: (folder, folder): what lies in the first also lies in the second, and is left
+        out there. photos: whole photos instead of cropped faces: the face detector finds the face.
+        labels_from: "folder", or "name" for a class as the file's name. opt_in: why the set is read
+        only with --accept-license; None for the others.
     """
 
     name: str
@@ -52,11 +50,11 @@ class Source:
     opt_in: str | None = None
 
     def open(self, path: str | Path, class_names: Sequence[str]) -> PictureArchive:
-        """Open the set's archive or folder; files outside the set's layout are among its `rejected`.
+        """Open the set's archive or folder; files outside the set's layout are among its
+        `rejected`.
 
-        Raises:
-            MissingFile: nothing at `path`.
-            ArchiveError: without a usable picture, or of another layout; the message says what was expected and found.
+        Raises: MissingFile: nothing at `path`. ArchiveError: without a usable picture, or of
+            another layout; the message says what was expected and found.
         """
         archive = PictureArchive(path, class_names, labels_from=self.labels_from)
         fits = [file for file in archive.files if self.fits(file.path)]
@@ -64,7 +62,8 @@ class Source:
             found = _found(archive, self)
             archive.close()
             raise ArchiveError(
-                f"{path}: expected {self.name} as {self.layout}; found {found}; get it from kaggle.com/datasets/{self.kaggle}"
+                f"{path}: expected {self.name} as {self.layout}; found {found}; get it from "
+                f"kaggle.com/datasets/{self.kaggle}"
             )
         inside = {file.path for file in fits}
         for file in archive.files:
@@ -98,7 +97,8 @@ SOURCES = {
         Source(
             name="fer2013",
             kaggle="msambare/fer2013",
-            licence="Database Contents License (DbCL) 1.0 as its page says; pictures from the web, research use",
+            licence="Database Contents License (DbCL) 1.0 as its page says; pictures from the web, "
+            "research use",
             layout="train/<class>/Training_*.png and test/<class>/PublicTest_*.png (or .jpg)",
             pattern=rf"(?:train|test)/[^/]+/{_FER2013_NAME}",
             splits=("train", "test"),
@@ -108,7 +108,8 @@ SOURCES = {
             name="facial-emotion-expressions",
             kaggle="samaneheslamifar/facial-emotion-expressions",
             licence=_RESPLIT,
-            layout="images/train/<class>/*.jpg and images/validation/<class>/*.jpg (and a second copy at images/images/)",
+            layout="images/train/<class>/*.jpg and images/validation/<class>/*.jpg (and a second "
+            "copy at images/images/)",
             pattern=r"images/(?:train|validation)/[^/]+/[^/]+",
             splits=("train", "validation"),
             second_copy=("images/", "images/images/"),
@@ -147,18 +148,21 @@ SOURCES = {
             ),
             photos=True,
             labels_from="name",
-            opt_in="its licence (CC BY-NC-ND 4.0) forbids commercial use and derived works, and one of its subjects is 15 years old",
+            opt_in="its licence (CC BY-NC-ND 4.0) forbids commercial use and derived works, and "
+            "one of its subjects is 15 years old",
         ),
     )
 }
 
 
 def parse_source(text: str) -> tuple[Source, Path | None]:
-    """The source and path of `NAME=PATH`; without `=PATH` the path is None: download it. Raises InvalidInput."""
+    """The source and path of `NAME=PATH`; without `=PATH` the path is None: download it. Raises
+    InvalidInput."""
     name, sign, path = text.partition("=")
     if name not in SOURCES or (sign and not path):
         raise InvalidInput(
-            f"expected --source NAME or NAME=ARCHIVE_OR_FOLDER with a NAME of {', '.join(SOURCES)}; received {text!r}"
+            "expected --source NAME or NAME=ARCHIVE_OR_FOLDER with a NAME of "
+            f"{', '.join(SOURCES)}; received {text!r}"
         )
     return SOURCES[name], Path(path) if sign else None
 
@@ -166,10 +170,11 @@ def parse_source(text: str) -> tuple[Source, Path | None]:
 def choose_sources(
     texts: Iterable[str], *, accept_license: bool
 ) -> list[tuple[Source, Path | None]]:
-    """The sources of several `--source`; all that need no licence accepted (or all) where there is none.
+    """The sources of several `--source`; all that need no licence accepted (or all) where there is
+    none.
 
-    Raises:
-        InvalidInput: an unknown name, one given twice, or a set whose licence has to be accepted first.
+    Raises: InvalidInput: an unknown name, one given twice, or a set whose licence has to be
+        accepted first.
     """
     chosen = [parse_source(text) for text in texts] or [
         (source, None) for source in SOURCES.values() if accept_license or not source.opt_in
@@ -182,7 +187,8 @@ def choose_sources(
             )
         if source.opt_in and not accept_license:
             raise InvalidInput(
-                f"{source.name} is read only with --accept-license: {source.opt_in} (kaggle.com/datasets/{source.kaggle})"
+                f"{source.name} is read only with --accept-license: {source.opt_in} "
+                f"(kaggle.com/datasets/{source.kaggle})"
             )
     return chosen
 

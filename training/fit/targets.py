@@ -1,4 +1,5 @@
-"""What a network is fitted to: hard labels, the votes of FER+'s ten taggers, or a mix of the two."""
+"""What a network is fitted to: hard labels, the votes of FER+'s ten taggers, or a mix of the
+two."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -80,8 +81,8 @@ def unusable_votes(votes: NDArray[np.int64], class_names: Sequence[str]) -> NDAr
     """(n,) why votes (n, 10) give no target, empty where they do.
 
     As in Barsoum et al. (2016), a picture is unusable when a column that is none of the classes
-    (unknown, not a face, and contempt where it is no class) got more votes than each of the classes.
-    """
+    (unknown, not a face, and contempt where it is no class) got more votes than each of the
+    classes."""
     of_classes = votes_to_labels(class_names)
     classes = (votes @ of_classes).max(axis=1)
     others = np.where(_other_columns(of_classes), votes, -1)

@@ -33,8 +33,8 @@ def crossval(
     """Fit `folds` networks by `recipe` and judge each on the fold that it has not seen.
 
     Returns what crossval.json says. The pictures are those of the splits train and validation, in
-    grouped and stratified folds drawn from the recipe's seed. Writes crossval.json, crossval.png and
-    folds/fold_K.npz into `out`; finished folds there are not trained again.
+    grouped and stratified folds drawn from the recipe's seed. Writes crossval.json, crossval.png
+    and folds/fold_K.npz into `out`; finished folds there are not trained again.
 
     Raises:
         InvalidInput: the recipe names another run, which has seen pictures of every fold, or asks
@@ -99,10 +99,12 @@ def mean_and_sd(values: Sequence[float | None]) -> dict[str, float | None]:
 
 
 def table_lines(summary: dict[str, Any]) -> Iterator[str]:
-    """What crossval.json says, in percent: a row a class, a column a fold, mean and sd at the end."""
+    """What crossval.json says, in percent: a row a class, a column a fold, mean and sd at the
+    end."""
     folds, recipe = summary["folds"], summary["recipe"]
     yield (
-        f"{recipe['model']}, {recipe['labels']}, {recipe['epochs']} epochs, seed {summary['seed']}: "
+        f"{recipe['model']}, {recipe['labels']}, {recipe['epochs']} epochs, seed "
+        f"{summary['seed']}: "
         f"{summary['pictures']:,} pictures in {len(folds)} folds, recall and totals in %"
     )
     yield (

@@ -1,4 +1,5 @@
-"""Label review: labels that a network which never saw the pictures finds improbable, for a person."""
+"""Label review: labels that a network which never saw the pictures finds improbable, for a
+person."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -39,8 +40,8 @@ def review(
 ) -> dict[str, Any]:
     """Rank the labels of a prepared folder with networks of a run's recipe.
 
-    Writes the review into `out` and returns review.json. `epochs` is 12 by default, or the run's own
-    where that is fewer.
+    Writes the review into `out` and returns review.json. `epochs` is 12 by default, or the run's
+    own where that is fewer.
 
     Raises:
         MissingFile, DataError, RunError, SpecMismatch: the folder or the run does not fit; too few

@@ -1,4 +1,5 @@
-"""Training on drawn pictures: the run folder, exact resumption, Ctrl-C, and backends other than TensorFlow."""
+"""Training on drawn pictures: the run folder, exact resumption, Ctrl-C, and backends other than
+TensorFlow."""
 
 import csv
 import json
@@ -41,8 +42,12 @@ BALANCED_MIX = replace(RECIPE, labels="mix", mix=0.4, balance=20)
 def training(*arguments: object, backend: str = "tensorflow") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "training", *map(str, arguments)],
-        capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY, env={**os.environ, "KERAS_BACKEND": backend},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=support.REPOSITORY,
+        env={**os.environ, "KERAS_BACKEND": backend},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +98,18 @@ def test_run_folder_holds_the_designs_files_and_its_own_predictions(
     run: Path, prepared: Path
 ) -> None:
     assert {path.name for path in run.iterdir()} == {
-        "config.json", "model.keras", "model.weights.h5", "history.csv", "curves.png", "predictions_validation.npz",
-        "predictions_test.npz", "confusion_validation.png", "confusion_test.png", "reliability_validation.png",
+        "config.json",
+        "model.keras",
+        "model.weights.h5",
+        "history.csv",
+        "curves.png",
+        "predictions_validation.npz",
+        "predictions_test.npz",
+        "confusion_validation.png",
+        "confusion_test.png",
+        "reliability_validation.png",
         "reliability_test.png",
-    }  # fmt: skip
+    }
     data = load_prepared(prepared, DEFAULT_SPEC)
     rebuilt, saved = load_run(run).build(), keras.models.load_model(run / "model.keras")
     for split in ("validation", "test"):
@@ -198,7 +211,8 @@ def test_config_accounts_for_the_pictures_and_votes_that_the_labels_leave_out(
     assert config["votes_dropped"]["train"] == part.votes_dropped
     expected = len(part.rows) / (7 * part.values.sum(axis=0))
     assert np.allclose([config["class_weights"][label] for label in LABELS], expected, rtol=1e-5)
-    # The scorecard stays on the hard labels of every test picture; the majority has a card of its own.
+    # The scorecard stays on the hard labels of every test picture; the majority has a card of its
+    # own.
     assert data.votes is not None
     rows = data.indices("test")
     predicted = predict(load_run(out).build(), data.images[rows]).argmax(axis=1)
@@ -312,17 +326,24 @@ def test_other_backends_train_and_their_weights_load_under_tensorflow(
 ) -> None:
     if not is_installed(backend):
         pytest.skip(
-            f"{backend} is not installed (jax is part of the dev environment, torch is installed by hand)"
+            f"{backend} is not installed (jax is part of the dev environment, torch is installed "
+            "by hand)"
         )
     code = (
-        "from pathlib import Path; from training.fit.backend import choose_backend; choose_backend()\n"
+        "from pathlib import Path; from training.fit.backend import choose_backend; "
+        "choose_backend()\n"
         "from training.fit.train import train; from training.fit.recipe import Recipe\n"
-        f"train(Recipe(model='nano', epochs=1, batch_size=32), Path({str(prepared)!r}), Path({str(tmp_path / 'run')!r}))"
+        f"train(Recipe(model='nano', epochs=1, batch_size=32), Path({str(prepared)!r}), "
+        f"Path({str(tmp_path / 'run')!r}))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=support.REPOSITORY,
         env={**os.environ, "KERAS_BACKEND": backend},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert f"Keras on {backend}" in done.stdout
     data = load_prepared(prepared, DEFAULT_SPEC)

@@ -11,7 +11,6 @@ from click.testing import CliRunner
 
 from edgeemo.contract import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC
-from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.data.prepared import Prepared, load_prepared
 from training.__main__ import main
