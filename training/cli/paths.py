@@ -1,4 +1,4 @@
-"""Where a command writes when it is not told."""
+"""Where a command writes without --out."""
 
 from pathlib import Path
 

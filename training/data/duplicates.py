@@ -55,18 +55,16 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Groups of copies.
-
-    Attributes: groups: int64 (N,), one number for all copies of a picture, counted in order of
-        first appearance. exact: int64 (N,), the same for equal pixels alone. pairs: int64 (M, 2),
-        the confirmed near pairs that joined groups. detail: float32 (M,), how well the fine detail
-        of each of these pairs agrees, MIN_DETAIL to 1.
-    """
+    """Groups of copies among N pictures."""
 
     groups: NDArray[np.int64]
+    """int64 (N,), one number for all copies of a picture, counted in order of first appearance."""
     exact: NDArray[np.int64]
+    """int64 (N,), the same for equal pixels alone."""
     pairs: NDArray[np.int64]
+    """int64 (M, 2), the confirmed near pairs that joined groups."""
     detail: Floats
+    """float32 (M,), how well the fine detail of each pair agrees, MIN_DETAIL to 1."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +72,20 @@ class _Candidates:
     """Pairs of rows; where `first` is mirrored, then turned and zoomed, it resembles `second`."""
 
     first: NDArray[np.int64]
+    """int64 (M,), rows."""
     second: NDArray[np.int64]
+    """int64 (M,), rows."""
     similarity: Floats
+    """float32 (M,), of their descriptors."""
     variant: NDArray[np.int64]
+    """int64 (M,), number of the change, see `_variant`."""
 
 
 def find_duplicates(images: Pixels, *, progress: bool = True) -> Duplicates:
-    """Group uint8 (N, H, W, C) pictures. Deterministic for the same pictures on the same
-    machine."""
+    """Group uint8 (N, H, W, C) pictures.
+
+    Deterministic for the same pictures on the same machine.
+    """
     exact = exact_groups(images)
     count = int(exact.max(initial=-1)) + 1
     firsts = np.zeros(count, np.int64)
@@ -89,24 +93,18 @@ def find_duplicates(images: Pixels, *, progress: bool = True) -> Duplicates:
     plain = _grey(images[firsts])
     usable = np.flatnonzero([picture.std() >= MIN_CONTRAST for picture in plain])
     groups = np.arange(count)
-    found: list[tuple[NDArray[np.int64], Floats]] = []
-    with tqdm(
-        total=2 + len(ANGLES) * len(ZOOMS), desc="near copies", unit="pass", disable=not progress
-    ) as bar:
+    pairs, detail = np.empty((0, 2), np.int64), np.empty(0, np.float32)
+    passes = 2 + len(ANGLES) * len(ZOOMS)
+    with tqdm(total=passes, desc="near copies", unit="pass", disable=not progress) as bar:
         for step in (_plain_pairs, _warped_pairs):
             rows = usable[np.unique(groups[usable], return_index=True)[1]]
             if len(rows) < 2:
                 break
-            pairs, detail = step(plain[rows], bar)
-            found.append((rows[pairs], detail))
-            groups = _joined(count, np.concatenate([pairs for pairs, _ in found]))
-    pairs = (
-        np.concatenate([firsts[pairs] for pairs, _ in found])
-        if found
-        else np.empty((0, 2), np.int64)
-    )
-    detail = np.concatenate([detail for _, detail in found]) if found else np.empty(0, np.float32)
-    return Duplicates(_numbered(groups[exact]), exact, pairs, detail)
+            of_step, agreement = step(plain[rows], bar)
+            pairs = np.concatenate([pairs, rows[of_step]])
+            detail = np.concatenate([detail, agreement])
+            groups = _joined(count, pairs)
+    return Duplicates(_numbered(groups[exact]), exact, firsts[pairs], detail)
 
 
 def _grey(images: Pixels) -> Pixels:
@@ -129,16 +127,18 @@ def exact_groups(images: Pixels) -> NDArray[np.int64]:
 def _plain_pairs(pictures: Pixels, bar: Any) -> tuple[NDArray[np.int64], Floats]:
     descriptors, _ = _described(pictures)
     bar.update()
-    found = _neighbours(_index(descriptors), descriptors, "plain", 0)
+    candidates = _neighbours(_index(descriptors), descriptors, "plain", 0)
     detail = np.concatenate(
         [
-            _correlation(_fine(pictures[found.first[part]]), _fine(pictures[found.second[part]]))
-            for part in _parts(len(found.first))
+            _correlation(
+                _fine(pictures[candidates.first[part]]), _fine(pictures[candidates.second[part]])
+            )
+            for part in _parts(len(candidates.first))
         ]
         or [np.empty(0, np.float32)]
     )
     bar.update()
-    return _confirmed(found, detail)
+    return _confirmed(candidates, detail)
 
 
 def _warped_pairs(pictures: Pixels, bar: Any) -> tuple[NDArray[np.int64], Floats]:
@@ -155,22 +155,28 @@ def _warped_pairs(pictures: Pixels, bar: Any) -> tuple[NDArray[np.int64], Floats
                 _neighbours(index, _projected(seen, basis), "warped", 2 * number + mirrored)
             )
         bar.update()
-    found = _best_of_each_pair(passes)
+    candidates = _best_of_each_pair(passes)
     with ThreadPoolExecutor() as threads:
         score = threads.map(
             lambda i: _aligned_detail(
-                pictures[found.first[i]],
-                pictures[found.second[i]],
-                *_variant(int(found.variant[i])),
+                pictures[candidates.first[i]],
+                pictures[candidates.second[i]],
+                *_variant(int(candidates.variant[i])),
             ),
-            range(len(found.first)),
+            range(len(candidates.first)),
             chunksize=256,
         )
         detail = np.fromiter(
-            tqdm(score, desc="aligning", total=len(found.first), unit="pair", disable=bar.disable),
+            tqdm(
+                score,
+                desc="aligning",
+                total=len(candidates.first),
+                unit="pair",
+                disable=bar.disable,
+            ),
             np.float32,
         )
-    return _confirmed(found, detail)
+    return _confirmed(candidates, detail)
 
 
 def _variant(number: int) -> tuple[float, float, bool]:
@@ -181,9 +187,9 @@ def _variant(number: int) -> tuple[float, float, bool]:
     return (-angle if mirrored else angle), zoom, bool(mirrored)
 
 
-def _confirmed(found: _Candidates, detail: Floats) -> tuple[NDArray[np.int64], Floats]:
+def _confirmed(candidates: _Candidates, detail: Floats) -> tuple[NDArray[np.int64], Floats]:
     good = detail >= MIN_DETAIL
-    return np.stack([found.first[good], found.second[good]], axis=1), detail[good]
+    return np.stack([candidates.first[good], candidates.second[good]], axis=1), detail[good]
 
 
 def _described(pictures: Pixels) -> tuple[Floats, tuple[Floats, Floats]]:

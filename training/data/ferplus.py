@@ -11,8 +11,10 @@ from edgeemo.errors import DataError, MissingFile
 def read_votes(path: str | Path) -> dict[str, tuple[int, ...]]:
     """Votes by file name, ten numbers each in FERPLUS_COLUMNS order.
 
-    Raises: MissingFile: nothing at `path`. DataError: not a CSV file with the columns filename,
-        usage and the ten of FER+, or a vote out of 0..10.
+    Raises:
+        MissingFile: nothing at `path`.
+        DataError: not a CSV file with the columns filename, usage and the ten of FER+, or a vote
+            out of 0..10.
     """
     file = Path(path)
     if not file.is_file():

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import zipfile
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,15 +51,17 @@ def fetch(
         progress: show a bar on stderr.
         timeout: seconds to wait for Kaggle's answer, and for each next piece of the file.
 
-    Raises: DownloadError: no credentials, Kaggle refuses or cannot be reached, or what came is not
-        the whole zip archive. StorageError: the cache cannot be written. MissingDependency: the
-        kaggle package is not installed.
+    Raises:
+        DownloadError: no credentials, Kaggle refuses or cannot be reached, or what came is not the
+            whole zip archive.
+        StorageError: the cache cannot be written.
+        MissingDependency: the kaggle package is not installed.
     """
     folder = cache or Path(os.environ.get("EDGEEMO_DATA") or Path.home() / ".cache/edgeemo/data")
     target = folder / f"{dataset.replace('/', '--')}.zip"
     if zipfile.is_zipfile(target):
         return target
-    try:
+    with _translated(dataset, folder):
         folder.mkdir(parents=True, exist_ok=True)
         origin = _ask(dataset, timeout)
         part = origin.part(target)
@@ -66,6 +69,14 @@ def fetch(
             stale.unlink()
         _complete(part, origin, timeout, progress)
         part.replace(target)
+    return target
+
+
+@contextlib.contextmanager
+def _translated(dataset: str, folder: Path) -> Iterator[None]:
+    """Errors of the network and of the file system as ours."""
+    try:
+        yield
     except (DownloadError, StorageError):
         raise
     except requests.HTTPError as error:
@@ -79,25 +90,22 @@ def fetch(
     except OSError as error:
         raise StorageError(
             f"{folder}: {dataset} cannot be written there ({error.strerror or error}); make room "
-            "or set EDGEEMO_DATA to another "
-            f"folder, then {_AGAIN}"
+            f"or set EDGEEMO_DATA to another folder, then {_AGAIN}"
         ) from error
-    return target
 
 
 @dataclass(frozen=True)
 class _Origin:
-    """Where the file is.
-
-    Attributes: dataset: OWNER/NAME. request: gets the file, at the end of Kaggle's redirects. size:
-        bytes of the whole file, 1 to MAX_BYTES. validator: its ETag or date, which tells it from
-        other files; "" where the server gives neither.
-    """
+    """Where the file is."""
 
     dataset: str
+    """OWNER/NAME."""
     request: requests.PreparedRequest
+    """Gets the file, at the end of Kaggle's redirects."""
     size: int
+    """Bytes of the whole file, 1 to MAX_BYTES."""
     validator: str
+    """Its ETag or date, which tells it from other files; "" where the server gives neither."""
 
     def part(self, target: Path) -> Path:
         """Where the bytes so far lie; named after the file's identity, so that only a part of this
@@ -170,10 +178,10 @@ def _origin(dataset: str) -> _Origin:
         response.close()
     length = response.headers.get("Content-Length", "")
     if not (length.isdecimal() and len(length) < 20 and 0 < int(length) <= MAX_BYTES):
-        told = f"{length[:20]} bytes" if length else "no size"
+        announced = f"{length[:20]} bytes" if length else "no size"
         raise _error(
             dataset,
-            f"expected 1 to {MAX_BYTES:,} bytes, the server announces {told}",
+            f"expected 1 to {MAX_BYTES:,} bytes, the server announces {announced}",
             _by_hand(dataset),
         )
     validator = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""

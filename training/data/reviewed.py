@@ -18,9 +18,10 @@ def read_reviewed(path: str | Path, class_names: Sequence[str]) -> dict[str, str
     Rows without a decision do not count. "keep" is given as the row's label where the file has that
     column, since that is the label the person saw: it need not be the one of the picture's folder.
 
-    Raises: MissingFile: nothing at `path`. DataError: no CSV with the columns sha256 and decision,
-        an unknown decision, or two different
-            ones for one picture.
+    Raises:
+        MissingFile: nothing at `path`.
+        DataError: no CSV with the columns sha256 and decision, an unknown decision, or two
+            different ones for one picture.
     """
     file = Path(path)
     if not file.is_file():

@@ -34,9 +34,9 @@ def choose_devices(asked: Asked) -> Devices:
     TF_CONFIG adds other machines. This comes before the first tensor that TensorFlow makes, and
     waits for the other machines.
 
-    Raises: RunError: fewer devices than asked for, a backend that cannot share batches, a bad
-        TF_CONFIG,
-            or no answer from a machine.
+    Raises:
+        RunError: fewer devices than asked for, a backend that cannot share batches, a bad
+            TF_CONFIG, or no answer from a machine.
     """
     backend, cluster = keras.backend.backend(), os.environ.get("TF_CONFIG")
     if backend == "tensorflow":

@@ -84,15 +84,15 @@ class Devices:
 ONE = Devices()
 
 
-def taken(found: list[str], asked: Asked, *, accelerators: bool) -> list[str]:
-    """Those of the devices `found` that are `asked` for; processors have to be asked for."""
+def taken(available: list[str], asked: Asked, *, accelerators: bool) -> list[str]:
+    """Those of the devices `available` that are `asked` for; processors have to be asked for."""
     if asked is None:
-        return found if accelerators else found[:1]
+        return available if accelerators else available[:1]
     if asked == "all":
-        return found
-    if asked > len(found):
+        return available
+    if asked > len(available):
         raise RunError(
-            f"expected at most {len(found)} as --devices, which are all that there are here "
-            f"({', '.join(found)}), received {asked}"
+            f"expected at most {len(available)} as --devices, which are all that there are here "
+            f"({', '.join(available)}), received {asked}"
         )
-    return found[:asked]
+    return available[:asked]

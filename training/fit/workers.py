@@ -151,8 +151,8 @@ def choose(asked: Asked, config: str | None) -> Devices:
     kind = "GPU" if config_of.list_physical_devices("GPU") else "CPU"
     if kind == "CPU" and asked in (None, 1):
         return ONE
-    found = [device.name for device in config_of.list_logical_devices(kind)]
-    names = taken(found, asked, accelerators=kind == "GPU")
+    available = [device.name for device in config_of.list_logical_devices(kind)]
+    names = taken(available, asked, accelerators=kind == "GPU")
     return (
         Replicas(_tensorflow().distribute.MirroredStrategy(names), 1, True)
         if len(names) > 1
@@ -163,8 +163,9 @@ def choose(asked: Asked, config: str | None) -> Devices:
 def read_cluster(config: str) -> Cluster:
     """The workers that a TF_CONFIG names.
 
-    Raises: RunError: not JSON, no cluster of workers (and a chief at most) as host:port, or a task
-        that is none of them.
+    Raises:
+        RunError: not JSON, no cluster of workers (and a chief at most) as host:port, or a task that
+            is none of them.
     """
     try:
         value = json.loads(config)

@@ -59,8 +59,9 @@ def scorecards(run_path: Path, data_path: Path, split: str) -> dict[str, Scoreca
     than half of the taggers agree on one of the classes. Both again with the logits of each picture
     and its mirror image averaged, as "labels_flipped" and "ferplus_majority_flipped".
 
-    Raises: MissingFile, DataError, RunError: no run, no data, or predictions that are not of this
-        split.
+    Raises:
+        MissingFile, DataError, RunError: no run, no data, or predictions that are not of this
+            split.
     """
     data = load_prepared(data_path)
     names = data.class_names

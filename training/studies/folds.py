@@ -29,9 +29,11 @@ def out_of_fold(
     one is kept in the folder `cache` as fold_K.npz (`fitted` rows, held-out `rows` and their
     `logits`, and the `key` that says what they were made from) and is not trained again.
 
-    Raises: DataError: a class has fewer groups than there are folds, or the recipe asks for what
-        the data do not hold. RunError: interrupted, or the loss is no number. StorageError: `cache`
-        cannot be written.
+    Raises:
+        DataError: a class has fewer groups than there are folds, or the recipe asks for what the
+            data do not hold.
+        RunError: interrupted, or the loss is no number.
+        StorageError: `cache` cannot be written.
     """
     rows = np.flatnonzero(data.splits != EXCLUDED)
     logits = np.empty((len(rows), len(data.class_names)), np.float32)

@@ -271,8 +271,10 @@ def validated_epochs(recipe: Recipe, data: Prepared) -> Iterator[float]:
     """Fit a network to the split train as `train` does; yields its validation top-1 after every
     epoch.
 
-    Raises: Diverged: the loss is no number. DataError: the recipe's labels or balance ask for votes
-        or classes that the data do not hold.
+    Raises:
+        Diverged: the loss is no number.
+        DataError: the recipe's labels or balance ask for votes or classes that the data do not
+            hold.
     """
     held_out = chosen_targets(recipe, data, data.indices("validation"), fitted=False)
     faces = Faces(data.images[held_out.rows], held_out.values, data.class_names)
