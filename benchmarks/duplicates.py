@@ -4,7 +4,7 @@ python -m benchmarks.duplicates truth ../shared/data --out FOLDER
 python -m benchmarks.duplicates curve ../shared/data/fer2013.zip
 
 `truth` measures recall and precision against overlap_truth.csv, `curve` time and memory at 10k,
-30k, 90k and 180k pictures. """
+30k, 90k and 180k pictures."""
 
 import csv
 import json
@@ -110,23 +110,30 @@ def _precision(
         f"{len(rest):,} more distinct pairs of FER-2013 faces"
     )
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        rng = np.random.default_rng(1)
-        chosen = [
-            rest[i] for i in sorted(rng.choice(len(rest), min(300, len(rest)), replace=False))
-        ]
-        _sheet(out / "outside_truth_random.png", images, chosen)
-        confirmed = np.flatnonzero((origin[found.pairs] == found.pairs).all(axis=1))
-        weakest = confirmed[np.argsort(found.detail[confirmed])][:300]
-        _sheet(
-            out / "outside_truth_weakest.png",
-            images,
-            [(int(a), int(b)) for a, b in found.pairs[weakest]],
-        )
-        click.echo(
-            f"wrote {out}/outside_truth_random.png and {out}/outside_truth_weakest.png, 300 pairs "
-            "each, to be judged"
-        )
+        _write_doubtful(out, found, images, rest, origin)
+
+
+def _write_doubtful(
+    out: Path,
+    duplicates: Duplicates,
+    images: NDArray[np.uint8],
+    rest: list[tuple[int, int]],
+    origin: NDArray[np.int64],
+) -> None:
+    """Sheets of pairs that the truth file does not explain: some at random, and the weakest."""
+    out.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(1)
+    drawn = sorted(rng.choice(len(rest), min(300, len(rest)), replace=False))
+    _sheet(out / "outside_truth_random.png", images, [rest[i] for i in drawn])
+    pairs = duplicates.pairs
+    confirmed = np.flatnonzero((origin[pairs] == pairs).all(axis=1))
+    weakest = confirmed[np.argsort(duplicates.detail[confirmed])][:300]
+    shown = [(int(a), int(b)) for a, b in pairs[weakest]]
+    _sheet(out / "outside_truth_weakest.png", images, shown)
+    click.echo(
+        f"wrote {out}/outside_truth_random.png and {out}/outside_truth_weakest.png, 300 pairs "
+        "each, to be judged"
+    )
 
 
 def _sheet(

@@ -52,23 +52,28 @@ def crossval(
         {"fold": i + 1} | _judged(data, rows[of_fold], logits)
         for i, (of_fold, logits) in enumerate(judged)
     ]
+    summary = _summary(recipe, data, per_fold)
+    with written_beside(out / SUMMARY) as part:
+        part.write_text(strict.dumps(summary))
+    _plot(out / PICTURE, summary)
+    return summary
+
+
+def _summary(recipe: Recipe, data: Prepared, per_fold: list[dict[str, Any]]) -> dict[str, Any]:
+    """What crossval.json says."""
     measures = _measures(per_fold)
-    summary = {
-        "data": str(data_path),
+    return {
+        "data": str(data.path),
         "split_hash": data.split_hash,
         "recipe": recipe.to_dict(),
         "seed": recipe.seed,
-        "pictures": len(rows),
+        "pictures": sum(fold["n"] for fold in per_fold),
         "folds": per_fold,
         "summary": {name: mean_and_sd(values) for name, values in measures.items()},
         "edgeemo": edgeemo.__version__,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }
-    with written_beside(out / SUMMARY) as part:
-        part.write_text(strict.dumps(summary))
-    _plot(out / PICTURE, summary)
-    return summary
 
 
 def _check_honest(recipe: Recipe) -> None:

@@ -65,20 +65,26 @@ def review(
 
     summary = {
         "run": str(run_path),
-        "data": str(data_path),
-        "split_hash": data.split_hash,
         "recipe": recipe.to_dict(),
         "folds": folds,
-        "method": METHOD,
         "pictures": len(rows),
-        "ranked": len(ranking.rows),
         "out_of_fold_top1": float((logits.argmax(axis=1) == data.labels[rows]).mean()),
+    } | _summary(data, ranking, suspects)
+    _write(out, data, ranking, suspects, summary)
+    return summary
+
+
+def _summary(data: Prepared, ranking: Ranking, suspects: Ranking) -> dict[str, Any]:
+    """What review.json says of the data and the suspects."""
+    return {
+        "data": str(data.path),
+        "split_hash": data.split_hash,
+        "method": METHOD,
+        "ranked": len(ranking.rows),
         "suspects": len(suspects.rows),
         "suspects_by_label": _by_label(data.labels[suspects.rows], data.class_names),
         "ferplus": ferplus_check(data, ranking.rows, suspects),
     }
-    _write(out, data, ranking, suspects, summary)
-    return summary
 
 
 def contradicted(

@@ -104,16 +104,7 @@ def sweep(
         StorageError: `out` cannot be written.
     """
     space = search_space(base, fixed)
-    if base.with_validation:
-        raise InvalidInput(
-            "expected a recipe without with_validation: trials are judged by pictures that they "
-            "did not fit"
-        )
-    if base.init or not space:
-        raise InvalidInput(
-            f"expected a recipe without init and something to search, received init {base.init!r} "
-            f"and {len(space)} choices to search; give fewer options"
-        )
+    _check_searchable(base, space)
     data = load_prepared(data_path)
     leaned_on(base, data)  # refuses a teacher that does not fit before anything is fitted
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -126,6 +117,19 @@ def sweep(
                 f"{out / STORAGE}: run the same command again"
             ) from None
         return _write(study, base, out)
+
+
+def _check_searchable(base: Recipe, space: Mapping[str, BaseDistribution]) -> None:
+    if base.with_validation:
+        raise InvalidInput(
+            "expected a recipe without with_validation: trials are judged by pictures that they "
+            "did not fit"
+        )
+    if base.init or not space:
+        raise InvalidInput(
+            f"expected a recipe without init and something to search, received init {base.init!r} "
+            f"and {len(space)} choices to search; give fewer options"
+        )
 
 
 def trial_recipe(base: Recipe, params: Mapping[str, Any]) -> Recipe:
