@@ -1,5 +1,6 @@
 """TensorFlow and the converters write to the process's stdout and stderr from C++; this keeps that,
-and their Python warnings, from burying our own lines."""
+and their Python warnings, from burying our own lines.
+"""
 
 import os
 import sys
@@ -12,7 +13,8 @@ from contextlib import contextmanager
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep back what is written to file descriptors 1 and 2; shown on stderr when the block raises
-    an Exception."""
+    an Exception.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)

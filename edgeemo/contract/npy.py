@@ -1,6 +1,7 @@
 """NumPy's .npy and .npz formats, as `np.save` and `np.savez` write plain numbers, and nothing more.
 
-NumPy's own reader takes whatever a header says (pickles, sizes far beyond the file) and fails in a dozen ways.
+NumPy's own reader takes whatever a header says (pickles, sizes far beyond the file) and fails in a
+dozen ways.
 """
 
 import io
@@ -28,14 +29,14 @@ def read_header(start: bytes, total: int) -> tuple[np.dtype[Any], tuple[int, ...
     Raises:
         ValueError: no .npy file, pickled objects, or a shape that the file's size belies.
     """
-    found = _HEADER.match(start[:MAX_HEADER_BYTES])
-    if not found or int.from_bytes(found[1], "little") != len(found[2]):
+    header = _HEADER.match(start[:MAX_HEADER_BYTES])
+    if not header or int.from_bytes(header[1], "little") != len(header[2]):
         raise ValueError("no .npy file of plain numbers")
-    dtype = np.dtype(found[3].decode())
-    shape = tuple(int(digits) for digits in found[4].replace(b" ", b"").split(b",") if digits)
-    if found.end() + math.prod(shape) * dtype.itemsize != total:
+    dtype = np.dtype(header[3].decode())
+    shape = tuple(int(digits) for digits in header[4].replace(b" ", b"").split(b",") if digits)
+    if header.end() + math.prod(shape) * dtype.itemsize != total:
         raise ValueError(f"a header with a false size, {dtype} {shape}")
-    return dtype, shape, found.end()
+    return dtype, shape, header.end()
 
 
 def parse(data: bytes) -> NDArray[Any]:

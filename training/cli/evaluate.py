@@ -27,7 +27,8 @@ def evaluate(run: Path, data: Path, split: str, as_json: bool) -> None:
     diagrams into the run.
 
     Top-1 is shown against the data set's labels and, where votes are known, against the FER+
-    majority; both again with each picture and its mirror image averaged."""
+    majority; both again with each picture and its mirror image averaged.
+    """
     from training.fit.backend import choose_backend
 
     choose_backend()

@@ -54,7 +54,8 @@ def leaks(
     work's protocol on them.
 
     Two networks are trained, one on classes balanced first and split at random, one on whole groups
-    split first: about seven minutes on two cores for 37,000 pictures. --no-train takes seconds."""
+    split first: about seven minutes on two cores for 37,000 pictures. --no-train takes seconds.
+    """
     from edgeemo.contract.files import folder_written_beside
     from edgeemo.data.prepared import load_prepared
     from training.studies.leak_report import LEAKS, markdown_lines, write_leaks

@@ -170,7 +170,8 @@ _FILE = click.option(
 @dataclass(frozen=True)
 class Given:
     """What was given of a recipe: choices by the name of the recipe's field, and the file that
-    --recipe names."""
+    --recipe names.
+    """
 
     choices: dict[str, Any]
     file: Path | None
@@ -192,7 +193,8 @@ class Given:
 
 def recipe_options(*without: str) -> Callable[[Command], Command]:
     """Gives a command the options of a recipe, but for the fields `without`, as its argument
-    `given`, a `Given`."""
+    `given`, a `Given`.
+    """
     names = [name for name in _OPTIONS if name not in without]
 
     def decorate(command: Command) -> Command:

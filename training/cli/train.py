@@ -48,7 +48,8 @@ def train(
     epoch.
 
     Several machines share each batch when the same command is started on each with its TF_CONFIG
-    (docs/distributed.md)."""
+    (docs/distributed.md).
+    """
     from training.fit.backend import choose_backend
 
     choose_backend()

@@ -9,7 +9,8 @@ its size.
    test of fine detail.
 
 Faces look alike in their coarse parts and copies agree in their fine ones, so coarse parts propose
-and fine ones decide. What was measured, and other ways that were tried: docs/data.md."""
+and fine ones decide. What was measured, and other ways that were tried: docs/data.md.
+"""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -109,7 +110,8 @@ def find_duplicates(images: Pixels, *, progress: bool = True) -> Duplicates:
 
 def _grey(images: Pixels) -> Pixels:
     """uint8 (N, 48, 48): the luma of uint8 (N, H, W, C), at the size that the thresholds are
-    for."""
+    for.
+    """
     grey = [to_grey(image) if image.shape[2] == 3 else image[:, :, 0] for image in images]
     if images.shape[1:3] == (_SIDE, _SIDE):
         return np.stack(grey)
@@ -118,7 +120,8 @@ def _grey(images: Pixels) -> Pixels:
 
 def exact_groups(images: Pixels) -> NDArray[np.int64]:
     """int64 (N,): one number for all pictures of equal pixels, counted in order of first
-    appearance."""
+    appearance.
+    """
     numbers: dict[bytes, int] = {}
     hashes = (hashlib.sha256(image.tobytes()).digest() for image in images)
     return np.array([numbers.setdefault(digest, len(numbers)) for digest in hashes], np.int64)
@@ -212,7 +215,8 @@ def _projected(grids: Floats, basis: tuple[Floats, Floats]) -> Floats:
 
 def _grids(pictures: Pixels, angle: float, zoom: float) -> Floats:
     """float32 (N, G, G): each picture turned and zoomed, its middle as a coarse grid of mean 0 and
-    length 1."""
+    length 1.
+    """
     side = pictures.shape[1]
     inner = slice(_MARGIN, side - _MARGIN)
     warp = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), angle, zoom)
@@ -275,7 +279,8 @@ def _aligned_detail(
     first: Pixels, second: Pixels, angle: float, zoom: float, mirrored: bool
 ) -> float:
     """How well the fine detail agrees after aligning `first` to `second` from a first guess; -1
-    where nothing fits."""
+    where nothing fits.
+    """
     side = first.shape[0]
     if mirrored:
         first = cv2.flip(first, 1)
@@ -306,7 +311,8 @@ def _aligned_detail(
 
 def _fine(pictures: Pixels) -> Floats:
     """float32 (N, S, S): what lies between two blurs, so neither noise of encoding nor light and
-    shade."""
+    shade.
+    """
     out = np.empty(pictures.shape, np.float32)
     for i, picture in enumerate(pictures):
         grey = picture.astype(np.float32)

@@ -1,5 +1,6 @@
 """FER+ votes: ten taggers' choices for each FER-2013 picture, by file name (Barsoum et al.
-2016)."""
+2016).
+"""
 
 import csv
 from pathlib import Path

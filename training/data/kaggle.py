@@ -2,7 +2,8 @@
 it is fetched from there.
 
 The package's own download writes in place, prints to stdout, waits without a time limit, tries a
-full disk again for a minute and takes a file of any size, so the transfer itself is done here."""
+full disk again for a minute and takes a file of any size, so the transfer itself is done here.
+"""
 
 import contextlib
 import hashlib
@@ -109,7 +110,8 @@ class _Origin:
 
     def part(self, target: Path) -> Path:
         """Where the bytes so far lie; named after the file's identity, so that only a part of this
-        very file is continued."""
+        very file is continued.
+        """
         identity = hashlib.sha256(f"{self.size} {self.validator}".encode()).hexdigest()[:16]
         return target.with_name(f"{target.name}.{identity}.part")
 
@@ -125,7 +127,8 @@ class _Origin:
 
     def has_remainder(self, response: requests.Response, start: int) -> bool:
         """Whether an answer holds the bytes from `start` to the end of this file, and of no
-        other."""
+        other.
+        """
         headers = response.headers
         same_range: bool = (
             headers.get("Content-Range") == f"bytes {start}-{self.size - 1}/{self.size}"
@@ -136,7 +139,8 @@ class _Origin:
 
 def _ask(dataset: str, timeout: float) -> _Origin:
     """Sign in and ask Kaggle where the file is; in a thread, because the kaggle package waits
-    without a limit."""
+    without a limit.
+    """
     answer: Future[_Origin] = Future()
 
     def ask() -> None:

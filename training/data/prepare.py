@@ -1,5 +1,6 @@
 """Archives of labelled pictures -> a prepared folder: read, group copies, settle labels, split,
-write."""
+write.
+"""
 
 import csv
 from collections import Counter

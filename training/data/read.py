@@ -1,5 +1,6 @@
 """Archives of labelled faces, read: the network's input of every usable picture, and what was
-not."""
+not.
+"""
 
 import hashlib
 from collections.abc import Sequence

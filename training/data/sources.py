@@ -1,5 +1,6 @@
 """The data sets that `prepare` knows, each with its layout, licence, vocabulary and Kaggle name
-stated once."""
+stated once.
+"""
 
 import re
 from collections import Counter
@@ -154,7 +155,8 @@ SOURCES = {
 
 def parse_source(text: str) -> tuple[Source, Path | None]:
     """The source and path of `NAME=PATH`; without `=PATH` the path is None: download it. Raises
-    InvalidInput."""
+    InvalidInput.
+    """
     name, sign, path = text.partition("=")
     if name not in SOURCES or (sign and not path):
         raise InvalidInput(

@@ -1,7 +1,8 @@
 """Train, validation and test, whole duplicate groups together, drawn from a seed.
 
 The same seed draws the same everywhere, bit for bit. scikit-learn's StratifiedGroupKFold does
-nearly this, but cannot hold a given part out, and its draw may change with its version."""
+nearly this, but cannot hold a given part out, and its draw may change with its version.
+"""
 
 from collections.abc import Callable
 
@@ -24,7 +25,8 @@ def grouped_split(
     """A split name (N,) for pictures of label and group numbers (N,): 60/20/20 in each class.
 
     Groups stay whole. A group with a picture that is held out is `test`; further groups fill the
-    shares up."""
+    shares up.
+    """
     names = np.full(len(labels), "", "U10")
     names[np.isin(groups, groups[held_out])] = "test"
     return _filled(names, labels, groups, GROUPED_SHARES, seed)

@@ -1,5 +1,6 @@
 """Augmentation of a whole epoch at once, seeded: an affine warp a picture in OpenCV, the rest in
-NumPy."""
+NumPy.
+"""
 
 import cv2
 import numpy as np
@@ -40,7 +41,8 @@ def mixed(
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mixup (Zhang et al. 2018): pictures and targets blended with others by a Beta(alpha, alpha)
-    share."""
+    share.
+    """
     if alpha <= 0:
         return images, targets
     share = rng.beta(alpha, alpha, len(images)).astype(np.float32)

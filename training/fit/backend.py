@@ -1,5 +1,6 @@
 """Chooses a Keras backend that is installed, before keras is imported: without one, `import keras`
-fails obscurely."""
+fails obscurely.
+"""
 
 import os
 

@@ -1,5 +1,6 @@
 """Ways of handling classes of unequal size, in training alone: equal numbers, or weights by
-class."""
+class.
+"""
 
 from collections.abc import Sequence
 
@@ -31,7 +32,8 @@ def balanced_weights(targets: NDArray[np.float32]) -> NDArray[np.float32]:
 
     The rows of targets (n, classes) sum to 1. n_c is the sum of the class's targets and k the
     number of classes that occur; one that does not occur weighs 0. The mean of `targets @ weights`
-    is 1, so the learning rate means what it does without weights."""
+    is 1, so the learning rate means what it does without weights.
+    """
     sizes = targets.sum(axis=0, dtype=np.float64)
     weights = np.zeros(len(sizes))
     np.divide(len(targets), (sizes > 0).sum() * sizes, out=weights, where=sizes > 0)

@@ -1,5 +1,6 @@
 """How layers compute: in which precision, and under Keras on torch with which kernel they
-normalize."""
+normalize.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mix
 @contextmanager
 def computing_in(precision: str) -> Iterator[None]:
     """Networks that are built inside compute in a recipe's `precision`; their weights are float32
-    in each."""
+    in each.
+    """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(_POLICIES[precision])
     try:
@@ -31,7 +33,8 @@ def fuse_normalization(model: keras.Model) -> None:
 
     They give what Keras's own give but for rounding; the moving variance is of the unbiased
     estimate, n / (n - 1) times as much with n values a channel. Nothing of it is saved with the
-    model."""
+    model.
+    """
     if keras.backend.backend() != "torch":
         return
     for layer in model.layers:
@@ -41,7 +44,8 @@ def fuse_normalization(model: keras.Model) -> None:
 
 def _normalized(layer: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
     """`inputs` (n, h, w, c) normalized by `layer`; Keras passes a `mask`, which pictures do not
-    have."""
+    have.
+    """
     torch = need("torch", "train", "to train")  # loaded already, by Keras
     outputs = torch.nn.functional.batch_norm(
         inputs.permute(0, 3, 1, 2),

@@ -21,7 +21,8 @@ class Devices:
     one.
 
     count is the number of devices in all, on `workers` machines. One worker is the chief: it writes
-    the run."""
+    the run.
+    """
 
     def __init__(self, count: int = 1, workers: int = 1, chief: bool = True) -> None:
         self.count, self.workers, self.chief = count, workers, chief
@@ -37,7 +38,8 @@ class Devices:
 
     def step(self, model: keras.Model, x: Any, y: Any, weights: Any) -> float:
         """One gradient step on a whole batch, pictures x (n, ...), targets y (n, ...), weights (n,)
-        or None; its mean loss."""
+        or None; its mean loss.
+        """
         # some versions of Keras do so themselves, others answer the mean over all steps so far
         model.reset_metrics()
         return float(model.train_on_batch(x, y, sample_weight=weights))
@@ -53,7 +55,8 @@ class Devices:
 
     def check(self, recipe: Recipe, pictures: int) -> None:
         """Raise RunError unless these devices can share the recipe's batches of an epoch of so many
-        pictures."""
+        pictures.
+        """
         batch = min(recipe.batch_size, pictures)
         if left := batch % self.count:
             low, high = batch - left, batch - left + self.count
@@ -65,7 +68,8 @@ class Devices:
 
     def check_agreement(self, facts: dict[str, Any]) -> None:
         """Raise RunError on every worker unless all of them have the same facts (JSON values by
-        what they are)."""
+        what they are).
+        """
         digests = [
             hashlib.sha256(strict.dumps({"": fact}).encode()).hexdigest() for fact in facts.values()
         ]

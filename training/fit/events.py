@@ -47,7 +47,8 @@ class Events:
 
     def begin(self, history: Sequence[dict[str, Any]]) -> None:
         """Start after the epochs of `history`, which are written too where no event file is
-        there."""
+        there.
+        """
         known = any(self._file.parent.glob("*tfevents*"))
         self._write(file_version="brain.Event:2")
         if known:  # what an interrupted epoch may have left behind counts no more
@@ -58,7 +59,8 @@ class Events:
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Write a row of history.csv, with or without its `learning_rate`, at the step that is the
-        epoch's number."""
+        epoch's number.
+        """
         figures = [
             self._summary.Value(tag=tag, simple_value=row[name])
             for name, tag in TAGS.items()

@@ -74,7 +74,8 @@ def chosen_targets(
     """Targets of some rows (n,).
 
     Where they are `fitted` to, the hard part of a mix is smoothed; the loss smooths plain hard
-    ones."""
+    ones.
+    """
     smoothing = recipe.label_smoothing if recipe.labels == "mix" and fitted else 0.0
     return targets(data, rows, recipe.labels, recipe.mix, smoothing)
 
@@ -144,7 +145,8 @@ def fit_epoch(
 @contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
     """Inside, a model whose optimizer averages the weights over steps has that average for
-    weights."""
+    weights.
+    """
     optimizer = _inner_optimizer(model)
     if not optimizer.use_ema:
         yield

@@ -1,5 +1,6 @@
 """What a network is fitted to: hard labels, the votes of FER+'s ten taggers, or a mix of the
-two."""
+two.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -89,7 +90,8 @@ def unusable_votes(votes: NDArray[np.int64], class_names: Sequence[str]) -> NDAr
 
     As in Barsoum et al. (2016), a picture is unusable when a column that is none of the classes
     (unknown, not a face, and contempt where it is no class) got more votes than each of the
-    classes."""
+    classes.
+    """
     of_classes = votes_to_labels(class_names)
     classes = (votes @ of_classes).max(axis=1)
     others = np.where(_other_columns(of_classes), votes, -1)

@@ -4,7 +4,8 @@ machines that TF_CONFIG names.
 The one place of training that imports TensorFlow: `MultiWorkerMirroredStrategy` has no counterpart
 in Keras. `Model.fit` and `train_on_batch` of Keras 3 do not work with it
 (tensorflow/tensorflow#72388), so Keras' train_step runs in a loop of our own, as TensorFlow's guide
-to custom training describes it."""
+to custom training describes it.
+"""
 
 import faulthandler
 import json
@@ -48,7 +49,8 @@ class Replicas(Devices):
     them the same step.
 
     Batch normalization takes its statistics over all devices, so n devices take the step of one.
-    Dropout draws the same masks on each."""
+    Dropout draws the same masks on each.
+    """
 
     def __init__(self, strategy: Any, workers: int, chief: bool) -> None:
         super().__init__(strategy.num_replicas_in_sync, workers, chief)
@@ -81,7 +83,8 @@ class Replicas(Devices):
 
     def check(self, recipe: Recipe, pictures: int) -> None:
         """See Devices; nor can they train in simulated int8, whose ranges would be each device's
-        own."""
+        own.
+        """
         super().check(recipe, pictures)
         if recipe.qat:
             raise RunError(
@@ -143,7 +146,8 @@ class Replicas(Devices):
 
 def choose(asked: Asked, config: str | None) -> Devices:
     """Devices of this machine, or of all workers of the TF_CONFIG `config`; see
-    training.fit.devices.choose_devices."""
+    training.fit.devices.choose_devices.
+    """
     cluster = read_cluster(config) if config else None
     if cluster is not None and len(cluster.addresses) > 1:
         return _join(cluster, asked)

@@ -1,7 +1,8 @@
 """The networks, each a short function of its own: float32 pixels 0..255 in, a logit a class out.
 
 This table is what `--model`, the sweep and run folders go by. Keras is imported with the first
-network."""
+network.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

@@ -1,5 +1,6 @@
 """Simulated int8 as Keras layers, and the networks without it. The one module of training that
-export imports."""
+export imports.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -40,7 +40,8 @@ def network(recipe: Recipe, spec: InputSpec, classes: int) -> keras.Model:
 
 def finetuning(recipe: Recipe, run: str) -> Recipe:
     """How the float `run` that `recipe` made is trained on in simulated int8: short, gently, on
-    whole pictures."""
+    whole pictures.
+    """
     warmup = min(1, recipe.warmup_epochs)
     plain = replace(recipe, init=run, qat=True, precision="float32", mixup=0.0, cutmix=0.0, ema=0.0)
     return replace(plain, epochs=8, learning_rate=1e-4, warmup_epochs=warmup)

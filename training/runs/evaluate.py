@@ -83,7 +83,8 @@ def _truths(
     data: Prepared, rows: NDArray[np.int64]
 ) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.bool_]]]:
     """What answers for `rows` (n,) are judged against: a name, labels (n,), and where they
-    count."""
+    count.
+    """
     yield "labels", data.labels[rows], np.ones(len(rows), bool)
     if data.votes is not None:
         majority, known = ferplus_majority(group_votes(data)[rows], data.class_names)

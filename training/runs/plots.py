@@ -63,7 +63,8 @@ def plot_reliability(
 
     The first panel bins the confidence of the top answer, each other one a class's score, over all
     n pictures of logits (n, classes) and labels (n,); bars below show where the pictures are. On
-    the diagonal a score means what it says."""
+    the diagonal a score means what it says.
+    """
     scores = softmax(logits)
     right = scores.argmax(axis=1) == labels
     top = f"top answer, ECE {expected_calibration_error(logits, labels):.3f}"

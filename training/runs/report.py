@@ -45,7 +45,8 @@ class Pictures:
 
 def write_report(path: Path, dataset: dict[str, Any], pictures: Pictures) -> None:
     """Write the page from dataset.json and the pictures. Whatever comes from archives is
-    escaped."""
+    escaped.
+    """
     sections = [
         _headline(dataset),
         _classes(dataset["counts"], pictures.class_names),

@@ -1,5 +1,6 @@
 """A run folder as training has it: the contract's config with its recipe, the network, the
-checkpoint."""
+checkpoint.
+"""
 
 import csv
 from collections.abc import Sequence

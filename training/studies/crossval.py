@@ -105,7 +105,8 @@ def mean_and_sd(values: Sequence[float | None]) -> dict[str, float | None]:
 
 def table_lines(summary: dict[str, Any]) -> Iterator[str]:
     """What crossval.json says, in percent: a row a class, a column a fold, mean and sd at the
-    end."""
+    end.
+    """
     folds, recipe = summary["folds"], summary["recipe"]
     yield (
         f"{recipe['model']}, {recipe['labels']}, {recipe['epochs']} epochs, seed "

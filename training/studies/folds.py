@@ -162,7 +162,8 @@ def _key(recipe: Recipe, data: Prepared, fold: _Fold) -> str:
 
 def _read(file: Path, key: str, fold: _Fold, classes: int) -> NDArray[np.float32] | None:
     """The stored logits; None where there are none, damaged ones, or ones made of something
-    else."""
+    else.
+    """
     try:
         # Opened here, since np.load leaves a damaged file open.
         with file.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:

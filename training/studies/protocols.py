@@ -3,7 +3,8 @@
 The reference work merged the sets, brought each class to one size (drawing from larger ones,
 storing augmented copies of smaller ones), and split the result at random: copies of a test picture,
 stored or downloaded, were trained on. The honest protocol splits whole groups of copies first, and
-balances the train part alone."""
+balances the train part alone.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,5 +1,6 @@
 """Label review: labels that a network which never saw the pictures finds improbable, for a
-person."""
+person.
+"""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -251,7 +251,8 @@ def _begin_with(study: optuna.Study, base: Recipe, space: Mapping[str, BaseDistr
 
 def _one_trial(study: optuna.Study, trial: optuna.Trial, recipe: Recipe, data: Prepared) -> None:
     """Fit the trial's recipe, and tell the study its best validation top-1 or that it was given
-    up."""
+    up.
+    """
     start, scores, state = time.perf_counter(), list[float](), TrialState.COMPLETE
     try:
         for top1 in validated_epochs(recipe, data):

@@ -1,5 +1,6 @@
 """Copies with different labels: what each policy makes of them, against a plain restatement of the
-rules."""
+rules.
+"""
 
 from collections import Counter
 

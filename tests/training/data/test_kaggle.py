@@ -2,7 +2,8 @@
 its storage.
 
 The package is told to use http://localhost (KAGGLE_API_ENVIRONMENT), and our server is the proxy
-for all of http."""
+for all of http.
+"""
 
 import json
 import os
@@ -67,7 +68,8 @@ class Kaggle:
     @property
     def ranges(self) -> list[str | None]:
         """The Range of each transfer; the first request of each download only asks where the file
-        is."""
+        is.
+        """
         return [
             headers.get("range")
             for headers in self.gets

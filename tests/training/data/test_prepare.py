@@ -1,5 +1,6 @@
 """Archives -> prepared data: what is kept, left out, grouped and split, and that nothing
-half-written stays."""
+half-written stays.
+"""
 
 import csv
 import hashlib
@@ -545,7 +546,8 @@ def test_an_unwritable_place_is_refused_in_words(drawn_archive: Path) -> None:
 
 def interrupted_at_line(number: int, action: Any) -> bool:
     """Run `action`, raising KeyboardInterrupt before the `number`th line of contract/files.py;
-    whether it came so far."""
+    whether it came so far.
+    """
     seen = 0
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:

@@ -1,5 +1,6 @@
 """The five sets: each layout is recognized, each other one refused with what was found, and nothing
-is left out silently."""
+is left out silently.
+"""
 
 import re
 from collections import Counter

@@ -1,5 +1,6 @@
 """No group is in two splits, classes keep their shares, and a seed gives the same split
-everywhere."""
+everywhere.
+"""
 
 import hashlib
 

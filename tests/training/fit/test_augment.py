@@ -25,7 +25,8 @@ def noise(count: int = 40, low: int = 0, high: int = 256, seed: int = 0) -> NDAr
 
 def smooth(count: int = 40, seed: int = 0) -> NDArray[np.uint8]:
     """Pictures without edges, so that interpolation hardly matters, all different, between 60 and
-    190."""
+    190.
+    """
     fields = np.random.default_rng(seed).normal(size=(count, 48, 48))
     fields = np.stack([ndimage.gaussian_filter(field, 6, mode="nearest") for field in fields])
     low, high = fields.min(axis=(1, 2), keepdims=True), fields.max(axis=(1, 2), keepdims=True)

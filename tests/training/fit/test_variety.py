@@ -1,5 +1,6 @@
 """Other labels and another input, from archives to an evaluated run: nothing here has seven classes
-or 48x48 grey."""
+or 48x48 grey.
+"""
 
 import json
 from dataclasses import replace
@@ -58,7 +59,8 @@ def archive(path: Path, *, colour: bool) -> Path:
 @pytest.fixture(scope="module")
 def eight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight classes of 48x48 grey, with votes: seven for the picture's own class, three for
-    contempt."""
+    contempt.
+    """
     folder = tmp_path_factory.mktemp("eight")
     votes = folder / "votes.csv"
     columns = {

@@ -12,7 +12,8 @@ from training.networks.cost import multiply_accumulates
 
 def of_convolution(side: int, fan_in: int, width: int, kernel: int = 3) -> tuple[int, int]:
     """Parameters and multiply-accumulates of a convolution without bias and its normalization, at
-    its output's side."""
+    its output's side.
+    """
     weights = kernel * kernel * fan_in * width
     return weights + 4 * width, side * side * weights
 
@@ -21,7 +22,8 @@ def of_residual_plan(
     widths: tuple[int, ...], residuals: tuple[int, ...], first_side: int
 ) -> tuple[int, int]:
     """Of stages that halve the side (but for a first one at 48) and hold so many residual blocks,
-    with the classifier."""
+    with the classifier.
+    """
     side, channels, parameters, macs = first_side, 1, 0, 0
     for width, blocks in zip(widths, residuals, strict=True):
         for fan_in in [channels] + [width] * (2 * blocks):

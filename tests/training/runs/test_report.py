@@ -1,5 +1,6 @@
 """report.html: the numbers it is given, the faces it promises, nothing from outside, nothing
-unescaped."""
+unescaped.
+"""
 
 import base64
 from html.parser import HTMLParser

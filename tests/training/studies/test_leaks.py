@@ -1,5 +1,6 @@
 """Leaks of a random split against brute force on planted copies, and the two protocols'
-promises."""
+promises.
+"""
 
 from collections import Counter
 from dataclasses import replace
@@ -30,6 +31,8 @@ from training.studies.leaks import (
     official_test,
     random_split,
 )
+
+pytestmark = pytest.mark.rounding
 
 ROWS = st.lists(
     st.tuples(
