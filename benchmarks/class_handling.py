@@ -3,9 +3,8 @@
 python -m benchmarks.class_handling prepared/ --out FOLDER [--epochs E] [--balance N] [--seeds 1,2]
 
 Trains `small` with nothing, balance, weights and focal loss, and compares the float models on the
-test split. Finished runs in FOLDER are kept and an interrupted one is continued. Writes table.md and
-table.json into FOLDER.
-"""
+test split. Finished runs in FOLDER are kept and an interrupted one is continued. Writes table.md
+and table.json into FOLDER."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -101,7 +100,8 @@ def _same_steps(recipe: Recipe, plain: Recipe, data: Prepared) -> Recipe:
 
 
 def _trained(recipe: Recipe, prepared: Path, data: Prepared, out: Path) -> None:
-    """Train into `out` unless it holds the finished run; raises RunError when it holds another one."""
+    """Train into `out` unless it holds the finished run; raises RunError when it holds another
+    one."""
     import keras
 
     from training.fit.train import train
@@ -122,7 +122,8 @@ def _trained(recipe: Recipe, prepared: Path, data: Prepared, out: Path) -> None:
 
 
 def _result(run: Path, data: Prepared) -> tuple[dict[str, Any], Any]:
-    """A finished run's scorecards as JSON values, and bool (n,) which test pictures it got right."""
+    """A finished run's scorecards as JSON values, and bool (n,) which test pictures it got
+    right."""
     from training.fit.loop import steps_per_epoch
     from training.runs.run import load_run
 

@@ -1,4 +1,5 @@
-"""Networks for tests: a small one that trains in seconds, and a `nano` that is far from the gate's edges.
+"""Networks for tests: a small one that trains in seconds, and a `nano` that is far from the gate's
+edges.
 
 Neither depends on how a processor rounds: the small one proves what holds for any weights, and the
 weights of the `nano` are computed once, not trained, so that rounding does not grow step by step.
@@ -41,7 +42,8 @@ def quick(spec: InputSpec, classes: int) -> keras.Model:
 
 
 def means(spec: InputSpec, classes: int) -> keras.Model:
-    """The brightness of the four quadrants and a dense layer: learns the drawn classes in a second."""
+    """The brightness of the four quadrants and a dense layer: learns the drawn classes in a
+    second."""
     pixels = keras.Input(spec.shape)
     x = keras.layers.Rescaling(spec.scale[0], spec.offset[0])(pixels)
     x = keras.layers.Flatten()(keras.layers.AveragePooling2D(24)(x))
@@ -95,10 +97,9 @@ def interrupted_in_second_epoch(recipe: Recipe, prepared: Path, out: Path) -> No
 def known_nano(seed: int = SEED) -> keras.Model:
     """A `nano` that knows the drawn pictures: it blurs, finds edges, and takes the nearest class.
 
-    Its convolutions carry the brightness of the quadrants on, the depthwise one finds edges in eight
-    directions, and the last layer compares what is found with each class's mean. No class needs a
-    small difference, so int8 answers as float does, with logits that are far apart.
-    """
+    Its convolutions carry the brightness of the quadrants on, the depthwise one finds edges in
+    eight directions, and the last layer compares what is found with each class's mean. No class
+    needs a small difference, so int8 answers as float does, with logits that are far apart."""
     keras.utils.set_random_seed(seed)
     model = NETWORKS.get("nano")(DEFAULT_SPEC, len(LABELS))
     rng = np.random.default_rng(seed)
@@ -147,7 +148,8 @@ def _edges(channels: int) -> NDArray[np.float64]:
 
 
 def _normalize(model: keras.Model, pictures: NDArray[np.float32]) -> None:
-    """Give each normalization the statistics of the pictures; what is no edge is shifted above 0."""
+    """Give each normalization the statistics of the pictures; what is no edge is shifted above
+    0."""
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -161,7 +163,8 @@ def _normalize(model: keras.Model, pictures: NDArray[np.float32]) -> None:
 def _nearest_class(
     features: NDArray[np.float64], labels: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights and biases whose largest logit is the nearest class mean's, mostly 20 above the next."""
+    """Weights and biases whose largest logit is the nearest class mean's, mostly 20 above the
+    next."""
     means = np.stack([features[labels == label].mean(axis=0) for label in range(len(LABELS))])
     centre = means.mean(axis=0)
     weights = (means - centre).T

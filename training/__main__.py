@@ -1,4 +1,6 @@
-"""python -m training: prepare, stats, leaks, train, finetune, evaluate, crossval, sweep, review, restore."""
+"""python -m training: prepare, stats, leaks, train, finetune, evaluate, crossval, sweep, review,
+restore.
+"""
 
 import click
 

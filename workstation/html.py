@@ -15,7 +15,8 @@ h2 { margin-top: 2.5rem; border-bottom: 2px solid var(--line); } .wide { overflo
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding: .2rem 0; } th, td { padding: .2rem .7rem; text-align: right; }
 tr { border-bottom: 1px solid var(--line); } td.text, th.text { text-align: left; }
-p img { max-width: 100%; background: #fff; border-radius: 4px; padding: 4px; box-sizing: border-box; }
+p img { max-width: 100%; background: #fff; border-radius: 4px; padding: 4px; }
+p img { box-sizing: border-box; }
 code { overflow-wrap: anywhere; } summary { cursor: pointer; }
 """
 

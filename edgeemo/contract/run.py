@@ -1,4 +1,5 @@
-"""A run folder: what training leaves behind and export goes on from, written and read through here alone.
+"""A run folder: what training leaves behind and export goes on from, written and read through here
+alone.
 
 Nothing in a folder is believed before it is checked. Only JSON and arrays are read here; networks
 are Keras' matter.
@@ -84,7 +85,8 @@ class RunConfig:
     """
 
     recipe: dict[str, Any]
-    """Every choice that changes the weights, as plain JSON values; at least the name of its `model`."""
+    """Every choice that changes the weights, as plain JSON values; at least the name of its
+    `model`."""
     labels: tuple[str, ...]
     """Class names, in the order of the logits."""
     input_spec: InputSpec
@@ -200,7 +202,8 @@ def write_run_config(path: str | Path, config: RunConfig) -> None:
 
 
 def check_finished(path: str | Path) -> None:
-    """Raise RunError unless the run folder `path` holds all that a finished run leaves for export."""
+    """Raise RunError unless the run folder `path` holds all that a finished run leaves for
+    export."""
     for name in (WEIGHTS, MODEL, predictions_name("test")):
         if not (Path(path) / name).is_file():
             raise RunError(

@@ -19,12 +19,14 @@ from training.cli.paths import beside
     type=click.IntRange(10),
     default=4000,
     metavar="N",
-    help="Faces of each class that both protocols work with; the reference work's 12,006 takes three times as long.",
+    help="Faces of each class that both protocols work with; the reference work's 12,006 takes "
+    "three times as long.",
 )
 @click.option(
     "--share",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Share of the groups that they draw from [default: N / 12,006, so that copies are as frequent as at full size].",
+    help="Share of the groups that they draw from [default: N / 12,006, so that copies are as "
+    "frequent as at full size].",
 )
 @click.option(
     "--epochs", type=click.IntRange(1), default=15, help="Passes over the training pictures."
@@ -48,10 +50,11 @@ def leaks(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Count the test pictures that a random split would have in train too, and train the reference work's protocol on them.
+    """Count the test pictures that a random split would have in train too, and train the reference
+    work's protocol on them.
 
-    Two networks are trained, one on classes balanced first and split at random, one on whole groups split first: about seven
-    minutes on two cores for 37,000 pictures. --no-train takes seconds.
+    Two networks are trained, one on classes balanced first and split at random, one on whole groups
+    split first: about seven minutes on two cores for 37,000 pictures. --no-train takes seconds.
     """
     from edgeemo.contract.files import folder_written_beside
     from edgeemo.data.prepared import load_prepared

@@ -50,14 +50,16 @@ def _spec(_: click.Context, __: click.Parameter, value: str) -> InputSpec:
     "--split",
     type=click.Choice(list(SPLITTERS)),
     default="grouped",
-    help="grouped: 60/20/20, copies together, FER-2013's own test part in test. official: that part "
+    help="grouped: 60/20/20, copies together, FER-2013's own test part in test. official: that "
+    "part "
     "alone is test, its copies are left out, and the rest is 90/10.",
 )
 @click.option(
     "--conflicts",
     type=click.Choice(POLICIES),
     default="majority",
-    help="Copies of one picture with different labels: take the majority's (FER+ votes first), drop "
+    help="Copies of one picture with different labels: take the majority's (FER+ votes first), "
+    "drop "
     "them, or keep each as it is. Labels of FER-2013's test part never change.",
 )
 @click.option(

@@ -19,12 +19,13 @@ import click
 def restore(bundle: Path, data: Path, out: Path) -> None:
     """Make a float run of the float weights in BUNDLE, to go on from where its run folder is gone.
 
-    Its normalization, which export folds into the convolutions, is made anew from the training faces so that the network computes
-    the same. The run serves as --init, as a teacher and for finetune; what it was trained with is noted in its config.json.
+    Its normalization, which export folds into the convolutions, is made anew from the training
+    faces so that the network computes the same. The run serves as --init, as a teacher and for
+    finetune; what it was trained with is noted in its config.json.
 
     \b
     python -m training restore small.edgeemo --data prepared/ --out runs/small
-    python -m training train --init runs/small --model small --data prepared/ --out runs/small-longer
+    python -m training train --init runs/small --data prepared/ --out runs/small-longer
     """
     from training.fit.backend import choose_backend
 

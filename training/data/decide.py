@@ -46,7 +46,9 @@ class Decided:
 
 
 def decide(faces: Faces, groups: NDArray[np.int64], choices: Choices) -> Decided:
-    """Settle the labels of pictures in `groups` (N,) of copies, drop what is to be dropped, split."""
+    """Settle the labels of pictures in `groups` (N,) of copies, drop what is to be dropped,
+    split.
+    """
     decisions = [choices.reviewed.get(picture.sha256) for picture in faces.pictures]
     held_out = faces.held_out
     reviewed = _to_copies(_persons_labels(faces, decisions, choices.class_names), groups)

@@ -1,10 +1,12 @@
-"""Archives of labelled pictures -> a prepared folder: read, group copies, settle labels, split, write."""
+"""Archives of labelled pictures -> a prepared folder: read, group copies, settle labels, split,
+write.
+"""
 
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,48 +38,63 @@ Sources = Sequence[tuple[Source, Path]]
 Row = dict[str, str]
 
 
-def prepare(
-    sources: Sources,
-    out: Path,
-    *,
-    ferplus: Path | None = None,
-    reviewed: Path | None = None,
-    split: str = "grouped",
-    conflicts: str = "majority",
-    seed: int = 1,
-    class_names: Sequence[str] = LABELS,
-    spec: InputSpec = DEFAULT_SPEC,
-    progress: bool = True,
-) -> dict[str, Any]:
+class Options(TypedDict, total=False):
+    """How pictures are prepared; each may be left out."""
+
+    ferplus: Path | None
+    """FER+'s votes as CSV; without it no picture has votes."""
+    reviewed: Path | None
+    """A person's decisions, the CSV of `review`; without it every label stands as the set gives
+    it."""
+    split: str
+    """One of training/data/splits.py; "grouped" by default."""
+    conflicts: str
+    """A policy of training/data/conflicts.py for copies of different labels; "majority" by
+    default."""
+    seed: int
+    """Of the split; 1 by default."""
+    class_names: Sequence[str]
+    """2 to 64 names, LABELS by default; pictures of other classes are left out."""
+    spec: InputSpec
+    """What the network is to see; DEFAULT_SPEC by default."""
+    progress: bool
+    """Whether bars are shown on stderr; True by default."""
+
+
+_DEFAULTS = Options(
+    ferplus=None,
+    reviewed=None,
+    split="grouped",
+    conflicts="majority",
+    seed=1,
+    class_names=LABELS,
+    spec=DEFAULT_SPEC,
+    progress=True,
+)
+
+
+def prepare(sources: Sources, out: Path, **options: Unpack[Options]) -> dict[str, Any]:
     """Write a prepared folder with its splits, and return its dataset.json.
 
-    The order of `sources` does not matter.
-
-    Args:
-        sources: sets, and the archive or folder of each.
-        out: the folder to write.
-        ferplus: FER+'s votes as CSV.
-        reviewed: a person's decisions, the CSV of `review`.
-        split: see training/data/splits.py.
-        conflicts: what is done with copies of different labels, see training/data/conflicts.py.
-        seed: of the split.
-        class_names: 2 to 64 names; pictures of other classes are left out.
-        spec: what the network is to see.
-        progress: show bars on stderr.
+    `sources` are sets with the archive or folder of each; their order does not matter.
 
     Raises:
         ArchiveError, DataError, InvalidInput, MissingFile: an input that does not fit.
         StorageError: `out` cannot be written.
     """
-    check_labels(class_names, "class names")
-    sources = _in_order(sources, split)
-    votes = read_votes(ferplus) if ferplus else None
-    decisions = read_reviewed(reviewed, class_names) if reviewed else {}
-    choices = Choices(tuple(class_names), decisions, split, conflicts, seed)
+    if unknown := set(options) - set(_DEFAULTS):
+        raise TypeError(f"prepare() knows no {', '.join(sorted(unknown))}")
+    chosen: Options = {**_DEFAULTS, **options}
+    names, spec, progress = tuple(chosen["class_names"]), chosen["spec"], chosen["progress"]
+    check_labels(names, "class names")
+    sources = _in_order(sources, chosen["split"])
+    votes = read_votes(chosen["ferplus"]) if chosen["ferplus"] else None
+    decisions = read_reviewed(chosen["reviewed"], names) if chosen["reviewed"] else {}
+    choices = Choices(names, decisions, chosen["split"], chosen["conflicts"], chosen["seed"])
     with folder_written_beside(out, marker=DATASET) as folder:
-        faces = read_faces(sources, votes, choices.class_names, spec, progress=progress)
-        _check_votes(ferplus, votes, faces)
-        _check_reviewed(reviewed, decisions, faces)
+        faces = read_faces(sources, votes, names, spec, progress=progress)
+        _check_votes(chosen["ferplus"], votes, faces)
+        _check_reviewed(chosen["reviewed"], decisions, faces)
         duplicates = find_duplicates(faces.images, progress=progress)
         decided = decide(faces, duplicates.groups, choices)
         return _write(folder, sources, spec, faces, duplicates, decided, choices)
@@ -123,38 +140,27 @@ def _write(
     choices: Choices,
 ) -> dict[str, Any]:
     """Write the folder's files, and return its dataset.json."""
-    names = choices.class_names
-    rows = _rows(faces, duplicates.groups, decided, names)
+    rows = _rows(faces, duplicates.groups, decided, choices.class_names)
     with_votes = any(picture.votes for picture in faces.pictures)
     np.save(folder / IMAGES, faces.images, allow_pickle=False)
     _write_index(folder / INDEX, faces, rows, with_votes=with_votes)
     dataset = {
         "format": 2,
         "edgeemo": edgeemo.__version__,
-        "labels": list(names),
         "input_spec": spec.to_dict(),
         "input_fingerprint": spec.fingerprint(),
-        "seed": choices.seed,
-        "split": choices.split,
-        "detector": faces.detector,
-        "images": len(faces.pictures),
-        "images_sha256": file_sha256(folder / IMAGES),
-        "index_sha256": file_sha256(folder / INDEX),
-        "split_hash": split_hash((row["sha256"], row["label"], row["split"]) for row in rows),
         "sources": [
             {"name": s.name, "kaggle": s.kaggle, "licence": s.licence, "file": path.name}
             for s, path in sources
         ],
-        "counts": _counts(rows, names),
+        "images_sha256": file_sha256(folder / IMAGES),
+        "index_sha256": file_sha256(folder / INDEX),
+        **_described(faces, rows, choices),
         **_duplicate_counts(duplicates),
         **decided.summary,
-        "excluded": dict(Counter(row["reason"] for row in rows if row["reason"])),
-        "ferplus_rows": sum(picture.votes is not None for picture in faces.pictures),
-        "rejected_counts": dict(Counter(row["reason"] for row in faces.rejected).most_common()),
-        "rejected": faces.rejected,
     }
     pictures = Pictures(
-        class_names=tuple(names),
+        class_names=tuple(choices.class_names),
         images=faces.images,
         labels=decided.labels,
         given_labels=faces.labels,
@@ -166,6 +172,23 @@ def _write(
     write_report(folder / "report.html", dataset, pictures)
     (folder / DATASET).write_text(strict.dumps(dataset))
     return dataset
+
+
+def _described(faces: Faces, rows: list[Row], choices: Choices) -> dict[str, Any]:
+    """For dataset.json: what was chosen, and what it came to."""
+    return {
+        "labels": list(choices.class_names),
+        "seed": choices.seed,
+        "split": choices.split,
+        "detector": faces.detector,
+        "images": len(rows),
+        "split_hash": split_hash((row["sha256"], row["label"], row["split"]) for row in rows),
+        "counts": _counts(rows, choices.class_names),
+        "excluded": dict(Counter(row["reason"] for row in rows if row["reason"])),
+        "ferplus_rows": sum(picture.votes is not None for picture in faces.pictures),
+        "rejected_counts": dict(Counter(row["reason"] for row in faces.rejected).most_common()),
+        "rejected": faces.rejected,
+    }
 
 
 def _rows(

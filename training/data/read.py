@@ -1,4 +1,6 @@
-"""Archives of labelled faces, read: the network's input of every usable picture, and what was not."""
+"""Archives of labelled faces, read: the network's input of every usable picture, and what was
+not.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -95,28 +97,26 @@ def read_faces(
     rejected: list[dict[str, str]] = []
     detector = open_detector() if any(source.photos for source, _ in sources) else None
     for source, path in sources:
-        before = len(pictures)
+        of_name = votes if votes and source.official_test else {}
         with source.open(path, class_names) as archive:
+            before = len(pictures)
             for file in tqdm(archive.files, source.name, unit="picture", disable=not progress):
                 face = _read_one(archive, file, spec, detector if source.photos else None)
-                if face is None:
-                    continue
-                image, sha256 = face
-                of_name = votes if votes and source.official_test else {}
-                picture = Picture(
-                    source.name,
-                    file.path,
-                    sha256,
-                    class_names.index(file.label),
-                    source.official_test and file.split == "test",
-                    of_name.get(Path(file.path).name),
-                )
-                pictures.append(picture)
-                images.append(image)
+                if face is not None:
+                    label, known = class_names.index(file.label), of_name.get(Path(file.path).name)
+                    pictures.append(_picture(source, file, face[1], label, known))
+                    images.append(face[0])
             rejected += [{"source": source.name, **row} for row in archive.rejected]
             if len(pictures) == before:
                 raise _no_picture(path, source, archive)
     return Faces(pictures, np.stack(images), rejected, detector.name if detector else None)
+
+
+def _picture(
+    source: Source, file: LabelledFile, sha256: str, label: int, votes: tuple[int, ...] | None
+) -> Picture:
+    held_out = source.official_test and file.split == "test"
+    return Picture(source.name, file.path, sha256, label, held_out, votes)
 
 
 def _read_one(

@@ -20,8 +20,8 @@ def read_reviewed(path: str | Path, class_names: Sequence[str]) -> dict[str, str
 
     Raises:
         MissingFile: nothing at `path`.
-        DataError: no CSV with the columns sha256 and decision, an unknown decision, or two different
-            ones for one picture.
+        DataError: no CSV with the columns sha256 and decision, an unknown decision, or two
+            different ones for one picture.
     """
     file = Path(path)
     if not file.is_file():

@@ -1,7 +1,7 @@
 """Train, validation and test, whole duplicate groups together, drawn from a seed.
 
-The same seed draws the same everywhere, bit for bit. scikit-learn's StratifiedGroupKFold does nearly
-this, but cannot hold a given part out, and its draw may change with its version.
+The same seed draws the same everywhere, bit for bit. scikit-learn's StratifiedGroupKFold does
+nearly this, but cannot hold a given part out, and its draw may change with its version.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,8 @@ def grouped_split(
 ) -> Names:
     """A split name (N,) for pictures of label and group numbers (N,): 60/20/20 in each class.
 
-    Groups stay whole. A group with a picture that is held out is `test`; further groups fill the shares up.
+    Groups stay whole. A group with a picture that is held out is `test`; further groups fill the
+    shares up.
     """
     names = np.full(len(labels), "", "U10")
     names[np.isin(groups, groups[held_out])] = "test"
@@ -54,7 +55,8 @@ def _filled(
     names: Names, labels: Numbers, groups: Numbers, shares: dict[str, float], seed: int
 ) -> Names:
     """Give the pictures without a name one, class by class, as near to `shares` as groups allow."""
-    # A group with several labels goes by its first picture's: what counts is that it stays together.
+    # A group with several labels goes by its first picture's: what counts is that it stays
+    # together.
     _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
     sizes = np.bincount(group_of)
     class_of_group, name_of_group = labels[first], np.full(len(first), "", names.dtype)

@@ -1,4 +1,6 @@
-"""Augmentation of a whole epoch at once, seeded: an affine warp a picture in OpenCV, the rest in NumPy."""
+"""Augmentation of a whole epoch at once, seeded: an affine warp a picture in OpenCV, the rest in
+NumPy.
+"""
 
 import cv2
 import numpy as np
@@ -38,7 +40,9 @@ def mixed(
     alpha: float,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mixup (Zhang et al. 2018): pictures and targets blended with others by a Beta(alpha, alpha) share."""
+    """Mixup (Zhang et al. 2018): pictures and targets blended with others by a Beta(alpha, alpha)
+    share.
+    """
     if alpha <= 0:
         return images, targets
     share = rng.beta(alpha, alpha, len(images)).astype(np.float32)

@@ -1,4 +1,6 @@
-"""Ways of handling classes of unequal size, in training alone: equal numbers, or weights by class."""
+"""Ways of handling classes of unequal size, in training alone: equal numbers, or weights by
+class.
+"""
 
 from collections.abc import Sequence
 
@@ -28,9 +30,9 @@ def balanced_rows(
 def balanced_weights(targets: NDArray[np.float32]) -> NDArray[np.float32]:
     """float32 (classes,) weights n / (k n_c), as scikit-learn's "balanced".
 
-    The rows of targets (n, classes) sum to 1. n_c is the sum of the class's targets and k the number
-    of classes that occur; one that does not occur weighs 0. The mean of `targets @ weights` is 1, so
-    the learning rate means what it does without weights.
+    The rows of targets (n, classes) sum to 1. n_c is the sum of the class's targets and k the
+    number of classes that occur; one that does not occur weighs 0. The mean of `targets @ weights`
+    is 1, so the learning rate means what it does without weights.
     """
     sizes = targets.sum(axis=0, dtype=np.float64)
     weights = np.zeros(len(sizes))
@@ -43,7 +45,8 @@ def _drawn(
 ) -> NDArray[np.int64]:
     if not len(members):
         raise DataError(
-            f"the training pictures hold no {name}, so the classes cannot be balanced; train without "
+            f"the training pictures hold no {name}, so the classes cannot be balanced; train "
+            "without "
             "--balance"
         )
     times, rest = divmod(n, len(members))

@@ -31,12 +31,12 @@ class DataParallel(Devices):
 def choose_devices(asked: Asked) -> Devices:
     """The devices that --devices asks for; None for all accelerators where there are several.
 
-    TF_CONFIG adds other machines. This comes before the first tensor that TensorFlow makes, and waits
-    for the other machines.
+    TF_CONFIG adds other machines. This comes before the first tensor that TensorFlow makes, and
+    waits for the other machines.
 
     Raises:
-        RunError: fewer devices than asked for, a backend that cannot share batches, a bad TF_CONFIG,
-            or no answer from a machine.
+        RunError: fewer devices than asked for, a backend that cannot share batches, a bad
+            TF_CONFIG, or no answer from a machine.
     """
     backend, cluster = keras.backend.backend(), os.environ.get("TF_CONFIG")
     if backend == "tensorflow":
@@ -51,7 +51,8 @@ def choose_devices(asked: Asked) -> Devices:
             return ONE
         raise RunError(
             "Keras shares batches among devices with jax and tensorflow, received "
-            f"KERAS_BACKEND={backend} and --devices {asked}; set another backend, or leave --devices "
+            f"KERAS_BACKEND={backend} and --devices {asked}; set another backend, or leave "
+            "--devices "
             "out"
         )
     available = keras.distribution.list_devices()

@@ -17,9 +17,11 @@ Asked = int | Literal["all"] | None
 
 
 class Devices:
-    """One device, which Keras chooses; the kinds that share a batch among several are made of this one.
+    """One device, which Keras chooses; the kinds that share a batch among several are made of this
+    one.
 
-    count is the number of devices in all, on `workers` machines. One worker is the chief: it writes the run.
+    count is the number of devices in all, on `workers` machines. One worker is the chief: it writes
+    the run.
     """
 
     def __init__(self, count: int = 1, workers: int = 1, chief: bool = True) -> None:
@@ -35,12 +37,16 @@ class Devices:
         yield
 
     def step(self, model: keras.Model, x: Any, y: Any, weights: Any) -> float:
-        """One gradient step on a whole batch, pictures x (n, ...), targets y (n, ...), weights (n,) or None; its mean loss."""
-        model.reset_metrics()  # some versions of Keras do so themselves, others answer the mean over all steps so far
+        """One gradient step on a whole batch, pictures x (n, ...), targets y (n, ...), weights (n,)
+        or None; its mean loss.
+        """
+        # some versions of Keras do so themselves, others answer the mean over all steps so far
+        model.reset_metrics()
         return float(model.train_on_batch(x, y, sample_weight=weights))
 
     def gathered(self, values: list[float]) -> NDArray[np.float64]:
-        """(k, v) of the v values that each worker gives, the chief's first. Every worker waits here for all others.
+        """(k, v) of the v values that each worker gives, the chief's first. Every worker waits here
+        for all others.
 
         Raises:
             RunError: another worker was lost.
@@ -48,17 +54,22 @@ class Devices:
         return np.array([values], np.float64)
 
     def check(self, recipe: Recipe, pictures: int) -> None:
-        """Raise RunError unless these devices can share the recipe's batches of an epoch of so many pictures."""
+        """Raise RunError unless these devices can share the recipe's batches of an epoch of so many
+        pictures.
+        """
         batch = min(recipe.batch_size, pictures)
         if left := batch % self.count:
             low, high = batch - left, batch - left + self.count
             raise RunError(
-                f"expected a batch that {self.count} devices can share evenly, received one of {batch} pictures; "
+                f"expected a batch that {self.count} devices can share evenly, received one of "
+                f"{batch} pictures; "
                 f"try --batch-size {low or high}{f' or {high}' if low else ''}"
             )
 
     def check_agreement(self, facts: dict[str, Any]) -> None:
-        """Raise RunError on every worker unless all of them have the same facts (JSON values by what they are)."""
+        """Raise RunError on every worker unless all of them have the same facts (JSON values by
+        what they are).
+        """
         digests = [
             hashlib.sha256(strict.dumps({"": fact}).encode()).hexdigest() for fact in facts.values()
         ]
@@ -68,7 +79,8 @@ class Devices:
         apart = [name for name, marks in zip(facts, everyone.T, strict=True) if len(set(marks)) > 1]
         if apart:
             raise RunError(
-                f"expected the same {' and '.join(apart)} on all workers, received different ones; start each with the same command "
+                f"expected the same {' and '.join(apart)} on all workers, received different ones; "
+                "start each with the same command "
                 "and version, and resume from one folder or from copies of the chief's"
             )
 
@@ -76,14 +88,15 @@ class Devices:
 ONE = Devices()
 
 
-def taken(found: list[str], asked: Asked, *, accelerators: bool) -> list[str]:
-    """Those of the devices `found` that are `asked` for; processors have to be asked for."""
+def taken(available: list[str], asked: Asked, *, accelerators: bool) -> list[str]:
+    """Those of the devices `available` that are `asked` for; processors have to be asked for."""
     if asked is None:
-        return found if accelerators else found[:1]
+        return available if accelerators else available[:1]
     if asked == "all":
-        return found
-    if asked > len(found):
+        return available
+    if asked > len(available):
         raise RunError(
-            f"expected at most {len(found)} as --devices, which are all that there are here ({', '.join(found)}), received {asked}"
+            f"expected at most {len(available)} as --devices, which are all that there are here "
+            f"({', '.join(available)}), received {asked}"
         )
-    return found[:asked]
+    return available[:asked]

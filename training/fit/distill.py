@@ -35,7 +35,8 @@ def trusted_run(path: str, data: Prepared, recipe: Recipe) -> Run:
     if run.config.split_hash != data.split_hash:
         raise RunError(
             f"{path}: was trained on another split than {data.path} holds (hashes "
-            f"{run.config.split_hash[:12]} and {data.split_hash[:12]}), so it may have seen the test "
+            f"{run.config.split_hash[:12]} and {data.split_hash[:12]}), so it may have seen the "
+            "test "
             f"pictures; train it on {data.path} first"
         )
     if run.recipe.with_validation and not recipe.with_validation:
@@ -45,7 +46,8 @@ def trusted_run(path: str, data: Prepared, recipe: Recipe) -> Run:
         )
     if not (run.path / WEIGHTS).is_file():
         raise RunError(
-            f"{path}: is not finished; finish it with: python -m training train --resume --out {path}"
+            f"{path}: is not finished; finish it with: python -m training train --resume --out "
+            f"{path}"
         )
     return run
 

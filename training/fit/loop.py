@@ -73,7 +73,8 @@ def chosen_targets(
 ) -> Targets:
     """Targets of some rows (n,).
 
-    Where they are `fitted` to, the hard part of a mix is smoothed; the loss smooths plain hard ones.
+    Where they are `fitted` to, the hard part of a mix is smoothed; the loss smooths plain hard
+    ones.
     """
     smoothing = recipe.label_smoothing if recipe.labels == "mix" and fitted else 0.0
     return targets(data, rows, recipe.labels, recipe.mix, smoothing)
@@ -143,7 +144,9 @@ def fit_epoch(
 
 @contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Inside, a model whose optimizer averages the weights over steps has that average for weights."""
+    """Inside, a model whose optimizer averages the weights over steps has that average for
+    weights.
+    """
     optimizer = _inner_optimizer(model)
     if not optimizer.use_ema:
         yield
@@ -178,8 +181,8 @@ def fitted_epochs(
 ) -> Iterator[tuple[keras.Model, float]]:
     """Fit a network to some rows (n,) of prepared data as `train` does.
 
-    Yields it and its loss after every epoch. Nothing is written and nothing validated, so the result
-    is what the last epoch made.
+    Yields it and its loss after every epoch. Nothing is written and nothing validated, so the
+    result is what the last epoch made.
 
     Raises:
         RunError: the recipe is of a run in simulated int8, which starts from a float run that has

@@ -12,8 +12,8 @@ class Objective(keras.losses.Loss):  # type: ignore[misc]
     """A recipe's loss of targets (n, classes) and logits (n, classes).
 
     With teachers the targets are (n, 2 * classes), their scores behind the labels, and the loss is
-    (1 - d) CE(labels, logits) + d T^2 CE(teachers' scores at T, logits / T), d = `distill` (Hinton et
-    al. 2015).
+    (1 - d) CE(labels, logits) + d T^2 CE(teachers' scores at T, logits / T), d = `distill` (Hinton
+    et al. 2015).
     """
 
     def __init__(self, recipe: Recipe, classes: int) -> None:

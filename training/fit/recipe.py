@@ -99,7 +99,8 @@ class Recipe:
     label_smoothing: float = 0.1
     """Smoothing (0..1) of hard labels: "ferplus" has none, "mix" smooths its hard part alone."""
     mixup: float = 0.1
-    """Alpha of mixup's Beta distribution, 0 for none; with cutmix too, a picture gets one of both."""
+    """Alpha of mixup's Beta distribution, 0 for none; with cutmix too, a picture gets one of
+    both."""
     cutmix: float = 0.0
     """Alpha of CutMix's Beta distribution, 0 for none."""
     balance: int = 0

@@ -1,4 +1,6 @@
-"""What a network is fitted to: hard labels, the votes of FER+'s ten taggers, or a mix of the two."""
+"""What a network is fitted to: hard labels, the votes of FER+'s ten taggers, or a mix of the
+two.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -63,24 +65,32 @@ def targets(
             "--labels fer2013"
         )
     counts = dict(Counter(reasons[~usable].tolist()).most_common())
-    of_classes = votes_to_labels(data.class_names)
-    others = {
-        FERPLUS_COLUMNS[i]: int(votes[usable, i].sum())
-        for i in np.flatnonzero(_other_columns(of_classes))
-    }
-    soft = votes[usable] @ of_classes
-    shares = (soft / soft.sum(axis=1, keepdims=True)).astype(np.float32)
+    shares, others = _shares(votes[usable], data.class_names)
     if labels == "ferplus":
         return Targets(rows[usable], shares, left_out=counts, votes_dropped=others)
     hard[usable] = np.float32(mix) * shares + np.float32(1 - mix) * hard[usable]
     return Targets(rows, hard, kept_hard=counts, votes_dropped=others)
 
 
+def _shares(
+    votes: NDArray[np.int64], class_names: Sequence[str]
+) -> tuple[NDArray[np.float32], dict[str, int]]:
+    """float32 (n, classes) shares of usable votes (n, 10), and votes for none of them by column."""
+    of_classes = votes_to_labels(class_names)
+    soft = votes @ of_classes
+    others = {
+        FERPLUS_COLUMNS[i]: int(votes[:, i].sum())
+        for i in np.flatnonzero(_other_columns(of_classes))
+    }
+    return (soft / soft.sum(axis=1, keepdims=True)).astype(np.float32), others
+
+
 def unusable_votes(votes: NDArray[np.int64], class_names: Sequence[str]) -> NDArray[np.str_]:
     """(n,) why votes (n, 10) give no target, empty where they do.
 
     As in Barsoum et al. (2016), a picture is unusable when a column that is none of the classes
-    (unknown, not a face, and contempt where it is no class) got more votes than each of the classes.
+    (unknown, not a face, and contempt where it is no class) got more votes than each of the
+    classes.
     """
     of_classes = votes_to_labels(class_names)
     classes = (votes @ of_classes).max(axis=1)

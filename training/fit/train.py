@@ -80,9 +80,7 @@ def train(
 
     _fit(fitting, data_path)
     card = _finish(fitting, data) if devices.chief else None
-    if events is not None:
-        picture = out / "confusion_validation.png"
-        events.picture("validation/confusion", picture, len(fitting.history))
+    _show_confusion(fitting)
     devices.gathered([0.0])  # nobody leaves before the chief is done
     return card
 
@@ -291,6 +289,12 @@ def _fit(fitting: Fitting, data_path: Path) -> None:
         if fitting.history and fitting.devices.chief:
             write_weights(fitting.out, _plain(fitting))
         raise
+
+
+def _show_confusion(fitting: Fitting) -> None:
+    if fitting.events is not None:
+        picture = fitting.out / "confusion_validation.png"
+        fitting.events.picture("validation/confusion", picture, len(fitting.history))
 
 
 def _finish(fitting: Fitting, data: Prepared) -> Scorecard:

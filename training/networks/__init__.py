@@ -1,6 +1,7 @@
 """The networks, each a short function of its own: float32 pixels 0..255 in, a logit a class out.
 
-This table is what `--model`, the sweep and run folders go by. Keras is imported with the first network.
+This table is what `--model`, the sweep and run folders go by. Keras is imported with the first
+network.
 """
 
 from collections.abc import Callable
@@ -24,4 +25,5 @@ NETWORKS: "Registry[Callable[[InputSpec, int], keras.Model]]" = Registry(
         "vgg16": "training.networks.vgg16:vgg16",
     },
 )
-"""Makers by name: of an input spec and a number of classes they make a network with drawn weights."""
+"""Makers by name: of an input spec and a number of classes they make a network with drawn
+weights."""

@@ -1,4 +1,6 @@
-"""`baseline5`: the plain five-layer CNN that most FER-2013 work starts from; here for comparison."""
+"""`baseline5`: the plain five-layer CNN that most FER-2013 work starts from; here for
+comparison.
+"""
 
 import keras
 from keras import layers

@@ -1,4 +1,6 @@
-"""Simulated int8 as Keras layers, and the networks without it. The one module of training that export imports."""
+"""Simulated int8 as Keras layers, and the networks without it. The one module of training that
+export imports.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +16,8 @@ _serializable = keras.saving.register_keras_serializable(package="edgeemo")
 
 
 def weights_on_grid(kernel: Any, axes: tuple[int, ...]) -> Any:
-    """A float32 kernel rounded to int8 steps of max|w| / 127, one step for all weights along `axes`.
+    """A float32 kernel rounded to int8 steps of max|w| / 127, one step for all weights along
+    `axes`.
 
     Its gradient is the kernel's own.
     """

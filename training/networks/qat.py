@@ -1,4 +1,5 @@
-"""Quantization-aware training (Jacob et al. 2018): a float network made to round as int8 TFLite does.
+"""Quantization-aware training (Jacob et al. 2018): a float network made to round as int8 TFLite
+does.
 
 Its normalization is folded away first. What is rounded, and to what, is TFLite's quantization
 specification; the layers are those of `training.networks.layers`.
@@ -38,7 +39,9 @@ def network(recipe: Recipe, spec: InputSpec, classes: int) -> keras.Model:
 
 
 def finetuning(recipe: Recipe, run: str) -> Recipe:
-    """How the float `run` that `recipe` made is trained on in simulated int8: short, gently, on whole pictures."""
+    """How the float `run` that `recipe` made is trained on in simulated int8: short, gently, on
+    whole pictures.
+    """
     warmup = min(1, recipe.warmup_epochs)
     plain = replace(recipe, init=run, qat=True, precision="float32", mixup=0.0, cutmix=0.0, ema=0.0)
     return replace(plain, epochs=8, learning_rate=1e-4, warmup_epochs=warmup)

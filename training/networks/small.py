@@ -8,8 +8,9 @@ import keras
 from edgeemo.contract.input_spec import InputSpec
 from training.networks.blocks import classifier, convolution, rescaled_input, residual
 
-# Plain convolutions, because XNNPACK's int8 kernels and an Arm's dot-product units run them at several times the
-# rate of depthwise ones; stride 2 in the first layer, because a 48x48 activation costs more than it gives.
+# Plain convolutions, because XNNPACK's int8 kernels and an Arm's dot-product units run them at
+# several times the rate of depthwise ones; stride 2 in the first layer, because a 48x48 activation
+# costs more than it gives.
 WIDTHS = (32, 64, 80, 112)
 
 

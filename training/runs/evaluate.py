@@ -60,7 +60,8 @@ def scorecards(run_path: Path, data_path: Path, split: str) -> dict[str, Scoreca
     and its mirror image averaged, as "labels_flipped" and "ferplus_majority_flipped".
 
     Raises:
-        MissingFile, DataError, RunError: no run, no data, or predictions that are not of this split.
+        MissingFile, DataError, RunError: no run, no data, or predictions that are not of this
+            split.
     """
     data = load_prepared(data_path)
     names = data.class_names
@@ -81,7 +82,9 @@ def scorecards(run_path: Path, data_path: Path, split: str) -> dict[str, Scoreca
 def _truths(
     data: Prepared, rows: NDArray[np.int64]
 ) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.bool_]]]:
-    """What answers for `rows` (n,) are judged against: a name, labels (n,), and where they count."""
+    """What answers for `rows` (n,) are judged against: a name, labels (n,), and where they
+    count.
+    """
     yield "labels", data.labels[rows], np.ones(len(rows), bool)
     if data.votes is not None:
         majority, known = ferplus_majority(group_votes(data)[rows], data.class_names)

@@ -61,9 +61,9 @@ def plot_reliability(
 ) -> None:
     """Write `path` as PNG: how often what is answered with a score comes true.
 
-    The first panel bins the confidence of the top answer, each other one a class's score, over all n
-    pictures of logits (n, classes) and labels (n,); bars below show where the pictures are. On the
-    diagonal a score means what it says.
+    The first panel bins the confidence of the top answer, each other one a class's score, over all
+    n pictures of logits (n, classes) and labels (n,); bars below show where the pictures are. On
+    the diagonal a score means what it says.
     """
     scores = softmax(logits)
     right = scores.argmax(axis=1) == labels

@@ -44,7 +44,9 @@ class Pictures:
 
 
 def write_report(path: Path, dataset: dict[str, Any], pictures: Pictures) -> None:
-    """Write the page from dataset.json and the pictures. Whatever comes from archives is escaped."""
+    """Write the page from dataset.json and the pictures. Whatever comes from archives is
+    escaped.
+    """
     sections = [
         _headline(dataset),
         _classes(dataset["counts"], pictures.class_names),
@@ -134,7 +136,8 @@ def _copies(dataset: dict[str, Any], pictures: Pictures) -> str:
     return section(
         "Copies",
         paragraph(
-            f"{counts['near_groups']:,} groups hold near copies (other pixels: re-encoded, resized, "
+            f"{counts['near_groups']:,} groups hold near copies (other pixels: re-encoded, "
+            "resized, "
             "brighter or darker, mirrored, turned, zoomed), "
             f"{counts['exact_groups']:,} more hold equal pixels only; the largest has "
             f"{counts['largest']:,} pictures. Below each picture: its source ({sources}) and the "

@@ -1,7 +1,7 @@
 """A run again from a bundle whose run folder is gone: its float weights, as a run to go on from.
 
-A bundle's fp32.onnx holds the network with its normalization folded into the convolutions. Here each
-normalization is made anew so that it gives back, on the training faces, what was folded: its
+A bundle's fp32.onnx holds the network with its normalization folded into the convolutions. Here
+each normalization is made anew so that it gives back, on the training faces, what was folded: its
 statistics are those that the convolution before it has there, gamma and beta undo them. So the
 network computes the same, in inference and with a batch's own statistics, and can be trained on.
 """
@@ -62,7 +62,8 @@ def _check_split(bundle: Bundle, data: Prepared) -> None:
     if trained_on != data.split_hash:
         raise RunError(
             f"{bundle.path}: was trained on another split than {data.path} holds (hashes "
-            f"{trained_on[:12]} and {data.split_hash[:12]}), so it may have seen the test pictures; "
+            f"{trained_on[:12]} and {data.split_hash[:12]}), so it may have seen the test "
+            "pictures; "
             "restore it on the data that it was trained on"
         )
 
@@ -106,7 +107,8 @@ def _fill(model: keras.Model, bundle: Bundle, faces: NDArray[np.uint8]) -> None:
 def _folded(
     node: Any, graph: Any, values: dict[str, NDArray[Any]]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Kernel (outputs, inputs, height, width) and bias (outputs,) of a convolution with its normalization.
+    """Kernel (outputs, inputs, height, width) and bias (outputs,) of a convolution with its
+    normalization.
 
     tf2onnx leaves that of a depthwise convolution behind it, as a multiplication and an addition.
     """

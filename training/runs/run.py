@@ -1,4 +1,6 @@
-"""A run folder as training has it: the contract's config with its recipe, the network, the checkpoint."""
+"""A run folder as training has it: the contract's config with its recipe, the network, the
+checkpoint.
+"""
 
 import csv
 from collections.abc import Sequence

@@ -33,8 +33,8 @@ def crossval(
     """Fit `folds` networks by `recipe` and judge each on the fold that it has not seen.
 
     Returns what crossval.json says. The pictures are those of the splits train and validation, in
-    grouped and stratified folds drawn from the recipe's seed. Writes crossval.json, crossval.png and
-    folds/fold_K.npz into `out`; finished folds there are not trained again.
+    grouped and stratified folds drawn from the recipe's seed. Writes crossval.json, crossval.png
+    and folds/fold_K.npz into `out`; finished folds there are not trained again.
 
     Raises:
         InvalidInput: the recipe names another run, which has seen pictures of every fold, or asks
@@ -52,23 +52,28 @@ def crossval(
         {"fold": i + 1} | _judged(data, rows[of_fold], logits)
         for i, (of_fold, logits) in enumerate(judged)
     ]
+    summary = _summary(recipe, data, per_fold)
+    with written_beside(out / SUMMARY) as part:
+        part.write_text(strict.dumps(summary))
+    _plot(out / PICTURE, summary)
+    return summary
+
+
+def _summary(recipe: Recipe, data: Prepared, per_fold: list[dict[str, Any]]) -> dict[str, Any]:
+    """What crossval.json says."""
     measures = _measures(per_fold)
-    summary = {
-        "data": str(data_path),
+    return {
+        "data": str(data.path),
         "split_hash": data.split_hash,
         "recipe": recipe.to_dict(),
         "seed": recipe.seed,
-        "pictures": len(rows),
+        "pictures": sum(fold["n"] for fold in per_fold),
         "folds": per_fold,
         "summary": {name: mean_and_sd(values) for name, values in measures.items()},
         "edgeemo": edgeemo.__version__,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }
-    with written_beside(out / SUMMARY) as part:
-        part.write_text(strict.dumps(summary))
-    _plot(out / PICTURE, summary)
-    return summary
 
 
 def _check_honest(recipe: Recipe) -> None:
@@ -99,10 +104,13 @@ def mean_and_sd(values: Sequence[float | None]) -> dict[str, float | None]:
 
 
 def table_lines(summary: dict[str, Any]) -> Iterator[str]:
-    """What crossval.json says, in percent: a row a class, a column a fold, mean and sd at the end."""
+    """What crossval.json says, in percent: a row a class, a column a fold, mean and sd at the
+    end.
+    """
     folds, recipe = summary["folds"], summary["recipe"]
     yield (
-        f"{recipe['model']}, {recipe['labels']}, {recipe['epochs']} epochs, seed {summary['seed']}: "
+        f"{recipe['model']}, {recipe['labels']}, {recipe['epochs']} epochs, seed "
+        f"{summary['seed']}: "
         f"{summary['pictures']:,} pictures in {len(folds)} folds, recall and totals in %"
     )
     yield (

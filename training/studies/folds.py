@@ -25,12 +25,13 @@ def out_of_fold(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Rows int64 (n,) of all pictures that are not excluded, ascending, and their logits.
 
-    The logits are float32 (n, classes). The folds are drawn from the recipe's seed. Each finished one
-    is kept in the folder `cache` as fold_K.npz (`fitted` rows, held-out `rows` and their `logits`, and
-    the `key` that says what they were made from) and is not trained again.
+    The logits are float32 (n, classes). The folds are drawn from the recipe's seed. Each finished
+    one is kept in the folder `cache` as fold_K.npz (`fitted` rows, held-out `rows` and their
+    `logits`, and the `key` that says what they were made from) and is not trained again.
 
     Raises:
-        DataError: a class has fewer groups than there are folds, or the recipe asks for what the data do not hold.
+        DataError: a class has fewer groups than there are folds, or the recipe asks for what the
+            data do not hold.
         RunError: interrupted, or the loss is no number.
         StorageError: `cache` cannot be written.
     """
@@ -160,7 +161,9 @@ def _key(recipe: Recipe, data: Prepared, fold: _Fold) -> str:
 
 
 def _read(file: Path, key: str, fold: _Fold, classes: int) -> NDArray[np.float32] | None:
-    """The stored logits; None where there are none, damaged ones, or ones made of something else."""
+    """The stored logits; None where there are none, damaged ones, or ones made of something
+    else.
+    """
     try:
         # Opened here, since np.load leaves a damaged file open.
         with file.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:

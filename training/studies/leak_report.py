@@ -23,7 +23,8 @@ _PAIRS, _COLUMNS = 36, 12
 def write_leaks(
     folder: Path, data: Prepared, seed: int, training: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Count the leaks, write leaks.json, leaks.html and leaks.png into `folder`, and return the report.
+    """Count the leaks, write leaks.json, leaks.html and leaks.png into `folder`, and return the
+    report.
 
     `training` is what training.studies.protocols.compare found, or None.
     """

@@ -1,6 +1,7 @@
 """What a random split would have leaked: test pictures with a copy in train, and what that does.
 
-Labels are the ones that the sets give, over all pictures of the union, as the reference work took them.
+Labels are the ones that the sets give, over all pictures of the union, as the reference work took
+them.
 """
 
 from collections.abc import Sequence
@@ -67,7 +68,8 @@ def leaked(
 def count_leaks(data: Prepared, seed: int) -> dict[str, Any]:
     """Counts of `leaked` for a random split, a random split after balancing, and the grouped one.
 
-    The first two are sums over DRAWS random splits. `balanced` is None where a class has no picture.
+    The first two are sums over DRAWS random splits. `balanced` is None where a class has no
+    picture.
     """
     exact, sources = exact_groups(data.images), sources_of(data)
     known = list(dict.fromkeys(sources.tolist()))

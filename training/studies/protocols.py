@@ -1,9 +1,9 @@
 """The reference work's protocol and an honest one, small, on the same faces with the same network.
 
-The reference work merged the sets, brought each class to one size (drawing from larger ones, storing
-augmented copies of smaller ones), and split the result at random: copies of a test picture, stored
-or downloaded, were trained on. The honest protocol splits whole groups of copies first, and balances
-the train part alone.
+The reference work merged the sets, brought each class to one size (drawing from larger ones,
+storing augmented copies of smaller ones), and split the result at random: copies of a test picture,
+stored or downloaded, were trained on. The honest protocol splits whole groups of copies first, and
+balances the train part alone.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +26,8 @@ from training.networks import NETWORKS
 from training.runs.predict import predict
 from training.studies.leaks import TRAIN_SHARE, has_copy, official_test, random_split, repeated
 
-# What the reference work stored: brightness, zoom, rotation. Nothing is augmented on the fly, in either protocol.
+# What the reference work stored: brightness, zoom, rotation. Nothing is augmented on the fly, in
+# either protocol.
 STORED = Augmentation(
     flip=0, rotation=10, zoom=0.15, shift=0, brightness=0.2, contrast=0, cutout=0, blur=0
 )
@@ -92,10 +93,10 @@ def balanced(faces: Faces, per_class: int, rng: np.random.Generator) -> Faces:
 def compare(data: Prepared, per_class: int, share: float, epochs: int, seed: int) -> dict[str, Any]:
     """Train one network by each protocol and judge both, as plain JSON values.
 
-    Both get a `share` (0..1) of the groups: with `per_class` a third of the reference work's, a third
-    of the groups leaves copies, and how often a class has to be repeated, as they are at full size.
-    An official test part, and every copy of one of its pictures, is kept from both, so that both can
-    be judged on it. Labels are the ones that the sets give.
+    Both get a `share` (0..1) of the groups: with `per_class` a third of the reference work's, a
+    third of the groups leaves copies, and how often a class has to be repeated, as they are at full
+    size. An official test part, and every copy of one of its pictures, is kept from both, so that
+    both can be judged on it. Labels are the ones that the sets give.
 
     Raises:
         DataError: too few pictures: a class has none to train on, or there is none to test on.

@@ -1,4 +1,6 @@
-"""Label review: labels that a network which never saw the pictures finds improbable, for a person."""
+"""Label review: labels that a network which never saw the pictures finds improbable, for a
+person.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -39,8 +41,8 @@ def review(
 ) -> dict[str, Any]:
     """Rank the labels of a prepared folder with networks of a run's recipe.
 
-    Writes the review into `out` and returns review.json. `epochs` is 12 by default, or the run's own
-    where that is fewer.
+    Writes the review into `out` and returns review.json. `epochs` is 12 by default, or the run's
+    own where that is fewer.
 
     Raises:
         MissingFile, DataError, RunError, SpecMismatch: the folder or the run does not fit; too few
@@ -64,20 +66,26 @@ def review(
 
     summary = {
         "run": str(run_path),
-        "data": str(data_path),
-        "split_hash": data.split_hash,
         "recipe": recipe.to_dict(),
         "folds": folds,
-        "method": METHOD,
         "pictures": len(rows),
-        "ranked": len(ranking.rows),
         "out_of_fold_top1": float((logits.argmax(axis=1) == data.labels[rows]).mean()),
+    } | _summary(data, ranking, suspects)
+    _write(out, data, ranking, suspects, summary)
+    return summary
+
+
+def _summary(data: Prepared, ranking: Ranking, suspects: Ranking) -> dict[str, Any]:
+    """What review.json says of the data and the suspects."""
+    return {
+        "data": str(data.path),
+        "split_hash": data.split_hash,
+        "method": METHOD,
+        "ranked": len(ranking.rows),
         "suspects": len(suspects.rows),
         "suspects_by_label": _by_label(data.labels[suspects.rows], data.class_names),
         "ferplus": ferplus_check(data, ranking.rows, suspects),
     }
-    _write(out, data, ranking, suspects, summary)
-    return summary
 
 
 def contradicted(

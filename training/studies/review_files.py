@@ -38,13 +38,17 @@ def summary_lines(summary: dict[str, Any]) -> Iterator[str]:
     )
     check = summary["ferplus"]
     if check is None:
-        yield "no FER+ votes of these pictures are known, so the suspects are not checked against them"
+        yield (
+            "no FER+ votes of these pictures are known, so the suspects are not checked against "
+            "them"
+        )
         return
     low, high = (percent(bound) for bound in check["interval"])
     lift = f"{check['lift']:.2f} times the base rate" if check["lift"] else "against a base rate"
     yield (
         f"FER+ votes contradict {check['contradicted']:,} of {check['suspects_with_votes']:,} "
-        f"suspects: precision {percent(check['precision'])} (95 % interval {low} to {high}), {lift} "
+        f"suspects: precision {percent(check['precision'])} (95 % interval {low} to {high}), "
+        f"{lift} "
         f"of {percent(check['base_rate'])} over {check['pictures_with_votes']:,} pictures; the "
         f"suggestion agrees with them for {check['suggestion_agrees']:,}"
     )

@@ -119,7 +119,8 @@ def stats_lines(stats: dict[str, Any]) -> Iterator[str]:
     yield ""
     conflicts = stats["conflicts"]
     yield (
-        f"{conflicts['groups']:,} groups of {conflicts['pictures']:,} pictures were given different "
+        f"{conflicts['groups']:,} groups of {conflicts['pictures']:,} pictures were given "
+        "different "
         f"labels; policy {conflicts['policy']}; {conflicts['changed']:,} labels differ from the "
         "given ones"
     )

@@ -88,11 +88,11 @@ def sweep(
     """Fit networks of `trials` recipes around `base`, and judge each by its best validation top-1.
 
     All choices of `search_space` vary, the other ones and the `fixed` ones stay as in `base`; the
-    first trial is `base` itself where it lies in the space. Trials whose top-1 is below the median of
-    those before them are given up early, and so is one whose loss is no number.
+    first trial is `base` itself where it lies in the space. Trials whose top-1 is below the median
+    of those before them are given up early, and so is one whose loss is no number.
 
-    Keeps every trial in sweep.db and writes best.json (a recipe), trials.csv and sweep.png into `out`;
-    `trials` counts those finished there, a broken off one is done again. Returns a summary.
+    Keeps every trial in sweep.db and writes best.json (a recipe), trials.csv and sweep.png into
+    `out`; `trials` counts those finished there, a broken off one is done again. Returns a summary.
 
     Raises:
         InvalidInput: `base` starts from another run's weights or fits validation too, or nothing is
@@ -104,16 +104,7 @@ def sweep(
         StorageError: `out` cannot be written.
     """
     space = search_space(base, fixed)
-    if base.with_validation:
-        raise InvalidInput(
-            "expected a recipe without with_validation: trials are judged by pictures that they "
-            "did not fit"
-        )
-    if base.init or not space:
-        raise InvalidInput(
-            f"expected a recipe without init and something to search, received init {base.init!r} "
-            f"and {len(space)} choices to search; give fewer options"
-        )
+    _check_searchable(base, space)
     data = load_prepared(data_path)
     leaned_on(base, data)  # refuses a teacher that does not fit before anything is fitted
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -126,6 +117,19 @@ def sweep(
                 f"{out / STORAGE}: run the same command again"
             ) from None
         return _write(study, base, out)
+
+
+def _check_searchable(base: Recipe, space: Mapping[str, BaseDistribution]) -> None:
+    if base.with_validation:
+        raise InvalidInput(
+            "expected a recipe without with_validation: trials are judged by pictures that they "
+            "did not fit"
+        )
+    if base.init or not space:
+        raise InvalidInput(
+            f"expected a recipe without init and something to search, received init {base.init!r} "
+            f"and {len(space)} choices to search; give fewer options"
+        )
 
 
 def trial_recipe(base: Recipe, params: Mapping[str, Any]) -> Recipe:
@@ -246,7 +250,9 @@ def _begin_with(study: optuna.Study, base: Recipe, space: Mapping[str, BaseDistr
 
 
 def _one_trial(study: optuna.Study, trial: optuna.Trial, recipe: Recipe, data: Prepared) -> None:
-    """Fit the trial's recipe, and tell the study its best validation top-1 or that it was given up."""
+    """Fit the trial's recipe, and tell the study its best validation top-1 or that it was given
+    up.
+    """
     start, scores, state = time.perf_counter(), list[float](), TrialState.COMPLETE
     try:
         for top1 in validated_epochs(recipe, data):
@@ -257,7 +263,8 @@ def _one_trial(study: optuna.Study, trial: optuna.Trial, recipe: Recipe, data: P
                 trial.set_user_attr(WHY, f"below the median after epoch {len(scores)}")
                 break
     except Diverged:
-        # The sampler takes a pruned trial for a bad one and keeps away; a failed one teaches nothing.
+        # The sampler takes a pruned trial for a bad one and keeps away; a failed one teaches
+        # nothing.
         state = TrialState.PRUNED
         trial.set_user_attr(WHY, f"the loss became no number in epoch {len(scores) + 1}")
     trial.set_user_attr(SECONDS, round(time.perf_counter() - start, 1))
@@ -266,11 +273,13 @@ def _one_trial(study: optuna.Study, trial: optuna.Trial, recipe: Recipe, data: P
 
 
 def validated_epochs(recipe: Recipe, data: Prepared) -> Iterator[float]:
-    """Fit a network to the split train as `train` does; yields its validation top-1 after every epoch.
+    """Fit a network to the split train as `train` does; yields its validation top-1 after every
+    epoch.
 
     Raises:
         Diverged: the loss is no number.
-        DataError: the recipe's labels or balance ask for votes or classes that the data do not hold.
+        DataError: the recipe's labels or balance ask for votes or classes that the data do not
+            hold.
     """
     held_out = chosen_targets(recipe, data, data.indices("validation"), fitted=False)
     faces = Faces(data.images[held_out.rows], held_out.values, data.class_names)
@@ -291,7 +300,8 @@ def _trial_line(finished: Sequence[FrozenTrial], trials: int) -> str:
     outcome = trial.user_attrs.get(WHY, f"{len(trial.intermediate_values)} epochs")
     seconds = trial.user_attrs[SECONDS]
     return (
-        f"trial {len(finished)}/{trials}: validation top-1 {percent(reached(trial), 2)}, {outcome}, "
+        f"trial {len(finished)}/{trials}: validation top-1 {percent(reached(trial), 2)}, "
+        f"{outcome}, "
         f"{seconds:.0f} s: {choices}"
     )
 

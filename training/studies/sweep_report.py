@@ -24,7 +24,8 @@ def reached(trial: FrozenTrial) -> float:
 def importances(study: optuna.Study, seed: int) -> dict[str, float]:
     """Each choice's share of what varies in top-1 over complete trials, largest first.
 
-    By fANOVA (Hutter et al. 2014). Empty where too few trials are complete, or all are equally good.
+    By fANOVA (Hutter et al. 2014). Empty where too few trials are complete, or all are equally
+    good.
     """
     complete = study.get_trials(states=(TrialState.COMPLETE,))
     if len(complete) < _FEWEST_TO_WEIGH or len({trial.value for trial in complete}) == 1:
@@ -58,7 +59,9 @@ def write_table(path: Path, finished: Sequence[FrozenTrial]) -> None:
 
 
 def plot_sweep(path: Path, finished: Sequence[FrozenTrial], weights: Mapping[str, float]) -> None:
-    """Left: each trial's validation top-1 in order, and the best so far. Right: what made the difference."""
+    """Left: each trial's validation top-1 in order, and the best so far. Right: what made the
+    difference.
+    """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
     scores = np.array([100 * reached(trial) for trial in finished])
     complete = np.array([trial.state == TrialState.COMPLETE for trial in finished], bool)

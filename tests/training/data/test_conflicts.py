@@ -1,4 +1,6 @@
-"""Copies with different labels: what each policy makes of them, against a plain restatement of the rules."""
+"""Copies with different labels: what each policy makes of them, against a plain restatement of the
+rules.
+"""
 
 from collections import Counter
 
@@ -61,9 +63,15 @@ def test_majority_gives_all_copies_the_label_that_most_carry() -> None:
     result = settled([ANGRY, SAD, SAD, HAPPY, FEAR], [0, 0, 0, 1, 2])
     assert result.labels.tolist() == [SAD, SAD, SAD, HAPPY, FEAR]
     assert not result.dropped.any()
-    assert {key: result.summary[key] for key in ("policy", "groups", "pictures", "changed", "dropped")} == {
-        "policy": "majority", "groups": 1, "pictures": 3, "changed": 1, "dropped": 0,
-    }  # fmt: skip
+    assert {
+        key: result.summary[key] for key in ("policy", "groups", "pictures", "changed", "dropped")
+    } == {
+        "policy": "majority",
+        "groups": 1,
+        "pictures": 3,
+        "changed": 1,
+        "dropped": 0,
+    }
 
 
 def test_between_equals_the_first_picture_decides() -> None:
@@ -144,7 +152,8 @@ def test_majority_without_votes_is_the_plain_rule(rows: list[tuple[int, int]]) -
     result = settled(labels, groups)
     for group in set(groups):
         mine = [label for label, g in rows if g == group]
-        # Counter keeps the order of first appearance, so the first of the most common is the first picture's.
+        # Counter keeps the order of first appearance, so the first of the most common is the first
+        # picture's.
         assert set(result.labels[np.array(groups) == group].tolist()) == {
             Counter(mine).most_common(1)[0][0]
         }

@@ -148,7 +148,9 @@ def test_exact_groups_are_those_of_equal_pixels(which: list[int]) -> None:
 
 
 def test_re_encoded_and_augmented_copies_of_real_faces_are_found() -> None:
-    """A part of what benchmarks/duplicates.py measures on everything: the set padded with rotated and mirrored copies."""
+    """A part of what benchmarks/duplicates.py measures on everything: the set padded with rotated
+    and mirrored copies.
+    """
     data = support.shared("data", "fer2013.zip").parent
     with (data / "kaggle_layouts" / "overlap_truth.csv").open(newline="") as file:
         truth = [
@@ -178,7 +180,9 @@ def test_re_encoded_and_augmented_copies_of_real_faces_are_found() -> None:
 
 
 def read(path: Path, names: set[str] | None) -> dict[str, Picture]:
-    """The network inputs of an archive's pictures, or of those with a name among `names`, by path."""
+    """The network inputs of an archive's pictures, or of those with a name among `names`, by
+    path.
+    """
     found = {}
     with PictureArchive(path) as archive:
         for file in archive.files:

@@ -1,4 +1,6 @@
-"""Archives -> prepared data: what is kept, left out, grouped and split, and that nothing half-written stays."""
+"""Archives -> prepared data: what is kept, left out, grouped and split, and that nothing
+half-written stays.
+"""
 
 import csv
 import hashlib
@@ -165,7 +167,8 @@ def more(split: str, label: int, number: int) -> str:
 
 def test_all_copies_of_a_picture_share_a_group_and_a_split(tmp_path: Path) -> None:
     entries = drawn_entries()
-    # Of each class: one picture three more times, once with other file bytes and once under another label.
+    # Of each class: one picture three more times, once with other file bytes and once under another
+    # label.
     expected = set()
     for label in range(7):
         first = support.drawn_path("train", label, 3)
@@ -542,7 +545,9 @@ def test_an_unwritable_place_is_refused_in_words(drawn_archive: Path) -> None:
 
 
 def interrupted_at_line(number: int, action: Any) -> bool:
-    """Run `action`, raising KeyboardInterrupt before the `number`th line of contract/files.py; whether it came so far."""
+    """Run `action`, raising KeyboardInterrupt before the `number`th line of contract/files.py;
+    whether it came so far.
+    """
     seen = 0
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -595,7 +600,8 @@ def test_an_interrupt_before_any_line_leaves_the_whole_old_or_the_whole_new_fold
     assert outcomes[-1] == {"m": "new", "n": "new"}
 
 
-# A file that was being opened when the interrupt came is closed by the garbage collector, which warns.
+# A file that was being opened when the interrupt came is closed by the garbage collector, which
+# warns.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_before_any_line_leaves_the_whole_old_or_the_whole_new_file(
     tmp_path: Path,
@@ -694,9 +700,25 @@ def test_fer2013_has_the_known_counts(tmp_path: Path) -> None:
         for split in ("train", "test")
     }
     assert per_class == {
-        "train": {"angry": 3971, "neutral": 4929, "disgust": 436, "fear": 4084, "happy": 7188, "sad": 4793, "surprise": 3156},
-        "test": {"angry": 467, "neutral": 607, "disgust": 55, "fear": 492, "happy": 891, "sad": 651, "surprise": 416},
-    }  # fmt: skip
+        "train": {
+            "angry": 3971,
+            "neutral": 4929,
+            "disgust": 436,
+            "fear": 4084,
+            "happy": 7188,
+            "sad": 4793,
+            "surprise": 3156,
+        },
+        "test": {
+            "angry": 467,
+            "neutral": 607,
+            "disgust": 55,
+            "fear": 492,
+            "happy": 891,
+            "sad": 651,
+            "surprise": 416,
+        },
+    }
     assert Counter(official.tolist()) == {"train": 28_557, "test": 3_579}
     assert int(np.sum(data.splits == "test")) == 3_579
     # Exact copies alone would be 340.

@@ -62,13 +62,17 @@ def test_one_decision_twice_is_one_decision(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"sha256,decision\n{A},drop\n{B},maybe\n", "line 3: expected a decision of keep, drop, angry, .* or none, received 'maybe'"),
+        (f"sha256,decision\n{A},drop\n{B},maybe\n", "line 3: expected a decision of keep, drop, "
+            "angry, .* or none, received 'maybe'"),
         (f"sha256,decision\n{A},contempt\n", "line 2: .* received 'contempt'"),
-        (f"sha256,decision\n{A},keep\n{B},\n{A},drop\n", "line 4: drop for a picture .* to be keep"),
-        (f"sha256,label\n{A},sad\n", "line 1: expected the columns sha256 and decision, .* received 'sha256,label'"),
+        (f"sha256,decision\n{A},keep\n{B},\n{A},drop\n", "line 4: drop for a picture .* to be "
+            "keep"),
+        (f"sha256,label\n{A},sad\n", "line 1: expected the columns sha256 and decision, .* "
+            "received 'sha256,label'"),
         (f"sha256;decision\n{A};drop\n", "separated by commas, received 'sha256;decision'"),
         ("", "line 1: expected the columns"),
-        ("sha256,decision\n1.2E+34,drop\n", "line 2: expected a sha256 of 64 hex digits, received '1.2e"),
+        ("sha256,decision\n1.2E+34,drop\n", "line 2: expected a sha256 of 64 hex digits, received "
+            "'1.2e"),
         (f'sha256,decision\n"{A},drop\n', "unexpected end of data"),
         ("decision,sha256\ndrop\n", "line 2: expected a sha256"),
     ],

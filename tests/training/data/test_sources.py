@@ -1,4 +1,6 @@
-"""The five sets: each layout is recognized, each other one refused with what was found, and nothing is left out silently."""
+"""The five sets: each layout is recognized, each other one refused with what was found, and nothing
+is left out silently.
+"""
 
 import re
 from collections import Counter
@@ -124,8 +126,10 @@ def test_the_second_copy_is_left_out_file_by_file(tmp_path: Path) -> None:
     ) as archive:
         # 1.jpg is in the second copy alone, so it is kept.
         assert [file.path for file in archive.files] == [
-            "images/images/train/happy/1.jpg", "images/train/happy/0.jpg", "images/validation/happy/2.jpg",
-        ]  # fmt: skip
+            "images/images/train/happy/1.jpg",
+            "images/train/happy/0.jpg",
+            "images/validation/happy/2.jpg",
+        ]
         assert archive.rejected == [
             {"path": "images/images/train/happy/0.jpg", "reason": "second copy inside the archive"}
         ]

@@ -30,7 +30,8 @@ def test_every_class_gets_n_and_its_pictures_serve_equally_often(
     times = Counter(rows.tolist())
     for label, size in enumerate(sizes):
         served = Counter(times[row] for row in np.flatnonzero(labels == label).tolist())
-        # n = q size + r: r pictures serve once more than the others, and none twice where there are enough.
+        # n = q size + r: r pictures serve once more than the others, and none twice where there are
+        # enough.
         quotient, rest = divmod(n, size)
         assert served == Counter({quotient: size - rest, quotient + 1: rest}) - Counter()
 
@@ -51,7 +52,8 @@ def test_undersampling_reaches_every_picture_equally_over_epochs() -> None:
         np.bincount(balanced_rows(labels, 10, LABELS, rng), minlength=len(labels))
         for _ in range(400)
     )
-    # Each of the 40 is drawn with probability 1/4 in each of 400 epochs; within five standard deviations.
+    # Each of the 40 is drawn with probability 1/4 in each of 400 epochs; within five standard
+    # deviations.
     large = np.asarray(times)[labels == 0]
     assert np.abs(large - 100).max() < 5 * np.sqrt(400 * 0.25 * 0.75)
     assert (np.asarray(times)[labels != 0] == 400).all()

@@ -40,7 +40,11 @@ def test_torch_normalizes_as_keras_does() -> None:
     if not is_installed("torch"):
         pytest.skip("torch is not installed (it is installed by hand)")
     done = subprocess.run(
-        [sys.executable, "-c", CODE], capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY,
+        [sys.executable, "-c", CODE],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=support.REPOSITORY,
         env={**os.environ, "KERAS_BACKEND": "torch"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr

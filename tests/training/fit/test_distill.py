@@ -98,11 +98,13 @@ def test_teachers_score_the_very_pixels_that_a_student_sees(
     for x, y in seen:
         logits = np.array([np.asarray(network(x)) for network in networks])
         if informed:
-            # What the votes add depends on the picture alone, so the teachers' part is all that may differ between its variants.
+            # What the votes add depends on the picture alone, so the teachers' part is all that may
+            # differ between its variants.
             assert np.allclose(y[:, 7:].sum(axis=1), 1, atol=1e-5)
         else:
             assert np.allclose(y[:, 7:], softmax(logits / np.float32(2)).mean(axis=0), atol=1e-5)
-    # The third epoch shows the first one's pictures again in another order, the second shows others.
+    # The third epoch shows the first one's pictures again in another order, the second shows
+    # others.
     (first, of_first), (second, _), (third, of_third) = (
         (x.reshape(len(x), -1), y) for x, y in seen
     )
@@ -196,7 +198,8 @@ def test_what_has_seen_validation_judges_nothing_by_it(
 
 
 def test_an_informed_teacher_knows_how_often_a_vote_means_a_label() -> None:
-    # Ten votes for column c mean label c in six of ten cases, and each other label as often as the rest allows.
+    # Ten votes for column c mean label c in six of ten cases, and each other label as often as the
+    # rest allows.
     rng = np.random.default_rng(1)
     column = rng.integers(0, len(LABELS), 20_000)
     votes = np.zeros((20_000, len(FERPLUS_COLUMNS)), np.int64)

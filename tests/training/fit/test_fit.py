@@ -1,4 +1,6 @@
-"""The gradient steps: the loss against NumPy, averaged weights, blended pictures, and the ways that fitting stops."""
+"""The gradient steps: the loss against NumPy, averaged weights, blended pictures, and the ways that
+fitting stops.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -257,10 +259,19 @@ def test_a_loss_that_becomes_no_number_later_leaves_the_best_weights_so_far(
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"optimizer": "magic"}, {"precision": "int8"}, {"ema": 1.0}, {"ema": -0.1}, {"distill": 1.1}, {"temperature": 0.0},
-        {"final_rate": 2.0}, {"learning_rate": float("nan")}, {"mixup": -1.0}, {"cutmix": float("inf")}, {"patience": -1},
+        {"optimizer": "magic"},
+        {"precision": "int8"},
+        {"ema": 1.0},
+        {"ema": -0.1},
+        {"distill": 1.1},
+        {"temperature": 0.0},
+        {"final_rate": 2.0},
+        {"learning_rate": float("nan")},
+        {"mixup": -1.0},
+        {"cutmix": float("inf")},
+        {"patience": -1},
     ],
-)  # fmt: skip
+)
 def test_a_recipe_that_cannot_be_fitted_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidInput, match=next(iter(wrong))):
         replace(RECIPE, **wrong)  # type: ignore[arg-type]

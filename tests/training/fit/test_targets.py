@@ -37,10 +37,18 @@ def data_of(
     count = len(labels)
     numbers = np.array([LABELS.index(label) for label in labels], np.int64)
     return Prepared(
-        Path("drawn"), np.zeros((count, 48, 48, 1), np.uint8), numbers, numbers, np.full(count, "train"),
-        np.array(groups if groups is not None else range(count), np.int64), None if votes is None else np.array(votes, np.int64),
-        [], {}, LABELS, DEFAULT_SPEC,
-    )  # fmt: skip
+        Path("drawn"),
+        np.zeros((count, 48, 48, 1), np.uint8),
+        numbers,
+        numbers,
+        np.full(count, "train"),
+        np.array(groups if groups is not None else range(count), np.int64),
+        None if votes is None else np.array(votes, np.int64),
+        [],
+        {},
+        LABELS,
+        DEFAULT_SPEC,
+    )
 
 
 def row_of(**shares: float) -> list[float]:
@@ -126,8 +134,12 @@ def test_a_picture_without_votes_takes_the_sum_of_its_groups() -> None:
         groups=[7, 2, 7, 7, 2],
     )
     assert group_votes(data).tolist() == [
-        votes_of(happiness=12, neutral=2, NF=6), UNVOTED, votes_of(happiness=8, neutral=2), votes_of(happiness=4, NF=6), UNVOTED,
-    ]  # fmt: skip
+        votes_of(happiness=12, neutral=2, NF=6),
+        UNVOTED,
+        votes_of(happiness=8, neutral=2),
+        votes_of(happiness=4, NF=6),
+        UNVOTED,
+    ]
     found = targets(data, np.arange(5), "ferplus")
     assert found.rows.tolist() == [0, 2]
     assert np.allclose(

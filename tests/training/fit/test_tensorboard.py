@@ -1,4 +1,6 @@
-"""TensorBoard's event files: its own reader finds history.csv in them, with and without TensorFlow, and after a resume."""
+"""TensorBoard's event files: its own reader finds history.csv in them, with and without TensorFlow,
+and after a resume.
+"""
 
 import csv
 import math
@@ -100,7 +102,8 @@ def test_writing_events_imports_neither_tensorflow_nor_keras(tmp_path: Path) -> 
     picture.write_bytes(support.png_of(5, 3))
     code = (
         "import sys; from pathlib import Path; from training.fit.events import Events\n"
-        f"events = Events(Path({str(tmp_path)!r})); events.begin([]); events.epoch({{'epoch': 1, 'loss': 0.5}})\n"
+        f"events = Events(Path({str(tmp_path)!r})); events.begin([]); events.epoch({{'epoch': 1, "
+        f"'loss': 0.5}})\n"
         f"events.picture('drawn', Path({str(picture)!r}), 1)\n"
         "sys.exit(' '.join({'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)))"
     )

@@ -1,4 +1,6 @@
-"""Training on drawn pictures: the run folder, exact resumption, Ctrl-C, and backends other than TensorFlow."""
+"""Training on drawn pictures: the run folder, exact resumption, Ctrl-C, and backends other than
+TensorFlow.
+"""
 
 import csv
 import json
@@ -89,10 +91,18 @@ def test_run_folder_holds_the_designs_files_and_its_own_predictions(
     run: Path, prepared: Path
 ) -> None:
     assert {path.name for path in run.iterdir()} == {
-        "config.json", "model.keras", "model.weights.h5", "history.csv", "curves.png", "predictions_validation.npz",
-        "predictions_test.npz", "confusion_validation.png", "confusion_test.png", "reliability_validation.png",
+        "config.json",
+        "model.keras",
+        "model.weights.h5",
+        "history.csv",
+        "curves.png",
+        "predictions_validation.npz",
+        "predictions_test.npz",
+        "confusion_validation.png",
+        "confusion_test.png",
+        "reliability_validation.png",
         "reliability_test.png",
-    }  # fmt: skip
+    }
     data = load_prepared(prepared, DEFAULT_SPEC)
     rebuilt, saved = load_run(run).build(), keras.models.load_model(run / "model.keras")
     for split in ("validation", "test"):
@@ -120,7 +130,8 @@ def test_config_says_what_made_the_run(run: Path, prepared: Path) -> None:
 
 
 def test_training_makes_the_loss_fall(prepared: Path, tmp_path: Path) -> None:
-    # Of still pictures and hard labels, which a dense layer tells apart: it falls to a third and less.
+    # Of still pictures and hard labels, which a dense layer tells apart: it falls to a third and
+    # less.
     recipe = replace(KNOWN, model="means", epochs=5, batch_size=16, learning_rate=0.3)
     assert train(recipe, prepared, tmp_path / "run").top1 == 1.0
     with (tmp_path / "run" / "history.csv").open() as file:
@@ -202,7 +213,8 @@ def test_config_accounts_for_the_pictures_and_votes_that_the_labels_leave_out(
     assert config["votes_dropped"]["train"] == part.votes_dropped
     expected = len(part.rows) / (7 * part.values.sum(axis=0))
     assert np.allclose([config["class_weights"][label] for label in LABELS], expected, rtol=1e-5)
-    # The scorecard stays on the hard labels of every test picture; the majority has a card of its own.
+    # The scorecard stays on the hard labels of every test picture; the majority has a card of its
+    # own.
     assert data.votes is not None
     rows = data.indices("test")
     predicted = predict(load_run(out).build(), data.images[rows]).argmax(axis=1)
@@ -323,18 +335,25 @@ def test_other_backends_train_and_their_weights_load_under_tensorflow(
 ) -> None:
     if not is_installed(backend):
         pytest.skip(
-            f"{backend} is not installed (jax is part of the dev environment, torch is installed by hand)"
+            f"{backend} is not installed (jax is part of the dev environment, torch is installed "
+            "by hand)"
         )
     code = (
-        "from pathlib import Path; from training.fit.backend import choose_backend; choose_backend()\n"
+        "from pathlib import Path; from training.fit.backend import choose_backend; "
+        "choose_backend()\n"
         "from training.fit.train import train; from training.fit.recipe import Recipe\n"
         "import tests.networks  # its small network\n"
-        f"train(Recipe(model='quick', epochs=1, batch_size=32), Path({str(prepared)!r}), Path({str(tmp_path / 'run')!r}))"
+        f"train(Recipe(model='quick', epochs=1, batch_size=32), Path({str(prepared)!r}), "
+        f"Path({str(tmp_path / 'run')!r}))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=support.REPOSITORY,
         env={**os.environ, "KERAS_BACKEND": backend},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert f"Keras on {backend}" in done.stdout
     data = load_prepared(prepared, DEFAULT_SPEC)

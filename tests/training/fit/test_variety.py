@@ -1,4 +1,6 @@
-"""Other labels and another input, from archives to an evaluated run: nothing here has seven classes or 48x48 grey."""
+"""Other labels and another input, from archives to an evaluated run: nothing here has seven classes
+or 48x48 grey.
+"""
 
 import json
 from dataclasses import replace
@@ -56,10 +58,21 @@ def archive(path: Path, *, colour: bool) -> Path:
 
 @pytest.fixture(scope="module")
 def eight(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight classes of 48x48 grey, with votes: seven for the picture's own class, three for contempt."""
+    """Eight classes of 48x48 grey, with votes: seven for the picture's own class, three for
+    contempt.
+    """
     folder = tmp_path_factory.mktemp("eight")
     votes = folder / "votes.csv"
-    columns = {"angry": 4, "neutral": 0, "disgust": 5, "fear": 6, "happy": 1, "sad": 3, "surprise": 2, "contempt": 7}  # fmt: skip
+    columns = {
+        "angry": 4,
+        "neutral": 0,
+        "disgust": 5,
+        "fear": 6,
+        "happy": 1,
+        "sad": 3,
+        "surprise": 2,
+        "contempt": 7,
+    }
     lines = [",".join(["filename", "usage", *FERPLUS_COLUMNS])]
     for label, name in enumerate(EIGHT):
         for i in range(12):

@@ -1,4 +1,6 @@
-"""Several devices and several machines: the steps of one, what is refused, and what happens when a worker is lost."""
+"""Several devices and several machines: the steps of one, what is refused, and what happens when a
+worker is lost.
+"""
 
 import csv
 import json
@@ -38,7 +40,9 @@ pytestmark = pytest.mark.rounding
 
 
 def still(spec: InputSpec, classes: int) -> keras.Model:
-    """A small network with batch normalization and without dropout, whose draws no two layouts of devices share."""
+    """A small network with batch normalization and without dropout, whose draws no two layouts of
+    devices share.
+    """
     pixels, x = rescaled_input(spec)
     x = convolution(convolution(x, 8, "first", stride=4), 16, "second", stride=2)
     return classifier(pixels, x, "still", classes, dropout=0.0)
@@ -64,7 +68,9 @@ RECIPE = Recipe(
 
 
 def fit(recipe: str, data: str, out: str, devices: str, resume: str) -> None:
-    """What the programs of these tests run; `devices` "logical" makes two of TensorFlow's processor."""
+    """What the programs of these tests run; `devices` "logical" makes two of TensorFlow's
+    processor.
+    """
     if devices == "logical":
         import tensorflow as tf
 
@@ -93,16 +99,21 @@ def started(
 ) -> subprocess.Popen[str]:
     """A process that trains, and ends as the command line does."""
     code = (
-        "import sys, click; from edgeemo.cli import shell; from training.fit.backend import choose_backend; choose_backend()\n"
+        "import sys, click; from edgeemo.cli import shell; from training.fit.backend import "
+        "choose_backend; choose_backend()\n"
         "from tests.training.fit.test_workers import fit\n"
         "@click.command()\n@click.argument('words', nargs=-1)\ndef main(words): fit(*words)\n"
         "shell.run(main, 'train', ['--', *sys.argv[1:]])"
     )
     words = [strict.dumps(recipe.to_dict(), indent=None), str(data), str(out), devices, resume]
     return subprocess.Popen(
-        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=support.REPOSITORY, env=os.environ | environment,
-    )  # fmt: skip
+        [sys.executable, "-c", code, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=support.REPOSITORY,
+        env=os.environ | environment,
+    )
 
 
 def two_workers(
@@ -140,7 +151,9 @@ def history(out: Path) -> list[dict[str, float]]:
 
 
 def check_same_epochs(out: Path, other: Path) -> None:
-    """The same figures but for rounding: batch normalization sums the devices' squares where one device takes a variance."""
+    """The same figures but for rounding: batch normalization sums the devices' squares where one
+    device takes a variance.
+    """
     for row, expected in zip(history(out), history(other), strict=True):
         for key in ("loss", "validation_loss", "validation_top1"):
             assert row[key] == pytest.approx(expected[key], rel=1e-4), (key, row, expected)
@@ -278,10 +291,22 @@ def test_a_cluster_of_one_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_another_backend_with_tf_config_is_told_what_to_set(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "training", "train", "--data", "nowhere", "--out", str(tmp_path / "run")],
-        capture_output=True, text=True, timeout=200, cwd=support.REPOSITORY,
+        [
+            sys.executable,
+            "-m",
+            "training",
+            "train",
+            "--data",
+            "nowhere",
+            "--out",
+            str(tmp_path / "run"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        cwd=support.REPOSITORY,
         env=os.environ | {"KERAS_BACKEND": "jax", "TF_CONFIG": CLUSTER % 0},
-    )  # fmt: skip
+    )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert "expected KERAS_BACKEND=tensorflow, received jax" in done.stderr

@@ -11,7 +11,9 @@ from training.networks.cost import multiply_accumulates
 
 
 def of_convolution(side: int, fan_in: int, width: int, kernel: int = 3) -> tuple[int, int]:
-    """Parameters and multiply-accumulates of a convolution without bias and its normalization, at its output's side."""
+    """Parameters and multiply-accumulates of a convolution without bias and its normalization, at
+    its output's side.
+    """
     weights = kernel * kernel * fan_in * width
     return weights + 4 * width, side * side * weights
 
@@ -19,7 +21,9 @@ def of_convolution(side: int, fan_in: int, width: int, kernel: int = 3) -> tuple
 def of_residual_plan(
     widths: tuple[int, ...], residuals: tuple[int, ...], first_side: int
 ) -> tuple[int, int]:
-    """Of stages that halve the side (but for a first one at 48) and hold so many residual blocks, with the classifier."""
+    """Of stages that halve the side (but for a first one at 48) and hold so many residual blocks,
+    with the classifier.
+    """
     side, channels, parameters, macs = first_side, 1, 0, 0
     for width, blocks in zip(widths, residuals, strict=True):
         for fan_in in [channels] + [width] * (2 * blocks):
@@ -63,7 +67,8 @@ def test_nano_has_the_counted_size() -> None:
 def test_vgg16_has_the_published_convolutions() -> None:
     model = NETWORKS.get("vgg16")(DEFAULT_SPEC, len(LABELS))
     biases = 64 * 2 + 128 * 2 + 256 * 3 + 512 * 6
-    # 14,714,688 is the count of VGG16's convolutions on three channels, biases included (keras.applications, no top).
+    # 14,714,688 is the count of VGG16's convolutions on three channels, biases included
+    # (keras.applications, no top).
     convolutions = 14_714_688 - biases - 2 * 9 * 64 + 4 * biases
     dense = 512 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 7 + 7
     assert model.count_params() == convolutions + dense

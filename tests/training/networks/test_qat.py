@@ -1,4 +1,6 @@
-"""Quantization-aware training: the simulation against NumPy, its run, and that the exported int8 is what was simulated."""
+"""Quantization-aware training: the simulation against NumPy, its run, and that the exported int8 is
+what was simulated.
+"""
 
 import csv
 import json
@@ -125,9 +127,15 @@ def test_folding_normalization_away_leaves_the_function(name: str) -> None:
         convolution = layers.Conv2D(4, 3, strides=4, bias_initializer="normal")
         depthwise = layers.DepthwiseConv2D(3, depth_multiplier=2, bias_initializer="normal")
         model = network_of(
-            convolution, layers.BatchNormalization(), layers.ReLU(), depthwise, layers.BatchNormalization(),
-            layers.GlobalAveragePooling2D(), layers.Dense(7), layers.BatchNormalization(),
-        )  # fmt: skip
+            convolution,
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            depthwise,
+            layers.BatchNormalization(),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(7),
+            layers.BatchNormalization(),
+        )
     model = with_random_statistics(model)
     before, after = predict(model, drawn(14)), predict(folded(model), drawn(14))
     assert not any(isinstance(layer, layers.BatchNormalization) for layer in folded(model).layers)
@@ -136,8 +144,10 @@ def test_folding_normalization_away_leaves_the_function(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "axes"), [((3, 3, 5, 8), (0, 1, 2)), ((3, 3, 6, 2), (0, 1)), ((20, 7), (0,))], ids=["conv", "depth", "dense"]
-)  # fmt: skip
+    ("shape", "axes"),
+    [((3, 3, 5, 8), (0, 1, 2)), ((3, 3, 6, 2), (0, 1)), ((20, 7), (0,))],
+    ids=["conv", "depth", "dense"],
+)
 def test_weights_are_rounded_to_127_steps_of_their_channel_s_largest(
     shape: tuple[int, ...], axes: tuple[int]
 ) -> None:
@@ -217,9 +227,12 @@ def test_each_pixel_value_has_a_point_of_the_first_grid() -> None:
 @pytest.mark.parametrize(
     ("middle", "message"),
     [
-        ([layers.Conv2D(4, 3), layers.LeakyReLU(name="leak")], "how TFLite rounds the LeakyReLU leak; expected layers of"),
-        ([layers.Conv2D(4, 3), layers.ReLU(), layers.BatchNormalization(name="late")], "before the BatchNormalization late"),
-        ([layers.MaxPooling2D(2), layers.Conv2D(4, 3)], "expected a Rescaling of the pixels and convolutions alone"),
+        ([layers.Conv2D(4, 3), layers.LeakyReLU(name="leak")], "how TFLite rounds the LeakyReLU "
+            "leak; expected layers of"),
+        ([layers.Conv2D(4, 3), layers.ReLU(), layers.BatchNormalization(name="late")], "before the "
+            "BatchNormalization late"),
+        ([layers.MaxPooling2D(2), layers.Conv2D(4, 3)], "expected a Rescaling of the pixels and "
+            "convolutions alone"),
     ],
 )  # fmt: skip
 def test_a_network_that_the_simulation_does_not_know_is_refused(
@@ -334,22 +347,29 @@ def test_other_backends_simulate_the_same(
 ) -> None:
     if not is_installed(backend):
         pytest.skip(
-            f"{backend} is not installed (jax is part of the dev environment, torch is installed by hand)"
+            f"{backend} is not installed (jax is part of the dev environment, torch is installed "
+            "by hand)"
         )
     arguments = ["finetune", "--qat", float_run, "--data", prepared, "--out", tmp_path / "run"]
     arguments += ["--epochs", "1", "--balance", "4"]
     code = (
-        "import sys; from edgeemo.cli import shell; from training.__main__ import main; import numpy as np, keras\n"
+        "import sys; from edgeemo.cli import shell; from training.__main__ import main; import "
+        "numpy as np, keras\n"
         f"main({[str(part) for part in arguments]!r}, standalone_mode=False)\n"
-        "from training.networks.layers import FakeQuantize; from training.runs.predict import predict\n"
+        "from training.networks.layers import FakeQuantize; from training.runs.predict import "
+        "predict\n"
         f"model = keras.models.load_model({str(tmp_path / 'run' / 'model.keras')!r})\n"
         f"pictures = np.load({str(prepared / 'images.npy')!r})[:50]\n"
         f"np.save({str(tmp_path / 'there.npy')!r}, predict(model, pictures))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=support.REPOSITORY,
         env={**os.environ, "KERAS_BACKEND": backend},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
     last = model.layers[-1]

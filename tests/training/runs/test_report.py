@@ -1,4 +1,6 @@
-"""report.html: the numbers it is given, the faces it promises, nothing from outside, nothing unescaped."""
+"""report.html: the numbers it is given, the faces it promises, nothing from outside, nothing
+unescaped.
+"""
 
 import base64
 from html.parser import HTMLParser
@@ -106,18 +108,28 @@ def described(pictures: Pictures) -> dict[str, Any]:
         "detector": None,
         "input_fingerprint": "49e450d1a203e409",
         "counts": counts,
-        "sources": [{"name": n, "kaggle": f"k/{n}", "licence": "L <1>", "file": HOSTILE} for n in ("fer2013", "b")],
+        "sources": [
+            {"name": n, "kaggle": f"k/{n}", "licence": "L <1>", "file": HOSTILE}
+            for n in ("fer2013", "b")
+        ],
         "duplicates": {"exact_groups": 1, "near_groups": 1, "largest": 3},
         "conflicts": {
-            "policy": "majority", "groups": 1, "pictures": 3, "changed": 1, "dropped": 0, "matrix": matrix.tolist(),
+            "policy": "majority",
+            "groups": 1,
+            "pictures": 3,
+            "changed": 1,
+            "dropped": 0,
+            "matrix": matrix.tolist(),
         },
         "reviewed": {"decisions": 0, "pictures": 0, "not_applied_to_held_out": 0},
         "excluded": {"copies with other labels": 1},
         "ferplus_rows": 4,
         "rejected_counts": {"not a picture file": 25, "odd <b>": 1},
-        "rejected": [{"source": "b", "path": name, "reason": "not a picture file"} for name in names]
+        "rejected": [
+            {"source": "b", "path": name, "reason": "not a picture file"} for name in names
+        ]
         + [{"source": "fer2013", "path": HOSTILE, "reason": "odd <b>"}],
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="module")

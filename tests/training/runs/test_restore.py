@@ -1,4 +1,6 @@
-"""A run made again from a bundle computes what the bundle does, in inference and with a batch's own statistics."""
+"""A run made again from a bundle computes what the bundle does, in inference and with a batch's own
+statistics.
+"""
 
 import json
 from pathlib import Path
@@ -42,7 +44,8 @@ def test_restored_run_answers_like_the_bundle(
     model = run.build()
     found = np.asarray(model.predict_on_batch(pictures.astype(np.float32)))
     assert np.abs(found - expected).max() < 0.01 * np.ptp(expected)
-    # With the batch's own statistics, as when it is trained on: but for dropout it is the same function still.
+    # With the batch's own statistics, as when it is trained on: but for dropout it is the same
+    # function still.
     without_dropout = keras.models.clone_model(model, clone_function=_without_dropout)
     without_dropout.set_weights(model.get_weights())
     in_training = np.asarray(without_dropout(pictures.astype(np.float32), training=True))

@@ -1,4 +1,6 @@
-"""Cross-validation on drawn pictures: its table against the stored predictions, its folds, and going on after an interrupt."""
+"""Cross-validation on drawn pictures: its table against the stored predictions, its folds, and
+going on after an interrupt.
+"""
 
 import csv
 import shutil
@@ -40,7 +42,9 @@ RECIPE = replace(QUICK, epochs=2, learning_rate=0.1, seed=SEED)  # too short to 
 
 @pytest.fixture(scope="module")
 def data(drawn_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    """The drawn pictures with copies of some, and votes of which every fifth picture has none and every seventh no majority."""
+    """The drawn pictures with copies of some, and votes of which every fifth picture has none and
+    every seventh no majority.
+    """
     folder = tmp_path_factory.mktemp("voted")
     archive, votes = Path(shutil.copy(drawn_archive, folder / "drawn.zip")), folder / "votes.csv"
     with zipfile.ZipFile(archive, "a") as entries:

@@ -1,4 +1,6 @@
-"""Label review on drawn pictures: planted wrong labels are found, by networks that never saw them or their copies."""
+"""Label review on drawn pictures: planted wrong labels are found, by networks that never saw them
+or their copies.
+"""
 
 import base64
 import csv
@@ -36,7 +38,7 @@ from training.networks import NETWORKS
 from training.studies.folds import fold_numbers, out_of_fold
 from training.studies.ranking import rank
 from training.studies.review import contradicted, ferplus_check, review
-from training.studies.review_files import COLUMNS
+from training.studies.review_files import COLUMNS, write_csv, write_page
 
 pytestmark = pytest.mark.rounding
 
@@ -49,10 +51,11 @@ RECIPE = Recipe(
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, str]]:
-    """A zip with planted wrong labels, its FER+ votes, and the true label by path of each planted picture.
+    """A zip with planted wrong labels, its FER+ votes, and the true label by path of each planted
+    picture.
 
-    Of each class one picture lies in a wrong folder; three of these have a copy there. The votes are the truth's, but for two
-    rightly labelled pictures whose votes are for contempt.
+    Of each class one picture lies in a wrong folder; three of these have a copy there. The votes
+    are the truth's, but for two rightly labelled pictures whose votes are for contempt.
     """
     folder, rng = tmp_path_factory.mktemp("planted"), np.random.default_rng(3)
     entries: dict[str, bytes] = {}
@@ -206,7 +209,8 @@ def test_no_network_was_fitted_to_a_copy_of_what_it_judged(
 
 
 def test_a_label_that_only_copies_tell_is_not_known(data: Prepared, tmp_path: Path) -> None:
-    # Six white copies are called disgust, and nothing else is white: who fitted one of them knows the label of the others.
+    # Six white copies are called disgust, and nothing else is white: who fitted one of them knows
+    # the label of the others.
     white = np.flatnonzero(data.labels == LABELS.index("happy"))[:6]
     images, labels, groups = np.array(data.images), data.labels.copy(), data.groups.copy()
     images[white], labels[white], groups[white] = 255, LABELS.index("disgust"), groups.max() + 1
@@ -366,7 +370,8 @@ def test_precision_and_base_rate_are_those_of_the_planted_labels(
 ) -> None:
     out, summary = reviewed
     check = summary["ferplus"]
-    # Copies with the same label count once: 7 planted and 2 with votes for contempt, of 7 x 14 pictures.
+    # Copies with the same label count once: 7 planted and 2 with votes for contempt, of 7 x 14
+    # pictures.
     assert check["pictures_with_votes"] == 7 * PER_CLASS
     assert check["base_rate"] == pytest.approx((7 + 2) / (7 * PER_CLASS))
     assert check["suspects_with_votes"] == summary["suspects"]
@@ -429,8 +434,12 @@ def test_each_class_has_a_sheet_that_begins_with_its_least_trusted_picture(
     by_path = {row["path"]: i for i, row in enumerate(data.rows)}
     listed = rows_of(reviewed[0] / "review.csv")
     assert {path.name for path in reviewed[0].iterdir()} == {
-        "review.csv", "review.html", "review.json", "folds", *(f"sheet_{label}.png" for label in LABELS)
-    }  # fmt: skip
+        "review.csv",
+        "review.html",
+        "review.json",
+        "folds",
+        *(f"sheet_{label}.png" for label in LABELS),
+    }
     for label in LABELS:
         sheet = cv2.imread(str(reviewed[0] / f"sheet_{label}.png"), cv2.IMREAD_GRAYSCALE)
         first = next(row for row in listed if row["label"] == label)
@@ -474,8 +483,6 @@ def test_decisions_are_never_overwritten(
 def test_a_hostile_file_name_is_neither_a_formula_nor_markup(
     data: Prepared, run: Path, reviewed: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    from training.studies.review import write_csv, write_page
-
     name = '=HYPERLINK("http://x")"><script>alert(1)</script>.png'
     rows = [row | {"path": name} for row in data.rows]
     hostile = replace(data, rows=rows)

@@ -1,4 +1,6 @@
-"""The sweep on drawn pictures: going on after an interrupt, what it refuses, trials that fail, and the recipe that it finds."""
+"""The sweep on drawn pictures: going on after an interrupt, what it refuses, trials that fail, and
+the recipe that it finds.
+"""
 
 import csv
 import json
