@@ -305,9 +305,9 @@ def _flip(
 
 def _png(picture: NDArray[np.uint8]) -> str:
     """uint8 (H, W, 1) or (H, W, 3) as the text of a PNG."""
-    plane = picture[..., 0] if picture.shape[-1] == 1 else picture
+    rgb = np.broadcast_to(picture, (*picture.shape[:2], 3))
     buffer = io.BytesIO()
-    matplotlib.image.imsave(buffer, plane, cmap="gray", vmin=0, vmax=255, format="png")
+    matplotlib.image.imsave(buffer, rgb, format="png")
     return base64.b64encode(buffer.getvalue()).decode()
 
 
