@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-import edgeemo
 from edgeemo.backends.litert import LiteRtBackend
 from edgeemo.contract.bundle import sha256
 from edgeemo.contract.manifest import (
     COMPANIONS,
+    OLDEST_READER,
     SCHEMA_VERSION,
     Artifact,
     Calibration,
@@ -45,7 +45,7 @@ def make_manifest(
         name=name,
         version=version,
         licence=DEFAULT_LICENCE,
-        minimum_edgeemo=edgeemo.__version__,
+        minimum_edgeemo=OLDEST_READER,
         labels=run.class_names,
         input_spec=run.spec,
         input_fingerprint=run.spec.fingerprint(),

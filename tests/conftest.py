@@ -8,6 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import csv
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,46 @@ from edgeemo.contract.run import (
 )
 from edgeemo.data.prepared import DATASET, INDEX, VOTE_COLUMNS, file_sha256, load_prepared
 from tests import support
+
+# A shell lets its background jobs ignore Ctrl-C, and they pass that on to the programs that they start:
+# cameras that are interrupted would then run on for a second before they are terminated.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The longest files, longest first: processes that take a file at a time then end nearly together.
+LONGEST = (
+    "test_prepare",
+    "test_training",
+    "test_workers",
+    "test_export",
+    "test_sweep",
+    "test_qat",
+    "test_cameras_pipe",
+    "test_firmware_examples",
+    "test_distill",
+    "test_restore",
+    "test_review",
+    "test_crossval",
+    "test_selftest_apart",
+    "test_fit",
+    "test_backends",
+    "test_cortex_m",
+    "test_firmware",
+    "test_cli",
+    "test_esp32s3",
+    "test_layers",
+    "test_leaks",
+    "test_cameras_network",
+    "test_ladder",
+    "test_tensorboard",
+    "test_watch",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first. Each file's tests keep their order."""
+    rank = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.fixture(scope="session")

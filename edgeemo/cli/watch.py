@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from edgeemo.cameras.select import forms
 from edgeemo.cli.options import artifact_option, detector_options, model_option, threads_option
 from edgeemo.contract import strict
 from edgeemo.errors import EdgeemoError, StorageError
@@ -44,7 +45,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
 @click.option(
     "--camera",
     metavar="CAMERA",
-    help="auto, 0, /dev/video0, rtsp://…, csi, gst:PIPELINE, or the path of a video, folder or picture  [default: auto]",
+    help=f"{forms()}  [default: auto]",
 )
 @model_option()
 @artifact_option()

@@ -13,6 +13,9 @@ from edgeemo.contract.words import Word
 from edgeemo.errors import BundleError
 
 SCHEMA_VERSION = 2
+OLDEST_READER = "0.2.0"
+"""The first edgeemo that reads SCHEMA_VERSION: what a bundle of it needs at least."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[0-9]{1,5}\.[0-9]{1,5}\.[0-9]{1,5}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

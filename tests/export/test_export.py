@@ -22,6 +22,7 @@ from edgeemo.contract.labels import LABELS
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import BackendError, DataError, GateFailed, RunError, SpecMismatch
+from export.__main__ import main
 from export.build import build
 from export.convert.activations import min_max, record
 from export.convert.calibration import calibration_set, faces_per_class
@@ -34,6 +35,8 @@ from export.prove.selftest import selftest_inputs
 from tests import support
 from training.networks import ARCHITECTURES
 from workstation.quiet import quiet
+
+pytestmark = pytest.mark.rounding
 
 
 def changed_copy(run: Path, out: Path, **config: object) -> Path:
@@ -290,21 +293,9 @@ def test_gate_refuses_keeps_the_report_and_leaves_the_old_bundle(
     )
     onnx_steps = [attempt["step"] for attempt in quantized["ladder"]]
     assert onnx_steps == ["min-max", "percentile", "bias", "mixed"]
-    command = [
-        sys.executable,
-        "-m",
-        "export",
-        "build",
-        str(run),
-        "--data",
-        str(prepared),
-        "--out",
-        str(out),
-    ]
-    command += ["--profile", "mcu", "--max-step", "min-max"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY
-    )
+    words = ["build", run, "--data", prepared, "--out", out]
+    words += ["--profile", "mcu", "--max-step", "min-max"]
+    done = support.done_here(main, "python -m export", *words)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("python -m export: the gate refuses")
     assert (
@@ -321,27 +312,15 @@ def test_gate_refuses_keeps_the_report_and_leaves_the_old_bundle(
 def test_command_line_builds_and_refuses_bad_places(
     tiny_run: Path, prepared: Path, tmp_path: Path
 ) -> None:
-    def export(out: str) -> subprocess.CompletedProcess[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "export",
-            "build",
-            str(tiny_run),
-            "--data",
-            str(prepared),
-            "--out",
-            out,
-        ]
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY
-        )
-
-    done = export(str(tmp_path / "good.edgeemo"))
+    words = ["build", str(tiny_run), "--data", str(prepared), "--out"]
+    done = subprocess.run(
+        [sys.executable, "-m", "export", *words, str(tmp_path / "good.edgeemo")],
+        capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith(f"wrote {tmp_path / 'good.edgeemo'}: good 0.1.0")
-    assert export("good.zip").returncode == 2
-    done = export("/proc/good.edgeemo")
+    assert support.done_here(main, "export", *words, "good.zip").returncode == 2
+    done = support.done_here(main, "export", *words, "/proc/good.edgeemo")
     assert done.returncode == 1
     assert "/proc/good.report.html: cannot be written" in done.stderr.splitlines()[-1]
 

@@ -24,6 +24,8 @@ from export.prove.measurement import Measurement
 from export.prove.steps import METHODS, STEPS
 from tests.support import drawn_faces, drawn_network
 
+pytestmark = pytest.mark.rounding
+
 PICTURES = drawn_faces(40)
 
 

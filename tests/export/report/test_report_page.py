@@ -18,6 +18,8 @@ from export.build import build
 from export.profiles import PROFILES
 from tests.support import quadrant_logits
 
+pytestmark = pytest.mark.rounding
+
 
 @pytest.fixture(scope="module")
 def bundle(tiny_bundle: Path) -> Bundle:
