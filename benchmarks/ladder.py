@@ -25,7 +25,10 @@ from export.report.tables import attempt_heading, attempt_line
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--seed", default=1, show_default=True, help="Seed of the calibration draw.")
 def main(run: Path, data: Path, seed: int) -> None:
-    """Try all steps on RUN, a float run of the prepared folder DATA; judged on its validation split."""
+    """Try all steps on RUN, a float run of the prepared folder DATA.
+
+    They are judged on its validation split.
+    """
     job = load_job(run, data, PROFILES.get("jetson"), STEPS, seed)
     click.echo(attempt_heading())
     makers: tuple[Maker, ...] = (

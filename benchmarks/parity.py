@@ -1,4 +1,6 @@
-"""The same bundles on several machines and runtimes: are the answers the same bits and, if not, how far apart?
+"""The same bundles on several machines and runtimes.
+
+Are the answers the same bits and, if not, how far apart?
 
 Faces of the test split; then on each machine, in each environment; then each against the first:
 
@@ -7,8 +9,8 @@ python -m benchmarks.parity record nano small --pictures FACES.npy --out aarch64
 python -m benchmarks.parity compare x86-64.npz aarch64.npz [MORE.npz...] [--markdown]
 
 `record` needs NumPy, click, edgeemo and whichever runtime is there; what is missing is recorded as
-missing. FACES.npy holds pictures of people, so it stays out of the repository and travels no further
-than it must; a record holds logits alone. scripts/parity-aarch64 does all of it, with an aarch64
+missing. FACES.npy holds pictures of people, so it stays out of the repository and travels no
+further than it must; a record holds logits alone. scripts/parity-aarch64 does all of it, with an aarch64
 chroot under qemu as the other machine.
 """
 
@@ -38,7 +40,8 @@ from edgeemo.errors import DataError, InvalidInput, MissingDependency, MissingFi
 from edgeemo.proof.selftest import FLOAT_BOUND, HALF_BOUND, OPTIMIZED_BOUND_LSB
 from edgeemo.recognizer import load_bundle
 
-# In logits, as the self-test has them: of float models by precision, and of integer ones whose output is float (QDQ).
+# In logits, as the self-test has them: of float models by precision, and of integer ones whose output
+# is float (QDQ).
 _FLOAT_BOUNDS: dict[str, float] = {Precision.FP32: FLOAT_BOUND, Precision.FP16: HALF_BOUND}
 _QDQ_BOUND = 0.5
 _GROUPS = ("faces", "patterns")
@@ -106,7 +109,9 @@ def pictures(data: Path, out: Path, faces: int, split: str, seed: int) -> None:
     help="The record; `compare` calls it by its name.",
 )
 def record(bundles: tuple[str, ...], source: Path, out: Path) -> None:
-    """Answer the faces, and each bundle's own self-test patterns, with every artifact of BUNDLES (names or paths).
+    """Answer the faces, and each bundle's own self-test patterns, with every artifact of BUNDLES.
+
+    A bundle is a shipped name or a path.
 
     TFLite files run under reference kernels and under the default ones. One thread.
     """
@@ -179,7 +184,8 @@ def _answers(
 def has_delegate(bundle: Bundle, file: str) -> bool:
     """Whether the default kernels of a .tflite file are XNNPACK's here.
 
-    Where XNNPACK does not know the processor, it stays away without a word, and the runtime's own kernels answer.
+    Where XNNPACK does not know the processor, it stays away without a word, and the runtime's own
+    kernels answer.
     """
     interpreter = open_interpreter(bundle.artifact(file)[1], file)
     return any(operator["op_name"] == "DELEGATE" for operator in interpreter._get_ops_details())
@@ -316,7 +322,10 @@ def read_record(path: Path) -> Record:
 
 
 def compared(records: list[Record]) -> Iterator[Row]:
-    """The rows of `compare`. Raises DataError where the records are of other faces or models than the first."""
+    """The rows of `compare`.
+
+    Raises DataError where the records are of other faces or models than the first.
+    """
     first = records[0]
     for one in records[1:]:
         _check_same(first, one)
@@ -394,7 +403,7 @@ def _what(key: str, one: Record) -> str:
 
 
 def difference(a: NDArray[np.float32], b: NDArray[np.float32], step: float | None) -> Difference:
-    """Of logits (N, labels); `largest` is in steps of the scale `step`, or in logits without one."""
+    """Of logits (N, labels); `largest` is in steps of the scale `step`, else in logits."""
     largest = float(np.abs(a.astype(np.float64) - b).max())
     return Difference(
         equal=float((a == b).all(axis=1).mean()),
