@@ -10,8 +10,8 @@ python -m benchmarks.parity compare x86-64.npz aarch64.npz [MORE.npz...] [--mark
 
 `record` needs NumPy, click, edgeemo and whichever runtime is there; what is missing is recorded as
 missing. FACES.npy holds pictures of people, so it stays out of the repository and travels no
-further than it must; a record holds logits alone. scripts/parity-aarch64 does all of it, with an aarch64
-chroot under qemu as the other machine.
+further than it must; a record holds logits alone. scripts/parity-aarch64 does all of it, with an
+aarch64 chroot under qemu as the other machine.
 """
 
 import hashlib
@@ -40,8 +40,8 @@ from edgeemo.errors import DataError, InvalidInput, MissingDependency, MissingFi
 from edgeemo.proof.selftest import FLOAT_BOUND, HALF_BOUND, OPTIMIZED_BOUND_LSB
 from edgeemo.recognizer import load_bundle
 
-# In logits, as the self-test has them: of float models by precision, and of integer ones whose output
-# is float (QDQ).
+# In logits, as the self-test has them: of float models by precision, and of integer ones whose
+# output is float (QDQ).
 _FLOAT_BOUNDS: dict[str, float] = {Precision.FP32: FLOAT_BOUND, Precision.FP16: HALF_BOUND}
 _QDQ_BOUND = 0.5
 _GROUPS = ("faces", "patterns")
