@@ -55,7 +55,7 @@ class Fitting:
         """
         recipe = self.recipe
         for epoch in range(len(self.history), recipe.epochs):
-            if _is_tired(self.history, recipe.patience):
+            if is_tired(self.history, recipe.patience):
                 click.echo(f"stopped early: no better validation top-1 in {recipe.patience} epochs")
                 break
             row, weights = self._epoch(epoch)
@@ -116,7 +116,7 @@ def kept_row(recipe: Recipe, history: list[dict[str, Any]]) -> dict[str, Any]:
     return max(history, key=lambda row: row["validation_top1"])
 
 
-def _is_tired(history: list[dict[str, Any]], patience: int) -> bool:
+def is_tired(history: list[dict[str, Any]], patience: int) -> bool:
     """Whether the last `patience` epochs brought nothing better than what was before them."""
     scores = [row["validation_top1"] for row in history]
     return 0 < patience < len(scores) and max(scores[-patience:]) <= max(scores[:-patience])

@@ -24,7 +24,8 @@ def evaluate_run(run_path: Path, data_path: Path, split: str) -> Scorecard:
     Raises:
         MissingFile, DataError, RunError, SpecMismatch: no run, no data, or they do not fit.
     """
-    run, data = load_run(run_path), load_prepared(data_path)
+    run = load_run(run_path)
+    data = load_prepared(data_path, run.spec)
     check_fits(run, data)
     return write_split(run.build(), data, split, run.path)
 

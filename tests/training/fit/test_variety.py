@@ -140,7 +140,9 @@ def test_contempt_counts_among_the_votes_where_it_is_a_class(eight: Path) -> Non
 def test_mix_balance_and_teachers_train_on_eight_classes(
     eight: Path, eight_run: Path, tmp_path: Path
 ) -> None:
-    recipe = replace(RECIPE, labels="mix", balance=8, teachers=(str(eight_run),), mixup=0.2, cutmix=1.0)
+    recipe = replace(
+        RECIPE, labels="mix", balance=8, teachers=(str(eight_run),), mixup=0.2, cutmix=1.0
+    )
     card = train(recipe, eight, tmp_path / "run")
     assert card is not None
     assert card.n == 32
