@@ -11,6 +11,7 @@ input, and the rule at work. Times hold for the machine that is printed.
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -23,39 +24,22 @@ from benchmarks.framed import (
     ENLARGED,
     Answers,
     as_square,
-    crop_of,
     framed,
     in_head,
     network,
     overlap,
 )
 from edgeemo.cli.bench import machine
-from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.preprocess import face_to_input, to_grey
 from edgeemo.data.pictures import read_picture
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import EdgeemoError
-from edgeemo.faces import Detector, open_detector
+from edgeemo.faces import Detector, crop_of, open_detector
 from edgeemo.faces.scaling import shrink_fast
 from edgeemo.results import Box
 
-SIDES = (
-    10,
-    16,
-    20,
-    24,
-    28,
-    32,
-    36,
-    40,
-    48,
-    56,
-    64,
-    80,
-    96,
-    128,
-    160,
-)  # pixels of a face in the input
+SIDES = (10, 16, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128, 160)  # pixels of a face
 INPUTS = (96, 128, 160, 213, 240, 320, 427, 480, 640)  # widths of inputs of 4:3, in pixels
 SHARES = (None, 1 / 12, 1 / 10, 1 / 8, 1 / 7, 1 / 6, 1 / 5, 1 / 4, 1 / 3)
 _FRAME = 3 * ENLARGED
@@ -94,7 +78,7 @@ def main(
 ) -> None:
     """Measure the detectors that open here."""
     click.echo(f"{machine()}; OpenCV {cv2.__version__}, {cv2.getNumThreads()} threads")
-    prepared = load_prepared(data, DEFAULT_SPEC)
+    prepared = load_prepared(data)
     rng = np.random.default_rng(0)
     rows = rng.choice(prepared.indices("validation"), faces, replace=False)
     places = rng.integers(0, _FRAME - ENLARGED + 1, (faces, 2))
@@ -111,7 +95,7 @@ def main(
         except EdgeemoError as error:
             click.echo(f"{name}: left out, {error}")
             continue
-        where = [as_square(detector.detect(body)[0], crop_of(name)) for body in bodies]
+        where = [as_square(detector.detect(body)[0], crop_of(detector)) for body in bodies]
         greys = [to_grey(body) for body in bodies]
 
         def with_head(i: int, left: int, top: int, where=where, greys=greys) -> Frame:  # type: ignore[no-untyped-def]
@@ -121,8 +105,9 @@ def main(
         def alone(i: int, left: int, top: int) -> Frame:
             return framed(pictures[i], left, top, _FRAME, _FRAME)
 
-        _faces_by_side(detector, "edge pixels repeated", alone, pictures, places, answers)
-        _faces_by_side(detector, f"in {len(bodies)} heads", with_head, pictures, places, answers)
+        faces_in = Faces(pictures, places, prepared.spec, answers)
+        _faces_by_side(detector, "edge pixels repeated", alone, faces_in)
+        _faces_by_side(detector, f"in {len(bodies)} heads", with_head, faces_in)
         if photo:
             _photo_by_scale(detector, read_picture(photo))
         if frames:
@@ -131,18 +116,35 @@ def main(
             _rule(lambda share, name=name: open_detector(name, yunet, smallest_face=share), frames)  # type: ignore[misc]
 
 
+@dataclass(frozen=True)
+class Faces:
+    """Validation faces, and where they are put into frames."""
+
+    pictures: list[Frame]
+    """uint8 (48, 48) each."""
+    places: NDArray[np.int64]
+    """(N, 2): left and top in the frame, pixels."""
+    spec: InputSpec
+    """What the network sees of a face."""
+    answers: Answers
+    """The network."""
+
+
 def _faces_by_side(
     detector: Detector,
     around: str,
     frame_of: Callable[[int, int, int], Frame],
-    pictures: list[Frame],
-    places: NDArray[np.int64],
-    answers: Answers,
+    faces: Faces,
 ) -> None:
-    """Recall on FER-2013's faces, where the crop lies, and what the network answers to it, by the face's side in the input."""
+    """Recall on FER-2013's faces, where the crop lies, and what the network answers to it.
+
+    By the face's side in the input.
+    """
+    pictures, places, spec, answers = faces.pictures, faces.places, faces.spec, faces.answers
     originals = answers(np.stack(pictures)[..., np.newaxis])
     click.echo(
-        f"\n{detector.name}, {len(pictures)} FER-2013 validation faces, {around}, by the face's side in the input"
+        f"\n{detector.name}, {len(pictures)} FER-2013 validation faces, {around}, by the face's "
+        "side in the input"
     )
     click.echo("side px  found   overlap of crop and face   answer of the original kept")
     recalls = {}
@@ -157,12 +159,13 @@ def _faces_by_side(
             )
             if best >= _FOUND and box:
                 overlaps.append(best)
-                crop = face_to_input(frame, box.as_tuple(), DEFAULT_SPEC, detector=detector.name)
+                crop = face_to_input(frame, box.as_tuple(), spec, crop_of(detector))
                 kept.append(answers(crop[np.newaxis])[0] == originals[i])
         recalls[side] = len(overlaps) / len(pictures)
         if overlaps:
             click.echo(
-                f"{side:7} {recalls[side]:6.1%} {statistics.median(overlaps):25.2f} {np.mean(kept):28.1%}"
+                f"{side:7} {recalls[side]:6.1%} {statistics.median(overlaps):25.2f} "
+                f"{np.mean(kept):28.1%}"
             )
         else:
             click.echo(f"{side:7} {0:6.1%}")
@@ -179,7 +182,7 @@ def _enough(recalls: dict[int, float]) -> str:
 
 def _best(boxes: Sequence[Box], truth: Box, detector: Detector) -> tuple[float, Box | None]:
     """The box whose crop overlaps the face best, and how much."""
-    crops = [(overlap(as_square(box, crop_of(detector.name)), truth), box) for box in boxes]
+    crops = [(overlap(as_square(box, crop_of(detector)), truth), box) for box in boxes]
     return max(crops, key=lambda pair: pair[0], default=(0.0, None))
 
 
@@ -223,9 +226,9 @@ def _video_by_scale(detector: Detector, frames: list[Frame]) -> None:
     )
     recalls = {}
     for scaled in (s for s in SIDES if s < side):
-        found = [_detect_scaled(detector, frame, scaled / side) for frame in frames]
-        recalls[scaled] = sum(map(bool, found)) / len(frames)
-        click.echo(f"{scaled:7} {_agreement(found, reference)}")
+        boxes_of = [_detect_scaled(detector, frame, scaled / side) for frame in frames]
+        recalls[scaled] = sum(map(bool, boxes_of)) / len(frames)
+        click.echo(f"{scaled:7} {_agreement(boxes_of, reference)}")
     click.echo(_enough(recalls))
 
 
