@@ -4,10 +4,10 @@ python -m benchmarks.crop_geometry prepared/ [--yunet FILE]
 
 FER-2013 training faces are enlarged and set into a larger frame; each detector looks for the face,
 and the median scale and shift that turn its box back into the original square are printed, in the
-crop's Q10. Then the same with validation faces: where eyes and mouth land in the crops, and what the
-shipped network makes of crops by several geometries. FER-2013 holds nothing around its faces, so the
-frame repeats the pictures' edge pixels (BORDER_REPLICATE): crops that are larger than the face show
-streaks there, where a camera would show hair and background.
+crop's Q10. Then the same with validation faces: where eyes and mouth land in the crops, and what
+the shipped network makes of crops by several geometries. FER-2013 holds nothing around its faces,
+so the frame repeats the pictures' edge pixels (BORDER_REPLICATE): crops that are larger than the
+face show streaks there, where a camera would show hair and background.
 """
 
 from dataclasses import dataclass
@@ -112,7 +112,7 @@ def _sample(prepared: Prepared, yunet: Path | None) -> Sample:
 
 
 def _points(originals: NDArray[np.uint8], yunet: Path | None) -> NDArray[np.float64]:
-    """(N, 3, 2) x and y of right eye, left eye and the mouth's middle in the frame, by YuNet's landmarks."""
+    """(N, 3, 2) x and y of right eye, left eye and the mouth's middle in the frame, by YuNet."""
     points = np.full((len(originals), len(_POINTS), 2), np.nan)
     path, _ = find_model(yunet)
     if path is None:
@@ -132,7 +132,8 @@ def _print_original(sample: Sample, model: str, answers: Answers) -> None:
         f"{_accuracy(right, labels):.2%} by {name}" for name, labels in sample.labels.items()
     )
     click.echo(
-        f"{model} on {len(sample.originals):,} validation faces, original pictures: right {accuracy}"
+        f"{model} on {len(sample.originals):,} validation faces, original pictures: right "
+        f"{accuracy}"
     )
     where = (sample.points - _MARGIN) * sample.spec.width / ENLARGED
     known = np.isfinite(where[:, 0, 0])
@@ -143,7 +144,7 @@ def _print_original(sample: Sample, model: str, answers: Answers) -> None:
 
 
 def _gain(detector: Detector, measured: Crop, sample: Sample, answers: Answers) -> None:
-    """What the network makes of the crops by four geometries, on the faces that this detector finds."""
+    """What the network makes of crops by four geometries, on the faces that are found."""
     frames = [_framed(picture[..., 0]) for picture in sample.originals]
     boxes = [next(iter(detector.detect(frame)), None) for frame in frames]
     rows = np.array([i for i, box in enumerate(boxes) if box], np.int64)

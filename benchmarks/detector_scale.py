@@ -1,17 +1,22 @@
-"""How small a face may be in a detector's input, and what the input's size costs: the rule of edgeemo/faces/scaling.py.
+"""How small a face may be in a detector's input, and what the input's size costs.
 
-python -m benchmarks.detector_scale prepared/ --yunet FILE --video ../shared/media/test.mp4 --photo ../shared/media/solvay_conference.jpg
+The rule of edgeemo/faces/scaling.py.
 
-FER-2013 validation faces are set 192 pixels wide at drawn places of 576x576 frames, and the frames scaled down until the face has the
-given side, which is about that of the detector's box. Around a face lie its edge pixels, repeated, and then, as FER-2013 cuts so tightly
-that there is no head around a face, the heads of two photos. Then the video and the photo at several scales, the time by size of the
-input, and the rule at work. Times hold for the machine that is printed.
+python -m benchmarks.detector_scale prepared/ --yunet FILE --video ../shared/media/test.mp4 --photo
+../shared/media/solvay_conference.jpg
+
+FER-2013 validation faces are set 192 pixels wide at drawn places of 576x576 frames, and the frames
+scaled down until the face has the given side, which is about that of the detector's box. Around a
+face lie its edge pixels, repeated, and then, as FER-2013 cuts so tightly that there is no head
+around a face, the heads of two photos. Then the video and the photo at several scales, the time by
+size of the input, and the rule at work. Times hold for the machine that is printed.
 """
 
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -47,6 +52,10 @@ _FOUND = 0.4  # intersection over union from which a box is the face's
 _OF_BEST = 0.95
 
 Frame = NDArray[np.uint8]
+
+
+Heads = list[tuple[Frame, Box]]
+"""Grey photos, and where the head is in them."""
 
 
 @click.command()
@@ -98,9 +107,11 @@ def main(
         where = [as_square(detector.detect(body)[0], crop_of(detector)) for body in bodies]
         greys = [to_grey(body) for body in bodies]
 
-        def with_head(i: int, left: int, top: int, where=where, greys=greys) -> Frame:  # type: ignore[no-untyped-def]
-            n = i % len(greys)
-            return in_head(pictures[i], greys[n], where[n], left, top, _FRAME, _FRAME)
+        around = list(zip(greys, where, strict=True))
+
+        def with_head(i: int, left: int, top: int, around: Heads = around) -> Frame:
+            grey, face = around[i % len(around)]
+            return in_head(pictures[i], grey, face, left, top, _FRAME, _FRAME)
 
         def alone(i: int, left: int, top: int) -> Frame:
             return framed(pictures[i], left, top, _FRAME, _FRAME)
@@ -113,7 +124,7 @@ def main(
         if frames:
             _video_by_scale(detector, frames)
             _time_by_input(detector, frames[0])
-            _rule(lambda share, name=name: open_detector(name, yunet, smallest_face=share), frames)  # type: ignore[misc]
+            _rule(name, yunet, frames)
 
 
 @dataclass(frozen=True)
@@ -208,7 +219,8 @@ def _photo_by_scale(detector: Detector, photo: Frame) -> None:
     reference = detector.detect(photo)
     side = statistics.median(max(box.width, box.height) for box in reference)
     click.echo(
-        f"\n{detector.name}, photo {photo.shape[1]}x{photo.shape[0]}: {len(reference)} faces, median side {side:g} pixels"
+        f"\n{detector.name}, photo {photo.shape[1]}x{photo.shape[0]}: {len(reference)} faces, "
+        f"median side {side:g} pixels"
     )
     for scaled in (s for s in SIDES if s < side):
         boxes = _detect_scaled(detector, photo, scaled / side)
@@ -217,11 +229,15 @@ def _photo_by_scale(detector: Detector, photo: Frame) -> None:
 
 
 def _video_by_scale(detector: Detector, frames: list[Frame]) -> None:
-    """In how many frames the face is found in smaller inputs, and how much its box then overlaps that of the full frame."""
+    """In how many frames the face is found in smaller inputs.
+
+    And how much its box then overlaps that of the full frame.
+    """
     reference = [detector.detect(frame) for frame in frames]
     side = statistics.median(max(boxes[0].width, boxes[0].height) for boxes in reference if boxes)
     click.echo(
-        f"\n{detector.name}, video {frames[0].shape[1]}x{frames[0].shape[0]}: face in {sum(map(bool, reference))} of {len(frames)} frames, "
+        f"\n{detector.name}, video {frames[0].shape[1]}x{frames[0].shape[0]}: face in "
+        f"{sum(map(bool, reference))} of {len(frames)} frames, "
         f"median side {side:g} pixels"
     )
     recalls = {}
@@ -232,17 +248,19 @@ def _video_by_scale(detector: Detector, frames: list[Frame]) -> None:
     click.echo(_enough(recalls))
 
 
-def _agreement(found: list[list[Box]], reference: list[list[Box]]) -> str:
-    pairs = [overlap(a[0], b[0]) for a, b in zip(found, reference, strict=True) if a and b]
+def _agreement(boxes_of: list[list[Box]], reference: list[list[Box]]) -> str:
+    pairs = [overlap(a[0], b[0]) for a, b in zip(boxes_of, reference, strict=True) if a and b]
     return (
-        f"found in {sum(map(bool, found)):3}, more than one in {sum(len(boxes) > 1 for boxes in found)}, "
+        f"found in {sum(map(bool, boxes_of)):3}, more than one in "
+        f"{sum(len(boxes) > 1 for boxes in boxes_of)}, "
         + (f"overlap with full scale {statistics.median(pairs):.2f}" if pairs else "none")
     )
 
 
 def _time_by_input(detector: Detector, frame: Frame) -> None:
     click.echo(
-        f"\n{detector.name}, processor time of one thread by size of the input (a frame of the video in it)"
+        f"\n{detector.name}, processor time of one thread by size of the input (a frame of the "
+        "video in it)"
     )
     for width in INPUTS:
         small = np.asarray(
@@ -252,27 +270,31 @@ def _time_by_input(detector: Detector, frame: Frame) -> None:
         click.echo(f"{width:4}x{width * 3 // 4:<4} p50 {p50:6.2f} ms  p95 {p95:6.2f} ms")
 
 
-def _rule(opened: Callable[[float | None], Detector], frames: list[Frame]) -> None:
+def _rule(name: str, yunet: Path | None, frames: list[Frame]) -> None:
     """The rule at work: the video, and the time of a 640x480 frame."""
-    full = opened(None)
+    full = open_detector(name, yunet)
     reference = [full.detect(frame) for frame in frames]
     vga = np.asarray(cv2.resize(frames[0], (640, 480), interpolation=cv2.INTER_AREA), np.uint8)
     click.echo(
         f"\n{full.name}, smallest_face: processor time of one thread for a 640x480 frame; the video"
     )
     for share in SHARES:
-        detector = opened(share)
+        detector = open_detector(name, yunet, smallest_face=share)
         size = detector.scaling.size(640, 480)  # type: ignore[attr-defined]
-        p50, p95 = _milliseconds(lambda detector=detector: detector.detect(vga))  # type: ignore[misc]
-        found = [detector.detect(frame) for frame in frames]
-        name = "None" if share is None else f"1/{1 / share:g}"
+        p50, p95 = _milliseconds(partial(detector.detect, vga))
+        boxes = [detector.detect(frame) for frame in frames]
+        title = "None" if share is None else f"1/{1 / share:g}"
         click.echo(
-            f"{name:>5} {size[0]:4}x{size[1]:<4} p50 {p50:6.2f} ms  p95 {p95:6.2f} ms   {_agreement(found, reference)}"
+            f"{title:>5} {size[0]:4}x{size[1]:<4} p50 {p50:6.2f} ms  p95 {p95:6.2f} ms   "
+            f"{_agreement(boxes, reference)}"
         )
 
 
 def _milliseconds(call: Callable[[], object], seconds: float = 1.5) -> tuple[float, float]:
-    """Median and 95th percentile of the call's processor time on one thread, which a busy machine disturbs least."""
+    """Median and 95th percentile of the call's processor time on one thread.
+
+    A busy machine disturbs that least.
+    """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     call()

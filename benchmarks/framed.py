@@ -16,7 +16,8 @@ from edgeemo.recognizer import load_bundle
 from edgeemo.results import Box
 
 ENLARGED = 192  # pixels; the side of a face in its frame
-# The oval of a face that is put into another head, and its soft edge, in pixels of the enlarged face.
+# The oval of a face that is put into another head, and its soft edge, in pixels of the enlarged
+# face.
 _CENTRE, _AXES, _SOFT = (96, 96), (80, 88), 8
 
 Answers = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
@@ -63,7 +64,10 @@ def in_head(
 
 
 def network(model: str) -> Answers:
-    """What a bundle's default artifact answers to uint8 (N, H, W, C): int64 (N,), label positions."""
+    """What a bundle's default artifact answers to uint8 (N, H, W, C).
+
+    Int64 (N,), label positions.
+    """
     backend = open_backend(load_bundle(model))
 
     def answers(faces: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -34,8 +34,8 @@ def annotate(frame_rgb: NDArray[np.uint8], faces: Sequence[Face | Reading]) -> N
 def drawable(label: str, labels: Sequence[str]) -> str:
     """`label`, one of `labels`, in the ASCII that OpenCV's fonts have.
 
-    Accents fall away ("ärger" is "arger"). Where other letters are left, or two labels would look the
-    same, it is the label's number in the bundle, from 0: "label 3".
+    Accents fall away ("ärger" is "arger"). Where other letters are left, or two labels would look
+    the same, it is the label's number in the bundle, from 0: "label 3".
     """
     plain = _without_accents(label)
     alike = [other for other in labels if _without_accents(other) == plain]

@@ -264,7 +264,7 @@ def _watch(
 
 
 class _LiveLine:
-    """One line that changes in place on a terminal; elsewhere a line each time that something changes."""
+    """One line that changes in place on a terminal; elsewhere a line for each change."""
 
     def __init__(self) -> None:
         self._in_place = sys.stdout.isatty()
@@ -319,7 +319,7 @@ def _summary(health: "Health") -> str:
 
 @contextmanager
 def _recording(path: Path) -> Iterator[IO[str]]:
-    """OUT.jsonl, written as OUT.jsonl.part line by line and renamed at the end, whatever ends it."""
+    """OUT.jsonl, written as OUT.jsonl.part line by line and renamed, whatever ends it."""
     part = path.with_name(path.name + ".part")
     try:
         with part.open("w", encoding="utf-8", buffering=1) as file:

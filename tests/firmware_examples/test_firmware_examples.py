@@ -1,4 +1,7 @@
-"""The examples run: the kiosk with mock pins, its unit, its installer and systemd's protocol; the Jetson's stream on files."""
+"""The examples run: the kiosk with mock pins, its unit, its installer and systemd's protocol.
+
+The Jetson's stream on files.
+"""
 
 import configparser
 import importlib.util
@@ -80,7 +83,7 @@ def lamp() -> Iterator[LED]:
 def lamp_through(
     kiosk: ModuleType, lamp: LED, acts: list[tuple[np.ndarray, str | None]], each: int = 20
 ) -> list[bool]:
-    """Whether the lamp shines after each act of `each` frames (10 a second) of a picture and an answer."""
+    """Whether the lamp shines after each act: `each` frames (10 a second) of picture and answer."""
     backend, shone = FakeBackend(), []
     events: list = []
     for picture, label in acts:
@@ -359,7 +362,8 @@ def wheel(
     info = f"{name}-1.0.dist-info"
     files = modules | {
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{metadata}",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\n"
+        "Tag: py3-none-any\n",
     }
     if script:
         files[f"{info}/entry_points.txt"] = f"[console_scripts]\n{name} = {script}\n"

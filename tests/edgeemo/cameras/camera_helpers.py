@@ -1,4 +1,7 @@
-"""What the tests of the cameras share: red pictures, programs that stand in for others, and a look at what is left behind."""
+"""What the tests of the cameras share.
+
+Red pictures, programs that stand in for others, and a look at what is left behind.
+"""
 
 import os
 import stat
@@ -110,7 +113,10 @@ def children() -> set[int]:
 
 @contextmanager
 def nothing_is_left() -> Iterator[None]:
-    """No descriptor, thread or child that was not there before; other ends of connections may take a moment to notice."""
+    """No descriptor, thread or child that was not there before.
+
+    Other ends of connections may take a moment to notice.
+    """
     descriptors, threads, before = _descriptors(), threading.active_count(), children()
     yield
     until(

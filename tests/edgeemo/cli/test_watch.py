@@ -1,4 +1,7 @@
-"""`edgeemo watch` as people and programs run it: files, pipes that close, signals, recordings, a window, bad input."""
+"""`edgeemo watch` as people and programs run it.
+
+Files, pipes that close, signals, recordings, a window, bad input.
+"""
 
 import json
 import os
@@ -56,7 +59,10 @@ def fails(*arguments: object, says: str, code: int = 1, **environment: str) -> N
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve frames a second apart from nothing: each is one drawn face, first of happy, then of sad."""
+    """Twelve frames a second apart from nothing.
+
+    Each is one drawn face, first of happy, then of sad.
+    """
     path = tmp_path_factory.mktemp("video") / "drawn.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), 10, (96, 96))
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""A camera and a detector of another package, installed for real beside edgeemo, on the command line."""
+"""A camera and a detector of another package, installed beside edgeemo, on the command line."""
 
 import json
 import os

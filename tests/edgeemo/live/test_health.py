@@ -1,4 +1,7 @@
-"""Health: memory as the kernel tells it, temperature from zones that may lie, a line for the log; and systemd's socket."""
+"""Health: memory as the kernel tells it, temperature from zones that may lie, a line for the log.
+
+And systemd's socket.
+"""
 
 import re
 import socket
