@@ -10,19 +10,15 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgeemo.cameras import FPS, Camera, Frame
 from edgeemo.errors import CameraError, EdgeemoError
+from edgeemo.live.picture_watch import PictureWatch, is_picture
 
 STALL = 3.0  # seconds without a frame after which a camera counts as gone
 FROZEN = 30.0  # seconds of the very same picture, which a sensor's noise never gives
 # Seconds until a camera that is gone is opened again; doubled after each vain attempt, up to
 RETRY = 0.5
 _LONGEST_WAIT = 4.0
-# Standard deviation of pixels below which a picture may stand still: night, or a cap on the lens.
-_FLAT = 8.0
 
 log = logging.getLogger("edgeemo.camera")
 
@@ -105,7 +101,7 @@ class InTurn:
         Raises CameraError.
         """
         frame = self._camera.read()
-        while frame is not None and not _is_picture(frame):
+        while frame is not None and not is_picture(frame):
             self.counters.bad += 1
             frame = self._camera.read()
         if frame is None:
@@ -245,7 +241,7 @@ class Newest:
 
     def _read_frames(self) -> None:
         """Read until the end. Raises CameraError where the camera is gone."""
-        watch = _Watch(self._camera.name, self._frozen) if self._heal else None
+        watch = PictureWatch(self._camera.name, self._frozen) if self._heal else None
         while not self._stop.is_set():
             frame = self._camera.read()
             if self._given_up:
@@ -254,7 +250,7 @@ class Newest:
                 )
             if frame is None:
                 return
-            if not _is_picture(frame):
+            if not is_picture(frame):
                 self.counters.bad += 1
                 self._stop.wait(0.005)
                 continue
@@ -312,39 +308,3 @@ class Newest:
             self._given_up = False
             self._reading_since = time.monotonic()
             return
-
-
-class _Watch:
-    """Sees a picture that changes its size, or stands still."""
-
-    def __init__(self, name: str, frozen: float) -> None:
-        self._name, self._frozen = name, frozen
-        self._sample: NDArray[np.uint8] | None = None
-        self._shape: tuple[int, ...] = ()
-        self._since = 0.0
-
-    def check(self, frame: Frame, now: float) -> None:
-        """Raises CameraError."""
-        shape = frame.pixels.shape
-        if self._shape and shape != self._shape:
-            before = f"{self._shape[1]}x{self._shape[0]}"
-            raise CameraError(
-                f"{self._name}: frames of {shape[1]}x{shape[0]} where they were {before} before"
-            )
-        self._shape = shape
-        sample = frame.pixels[::16, ::16].copy()
-        if self._sample is None or not np.array_equal(sample, self._sample):
-            self._sample, self._since = sample, now
-        elif now - self._since > self._frozen and sample.std() > _FLAT:
-            raise CameraError(f"{self._name}: the very same picture for {self._frozen:g} s")
-
-
-def _is_picture(frame: Frame) -> bool:
-    pixels = frame.pixels
-    return (
-        isinstance(pixels, np.ndarray)
-        and pixels.dtype == np.uint8
-        and pixels.ndim == 3
-        and pixels.shape[2] == 3
-        and pixels.size > 0
-    )

@@ -254,10 +254,10 @@ def test_kiosk_tells_systemd_that_it_is_ready_and_alive_and_ends_cleanly_with_si
         finally:
             process.kill()
     assert (process.returncode, *printed) == (0, "", "")
-    said = heard(systemd)
-    while said == ["WATCHDOG=1"]:
-        said = heard(systemd)
-    assert said == ["STOPPING=1"]
+    message = heard(systemd)
+    while message == ["WATCHDOG=1"]:
+        message = heard(systemd)
+    assert message == ["STOPPING=1"]
 
 
 def test_no_watchdog_while_the_camera_hangs_and_again_when_frames_come(
@@ -277,17 +277,17 @@ def test_no_watchdog_while_the_camera_hangs_and_again_when_frames_come(
     with EmotionSensor(camera, recognizer=recognizer, options=options) as sensor:
         sensor.start()
         try:
-            said = heard(systemd)
-            assert said == ["READY=1", "WATCHDOG=1"]
+            message = heard(systemd)
+            assert message == ["READY=1", "WATCHDOG=1"]
             assert hangs.wait(SOON)
             silent = False
             while not silent:  # a machine that is busy may lose the camera even before it hangs
-                while not said[0].startswith("STATUS="):
-                    said = heard(systemd)
-                assert "no frame for 1 s" in said[0]
+                while not message[0].startswith("STATUS="):
+                    message = heard(systemd)
+                assert "no frame for 1 s" in message[0]
                 systemd.settimeout(2.5)
                 try:
-                    said = heard(systemd)
+                    message = heard(systemd)
                 except TimeoutError:
                     silent = True
                 systemd.settimeout(SOON)

@@ -100,15 +100,15 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 def children() -> set[int]:
     """Our child processes, zombies too."""
-    found = set()
+    processes = set()
     for about in Path("/proc").glob("[0-9]*/stat"):
         try:
             parent = about.read_text().rpartition(")")[2].split()[1]
         except OSError:
             continue
         if int(parent) == os.getpid():
-            found.add(int(about.parent.name))
-    return found
+            processes.add(int(about.parent.name))
+    return processes
 
 
 @contextmanager

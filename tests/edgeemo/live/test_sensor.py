@@ -329,9 +329,9 @@ def test_leaving_the_loop_of_a_recording_blocks_nobody() -> None:
         for reading in sensor:
             if reading.frame == 2:
                 break
-        found = sensor.wait_for("happy", PATIENCE)
-    assert found is not None
-    assert found.frame == 5
+        reading = sensor.wait_for("happy", PATIENCE)
+    assert reading is not None
+    assert reading.frame == 5
 
 
 def test_slow_reader_of_a_live_camera_gets_the_newest_reading() -> None:

@@ -87,10 +87,10 @@ def test_numbers_of_one_look_are_distinct_and_boxes_are_the_detectors(
     looks: list[list[Box]],
 ) -> None:
     tracker = Tracker()
-    for i, found in enumerate(looks):
-        tracks = tracker.detected(found, i / 30, BLANK)
-        assert len({track.face_id for track in tracks}) == len(found)
-        assert [track.box for track in tracks] == found
+    for i, boxes in enumerate(looks):
+        tracks = tracker.detected(boxes, i / 30, BLANK)
+        assert len({track.face_id for track in tracks}) == len(boxes)
+        assert [track.box for track in tracks] == boxes
         assert {track.face_id for track in tracks} <= tracker.known()
 
 
