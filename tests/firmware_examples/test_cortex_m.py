@@ -18,6 +18,7 @@ from edgeemo.firmware.image import vectors
 from edgeemo.firmware.network import bundle_network, integer_artifact
 from edgeemo.models import find_model
 from export.firmware.generate import Firmware, generate
+from tests.export.firmware import drawn_networks
 from tests.export.firmware.firmware_support import Reference
 from tests.support import REPOSITORY, SHARED, drawn_faces
 
@@ -53,11 +54,12 @@ class Board:
     def run(
         self, pixels: NDArray[np.uint8], *arguments: str
     ) -> tuple[NDArray[np.int8], dict[str, int]]:
-        """int8 (N, 7) logits of uint8 (N, 48, 48, 1), and the numbers that the program printed."""
+        """int8 (N, labels) logits of uint8 (N, H, W, C), and the numbers that the program printed."""
         pixels.tofile(self.folder / "faces.bin")
         done = self.make(*arguments)
         assert done.returncode == 0, done.stdout
-        return np.fromfile(self.folder / "logits.bin", np.int8).reshape(-1, 7), numbers(done.stdout)
+        logits = np.fromfile(self.folder / "logits.bin", np.int8)
+        return logits.reshape(len(pixels), len(self.bundle.labels)), numbers(done.stdout)
 
     def refuse(self, *arguments: str) -> str:
         """What the program prints before it ends with a failure."""
@@ -145,6 +147,26 @@ def test_small_answers_as_the_reference_kernels(faces: NDArray[np.uint8], tmp_pa
     board = Board(read_bundle(find_model("small")), tmp_path / "cortex_m")
     answers, _ = board.run(faces[::10], "run-m4")
     assert np.array_equal(answers, reference_logits(board.bundle, faces[::10]))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("rgb 112x112", ("run-m4", "DSP=1")),
+        ("rgb 96x64", ("run-m7", "DSP=1")),
+        ("rgb 96x64", ("run-m4", "DSP=0")),
+        ("scaled by channel", ("run-m4", "DSP=1")),
+    ],
+)
+def test_other_inputs_and_labels_answer_as_the_reference_kernels(
+    name: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    board = Board(drawn_networks.bundle_of(name, tmp_path), tmp_path / "cortex_m")
+    pixels = drawn_networks.drawn_pixels(board.bundle.spec, 4)
+    answers, printed = board.run(pixels, *options)
+    reference = drawn_networks.reference_of(name)
+    assert np.array_equal(answers, np.stack([reference.logits(picture) for picture in pixels]))
+    assert printed["self-test passed, patterns"] == 4
 
 
 @pytest.mark.parametrize("core", ["m4", "m7"])
