@@ -22,19 +22,19 @@ from edgeemo.results import Box, Face
 class Recognizer:
     """A detector and a model, opened once and used for many pictures.
 
-    A context manager; not for several threads at once. The bundle rules: `labels` and `spec` are its
-    own, so bundles of different labels and inputs live side by side in one process.
+    A context manager; not for several threads at once. The bundle rules: `labels` and `spec` are
+    its own, so bundles of different labels and inputs live side by side in one process.
 
     Args:
         model: name of a shipped bundle, path of a .edgeemo file, or an opened Bundle.
         detector: a name of edgeemo.faces.DETECTORS ("auto", "yunet", "haar", "whole" and what other
-            packages bring), or any object with `name` and `detect` (see edgeemo.faces.Detector), such
-            as `edgeemo.faces.open_detector("yunet", "yunet.onnx", smallest_face=1 / 6)`.
-        artifact: which model file of the bundle; by default the quantized TFLite one, or the quantized
-            ONNX one without LiteRT.
+            packages bring), or any object with `name` and `detect` (see edgeemo.faces.Detector),
+            such as `edgeemo.faces.open_detector("yunet", "yunet.onnx", smallest_face=1 / 6)`.
+        artifact: which model file of the bundle; by default the quantized TFLite one, or the
+            quantized ONNX one without LiteRT.
         threads: threads of one inference.
-        providers: ONNX Runtime's execution providers by name, or "auto" for an NVIDIA GPU where there
-            is one (see edgeemo.backends.open_backend); by default the processor alone.
+        providers: ONNX Runtime's execution providers by name, or "auto" for an NVIDIA GPU where
+            there is one (see edgeemo.backends.open_backend); by default the processor alone.
         backend: an opened backend instead of the bundle's own, for tests (edgeemo.FakeBackend); it
             brings its labels and its input spec, and `model` is not looked at.
 
@@ -104,7 +104,10 @@ class Recognizer:
         return face_to_input(frame_rgb, box.as_tuple(), self.spec, self.crop)
 
     def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 (N, labels) logits of uint8 (N, H, W, C) inputs. Raises InvalidInput after `close`."""
+        """float32 (N, labels) logits of uint8 (N, H, W, C) inputs.
+
+        Raises InvalidInput after `close`.
+        """
         self._check_open()
         return self.backend.infer(inputs)
 
@@ -135,7 +138,8 @@ def _as_rgb(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.repeat(frame[:, :, np.newaxis], 3, axis=2)
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
         raise InvalidInput(
-            f"expected a frame of uint8, (H, W, 3) RGB or (H, W) grey; received {frame.dtype} {frame.shape}"
+            f"expected a frame of uint8, (H, W, 3) RGB or (H, W) grey; received {frame.dtype}"
+            f" {frame.shape}"
         )
     return np.ascontiguousarray(frame)
 

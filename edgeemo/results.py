@@ -10,7 +10,9 @@ from edgeemo.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in pixels of the frame: left edge, top edge, width, height; may reach beyond the frame."""
+    """A rectangle in pixels of the frame: left edge, top edge, width, height; may reach beyond the
+    frame.
+    """
 
     x: int
     y: int
@@ -58,12 +60,14 @@ class Face:
             self.emotion
         ] == max(self.scores.values()):
             raise InvalidInput(
-                f"expected the emotion of the highest score and that score as confidence, received {self.emotion!r} and "
-                f"{self.confidence} with {self.scores}"
+                "expected the emotion of the highest score and that score as confidence, received"
+                f" {self.emotion!r} and {self.confidence} with {self.scores}"
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: box as [x, y, width, height], emotion, confidence, scores (rounded to 1e-6)."""
+        """Plain JSON values: box as [x, y, width, height], emotion, confidence, scores (rounded to
+        1e-6).
+        """
         return {
             "box": list(self.box.as_tuple()),
             "emotion": self.emotion,
@@ -74,14 +78,18 @@ class Face:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a sensor says of one face in one frame, or of a frame without a face, or of a camera that is gone.
+    """What a sensor says of one face in one frame, or of a frame without a face, or of a camera
+    that is gone.
 
     Attributes:
-        time: seconds: when the frame was captured, on the clock of `time.time()`; in a recording, its position.
+        time: seconds: when the frame was captured, on the clock of `time.time()`; in a recording,
+            its position.
         frame: number of the frame, from 0; frames that were dropped count too.
         face_id: a number that stays with a face while it is seen; None without a face.
-        emotion: the label, smoothed over time; None without a face, or while no label is sure enough.
-        confidence: smoothed probability 0..1 of `emotion`, or of the best label while `emotion` is None; 0 without a face.
+        emotion: the label, smoothed over time; None without a face, or while no label is sure
+            enough.
+        confidence: smoothed probability 0..1 of `emotion`, or of the best label while `emotion` is
+            None; 0 without a face.
         scores: smoothed probability of each of the bundle's labels, in its order; empty without a
             face.
         box: where the face is; None without one.
@@ -107,7 +115,8 @@ class Reading:
         seen = self.face_id is not None
         if seen != (self.box is not None) or seen != bool(self.scores):
             raise InvalidInput(
-                f"expected box and scores of a reading with a face, and neither without, received {self}"
+                "expected box and scores of a reading with a face, and neither without, received"
+                f" {self}"
             )
         if self.emotion is not None and (
             self.emotion not in self.scores or self.confidence != self.scores[self.emotion]

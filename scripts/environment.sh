@@ -27,9 +27,10 @@ environment() {
         echo "$python cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2
         return 1
     fi
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -e ".[$extras]"
+    # Not compiled: most of what comes is never imported, and what is gets compiled then.
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile -e ".[$extras]"
     if [ $# -gt 0 ]; then
-        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile "$@"
     fi
     echo "$stamp" > "$folder/stamp"
 }

@@ -1,5 +1,6 @@
 """What several tests need: the shared data, drawn pictures, and a tiny network whose answers are known."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -19,9 +20,11 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
+from edgeemo.contract.run import Predictions, write_predictions
 from edgeemo.data.prepared import load_prepared
 
 if TYPE_CHECKING:
+    import click
     import keras
 
     from training.fit.recipe import Recipe
@@ -169,8 +172,11 @@ def store_model(run: Path, model: "keras.Model", prepared: Path) -> None:
     model.save_weights(run / "model.weights.h5")
     data = load_prepared(prepared, DEFAULT_SPEC)
     rows = data.indices("test")
-    logits = np.asarray(model.predict_on_batch(data.images[rows].astype(np.float32)))
-    np.savez(run / "predictions_test.npz", logits=logits, labels=data.labels[rows], rows=rows)
+    logits, mirrored = (
+        np.asarray(model.predict_on_batch(images.astype(np.float32)))
+        for images in (data.images[rows], data.images[rows][:, :, ::-1])
+    )
+    write_predictions(run, "test", Predictions(logits, mirrored, data.labels[rows], rows))
 
 
 def png_of(width: int, height: int, channels: int = 3, dtype: type = np.uint8) -> bytes:
@@ -189,12 +195,35 @@ def zip_bytes(entries: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+def done_here(
+    group: "click.Command", name: str, *words: object
+) -> subprocess.CompletedProcess[str]:
+    """What a command line of the project does and says, as a process of its own would, but in this one.
+
+    Another process would import TensorFlow again, for ten seconds.
+    """
+    from edgeemo.cli import shell
+
+    arguments = list(map(str, words))
+    out, errors = io.StringIO(), io.StringIO()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+            shell.run(group, name, arguments)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
+
+
 def interrupted_after_first_epoch(
     prepared: Path, out: Path, recipe: "Recipe", seconds: float = 120
 ) -> subprocess.Popen[str]:
     """A real training process that gets Ctrl-C once its first epoch is finished."""
     code = (
         "from pathlib import Path; from edgeemo.cli import shell; import click, sys\n"
+        "import tests.networks  # its small network\n"
         "from training.fit.train import train; from training.fit.recipe import Recipe\n"
         f"recipe = Recipe.from_dict({recipe.to_dict()!r})\n"
         f"@click.command()\ndef main(): train(recipe, Path({str(prepared)!r}), Path({str(out)!r}))\n"

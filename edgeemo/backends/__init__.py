@@ -86,21 +86,21 @@ def open_backend(
 ) -> Backend:
     """Open a bundle's model with the runtime that its format needs.
 
-    Without `artifact`, the quantized TFLite model is tried first and the ONNX one where LiteRT is not
-    installed. "Not installed" falls through; "installed but broken" raises.
+    Without `artifact`, the quantized TFLite model is tried first and the ONNX one where LiteRT is
+    not installed. "Not installed" falls through; "installed but broken" raises.
 
     Args:
         artifact: the model's file name in the bundle.
         runtime: one of RUNTIMES; by default the one for the artifact's format.
         threads, reference_kernels: see `RuntimeOptions`; ONNX Runtime ignores the second.
-        providers: asks for ONNX Runtime, on these execution providers ("auto": TensorRT, CUDA, CPU, as
-            far as they are there). Without `artifact`, that is the half-precision model where an NVIDIA
-            GPU runs it, and else the quantized one.
+        providers: asks for ONNX Runtime, on these execution providers ("auto": TensorRT, CUDA, CPU,
+            as far as they are there). Without `artifact`, that is the half-precision model where an
+            NVIDIA GPU runs it, and else the quantized one.
 
     Raises:
         MissingDependency: no runtime for it is installed; the message names the install command.
-        InvalidInput: an unknown runtime, an execution provider that ONNX Runtime does not have here,
-            or one for a TFLite model.
+        InvalidInput: an unknown runtime, an execution provider that ONNX Runtime does not have
+            here, or one for a TFLite model.
         BrokenDependency, BackendError, BundleError: what it says.
     """
     options = RuntimeOptions(threads, reference_kernels, providers)
@@ -128,8 +128,8 @@ def _by_default(bundle: Bundle) -> list[Artifact]:
 def _open_on(bundle: Bundle, options: RuntimeOptions, runtime: str | None) -> Backend:
     """The ONNX model that suits the providers.
 
-    TensorRT takes no quantization with zero points, which int8.onnx has; on a CPU the quantized model
-    is the proved one.
+    TensorRT takes no quantization with zero points, which int8.onnx has; on a CPU the quantized
+    model is the proved one.
     """
     from edgeemo.backends.onnx import GPU, choose_providers
 

@@ -1,4 +1,4 @@
-"""A backend without a model, for applications' tests: answers what it was told to."""
+"""A backend without a model, for applications' tests: answers what it is set to."""
 
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -15,9 +15,9 @@ from edgeemo.errors import InvalidInput
 class FakeBackend:
     """Answers every face with the same scores: `FakeBackend(happy=0.9)`.
 
-    What is left to 1 is spread over the other labels. `say` changes the answer from the next face on;
-    `FakeBackend.script` gives one answer after the other; `FakeBackend.of` answers for other labels or
-    another input than the usual ones. `calls` counts the faces it was asked about.
+    What is left to 1 is spread over the other labels. `say` changes the answer from the next face
+    on; `FakeBackend.script` gives one answer after the other; `FakeBackend.of` answers for other
+    labels or another input than the usual ones. `calls` counts the faces it was asked about.
 
     Raises:
         UnknownLabel: a word that is no label.
@@ -35,7 +35,8 @@ class FakeBackend:
 
     @classmethod
     def of(cls, labels: Sequence[str], spec: InputSpec = DEFAULT_SPEC) -> Self:
-        """A backend of these labels and this input, which finds all labels equal until told by `say`.
+        """A backend of these labels and this input, which finds all labels equal until `say`
+        says more.
 
         Raises:
             InvalidInput: labels that no bundle could have.
@@ -48,7 +49,8 @@ class FakeBackend:
 
     @classmethod
     def script(cls, answers: Sequence[Mapping[str, float]]) -> Self:
-        """Answers the faces in turn, one entry a face, `[{"happy": 0.9}, {"sad": 0.8}]`; the last one for all that follow.
+        """Answers the faces in turn, one entry a face, `[{"happy": 0.9}, {"sad": 0.8}]`; the last
+        one for all that follow.
 
         Raises:
             UnknownLabel, InvalidInput: as for the scores of one answer; InvalidInput without any.
@@ -64,7 +66,7 @@ class FakeBackend:
         self._script = [_logits(scores, self.labels)]
 
     def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The told logits float32 (N, labels) for uint8 (N, H, W, C) inputs."""
+        """The given logits float32 (N, labels) for uint8 (N, H, W, C) inputs."""
         check_inputs(inputs, self.spec.shape)
         self.calls += len(inputs)
         return np.array([self._next() for _ in inputs], np.float32).reshape(-1, len(self.labels))
@@ -74,11 +76,11 @@ class FakeBackend:
 
 
 def _logits(scores: Mapping[str, float], labels: Sequence[str]) -> NDArray[np.float32]:
-    told = {label_index(word, labels): score for word, score in scores.items()}
-    if not all(0 <= score <= 1 for score in told.values()) or sum(told.values()) > 1 + 1e-6:
+    given = {label_index(word, labels): score for word, score in scores.items()}
+    if not all(0 <= score <= 1 for score in given.values()) or sum(given.values()) > 1 + 1e-6:
         raise InvalidInput(
             f"expected scores of 0 to 1 that sum to at most 1, received {dict(scores)}"
         )
-    rest = (1 - sum(told.values())) / max(1, len(labels) - len(told))
-    full = np.array([told.get(i, rest) for i in range(len(labels))])
+    rest = (1 - sum(given.values())) / max(1, len(labels) - len(given))
+    full = np.array([given.get(i, rest) for i in range(len(labels))])
     return np.asarray(np.log(np.maximum(full, 1e-9)), np.float32)

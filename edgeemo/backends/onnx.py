@@ -34,15 +34,16 @@ log = logging.getLogger("edgeemo.backend")
 class OnnxBackend:
     """A .onnx model with float32 (1, H, W, C) in, as `spec` has it, and a logit for each label out.
 
-    `providers` are the execution providers that are asked for, see `choose_providers`; the attribute says those that are
-    used, best first. One that was named and does not start is an error, one that "auto" chose is left out with a warning.
-    `precision` is the manifest's word for the model, which TensorRT must be told.
+    `providers` are the execution providers that are asked for, see `choose_providers`; the
+    attribute says those that are used, best first. One that was named and does not start is an
+    error, one that "auto" chose is left out with a warning. `precision` is the manifest's word for
+    the model, which TensorRT must be told.
 
     Raises:
         MissingDependency: ONNX Runtime is not installed.
         InvalidInput: a provider that this installation does not have.
-        BackendError: it refuses the model or, later, fails while running it, or a provider does not start, or input or
-            output are not as the contract says.
+        BackendError: it refuses the model or, later, fails while running it, or a provider does not
+            start, or input or output are not as the contract says.
     """
 
     name = "onnxruntime"
@@ -91,7 +92,8 @@ class OnnxBackend:
                 )
         except Exception as error:  # as above
             raise BackendError(
-                f"{self.artifact}: ONNX Runtime fails while running it ({' '.join(str(error).split())[:200]})"
+                f"{self.artifact}: ONNX Runtime fails while running it"
+                f" ({' '.join(str(error).split())[:200]})"
             ) from None
         return logits
 
@@ -109,8 +111,8 @@ def open_artifact(bundle: Bundle, artifact: Artifact, options: RuntimeOptions) -
 
 
 def choose_providers(wanted: Providers) -> list[str]:
-    """The execution providers that `wanted` means: None is the CPU, "auto" TensorRT, CUDA and the CPU as far as this
-    installation has them, and names are those names.
+    """The execution providers that `wanted` means: None is the CPU, "auto" TensorRT, CUDA and the
+    CPU as far as this installation has them, and names are those names.
 
     Raises:
         MissingDependency: ONNX Runtime is not installed.
@@ -125,8 +127,9 @@ def choose_providers(wanted: Providers) -> list[str]:
     unknown = [str(name) for name in names if name not in available]
     if unknown or not names:
         raise InvalidInput(
-            f"expected auto or execution providers of {', '.join(available)}; received {', '.join(unknown) or 'none'} "
-            "(those of a GPU come with the package onnxruntime-gpu)"
+            f"expected auto or execution providers of {', '.join(available)}; received"
+            f" {', '.join(unknown) or 'none'} (those of a GPU come with the package"
+            " onnxruntime-gpu)"
         )
     return names
 
@@ -144,7 +147,9 @@ def _session(
     *,
     spare: bool,
 ) -> Any:
-    """A session on the chosen providers; with `spare`, on those that are left where the first of several fails."""
+    """A session on the chosen providers; with `spare`, on those that are left where the first of
+    several fails.
+    """
     try:
         # Its own fallback would print to stdout, and say nothing to us.
         session = runtime.InferenceSession(model, options, providers=chosen, enable_fallback=0)
@@ -156,7 +161,10 @@ def _session(
         raise BackendError(f"{artifact}: ONNX Runtime refuses the model ({text})") from None
     session.disable_fallback()
     if missing := [name for name, _ in chosen if name not in session.get_providers()]:
-        text = f"{artifact}: {', '.join(missing)} could not be started; does the GPU's software fit this onnxruntime?"
+        text = (
+            f"{artifact}: {', '.join(missing)} could not be started; does the GPU's software fit"
+            " this onnxruntime?"
+        )
         if not spare:
             raise BackendError(text)
         log.warning("%s Going on with %s", text, ", ".join(session.get_providers()))
@@ -193,6 +201,6 @@ def _checked_input(session: Any, spec: InputSpec, classes: int, artifact: str) -
         ):
             return str(source.name)
     raise BackendError(
-        f"{artifact}: expected one float input of shape {[1, *spec.shape]} and one output of shape {[1, classes]}, received "
-        f"{[(t.type, t.shape) for t in [*inputs, *outputs]]}"
+        f"{artifact}: expected one float input of shape {[1, *spec.shape]} and one output of shape"
+        f" {[1, classes]}, received {[(t.type, t.shape) for t in [*inputs, *outputs]]}"
     )

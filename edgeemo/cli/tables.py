@@ -8,7 +8,10 @@ from edgeemo.proof.evaluation import Scorecard
 def scorecard_lines(card: Scorecard, title: str) -> Iterator[str]:
     """Top-1 with its interval, macro-F1, and the confusion matrix with recall, as lines."""
     low, high = card.interval
-    yield f"{title}: n {card.n:,}  top-1 {card.top1:.2%} (95 % interval {low:.2%} to {high:.2%})  macro-F1 {card.macro_f1:.2%}"
+    yield (
+        f"{title}: n {card.n:,}  top-1 {card.top1:.2%} (95 % interval {low:.2%} to {high:.2%}) "
+        f" macro-F1 {card.macro_f1:.2%}"
+    )
     yield from confusion_lines(card.confusion, card.per_class_recall)
 
 

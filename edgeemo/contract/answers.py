@@ -1,4 +1,6 @@
-"""Which pictures a report speaks of and what a model answered to each, as text: nothing of a picture can be seen in it."""
+"""Which pictures a report speaks of and what a model answered to each, as text: nothing of a
+picture can be seen in it.
+"""
 
 import hashlib
 from collections.abc import Iterable
@@ -11,11 +13,15 @@ from edgeemo.errors import BundleError
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
 """A label's number as one character; as many as a bundle may have labels."""
 
-ID_DIGITS = 12  # hex digits of a picture's sha256: among 10,000 pictures two agree by chance once in five million times
+# Hex digits of a picture's sha256: among 10,000 pictures two agree by chance once in five million
+# times
+ID_DIGITS = 12
 
 
 def picture_ids(images: NDArray[np.uint8]) -> list[str]:
-    """The first `ID_DIGITS` hex digits of the sha256 of each of uint8 (N, 48, 48, 1) pictures' pixels."""
+    """The first `ID_DIGITS` hex digits of the sha256 of each of uint8 (N, 48, 48, 1) pictures'
+    pixels.
+    """
     return [
         hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:ID_DIGITS]
         for image in images
@@ -42,13 +48,16 @@ def decode_labels(text: object, count: int, label_count: int, where: str) -> NDA
 
 
 def decode_ids(text: object, count: int, where: str) -> list[str]:
-    """The `count` ids of one text of them all; raises BundleError, naming `where`, for anything else."""
+    """The `count` ids of one text of them all; raises BundleError, naming `where`, for anything
+    else.
+    """
     if (
         not isinstance(text, str)
         or len(text) != count * ID_DIGITS
         or not set(text) <= set("0123456789abcdef")
     ):
         raise BundleError(
-            f"{where}: expected {count:,} ids of {ID_DIGITS} hex digits; build or copy the bundle again"
+            f"{where}: expected {count:,} ids of {ID_DIGITS} hex digits; build or copy the bundle"
+            " again"
         )
     return [text[i : i + ID_DIGITS] for i in range(0, len(text), ID_DIGITS)]

@@ -45,7 +45,8 @@ class Crop:
     def region(self, box: tuple[int, int, int, int], height: int, width: int) -> Region:
         """The region for a box (x, y, width, height) and an input of `height` x `width` pixels.
 
-        Its longer side is the box's longer side times `scale_q10` / 1024, its other side follows the
+        Its longer side is the box's longer side times `scale_q10` / 1024, its other side follows
+        the
         input's aspect. Integers only: shifts round half up, divisions floor.
         """
         x, y, box_width, box_height = box

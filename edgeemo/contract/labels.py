@@ -1,4 +1,5 @@
-"""Names of classes: what a bundle may call them, and the words that data sets use for the usual seven.
+"""Names of classes: what a bundle may call them, and the words that data sets use for the usual
+seven.
 
 Labels belong to the bundle, the prepared data and the run that carry them. `LABELS` is what
 `python -m training prepare` and the shipped models use, and a default nowhere else.
@@ -67,24 +68,24 @@ def match_label_or_none(word: str, labels: Sequence[str]) -> str | None:
     if word in labels:
         return word
     plain = word.strip().casefold()
-    found = [label for label in labels if label.casefold() == plain]
-    found = found or [label for label in labels if _same_meaning(label, word)]
-    return found[0] if len(found) == 1 else None
+    matches = [label for label in labels if label.casefold() == plain]
+    matches = matches or [label for label in labels if _same_meaning(label, word)]
+    return matches[0] if len(matches) == 1 else None
 
 
 def match_label(word: str, labels: Sequence[str]) -> str:
     """The one of `labels` that `word` stands for: by its name, else by its vocabulary.
 
-    Case and outer blanks do not count, unless two labels differ by them alone: `match_label("Anger", LABELS)`
-    is "angry".
+    Case and outer blanks do not count, unless two labels differ by them alone:
+    `match_label("Anger", LABELS)` is "angry".
 
     Raises:
         UnknownLabel: `word` is none of them; the message lists them.
     """
-    found = match_label_or_none(str(word), labels)
-    if found is None:
+    label = match_label_or_none(str(word), labels)
+    if label is None:
         raise UnknownLabel(f"expected one of {', '.join(labels)}; received {str(word)[:80]!r}")
-    return found
+    return label
 
 
 def label_index(word: str, labels: Sequence[str]) -> int:

@@ -13,6 +13,9 @@ from edgeemo.contract.words import Word
 from edgeemo.errors import BundleError
 
 SCHEMA_VERSION = 2
+OLDEST_READER = "0.2.0"
+"""The first edgeemo that reads SCHEMA_VERSION: what a bundle of it needs at least."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[0-9]{1,5}\.[0-9]{1,5}\.[0-9]{1,5}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -119,7 +122,9 @@ class DataInfo:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The representative data set: number of pictures, method, the split they came from, sha256 of their pixels."""
+    """The representative data set: number of pictures, method, the split they came from, sha256 of
+    their pixels.
+    """
 
     n: int
     method: str
@@ -129,7 +134,9 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one artifact scored against the float model on the same `n` pictures of `split`; shares are 0..1."""
+    """What one artifact scored against the float model on the same `n` pictures of `split`; shares
+    are 0..1.
+    """
 
     artifact: str
     split: str
@@ -148,18 +155,22 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Smoothing:
-    """Defaults for readings over time: averaging window and hold time in seconds, confidence floor 0..1."""
+    """How readings become steady over time. The defaults are what new bundles bring."""
 
-    window: float
-    hold_time: float
-    floor: float
+    window: float = 0.5
+    """Seconds over which scores are averaged."""
+    hold_time: float = 0.8
+    """Seconds that another answer must last before it counts."""
+    floor: float = 0.4
+    """Probability 0..1 below which no label is reported."""
 
 
 @dataclass(frozen=True)
 class Manifest:
     """A bundle's manifest; see docs/bundle.md for each field.
 
-    `crops` holds, by a detector's name, the crop that this bundle wants instead of the detector's own.
+    `crops` holds, by a detector's name, the crop that this bundle wants instead of the detector's
+    own.
     """
 
     schema_version: int
@@ -202,7 +213,8 @@ class Manifest:
             if artifact.file == file:
                 return artifact
         raise BundleError(
-            f"{self.name}: expected one of its artifacts ({', '.join(a.file for a in self.artifacts)}), received {file!r}"
+            f"{self.name}: expected one of its artifacts"
+            f" ({', '.join(a.file for a in self.artifacts)}), received {file!r}"
         )
 
 
@@ -210,8 +222,8 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
     """Read and check manifest.json's bytes; `where` names the bundle in messages.
 
     Raises:
-        BundleError: not JSON, of a newer schema, an unknown, missing or ill-typed field, other labels, a
-            fingerprint that is not its input spec's.
+        BundleError: not JSON, of a newer schema, an unknown, missing or ill-typed field, other
+            labels, a fingerprint that is not its input spec's.
     """
     try:
         raw = strict.loads(text)
@@ -252,15 +264,15 @@ def _built(raw: dict[str, Any]) -> Manifest:
 
 
 def _from_schema_1(raw: dict[str, Any]) -> dict[str, Any]:
-    """A manifest of schema 1 in the words of today: roles were file names, crops part of the spec."""
+    """A manifest of schema 1 in today's words: roles were file names, crops part of the spec."""
     roles = {file: role.value for role, file in COMPANIONS.items()}
 
     def with_role(entry: Any, role: Any) -> Any:
         return entry | {"role": role} if isinstance(entry, dict) else entry
 
     def entries(key: str) -> list[Any]:
-        found = raw.get(key)
-        return found if isinstance(found, list) else []
+        listed = raw.get(key)
+        return listed if isinstance(listed, list) else []
 
     return (
         raw

@@ -6,9 +6,9 @@ All of it is integer arithmetic, defined so that a few lines of C give the same 
   computes it; a grey frame for an RGB network has three equal channels;
 * region: `Crop.region`; where it leaves the frame, the nearest edge pixel stands in;
 * resize, each axis by itself, from side m to n: for m >= n the exact mean over each output pixel's
-  span (each source pixel counts by its overlap in 1/n pixels, m in all), for m < n linear with pixel
-  centres at half (weights in 1/2n pixels, 2n in all); one division by the product of both axes'
-  totals, rounded half up.
+  span (each source pixel counts by its overlap in 1/n pixels, m in all), for m < n linear with
+  pixel centres at half (weights in 1/2n pixels, 2n in all); one division by the product of both
+  axes' totals, rounded half up.
 
 OpenCV, where it is already loaded, only speeds up steps that give the very same bytes.
 """
@@ -24,7 +24,8 @@ from edgeemo.contract.crop import BOX, Crop, Region
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.errors import InvalidInput
 
-# A region many times larger than its frame shows hardly any face; the bound also keeps memory finite.
+# A region many times larger than its frame shows hardly any face; the bound also keeps memory
+# finite.
 MAX_SIDE_OVER_FRAME = 4
 # cv2.integral sums in int32: 255 * height * width has to stay below 2^31.
 _INTEGRAL_MAX_PIXELS = (2**31 - 1) // 255
@@ -139,7 +140,9 @@ def _weights(side: int, size: int) -> tuple[NDArray[np.int64], int]:
 
 
 def _area_weights(side: int, size: int) -> NDArray[np.int64]:
-    """Overlaps in 1/size pixels of each output pixel's span with each source pixel; rows sum to side."""
+    """Overlaps in 1/size pixels of each output pixel's span with each source pixel; rows sum to
+    side.
+    """
     starts = np.arange(size, dtype=np.int64)[:, np.newaxis] * side
     pixels = np.arange(side, dtype=np.int64)[np.newaxis] * size
     overlap = np.minimum(starts + side, pixels + size) - np.maximum(starts, pixels)
@@ -193,7 +196,7 @@ def _area_by_integral(
 
 
 def _edges(side: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Of the output pixels' edges: the source pixel, the part of it in 1/size, the pixel after it."""
+    """Of the output pixels' edges: the source pixel, its part in 1/size, the pixel after it."""
     whole, part = np.divmod(np.arange(size + 1, dtype=np.int64) * side, size)
     return whole, part, np.minimum(whole + 1, side)
 
@@ -203,5 +206,7 @@ def _rounded(sums: NDArray[np.int64], total: int) -> NDArray[np.uint8]:
 
 
 def _cv2() -> Any:
-    """OpenCV if something has loaded it: whoever decoded the frame usually has, and this module alone never should."""
+    """OpenCV if something has loaded it: whoever decoded the frame usually has, and this module
+    alone never should.
+    """
     return sys.modules.get("cv2")

@@ -12,7 +12,9 @@ from edgeemo.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Quantization:
-    """Affine int8 quantization of a tensor: real = scale * (stored - zero_point)  (TFLite quantization spec)."""
+    """Affine int8 quantization of a tensor: real = scale * (stored - zero_point)  (TFLite
+    quantization spec).
+    """
 
     scale: float
     zero_point: int
@@ -29,7 +31,9 @@ class Quantization:
         return np.asarray(real, np.float32)
 
     def quantize(self, real: NDArray[np.float32]) -> NDArray[np.int8]:
-        """int8 values nearest to `real` (ties away from zero, as TFLite rounds), clipped to -128..127."""
+        """int8 values nearest to `real` (ties away from zero, as TFLite rounds), clipped to
+        -128..127.
+        """
         scaled = np.asarray(real, np.float64) / self.scale
         fraction, whole = np.modf(
             scaled
@@ -77,6 +81,8 @@ def looked_up(table: NDArray[Any], pixels: NDArray[np.uint8]) -> NDArray[Any]:
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities over the last axis, float32; the largest logit is subtracted first, so nothing overflows."""
+    """Probabilities over the last axis, float32; the largest logit is subtracted first, so nothing
+    overflows.
+    """
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)

@@ -1,4 +1,6 @@
-"""JSON from outside, read strictly: no doubled keys, no NaN, no unknown or missing fields, types as declared."""
+"""JSON from outside, read strictly: no doubled keys, no NaN, no unknown or missing fields, types as
+declared.
+"""
 
 import json
 import math
@@ -11,12 +13,15 @@ from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 
-# Our own files nest a dozen levels; whatever walks a parsed value (repr, asdict, dumps) does it by recursion.
+# Our own files nest a dozen levels; whatever walks a parsed value (repr, asdict, dumps) does it by
+# recursion.
 _MAX_DEPTH = 64
 
 
 def loads(text: str | bytes) -> Any:
-    """Parse JSON; raises ValueError for doubled keys, NaN, infinities and too deep nesting as for bad syntax."""
+    """Parse JSON; raises ValueError for doubled keys, NaN, infinities and too deep nesting as for
+    bad syntax.
+    """
     try:
         value = json.loads(
             text,
@@ -41,7 +46,8 @@ def dumps_line(value: Any) -> str:
 
 
 def from_dict(kind: type[T], value: Any, where: str) -> T:
-    """Build the dataclass `kind` from parsed JSON, refusing what does not match its fields and types.
+    """Build the dataclass `kind` from parsed JSON, refusing what does not match its fields and
+    types.
 
     Raises:
         ValueError: naming the field by its path from `where`.

@@ -27,14 +27,16 @@ def _names(column: str, class_name: str) -> bool:
 
 
 def group_votes(data: Prepared) -> NDArray[np.int64]:
-    """int64 (N, 10): the votes of every picture; where it has none, the sum of its group's (a copy in another set), else -1.
+    """int64 (N, 10): the votes of every picture; where it has none, the sum of its group's (a copy
+    in another set), else -1.
 
     Raises:
         DataError: the folder was prepared without FER+.
     """
     if data.votes is None:
         raise DataError(
-            f"{data.path}: was prepared without FER+ votes; prepare the data again with --ferplus CSV"
+            f"{data.path}: was prepared without FER+ votes; prepare the data again with"
+            " --ferplus CSV"
         )
     known = np.asarray((data.votes >= 0).all(axis=1))
     numbers, group = np.unique(data.groups, return_inverse=True)
@@ -47,7 +49,8 @@ def group_votes(data: Prepared) -> NDArray[np.int64]:
 def ferplus_majority(
     votes: NDArray[np.int64], class_names: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Labels int64 (n,) of votes (n, 10), and (n,) whether more than half of all taggers agree on it.
+    """Labels int64 (n,) of votes (n, 10), and (n,) whether more than half of all taggers agree on
+    it.
 
     The label is -1 where they do not, or where the votes are not known.
     """

@@ -1,4 +1,6 @@
-"""Folders and zip archives of labelled pictures, `.../<class>/<file>`, read as if they were hostile."""
+"""Folders and zip archives of labelled pictures, `.../<class>/<file>`, read as if they were
+hostile.
+"""
 
 import os
 import stat
@@ -30,7 +32,8 @@ _NEVER_PICTURES = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
 # Folder names that mean a split, and the split they mean.
 SPLIT_WORDS = {
     "train": "train", "training": "train", "train_dir": "train",
-    "validation": "validation", "valid": "validation", "val": "validation", "validation_dir": "validation",
+    "validation": "validation", "valid": "validation", "val": "validation",
+    "validation_dir": "validation",
     "test": "test", "testing": "test", "test_dir": "test",
 }  # fmt: skip
 
@@ -53,8 +56,9 @@ class LabelledFile:
 class PictureArchive:
     """A folder or zip archive of `<class>/` pictures; a context manager.
 
-    With `labels_from="name"` the file's own name is the class (`<subject>/Happy.jpg`) instead of its folder.
-    `files` are the usable entries in path order, `rejected` the others with their reason; nothing is skipped silently.
+    With `labels_from="name"` the file's own name is the class (`<subject>/Happy.jpg`) instead of
+    its folder. `files` are the usable entries in path order, `rejected` the others with their
+    reason; nothing is skipped silently.
 
     Raises:
         MissingFile: nothing at `path`.
@@ -99,7 +103,10 @@ class PictureArchive:
             self._zip.close()
 
     def read(self, path: str) -> bytes:
-        """The bytes of one entry. Raises PictureError when it is damaged, too large or unreadable."""
+        """The bytes of one entry.
+
+        Raises PictureError when it is damaged, too large or unreadable.
+        """
         try:
             if self._zip is None:
                 with (self.path / path).open("rb") as file:
@@ -164,7 +171,8 @@ class PictureArchive:
         if len(entries) > MAX_FILES:
             self._zip.close()
             raise ArchiveError(
-                f"{self.path}: {len(entries):,} entries, expected at most {MAX_FILES:,}; split the archive"
+                f"{self.path}: {len(entries):,} entries, expected at most {MAX_FILES:,}; split the"
+                " archive"
             )
         seen: set[str] = set()
         total = 0
@@ -195,7 +203,8 @@ class PictureArchive:
         if path.suffix.lower() not in SUFFIXES:
             self.reject(name, "not a picture file")
             return None
-        # A folder above that merely happens to be a label word must not label the pictures of an unknown class.
+        # A folder above that merely happens to be a label word must not label the pictures of an
+        # unknown class.
         word = path.stem if self._labels_from == "name" else folders[-1] if folders else ""
         label = match_label_or_none(word, self.class_names)
         if label is None:
@@ -239,8 +248,8 @@ def _entry_fault(entry: zipfile.ZipInfo, seen: set[str]) -> str | None:
 class LabelledInputs:
     """Network inputs uint8 (N, H, W, C) with label numbers (N,), and files left out, by reason.
 
-    `majority` is the label number that more than half of FER+'s taggers agree on, int64 (N,), -1 where
-    they agree on none; None where no votes are known.
+    `majority` is the label number that more than half of FER+'s taggers agree on, int64 (N,), -1
+    where they agree on none; None where no votes are known.
     """
 
     inputs: NDArray[np.uint8]
@@ -252,12 +261,15 @@ class LabelledInputs:
 def load_inputs(
     path: str | os.PathLike[str], split: str, spec: InputSpec, class_names: Sequence[str]
 ) -> LabelledInputs:
-    """The labelled inputs of a prepared folder, or of a folder or zip archive of `<class>/` pictures of cropped faces.
+    """The labelled inputs of a prepared folder, or of a folder or zip archive of `<class>/`
+    pictures of cropped faces.
 
-    Where folder names mean splits (train/, test/, ...), only the files of `split` count; where none do, all.
+    Where folder names mean splits (train/, test/, ...), only the files of `split` count; where none
+    do, all.
 
     Raises:
-        MissingFile, ArchiveError, DataError, SpecMismatch: what it says; also when not a single picture is usable.
+        MissingFile, ArchiveError, DataError, SpecMismatch: what it says; also when not a single
+            picture is usable.
     """
     if is_prepared(path):
         data = load_prepared(path, spec, class_names)
@@ -288,7 +300,8 @@ def load_inputs(
         if splits and split not in splits:
             reasons.append(f"its folders name the split {', '.join(splits)}")
         raise ArchiveError(
-            f"{path}: not a single usable picture for the split {split!r} ({', '.join(reasons) or 'it is empty'}); expected <class>/ folders named "
-            f"after {', '.join(class_names)}, or a prepared folder"
+            f"{path}: not a single usable picture for the split {split!r}"
+            f" ({', '.join(reasons) or 'it is empty'}); expected <class>/ folders named after"
+            f" {', '.join(class_names)}, or a prepared folder"
         )
     return LabelledInputs(np.stack(inputs), np.array(labels, np.int64), left_out)

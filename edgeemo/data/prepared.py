@@ -1,4 +1,5 @@
-"""Prepared data: the folder that training writes and that training, export and `edgeemo evaluate` read.
+"""Prepared data: the folder that training writes and that training, export and `edgeemo evaluate`
+read.
 
 `images.npy` uint8 (N, H, W, C), `index.csv` with a row a picture, `dataset.json` with class names,
 input spec, seeds, counts and what was rejected.
@@ -48,7 +49,8 @@ class Prepared:
         given_labels: int64 (N,), positions in `class_names`: what the set's folder says.
         splits: (N,) of "train", "validation", "test" or "excluded".
         groups: int64 (N,), one number for all copies and near copies of one picture.
-        votes: int64 (N, 10) FER+ votes in FERPLUS_COLUMNS order, -1 where unknown; None without FER+.
+        votes: int64 (N, 10) FER+ votes in FERPLUS_COLUMNS order, -1 where unknown; None without
+            FER+.
         rows: the index as text, a dict a picture.
         dataset: the parsed dataset.json.
         class_names: what label numbers mean.
@@ -74,19 +76,25 @@ class Prepared:
 
     @property
     def split_hash(self) -> str:
-        """sha256 over every picture's hash, label and split: equal exactly when the same pictures are split equally."""
+        """sha256 over every picture's hash, label and split: equal exactly when the same pictures
+        are split equally.
+        """
         return split_hash((row["sha256"], row["label"], row["split"]) for row in self.rows)
 
     def indices(self, split: str) -> NDArray[np.int64]:
-        """Row numbers of a split, ascending. Raises DataError when the split is unknown or empty."""
+        """Row numbers of a split, ascending.
+
+        Raises DataError when the split is unknown or empty.
+        """
         if split not in SPLITS:
             raise DataError(f"expected a split of {', '.join(SPLITS)}, received {split!r}")
-        found = np.flatnonzero(self.splits == split)
-        if not len(found):
+        rows = np.flatnonzero(self.splits == split)
+        if not len(rows):
             raise DataError(
-                f"{self.path}: holds no picture in the split {split!r}; prepare the data again with one"
+                f"{self.path}: holds no picture in the split {split!r}; prepare the data again"
+                " with one"
             )
-        return found
+        return rows
 
 
 def split_hash(rows: Iterable[tuple[str, str, str]]) -> str:
@@ -119,13 +127,14 @@ def load_prepared(
     for name in (DATASET, INDEX, IMAGES):
         if not (folder / name).is_file():
             raise MissingFile(
-                f"{folder}: expected a prepared folder with {name}; make one with: python -m training prepare --out {folder}"
+                f"{folder}: expected a prepared folder with {name}; make one with: python -m"
+                f" training prepare --out {folder}"
             )
     dataset, own_spec = _load_dataset(folder / DATASET)
     if spec is not None and own_spec != spec:
         raise SpecMismatch(
-            f"{folder}: prepared for {own_spec.size} (input spec {own_spec.fingerprint()}), expected "
-            f"{spec.size} ({spec.fingerprint()}); prepare the data again for this input"
+            f"{folder}: prepared for {own_spec.size} (input spec {own_spec.fingerprint()}),"
+            f" expected {spec.size} ({spec.fingerprint()}); prepare the data again for this input"
         )
     names = tuple(dataset["labels"])
     if class_names is not None:
@@ -134,15 +143,16 @@ def load_prepared(
     rows = _load_index(folder / INDEX)
     if len(rows) != len(images) or dataset["images"] != len(images):
         raise DataError(
-            f"{folder}: {IMAGES} holds {len(images)} pictures, {INDEX} {len(rows)} rows and {DATASET} promises "
-            f"{dataset['images']}; prepare the data again"
+            f"{folder}: {IMAGES} holds {len(images)} pictures, {INDEX} {len(rows)} rows and"
+            f" {DATASET} promises {dataset['images']}; prepare the data again"
         )
     if (
         file_sha256(folder / IMAGES) != dataset["images_sha256"]
         or file_sha256(folder / INDEX) != dataset["index_sha256"]
     ):
         raise DataError(
-            f"{folder}: its files have changed since they were prepared (sha256 differs); prepare the data again"
+            f"{folder}: its files have changed since they were prepared (sha256 differs); prepare"
+            " the data again"
         )
     columns = _parse_rows(rows, names, folder / INDEX)
     return Prepared(folder, images, *columns, rows, dataset, names, own_spec)
@@ -188,8 +198,8 @@ def _load_images(path: Path, spec: InputSpec) -> NDArray[np.uint8]:
         ) from None
     if dtype != np.uint8 or shape[1:] != spec.shape or not 0 < shape[0] <= _MAX_PICTURES:
         raise DataError(
-            f"{path}: expected uint8 (N, {', '.join(map(str, spec.shape))}), received {dtype} {shape}; "
-            "prepare the data again"
+            f"{path}: expected uint8 (N, {', '.join(map(str, spec.shape))}), received {dtype}"
+            f" {shape}; prepare the data again"
         )
     return np.memmap(path, dtype, "r", offset, shape)
 
@@ -201,10 +211,12 @@ def _load_index(path: Path) -> list[dict[str, str]]:
             columns = tuple(reader.fieldnames or ())
             if columns not in (INDEX_COLUMNS, INDEX_COLUMNS + VOTE_COLUMNS):
                 raise ValueError(
-                    f"expected the columns {', '.join(INDEX_COLUMNS)}, received {', '.join(columns)[:200]!r}"
+                    f"expected the columns {', '.join(INDEX_COLUMNS)}, received"
+                    f" {', '.join(columns)[:200]!r}"
                 )
             rows = list(reader)
-            # DictReader fills a short row with None, and puts what a long one has too much under the key None.
+            # DictReader fills a short row with None, and puts what a long one has too much under
+            # the key None.
             if any(None in row or None in row.values() for row in rows):
                 raise ValueError(f"a row of more or fewer than {len(columns)} cells")
     except (ValueError, csv.Error) as error:

@@ -14,15 +14,17 @@ from edgeemo.registry import Registry
 from edgeemo.results import Box
 
 SMALLEST_FACE = 1 / 6
-"""Of the frame's shorter side, for live cameras: a person up to about 1.5 m away (docs/detectors.md)."""
+"""Of the frame's shorter side, for live cameras: a person up to about 1.5 m away
+(docs/detectors.md).
+"""
 
 
 class Detector(Protocol):
     """An opened detector: any object with these two will do.
 
-    It owns its crop: where it has an attribute `crop` (edgeemo.contract.crop.Crop), that says how its
-    boxes become what training saw; without one the box is taken as it is. A bundle may override it by
-    the detector's name.
+    It owns its crop: where it has an attribute `crop` (edgeemo.contract.crop.Crop), that says how
+    its boxes become what training saw; without one the box is taken as it is. A bundle may override
+    it by the detector's name.
     """
 
     name: str
@@ -39,9 +41,10 @@ class DetectorOptions:
     model: Path | None = None
     """Its model file, where it needs one and does not find it by itself."""
     smallest_face: float | None = None
-    """Smallest face to be found, as a share of the frame's shorter side: frames are scaled down until
-    such a face is just large enough for the detector, which makes it faster. None, for pictures, looks
-    as closely as it can."""
+    """Smallest face to be found, as a share of the frame's shorter side: frames are scaled down
+    until such a face is just large enough for the detector, which makes it faster. None, for
+    pictures, looks as closely as it can.
+    """
 
     def __post_init__(self) -> None:
         if self.smallest_face is not None and not 0 < self.smallest_face <= 1:

@@ -370,7 +370,7 @@ def test_yunet_file_that_opencv_cannot_load_is_named(tmp_path: Path, content: by
     assert "\n" not in str(caught.value)
 
 
-def test_damaged_yunet_file_in_the_cache_is_mended_by_pull(tmp_path: Path) -> None:
+def test_damaged_yunet_file_in_the_cache_is_fixed_by_pull(tmp_path: Path) -> None:
     (tmp_path / "cache" / "edgeemo").mkdir(parents=True)
     (tmp_path / "cache" / "edgeemo" / YUNET_FILE).write_bytes(b"damaged")
     with pytest.raises(

@@ -28,6 +28,8 @@ from edgeemo.proof.selftest_apart import run_selftest_apart
 from tests.edgeemo.proof.test_mutants import MODEL, tflite_alone, with_files, with_trace
 from tests.support import matching_hashes, rezip
 
+pytestmark = pytest.mark.rounding
+
 
 def test_good_bundle_passes_exactly_under_reference_kernels(tiny_bundle: Path) -> None:
     results = run_selftest(read_bundle(tiny_bundle))

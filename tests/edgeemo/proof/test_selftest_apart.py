@@ -238,7 +238,7 @@ def test_doctor_says_which_model_crashed_and_exits_1(
     )
     done = doctor(nano.path, "--json", path=folder)
     checks = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {tuple(check) for check in checks} == {("name", "state", "text", "mend")}
+    assert {tuple(check) for check in checks} == {("name", "state", "text", "fix")}
     assert [check["state"] for check in checks if check["name"] == "self-test"] == ["problem"]
 
 

@@ -1,8 +1,6 @@
 """Two bundles on the same pictures: known differences are found with their interval, and like is compared with like."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +11,12 @@ from edgeemo.contract.bundle import sha256
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import DataError
+from export.__main__ import main
 from export.build import build
 from export.prove.compare import compare
-from tests.support import REPOSITORY, quadrant_logits, rezip, store_model
+from tests.support import done_here, quadrant_logits, rezip, store_model
+
+pytestmark = pytest.mark.rounding
 
 EXCHANGED = [0, 1, 2, 5, 4, 3, 6]
 
@@ -86,18 +87,8 @@ def test_bundle_that_may_have_seen_the_test_pictures_is_refused(
 
 def test_command_prints_lines_or_json(tiny_bundle: Path, blind: Path, prepared: Path) -> None:
     def run(*options: str) -> str:
-        command = [
-            sys.executable,
-            "-m",
-            "export",
-            "compare",
-            str(tiny_bundle),
-            str(blind),
-            "--data",
-            str(prepared),
-            *options,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=REPOSITORY)
+        words = ["compare", tiny_bundle, blind, "--data", prepared, *options]
+        done = done_here(main, "export", *words)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -17,6 +17,7 @@ from edgeemo.contract.quantize import softmax
 from edgeemo.data.ferplus import group_votes
 from edgeemo.data.prepared import file_sha256, load_prepared
 from edgeemo.errors import InvalidInput, RunError, SpecMismatch
+from tests.networks import SEED
 from training.__main__ import main
 from training.fit.devices import Devices
 from training.fit.distill import Teachers, informed
@@ -34,15 +35,17 @@ from training.runs.run import load_run
 from training.studies.crossval import crossval
 from training.studies.sweep import sweep
 
-RECIPE = Recipe(model="nano", epochs=1, batch_size=32, warmup_epochs=0, seed=3)
+pytestmark = pytest.mark.rounding
+
+RECIPE = Recipe(model="quick", epochs=1, batch_size=32, warmup_epochs=0, seed=SEED)
 
 
 @pytest.fixture(scope="module")
 def teachers(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two finished runs of other seeds."""
     folder = tmp_path_factory.mktemp("teachers")
-    for seed in (1, 2):
-        train(replace(RECIPE, seed=seed), prepared, folder / str(seed))
+    for name in (1, 2):
+        train(replace(RECIPE, seed=SEED + name), prepared, folder / str(name))
     return folder / "1", folder / "2"
 
 
@@ -275,7 +278,9 @@ def test_training_starts_from_the_weights_of_another_run(
     # Steps of almost no length leave the weights; only the normalization's statistics go on.
     for one, other in zip(before.trainable_variables, after.trainable_variables, strict=True):
         assert np.allclose(one.numpy(), other.numpy(), atol=1e-6)
-    with pytest.raises(RunError, match="is a nano, a small cannot start from it; add --model nano"):
+    with pytest.raises(
+        RunError, match="is a quick, a small cannot start from it; add --model quick"
+    ):
         train(replace(still, model="small"), prepared, tmp_path / "other")
 
 

@@ -13,7 +13,7 @@ from edgeemo.contract import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import InvalidInput, RunError
-from tests.support import interrupted_after_first_epoch
+from tests.networks import SEED, STILL, interrupted_in_second_epoch
 from training.fit.augment import cut_mixed
 from training.fit.loop import (
     Faces,
@@ -25,14 +25,13 @@ from training.fit.loop import (
     steps_per_epoch,
     training_faces,
 )
-from training.fit.recipe import Augmentation, Recipe
+from training.fit.recipe import Recipe
 from training.fit.train import _is_tired, train
 from training.runs.run import load_run
 
-STILL = Augmentation(
-    flip=0, rotation=0, zoom=0, shift=0, brightness=0, contrast=0, cutout=0, blur=0
-)
-RECIPE = Recipe(model="nano", epochs=2, batch_size=32, warmup_epochs=0, mixup=0, ema=0, seed=3)
+pytestmark = pytest.mark.rounding
+
+RECIPE = Recipe(model="quick", epochs=2, batch_size=32, warmup_epochs=0, mixup=0, ema=0, seed=SEED)
 
 
 def log_scores(logits: np.ndarray) -> np.ndarray:
@@ -184,8 +183,9 @@ def test_patience_ends_what_has_not_become_better(
 
 
 def test_early_stop_ends_the_run_and_keeps_the_best_epoch(prepared: Path, tmp_path: Path) -> None:
-    # A rate of almost nothing changes no answer, so no epoch is better than the first.
-    recipe = replace(RECIPE, epochs=50, patience=2, learning_rate=1e-12)
+    # A rate of almost nothing changes no answer, for want of statistics that follow the batches:
+    # no epoch is better than the first.
+    recipe = replace(RECIPE, model="means", epochs=50, patience=2, learning_rate=1e-12)
     train(recipe, prepared, tmp_path / "run")
     history = load_run(tmp_path / "run").config["history"]
     assert (history["epochs"], history["best_epoch"]) == (3, 1)
@@ -217,7 +217,7 @@ def test_a_full_memory_names_the_batch_size_to_try(words: str) -> None:
         np.zeros((64, 48, 48, 1), np.uint8), np.eye(7, dtype=np.float32)[np.arange(64) % 7]
     )
     with pytest.raises(
-        RunError, match="too small for a batch of 32 with nano; try --batch-size 16 "
+        RunError, match="too small for a batch of 32 with quick; try --batch-size 16 "
     ):
         fit_epoch(FullDevice(RuntimeError(words)), RECIPE, 0, faces, progress=False)  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="something else"):
@@ -229,7 +229,7 @@ def test_a_loss_that_becomes_no_number_later_leaves_the_best_weights_so_far(
 ) -> None:
     out = tmp_path / "run"
     recipe = replace(RECIPE, optimizer="sgd", learning_rate=1e-3, epochs=40)
-    interrupted_after_first_epoch(prepared, out, recipe).communicate(timeout=60)
+    interrupted_in_second_epoch(recipe, prepared, out)
     config = strict.loads((out / "config.json").read_bytes())
     config["recipe"]["learning_rate"] = 1e38
     (out / "config.json").write_text(strict.dumps(config))

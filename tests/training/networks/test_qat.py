@@ -26,32 +26,23 @@ from edgeemo.errors import InvalidInput, RunError
 from edgeemo.optional import is_installed
 from export.build import build
 from tests import support
+from tests.networks import KNOWN, interrupted_in_second_epoch, known_run
 from training.__main__ import main
 from training.fit.loop import fitted_epochs
-from training.fit.recipe import Augmentation, Recipe
-from training.fit.train import train
+from training.fit.recipe import Recipe
 from training.networks import ARCHITECTURES
 from training.networks.layers import FakeQuantize, weights_on_grid
 from training.networks.qat import finetuning, folded, simulated
 from training.runs.predict import predict
 from training.runs.run import load_run
 
-STILL = Augmentation(
-    flip=0, rotation=0, zoom=0, shift=0, brightness=0, contrast=0, cutout=0, blur=0
-)
-# One long epoch: that of the best validation is kept, and the few validation pictures here would choose too early a one.
-FLOAT = Recipe(
-    model="nano", epochs=1, balance=240, batch_size=4, learning_rate=2e-3, warmup_epochs=0, ema=0.0, mixup=0.0,
-    label_smoothing=0.0, augmentation=STILL, seed=3,
-)  # fmt: skip
+pytestmark = pytest.mark.rounding
 
 
 @pytest.fixture(scope="module")
 def float_run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A float run that knows the drawn pictures."""
-    out = tmp_path_factory.mktemp("float") / "nano"
-    assert train(FLOAT, prepared, out).top1 == 1.0
-    return out
+    return known_run(prepared, tmp_path_factory.mktemp("float") / "nano")
 
 
 def finetuned(float_run: Path, prepared: Path, out: Path, *options: str) -> Path:
@@ -244,12 +235,12 @@ def test_the_recipe_is_the_float_run_s_but_short_and_gentle(
 ) -> None:
     run = load_run(qat_run)
     assert finetuning(
-        replace(FLOAT, mixup=0.4, cutmix=1.0, ema=0.99, warmup_epochs=5), str(float_run)
+        replace(KNOWN, mixup=0.4, cutmix=1.0, ema=0.99, warmup_epochs=5), str(float_run)
     ) == replace(
-        FLOAT, qat=True, init=str(float_run), epochs=8, learning_rate=1e-4, warmup_epochs=1
+        KNOWN, qat=True, init=str(float_run), epochs=8, learning_rate=1e-4, warmup_epochs=1
     )
     assert run.recipe == replace(
-        finetuning(FLOAT, str(float_run)), epochs=4, balance=40, batch_size=16
+        finetuning(KNOWN, str(float_run)), epochs=4, balance=40, batch_size=16
     )
     assert [said["run"] for said in run.config["leaned_on"]] == [str(float_run)]
     stored = run.recipe.to_dict()
@@ -272,9 +263,7 @@ def test_a_resumed_run_has_the_weights_and_ranges_of_one_that_was_not_stopped(
     qat_run: Path, float_run: Path, prepared: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "resumed"
-    process = support.interrupted_after_first_epoch(prepared, out, load_run(qat_run).recipe)
-    process.communicate(timeout=120)
-    assert process.returncode == 1
+    interrupted_in_second_epoch(load_run(qat_run).recipe, prepared, out)
     finetuned(float_run, prepared, out, "--resume")
     one, other = (keras.models.load_model(run / "model.keras") for run in (qat_run, out))
     assert any(isinstance(layer, FakeQuantize) for layer in one.layers)

@@ -29,6 +29,8 @@ from training.studies.leaks import (
     random_split,
 )
 
+pytestmark = pytest.mark.rounding
+
 ROWS = st.lists(
     st.tuples(st.integers(0, 6), st.booleans(), st.sampled_from("ab"), st.sampled_from(["train", "validation", "test"])),
     min_size=1, max_size=30,
