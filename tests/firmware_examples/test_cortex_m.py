@@ -54,7 +54,7 @@ class Board:
     def run(
         self, pixels: NDArray[np.uint8], *arguments: str
     ) -> tuple[NDArray[np.int8], dict[str, int]]:
-        """int8 (N, labels) logits of uint8 (N, H, W, C), and the numbers that the program printed."""
+        """int8 (N, labels) logits of uint8 (N, H, W, C), and the numbers that were printed."""
         pixels.tofile(self.folder / "faces.bin")
         done = self.make(*arguments)
         assert done.returncode == 0, done.stdout
