@@ -136,11 +136,11 @@ def test_nano_answers_as_the_reference_kernels(
     dsp: int,
     count: int,
 ) -> None:
-    answers, said = nano.run(faces[:count], f"run-{core}", f"DSP={dsp}")
+    answers, printed = nano.run(faces[:count], f"run-{core}", f"DSP={dsp}")
     assert np.array_equal(answers, nano_logits[:count])
     assert len(np.unique(answers.argmax(axis=1))) > 1
-    assert said["faces"] == count
-    assert said["arena bytes"] == nano.firmware.arena_bytes
+    assert printed["faces"] == count
+    assert printed["arena bytes"] == nano.firmware.arena_bytes
 
 
 def test_small_answers_as_the_reference_kernels(faces: NDArray[np.uint8], tmp_path: Path) -> None:
@@ -177,9 +177,9 @@ def test_tiny_answers_as_the_reference_kernels(
     tiny: Board, core: str, options: tuple[str, ...]
 ) -> None:
     pixels = drawn_faces(28)
-    answers, said = tiny.run(pixels, f"run-{core}", *options)
+    answers, printed = tiny.run(pixels, f"run-{core}", *options)
     assert np.array_equal(answers, reference_logits(tiny.bundle, pixels))
-    assert said["self-test passed, patterns"] == len(
+    assert printed["self-test passed, patterns"] == len(
         vectors(tiny.bundle, bundle_network(tiny.bundle))[0]
     )
 
@@ -187,18 +187,18 @@ def test_tiny_answers_as_the_reference_kernels(
 def test_a_known_loop_is_counted_right_and_smlad_saves_instructions(nano: Board) -> None:
     counted = {}
     for dsp in (0, 1):
-        _, said = nano.run(drawn_faces(1), "run-m4", f"DSP={dsp}")
-        assert abs(said["instructions of a loop of 8000000"] - 8_000_000) < 8_000
-        counted[dsp] = said["instructions per inference, at most"]
+        _, printed = nano.run(drawn_faces(1), "run-m4", f"DSP={dsp}")
+        assert abs(printed["instructions of a loop of 8000000"] - 8_000_000) < 8_000
+        counted[dsp] = printed["instructions per inference, at most"]
     assert counted[0] >= 1.8 * counted[1]
     assert counted[1] > bundle_network(nano.bundle).layers[0].multiply_accumulates
 
 
 def test_memory_is_what_was_promised(nano: Board) -> None:
-    _, said = nano.run(drawn_faces(1), "run-m4")
+    _, printed = nano.run(drawn_faces(1), "run-m4")
     pixels_and_logits = 2304 + 7
-    assert 64 < said["stack bytes"] < 1024
-    statics = said["RAM bytes in all"] - said["stack bytes"]
+    assert 64 < printed["stack bytes"] < 1024
+    statics = printed["RAM bytes in all"] - printed["stack bytes"]
     assert 0 <= statics - nano.firmware.arena_bytes - pixels_and_logits < 16
 
 

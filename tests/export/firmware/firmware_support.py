@@ -32,17 +32,17 @@ C = REPOSITORY / "export" / "firmware" / "c"
 
 def program(name: str) -> str:
     """The path of an installed program; the test skips, saying so, without it."""
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         pytest.skip(
             f"needs {name}, which is not installed; ./scripts/system-packages installs it where "
             "there are root and apt"
         )
-    return found
+    return path
 
 
 def run(*words: object, **more: object) -> str:
-    """stdout of a command that must succeed; what it said stands in the failure."""
+    """stdout of a command that must succeed; its output stands in the failure."""
     done = subprocess.run(  # type: ignore[call-overload]
         [str(word) for word in words], capture_output=True, text=True, **more
     )

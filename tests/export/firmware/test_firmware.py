@@ -493,11 +493,11 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_names_of_a_hostile_model_cannot_leave_their_comment() -> None:
-    kept = bundle_network(read_bundle(find_model("nano")))
+    shipped = bundle_network(read_bundle(find_model("nano")))
     evil = '*/ int x = system("rm"); /* \\\n ??/'
     network = Network(
-        tuple(Layer(**{**layer.__dict__, "name": evil}) for layer in kept.layers),
-        kept.tensor_bytes, kept.input, kept.output, kept.logits,
+        tuple(Layer(**{**layer.__dict__, "name": evil}) for layer in shipped.layers),
+        shipped.tensor_bytes, shipped.input, shipped.output, shipped.logits,
     )  # fmt: skip
     text = model_source(network, plan_arena(network), evil)
     assert "system(" not in text.replace("system(_rm_)", "")
@@ -525,8 +525,8 @@ def test_the_commands_say_what_they_wrote(tmp_path: Path) -> None:
         "--json",
     )
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert set(said["files"]) == {path.name for path in (tmp_path / "c").iterdir()}
+    facts = json.loads(done.stdout)
+    assert set(facts["files"]) == {path.name for path in (tmp_path / "c").iterdir()}
     assert {
         "edgeemo_model.c",
         "edgeemo_model.h",
@@ -534,9 +534,9 @@ def test_the_commands_say_what_they_wrote(tmp_path: Path) -> None:
         "model_settings.h",
         "edgeemo_vectors.c",
         "Makefile",
-    } <= set(said["files"])
+    } <= set(facts["files"])
     assert (
-        f"#define EDGEEMO_ARENA_BYTES {said['arena_bytes']}\n"
+        f"#define EDGEEMO_ARENA_BYTES {facts['arena_bytes']}\n"
         in (tmp_path / "c" / "edgeemo_model.h").read_text()
     )
     for words, code, message in (
@@ -563,9 +563,9 @@ def test_the_commands_say_what_they_wrote(tmp_path: Path) -> None:
 
 
 def test_tables_of_the_c_code_are_the_networks(nano_sources: Path) -> None:
-    kept = bundle_network(read_bundle(find_model("nano")))
+    shipped = bundle_network(read_bundle(find_model("nano")))
     crc = 0
-    for layer in kept.layers:
+    for layer in shipped.layers:
         for array in (
             layer.table,
             layer.bias.astype("<i4"),
