@@ -9,6 +9,7 @@ A package from outside registers an entry point in the registry's group, in its 
 import importlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Generic, TypeVar, cast
 
 from edgeemo.errors import BrokenDependency, InvalidInput
@@ -27,11 +28,13 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, group: str, own: Mapping[str, str]) -> None:
         self.kind, self.group, self._own = kind, group, dict(own)
+        self._added: dict[str, T] = {}
 
     def __iter__(self) -> Iterator[str]:
-        """Names: ours in the table's order, then those of other packages by alphabet."""
-        yield from self._own
-        yield from sorted({point.name for point in self._points()} - set(self._own))
+        """Names: ours in the table's order, those added here, then other packages' by alphabet."""
+        known = dict.fromkeys([*self._own, *self._added])
+        yield from known
+        yield from sorted({point.name for point in self._points()} - set(known))
 
     def get(self, name: str) -> T:
         """What `name` stands for.
@@ -40,6 +43,8 @@ class Registry(Generic[T]):
             InvalidInput: nothing; the message lists what there is.
             BrokenDependency: another package's entry cannot be imported.
         """
+        if name in self._added:
+            return self._added[name]
         if name in self._own:
             module, _, attribute = self._own[name].partition(":")
             return cast(T, getattr(importlib.import_module(module), attribute))
@@ -49,6 +54,16 @@ class Registry(Generic[T]):
         raise InvalidInput(
             f"expected a {self.kind} of {', '.join(self)}; received {str(name)[:80]!r}"
         )
+
+    @contextmanager
+    def added(self, name: str, entry: T) -> Iterator[None]:
+        """Inside, `name` stands for `entry` in this process, whatever it stood for before."""
+        before = dict(self._added)
+        self._added[name] = entry
+        try:
+            yield
+        finally:
+            self._added = before
 
     def _points(self) -> "importlib.metadata.EntryPoints":
         return importlib.metadata.entry_points(group=self.group)

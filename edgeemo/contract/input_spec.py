@@ -1,6 +1,7 @@
 """What the network sees: size, channels, and the arithmetic between pixels and its first layer."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -88,6 +89,26 @@ class InputSpec:
 
 
 DEFAULT_SPEC = InputSpec()
+
+_SIZE = re.compile(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})-(grey|rgb)", re.IGNORECASE)
+
+
+def parse_size(text: str) -> InputSpec:
+    """The spec of a size in words, the reverse of `InputSpec.size`: `48x48-grey`, `112x96-rgb`.
+
+    Height comes first; scale and offset are the defaults.
+
+    Raises:
+        InvalidInput: another form, or a side out of range.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise InvalidInput(
+            "expected an input as HEIGHTxWIDTH-grey or HEIGHTxWIDTH-rgb, such as 48x48-grey; "
+            f"received {text[:40]!r}"
+        )
+    channels = 1 if match[3].lower() == "grey" else 3
+    return InputSpec(int(match[1]), int(match[2]), channels)
 
 
 def parse_spec(raw: Any, fingerprint: str, where: str) -> tuple[InputSpec, dict[str, Crop]]:

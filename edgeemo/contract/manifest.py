@@ -238,13 +238,13 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
         if version == 1:
             raw = _from_schema_1(raw)
         manifest = _built(raw)
+        check_labels(manifest.labels, "manifest.labels", ValueError)
     except BundleError:
         raise
     except (ValueError, UnicodeDecodeError) as error:
         raise BundleError(
             f"{where}: its manifest is not valid ({error}); build or copy the bundle again"
         ) from None
-    check_labels(manifest.labels, where, BundleError)
     if fault := next(_faults(manifest), None):
         raise BundleError(
             f"{where}: its manifest is not valid ({fault}); build or copy the bundle again"

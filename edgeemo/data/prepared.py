@@ -173,8 +173,10 @@ def _load_dataset(path: Path) -> tuple[dict[str, Any], InputSpec]:
             dataset["images"],
         )
         hashes = dataset["images_sha256"], dataset["index_sha256"]
-        if not isinstance(count, int) or not all(
-            isinstance(word, str) for word in [*labels, fingerprint, *hashes]
+        if (
+            not isinstance(labels, list)
+            or not isinstance(count, int)
+            or not all(isinstance(word, str) for word in [*labels, fingerprint, *hashes])
         ):
             raise ValueError("a field has the wrong type")
         spec, _ = parse_spec(dataset["input_spec"], fingerprint, "input_spec")

@@ -33,7 +33,7 @@ from export.convert.tflite import convert_fp32 as convert_fp32_tflite
 from export.convert.tflite import quantize
 from export.prove.selftest import selftest_inputs
 from tests import support
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 from workstation.quiet import quiet
 
 pytestmark = pytest.mark.rounding
@@ -63,7 +63,7 @@ def convert_int8(model: keras.Model, pictures: np.ndarray) -> bytes:
 @pytest.fixture(scope="module")
 def small() -> keras.Model:
     keras.utils.set_random_seed(0)
-    return ARCHITECTURES["small"](DEFAULT_SPEC)
+    return NETWORKS.get("small")(DEFAULT_SPEC, len(LABELS))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_small_becomes_full_int8_per_channel_tflite(
 
 def test_nano_fits_a_microcontroller(calibration: np.ndarray) -> None:
     keras.utils.set_random_seed(0)
-    model = convert_int8(ARCHITECTURES["nano"](DEFAULT_SPEC), calibration)
+    model = convert_int8(NETWORKS.get("nano")(DEFAULT_SPEC, len(LABELS)), calibration)
     check_full_int8(model)
     assert len(model) <= 64_000
     assert activation_bytes(model) == 3 * 24 * 24 * 16 <= 48_000

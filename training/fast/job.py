@@ -21,7 +21,7 @@ from training.fast.engine import Programs
 from training.fast.xla import jax
 from training.fit.compute import computing_in
 from training.fit.loop import Diverged
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 
 CHECKPOINT = "state.npz"
 _LISTS = ("weights", "average", "first", "second", "others")
@@ -129,7 +129,7 @@ def drawn(network: str, seed: int, precision: str, heads: int = 1) -> keras.Mode
     """A network with weights drawn by `seed`; with two heads, one for the votes and one for FER-2013's labels."""
     keras.utils.set_random_seed(seed)
     with computing_in("float32" if jax.default_backend() == "cpu" else precision):
-        model = ARCHITECTURES[network](DEFAULT_SPEC)
+        model = NETWORKS.get(network)(DEFAULT_SPEC, len(LABELS))
         if heads == 1:
             return model
         features = model.get_layer("dropout").output

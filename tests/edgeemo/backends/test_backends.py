@@ -26,6 +26,8 @@ from edgeemo.errors import BackendError, BundleError, InvalidInput, UnknownLabel
 from tests import support
 
 ARTIFACTS = ["int8.tflite", "int8.onnx", "fp16.onnx", "fp32.onnx"]
+pytestmark = pytest.mark.rounding
+
 SHAPE = (1, 48, 48, 1)
 
 
@@ -176,7 +178,7 @@ def test_garbage_is_refused(kind: type, garbage: bytes) -> None:
 def test_cut_model_is_refused(bundle: Bundle, kind: type, artifact: str) -> None:
     model = bundle.files[artifact]
     with pytest.raises(BackendError, match="^broken: "):
-        kind(model[: len(model) // 2], "broken")
+        kind(model[: len(model) // 2], "broken", DEFAULT_SPEC, LABELS)
 
 
 def keras_as_tflite(shape: tuple[int, ...], answers: int, dtype: str = "float32") -> bytes:
@@ -754,8 +756,6 @@ def test_what_else_is_written_while_a_model_opens_reaches_stderr(tiny_bundle: Pa
     code = """
 import os, subprocess, sys, threading
 from edgeemo.backends.litert import _without_greeting
-
-pytestmark = pytest.mark.rounding
 with _without_greeting():
     os.write(2, b"before\\nINFO: Created TensorFlow Lite XNNPACK delegate for CPU.\\n")
     print("after", file=sys.stderr)

@@ -99,13 +99,13 @@ def test_bundle_is_read_back_as_written_and_the_same_content_gives_the_same_byte
             lambda e: e.update({"manifest.json": b" " * (1024 * 1024 + 1)}),
             "manifest.json has more than",
         ),
-        (manifest_changed(schema_version=2), "run: pip install --upgrade edgeemo"),
+        (manifest_changed(schema_version=3), "run: pip install --upgrade edgeemo"),
         (manifest_changed(minimum_edgeemo="99.0.0"), "needs edgeemo 99.0.0"),
         (
             manifest_changed(
-                labels=["happy", "neutral", "disgust", "fear", "angry", "sad", "surprise"]
+                labels=["joy", "neutral", "disgust", "fear", "angry", "sad", "surprise"]
             ),
-            "in this order",
+            "other classes than the labels",
         ),
         (
             manifest_changed(minimum_edgeemo="0.2.1"),

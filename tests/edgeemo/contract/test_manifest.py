@@ -314,8 +314,8 @@ def test_a_manifest_of_schema_1_says_the_same_in_the_words_of_today(manifest: Js
 @pytest.mark.parametrize(
     ("field", "number"),
     [
-        ('"offset": -1.0', '"offset": 1e999'),
-        ('"offset": -1.0', '"offset": NaN'),
+        ('"offset": [-1.0]', '"offset": [1e999]'),
+        ('"offset": [-1.0]', '"offset": [NaN]'),
         ('"floor": 0.4', '"floor": -Infinity'),
     ],
 )

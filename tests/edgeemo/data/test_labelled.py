@@ -399,7 +399,7 @@ def test_prepared_folder_of_another_spec_is_refused_with_both_fingerprints(
 ) -> None:
     from dataclasses import replace
 
-    other = replace(DEFAULT_SPEC, offset=-0.5)
+    other = replace(DEFAULT_SPEC, offset=(-0.5,))
     with pytest.raises(SpecMismatch) as caught:
         load_inputs(prepared, "test", other, LABELS)
     assert DEFAULT_SPEC.fingerprint() in str(caught.value)
