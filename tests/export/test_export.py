@@ -33,6 +33,7 @@ from export.convert.tflite import convert_fp32 as convert_fp32_tflite
 from export.convert.tflite import quantize
 from export.prove.selftest import selftest_inputs
 from tests import support
+from tests.networks import quick
 from training.networks import ARCHITECTURES
 from workstation.quiet import quiet
 
@@ -112,9 +113,8 @@ def test_report_compares_on_the_ferplus_majority_too(
     )
 
 
-def test_float_dynamic_range_and_endless_models_are_refused(
-    small: keras.Model, calibration: np.ndarray
-) -> None:
+def test_float_dynamic_range_and_endless_models_are_refused(calibration: np.ndarray) -> None:
+    small = quick(DEFAULT_SPEC)
     with pytest.raises(BackendError, match="works on float32"):
         check_full_int8(converted(small))
     with pytest.raises(BackendError, match="expected int8 alone"):
