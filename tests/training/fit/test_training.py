@@ -120,7 +120,7 @@ def test_config_says_what_made_the_run(run: Path, prepared: Path) -> None:
 
 
 def test_training_makes_the_loss_fall(prepared: Path, tmp_path: Path) -> None:
-    # Of still pictures and hard labels, which a dense layer tells apart: it falls to a third and less.
+    # Of still pictures and hard labels, which a dense layer tells apart: it falls to a tenth.
     recipe = replace(KNOWN, model="means", epochs=5, batch_size=16, learning_rate=0.3)
     assert train(recipe, prepared, tmp_path / "run").top1 == 1.0
     with (tmp_path / "run" / "history.csv").open() as file:
