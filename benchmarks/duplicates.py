@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.data.labelled import PictureArchive
 from edgeemo.data.pictures import decode_picture
@@ -223,7 +224,7 @@ def one(archive: Path, size: int) -> None:
 def synthetic_union(archive: Path, size: int, seed: int = 1) -> NDArray[np.uint8]:
     """uint8 (size, 48, 48, 1): the faces of FER-2013 again and again, re-encoded, resized, relit, mirrored, turned and zoomed."""
     rng = np.random.default_rng(seed)
-    with SOURCES["fer2013"].open(archive) as opened:
+    with SOURCES["fer2013"].open(archive, LABELS) as opened:
         faces = [decode_picture(opened.read(file.path), file.path)[..., 0] for file in opened.files]
     # As many faces as in the real union, about a fifth of its pictures; all are distinct in the first fifth.
     faces = [faces[i] for i in rng.permutation(len(faces))[: max(1, size // 5)]]

@@ -29,6 +29,7 @@ from edgeemo.cli.bench import machine
 from edgeemo.errors import CameraError
 from edgeemo.faces import SMALLEST_FACE, Detector, open_detector
 from edgeemo.live.health import rss_mb
+from edgeemo.live.options import SensorOptions
 from edgeemo.results import Box
 
 _STALL = 3.0  # seconds, the sensor's own
@@ -162,9 +163,8 @@ def main(video: Path, yunet: Path | None, minutes: float, every: float, seed: in
     memory: list[tuple[float, float]] = []
     longest = 0.0  # seconds without any reading
     limits = []
-    with EmotionSensor(
-        camera, detector=detector, hold_time=0.2, stall=_STALL, detect_every=1
-    ) as sensor:
+    options = SensorOptions(stall=_STALL, detect_every=1)
+    with EmotionSensor(camera, detector=detector, hold_time=0.2, options=options) as sensor:
         sensor.when_changed = slow
         last, lost = time.monotonic(), False
         for reading in sensor:

@@ -18,10 +18,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo import EmotionSensor, FakeBackend, FakeCamera
+from edgeemo import EmotionSensor, FakeBackend, FakeCamera, Recognizer
 from edgeemo.cameras.files import Video
 from edgeemo.cli.bench import machine
+from edgeemo.faces import SMALLEST_FACE, open_detector
 from edgeemo.live.health import rss_mb
+from edgeemo.live.options import SensorOptions
 from edgeemo.results import Box
 
 _WARM, _FRAMES = 500, 10_000
@@ -77,7 +79,7 @@ def _found(video: Path, yunet: Path, detector: str) -> tuple[float, int]:
     return sum(line["face_id"] is not None for line in lines) / len(lines), len(lines)
 
 
-class _Told:
+class _Stopwatch:
     """A detector that costs nothing, and notes when it was asked."""
 
     name = "haar"
@@ -94,11 +96,11 @@ def _own_work(every: int) -> float:
     """Median milliseconds a frame of the sensor's whole loop, with a detector and a network that cost nothing."""
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 255, (480, 640, 3), dtype=np.uint8) for _ in range(20)]
-    detector = _Told()
+    detector = _Stopwatch()
     camera = FakeCamera(islice(cycle(frames), 4000))
-    with EmotionSensor(
-        camera, detector=detector, backend=FakeBackend(happy=0.9), detect_every=every
-    ) as sensor:
+    recognizer = Recognizer(detector=detector, backend=FakeBackend(happy=0.9))
+    options = SensorOptions(detect_every=every)
+    with EmotionSensor(camera, recognizer=recognizer, options=options) as sensor:
         sensor.wait()
     return 1000 * float(np.median(np.diff(detector.times))) / every
 
@@ -116,7 +118,9 @@ def _conversion() -> float:
 _FIRST = """
 from edgeemo import EmotionSensor
 import sys
-with EmotionSensor(sys.argv[1], detector="yunet", detector_model=sys.argv[2]) as sensor:
+from edgeemo.faces import SMALLEST_FACE, open_detector
+detector = open_detector("yunet", sys.argv[2], smallest_face=SMALLEST_FACE)
+with EmotionSensor(sys.argv[1], detector=detector) as sensor:
     next(iter(sensor))
     print("first", flush=True)
     sys.stdin.read()
@@ -155,7 +159,8 @@ def _memory(video: Path, yunet: Path) -> tuple[float, float]:
 def watch_memory(video: str, yunet: str) -> None:
     """Print this process's memory in MB after 500 and after 10,000 frames of the looped video."""
     camera = Video(video, loop=True)
-    with EmotionSensor(camera, detector="yunet", detector_model=yunet) as sensor:
+    detector = open_detector("yunet", yunet, smallest_face=SMALLEST_FACE)
+    with EmotionSensor(camera, detector=detector) as sensor:
         for reading in sensor:
             if reading.frame + 1 in (_WARM, _FRAMES):
                 click.echo(rss_mb())

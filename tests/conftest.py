@@ -19,9 +19,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeemo.contract import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
+from edgeemo.contract.run import (
+    Predictions,
+    Progress,
+    RunConfig,
+    write_predictions,
+    write_run_config,
+)
 from edgeemo.data.prepared import DATASET, INDEX, VOTE_COLUMNS, file_sha256, load_prepared
 from tests import support
 
@@ -110,7 +116,7 @@ def tiny_run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "tiny"
     out.mkdir()
     pixels = keras.Input(DEFAULT_SPEC.shape, name="pixels")
-    x = keras.layers.Rescaling(DEFAULT_SPEC.scale, DEFAULT_SPEC.offset)(pixels)
+    x = keras.layers.Rescaling(DEFAULT_SPEC.scale[0], DEFAULT_SPEC.offset[0])(pixels)
     x = keras.layers.Flatten()(keras.layers.AveragePooling2D(24)(x))
     dense = keras.layers.Dense(len(LABELS), name="logits")
     model = keras.Model(pixels, dense(x), name="tiny")
@@ -121,22 +127,24 @@ def tiny_run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_weights(out / "model.weights.h5")
     data = load_prepared(prepared, DEFAULT_SPEC)
     rows = data.indices("test")
-    logits = support.quadrant_logits(np.asarray(data.images[rows])).astype(np.float32)
-    np.savez(out / "predictions_test.npz", logits=logits, labels=data.labels[rows], rows=rows)
-    config = {
-        "recipe": {"model": "tiny"},
-        "labels": list(LABELS),
-        "input_spec": DEFAULT_SPEC.to_dict(),
-        "input_fingerprint": DEFAULT_SPEC.fingerprint(),
-        "data_sets": ["fer2013"],
-        "split_hash": data.split_hash,
-        "parameters": model.count_params(),
-        "multiply_accumulates": 28,
-        "keras": keras.__version__,
-        "backend": "tensorflow",
-        "history": {"epochs": 0},
-    }
-    (out / "config.json").write_text(strict.dumps(config))
+    logits, mirrored = (
+        support.quadrant_logits(images).astype(np.float32)
+        for images in (data.images[rows], data.images[rows][:, :, ::-1])
+    )
+    write_predictions(out, "test", Predictions(logits, mirrored, data.labels[rows], rows))
+    config = RunConfig(
+        recipe={"model": "tiny"},
+        labels=LABELS,
+        input_spec=DEFAULT_SPEC,
+        split_hash=data.split_hash,
+        data_sets=("fer2013",),
+        parameters=model.count_params(),
+        multiply_accumulates=28,
+        keras=keras.__version__,
+        backend="tensorflow",
+        history=Progress(epochs=0, best_epoch=0, seconds=0.0),
+    )
+    write_run_config(out, config)
     return out
 
 

@@ -6,6 +6,8 @@ weights of the `nano` are computed once, not trained, so that rounding does not 
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +18,39 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import LABELS
+from edgeemo.contract.run import Progress, write_run_config
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import RunError
 from tests import support
 from training.fit.events import Events
 from training.fit.recipe import Augmentation, Recipe
 from training.fit.train import run_config, train
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 from training.networks.blocks import classifier, convolution, rescaled_input
 from training.runs.evaluate import write_split
-from training.runs.run import write_config, write_model, write_weights
+from training.runs.run import write_model, write_weights
 
 SEED = int(os.environ.get("EDGEEMO_TEST_SEED", "3"))  # ./scripts/test-processors varies it
 
 
-def quick(spec: InputSpec) -> keras.Model:
+def quick(spec: InputSpec, classes: int) -> keras.Model:
     """What our networks are made of, with few variables, since each costs time to trace."""
     pixels, x = rescaled_input(spec)
     x = convolution(convolution(x, 8, "first", stride=4), 16, "second", stride=2)
-    return classifier(pixels, x, "quick", dropout=0.1)
+    return classifier(pixels, x, "quick", classes, dropout=0.1)
 
 
-def means(spec: InputSpec) -> keras.Model:
+def means(spec: InputSpec, classes: int) -> keras.Model:
     """The brightness of the four quadrants and a dense layer: learns the drawn classes in a second."""
     pixels = keras.Input(spec.shape)
-    x = keras.layers.Rescaling(spec.scale, spec.offset)(pixels)
+    x = keras.layers.Rescaling(spec.scale[0], spec.offset[0])(pixels)
     x = keras.layers.Flatten()(keras.layers.AveragePooling2D(24)(x))
-    return keras.Model(pixels, keras.layers.Dense(len(LABELS))(x))
+    return keras.Model(pixels, keras.layers.Dense(classes)(x))
 
 
-ARCHITECTURES |= {"quick": quick, "means": means}
+_ADDED = ExitStack()  # for as long as the tests run
+_ADDED.enter_context(NETWORKS.added("quick", quick))
+_ADDED.enter_context(NETWORKS.added("means", means))
 
 STILL = Augmentation(
     flip=0, rotation=0, zoom=0, shift=0, brightness=0, contrast=0, cutout=0, blur=0
@@ -95,7 +100,7 @@ def known_nano(seed: int = SEED) -> keras.Model:
     small difference, so int8 answers as float does, with logits that are far apart.
     """
     keras.utils.set_random_seed(seed)
-    model = ARCHITECTURES["nano"](DEFAULT_SPEC)
+    model = NETWORKS.get("nano")(DEFAULT_SPEC, len(LABELS))
     rng = np.random.default_rng(seed)
     for layer in model.layers:
         if isinstance(layer, keras.layers.DepthwiseConv2D):
@@ -119,8 +124,8 @@ def known_run(prepared: Path, out: Path) -> Path:
     """A finished float run of `known_nano` on prepared drawn pictures, as training leaves it."""
     out.mkdir()
     model, data = known_nano(), load_prepared(prepared, DEFAULT_SPEC)
-    history = {"epochs": 1, "best_epoch": 1, "seconds": 0.0}
-    write_config(out, run_config(KNOWN, data, model) | {"history": history, "leaned_on": []})
+    history = Progress(epochs=1, best_epoch=1, seconds=0.0)
+    write_run_config(out, replace(run_config(KNOWN, data, model), history=history))
     write_model(out, model)
     write_weights(out, model)
     for split in ("validation", "test"):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
+from edgeemo.contract.run import Predictions, write_predictions
 from edgeemo.data.prepared import load_prepared
 
 if TYPE_CHECKING:
@@ -171,8 +172,11 @@ def store_model(run: Path, model: "keras.Model", prepared: Path) -> None:
     model.save_weights(run / "model.weights.h5")
     data = load_prepared(prepared, DEFAULT_SPEC)
     rows = data.indices("test")
-    logits = np.asarray(model.predict_on_batch(data.images[rows].astype(np.float32)))
-    np.savez(run / "predictions_test.npz", logits=logits, labels=data.labels[rows], rows=rows)
+    logits, mirrored = (
+        np.asarray(model.predict_on_batch(images.astype(np.float32)))
+        for images in (data.images[rows], data.images[rows][:, :, ::-1])
+    )
+    write_predictions(run, "test", Predictions(logits, mirrored, data.labels[rows], rows))
 
 
 def png_of(width: int, height: int, channels: int = 3, dtype: type = np.uint8) -> bytes:

@@ -5,6 +5,7 @@ import click
 from edgeemo.cli import shell
 from training.cli.crossval import crossval
 from training.cli.evaluate import evaluate
+from training.cli.family import family
 from training.cli.finetune import finetune
 from training.cli.leaks import leaks
 from training.cli.prepare import prepare
@@ -33,7 +34,19 @@ def main() -> None:
     """
 
 
-for command in (prepare, stats, leaks, train, finetune, evaluate, crossval, sweep, review, restore):
+for command in (
+    prepare,
+    stats,
+    leaks,
+    train,
+    family,
+    finetune,
+    evaluate,
+    crossval,
+    sweep,
+    review,
+    restore,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -12,8 +12,11 @@ _IN_PROPERTY = re.compile(
 )
 
 
-def masked(text: str) -> str:
-    """A URL, a pipeline or a message with *** where users and passwords stand. May hide more than it has to."""
+def redacted(text: str) -> str:
+    """A URL, a pipeline or a message with *** where users and passwords stand.
+
+    May hide more than it has to.
+    """
     text = _IN_AUTHORITY.sub("://***@", text)
     text = _IN_QUERY.sub(r"\1***", text)
     return _IN_PROPERTY.sub(r"\1***", text)

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.answers import decode_labels
 from edgeemo.contract.bundle import Bundle
-from edgeemo.contract.labels import LABELS
 from edgeemo.contract.manifest import Evaluation
 from edgeemo.errors import BundleError, EdgeemoError
 from edgeemo.proof.evaluation import Scorecard, score
@@ -39,7 +38,7 @@ def report_faults(bundle: Bundle) -> list[str]:
     faults = []
     for evaluation in bundle.manifest.evaluation:
         try:
-            wrong = _wrong_number(evaluation, report)
+            wrong = _wrong_number(evaluation, report, bundle.labels)
         except EdgeemoError as error:  # labels or answers of another kind or number, or none at all
             faults.append(str(error))
             continue
@@ -50,26 +49,31 @@ def report_faults(bundle: Bundle) -> list[str]:
     return faults
 
 
-def _wrong_number(evaluation: Evaluation, report: dict[str, Any]) -> str:
+def _wrong_number(
+    evaluation: Evaluation, report: dict[str, Any], class_names: tuple[str, ...]
+) -> str:
     """The first of the manifest's numbers that the answers do not give; "" where there is none. Raises EdgeemoError."""
 
     def listed(what: str, *keys: str) -> NDArray[np.int64]:
         return decode_labels(
-            _within(report, *keys), evaluation.n, f"{evaluation.artifact}: {what} in its report"
+            _within(report, *keys),
+            evaluation.n,
+            len(class_names),
+            f"{evaluation.artifact}: {what} in its report",
         )
 
     labels = listed("the pictures' labels", "pictures", "labels")
     answers = listed("its answers", "artifacts", evaluation.artifact, "answers")
-    card = score(labels, answers)
+    card = score(labels, answers, class_names)
     claims = _claims(card, evaluation.confusion, evaluation.top1, evaluation.macro_f1)
     claims |= {
         f"recall of {name}": (evaluation.per_class_recall[name], card.per_class_recall[name])
-        for name in LABELS
+        for name in class_names
     }
     if "float" in report:
         floats = listed("the float model's answers", "float", "answers")
         full = _claims(
-            score(labels, floats),
+            score(labels, floats, class_names),
             evaluation.float_confusion,
             evaluation.float_top1,
             evaluation.float_macro_f1,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgeemo.backends import open_backend
 from edgeemo.contract.bundle import Bundle, SelfTest
-from edgeemo.contract.manifest import Artifact, Manifest
+from edgeemo.contract.manifest import Artifact, Format, Manifest, Precision
 from edgeemo.errors import BundleError, MissingDependency
 
 # Optimized int8 kernels differ from the reference ones by up to 6 steps of the output scale on faces and 9 on the drawn
@@ -79,15 +79,15 @@ def replays(manifest: Manifest) -> list[Replay]:
     """What a self-test of the bundle consists of, in order."""
     plans = []
     for artifact in manifest.artifacts:
-        if artifact.format == "tflite":
-            integer = artifact.is_integer
+        if artifact.format is Format.TFLITE:
+            integer = artifact.precision.is_integer
             plans.append(Replay(artifact, "reference", 0.0 if integer else FLOAT_BOUND))
             plans.append(
                 Replay(artifact, "default", OPTIMIZED_BOUND_LSB if integer else FLOAT_BOUND)
             )
         else:
             # A QDQ graph's output is float, so its bound is in logits: the same number of steps of a typical scale.
-            bounds = {"fp32": FLOAT_BOUND, "fp16": HALF_BOUND}
+            bounds = {Precision.FP32: FLOAT_BOUND, Precision.FP16: HALF_BOUND}
             plans.append(Replay(artifact, "default", bounds.get(artifact.precision, 0.5)))
     return plans
 
@@ -113,7 +113,7 @@ def replay(
     within = difference <= plan.bound
     # The logits of an interpreter that shares memory among tensors are those that users get, so the inner tensors are
     # read in a second run. Float ones are exact on one kind of processor alone.
-    exact = plan.kernels == "reference" and plan.artifact.is_integer
+    exact = plan.kernels == "reference" and plan.artifact.precision.is_integer
     tensor = _first_inner_difference(bundle, file, selftest, sign) if exact else ""
     note = "the logits agree and an inner tensor does not" if within and tensor else ""
     passed = within and not tensor
@@ -163,7 +163,7 @@ def _difference(logits: NDArray[np.float32], expected: NDArray[np.float32], plan
         difference = float(np.abs(logits - expected).max()) / abs(plan.artifact.output.scale or 1.0)
     if not np.isfinite(difference):
         return float("inf")
-    if plan.artifact.format == "tflite" and plan.artifact.is_integer:
+    if plan.artifact.format is Format.TFLITE and plan.artifact.precision.is_integer:
         # Whole steps, which float32's rounding must not take over their bound; but nothing is rounded to exact.
         return round(difference, 3) or difference
     return difference

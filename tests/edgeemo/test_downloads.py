@@ -395,15 +395,15 @@ def detector_check(*options: str) -> dict[str, str]:
 
 def test_doctor_notes_a_missing_yunet_with_the_command_that_fetches_it() -> None:
     check = detector_check()
-    assert (check["state"], check["mend"]) == ("note", "edgeemo models pull yunet")
+    assert (check["state"], check["fix"]) == ("note", "edgeemo models pull yunet")
     assert check["text"].startswith("haar, which finds frontal faces only (no YuNet model file")
 
 
 def test_doctor_takes_haar_that_was_asked_for_as_it_is() -> None:
     check = detector_check("--detector", "haar")
-    assert (check["state"], check["text"], check["mend"]) == ("ok", "haar (asked for by name)", "")
+    assert (check["state"], check["text"], check["fix"]) == ("ok", "haar (asked for by name)", "")
 
 
 def test_doctor_names_the_command_where_yunet_was_asked_for_and_is_missing() -> None:
     check = detector_check("--detector", "yunet")
-    assert (check["state"], check["mend"]) == ("problem", "edgeemo models pull yunet")
+    assert (check["state"], check["fix"]) == ("problem", "edgeemo models pull yunet")

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 
 from edgeemo.cli.main import main as cli
 from edgeemo.contract.bundle import read_bundle
-from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import load_prepared
@@ -25,7 +25,7 @@ from edgeemo.errors import BackendError, DataError, GateFailed, RunError, SpecMi
 from export.__main__ import main
 from export.build import build
 from export.convert.activations import min_max, record
-from export.convert.calibration import PER_CLASS, calibration_set
+from export.convert.calibration import calibration_set, faces_per_class
 from export.convert.graph import activation_bytes, check_full_int8
 from export.convert.onnx import convert_fp32
 from export.convert.onnx import convert_int8 as convert_int8_onnx
@@ -34,7 +34,7 @@ from export.convert.tflite import quantize
 from export.prove.selftest import selftest_inputs
 from tests import support
 from tests.networks import quick
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 from workstation.quiet import quiet
 
 pytestmark = pytest.mark.rounding
@@ -64,7 +64,7 @@ def convert_int8(model: keras.Model, pictures: np.ndarray) -> bytes:
 @pytest.fixture(scope="module")
 def small() -> keras.Model:
     keras.utils.set_random_seed(0)
-    return ARCHITECTURES["small"](DEFAULT_SPEC)
+    return NETWORKS.get("small")(DEFAULT_SPEC, len(LABELS))
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_small_becomes_full_int8_per_channel_tflite(
 
 def test_nano_fits_a_microcontroller(calibration: np.ndarray) -> None:
     keras.utils.set_random_seed(0)
-    model = convert_int8(ARCHITECTURES["nano"](DEFAULT_SPEC), calibration)
+    model = convert_int8(NETWORKS.get("nano")(DEFAULT_SPEC, len(LABELS)), calibration)
     check_full_int8(model)
     assert len(model) <= 64_000
     assert activation_bytes(model) == 3 * 24 * 24 * 16 <= 48_000
@@ -97,7 +97,7 @@ def test_report_compares_on_the_ferplus_majority_too(
     report = bundle.report()
     data = load_prepared(voted, DEFAULT_SPEC)
     rows = data.indices("test")
-    majority, known = ferplus_majority(group_votes(data)[rows])
+    majority, known = ferplus_majority(group_votes(data)[rows], LABELS)
     predicted = support.quadrant_logits(np.asarray(data.images[rows])).argmax(axis=1)
     for file in ("int8.tflite", "int8.onnx"):
         found = report["artifacts"][file]["ferplus_majority"]
@@ -114,7 +114,7 @@ def test_report_compares_on_the_ferplus_majority_too(
 
 
 def test_float_dynamic_range_and_endless_models_are_refused(calibration: np.ndarray) -> None:
-    small = quick(DEFAULT_SPEC)
+    small = quick(DEFAULT_SPEC, len(LABELS))
     with pytest.raises(BackendError, match="works on float32"):
         check_full_int8(converted(small))
     with pytest.raises(BackendError, match="expected int8 alone"):
@@ -152,7 +152,7 @@ def test_calibration_is_drawn_by_class_from_train_alone(
     known = {data.images[row].tobytes(): int(data.labels[row]) for row in train}
     counts = np.bincount([known[picture.tobytes()] for picture in calibration[:-2]], minlength=7)
     assert counts.tolist() == [
-        min(PER_CLASS, int(np.sum(data.labels[train] == i))) for i in range(7)
+        min(faces_per_class(7), int(np.sum(data.labels[train] == i))) for i in range(7)
     ]
     assert (calibration[-2] == 0).all()
     assert (calibration[-1] == 255).all()
@@ -174,10 +174,21 @@ def test_class_that_is_missing_from_train_is_named(tmp_path: Path) -> None:
 
 
 def test_selftest_inputs_are_drawn_from_the_seed() -> None:
-    assert np.array_equal(selftest_inputs(3), selftest_inputs(3))
-    assert not np.array_equal(selftest_inputs(3), selftest_inputs(4))
-    assert selftest_inputs(3).min() == 0
-    assert selftest_inputs(3).max() == 255
+    inputs = selftest_inputs(3, DEFAULT_SPEC)
+    assert np.array_equal(inputs, selftest_inputs(3, DEFAULT_SPEC))
+    assert not np.array_equal(inputs, selftest_inputs(4, DEFAULT_SPEC))
+    assert (inputs.min(), inputs.max()) == (0, 255)
+
+
+def test_selftest_inputs_of_a_colour_spec_differ_between_channels() -> None:
+    spec = InputSpec(height=20, width=36, channels=3)
+    inputs = selftest_inputs(3, spec)
+    assert inputs.shape == (32, 20, 36, 3)
+    assert all((inputs[i] == value).all() for i, value in enumerate((0, 255)))
+    for picture in inputs[2:]:
+        assert not any(
+            np.array_equal(picture[..., a], picture[..., b]) for a, b in ((0, 1), (1, 2), (0, 2))
+        )
 
 
 def test_same_seed_gives_the_same_model_files(
@@ -216,15 +227,14 @@ def test_run_that_does_not_fit_the_data_is_refused(
             prepared,
             tmp_path / "x.edgeemo",
         )
-    spec = DEFAULT_SPEC.to_dict() | {
-        "crops": {"haar": {"scale_q10": 1100, "shift_x_q10": 0, "shift_y_q10": 0}}
-    }
-    from edgeemo.contract import strict
-    from edgeemo.contract.input_spec import InputSpec
-
-    other = strict.from_dict(InputSpec, spec, "spec").fingerprint()
-    run = changed_copy(tiny_run, tmp_path / "c", input_spec=spec, input_fingerprint=other)
-    with pytest.raises(SpecMismatch, match=rf"{other}.*{DEFAULT_SPEC.fingerprint()}"):
+    other = InputSpec(height=64, width=64)
+    run = changed_copy(
+        tiny_run,
+        tmp_path / "c",
+        input_spec=other.to_dict(),
+        input_fingerprint=other.fingerprint(),
+    )
+    with pytest.raises(SpecMismatch, match=rf"{other.fingerprint()}.*{DEFAULT_SPEC.fingerprint()}"):
         build(run, prepared, tmp_path / "x.edgeemo")
     assert not (tmp_path / "x.edgeemo").exists()
 
@@ -240,7 +250,7 @@ def test_float_predictions_of_another_model_prove_nothing(
         RunError, match="stored float predictions differ from its model's by up to 0.01"
     ):
         build(run, prepared, tmp_path / "x.edgeemo")
-    np.savez(run / "predictions_test.npz", **(arrays | {"rows": arrays["rows"][::-1]}))
+    np.savez(run / "predictions_test.npz", **(arrays | {"rows": arrays["rows"] + 1}))
     with pytest.raises(RunError, match="are not those of the test split"):
         build(run, prepared, tmp_path / "x.edgeemo")
 
@@ -365,7 +375,7 @@ def test_missing_onnx_runtime_is_said_first_and_not_needed_for_every_profile(
 ) -> None:
     code = (
         "import sys; sys.modules['onnxruntime'] = None\n"
-        "from edgeemo.cli import shell; from export.__main__ import main\n"
+        "from edgeemo.cli import shell; from export.cli.main import main\n"
         "shell.run(main, 'export', sys.argv[1:])"
     )
 

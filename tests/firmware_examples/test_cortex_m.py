@@ -1,4 +1,5 @@
-"""The Cortex-M example in QEMU: it answers as LiteRT's reference kernels do, bit for bit, and says when it is damaged."""
+"""The Cortex-M example in QEMU: it answers as LiteRT's reference kernels do, bit for bit, and says
+when it is damaged."""
 
 import re
 import shutil
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.bundle import Bundle, read_bundle
 from edgeemo.firmware.image import vectors
-from edgeemo.firmware.network import bundle_network
+from edgeemo.firmware.network import bundle_network, integer_artifact
 from edgeemo.models import find_model
 from export.firmware.generate import Firmware, generate
 from tests.export.firmware.firmware_support import Reference
@@ -23,7 +24,8 @@ from tests.support import REPOSITORY, SHARED, drawn_faces
 EXAMPLE = REPOSITORY / "firmware_examples" / "cortex_m"
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm", "make")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
-FACES = 200  # what the cores answer; without the DSP instructions it takes twice as long, so a part of them
+# What the cores answer; without the DSP instructions it takes twice as long, so a part of them.
+FACES = 200
 
 pytestmark = pytest.mark.skipif(
     bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (./scripts/system-packages)"
@@ -86,23 +88,16 @@ def numbers(text: str) -> dict[str, int]:
     }
 
 
-def model_of(bundle: Bundle) -> bytes:
-    return next(
-        bundle.files[a.file]
-        for a in bundle.manifest.artifacts
-        if a.format == "tflite" and a.is_integer
-    )
-
-
 def reference_logits(bundle: Bundle, pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
     """int8 (N, 7): the oracle, TFLite's reference kernels on this machine."""
-    reference = Reference(model_of(bundle))
+    reference = Reference(bundle.files[integer_artifact(bundle).file])
     return np.stack([reference.logits(picture) for picture in pixels])
 
 
 @pytest.fixture(scope="module")
 def faces() -> NDArray[np.uint8]:
-    """uint8 (200, 48, 48, 1): faces of PublicTest, of every class; drawn ones where the shared data is not there."""
+    """uint8 (200, 48, 48, 1): faces of PublicTest, of every class; drawn ones where the shared data
+    is not there."""
     path = SHARED / "data" / "fer2013.zip"
     if not path.exists():
         return drawn_faces(FACES - 2)
@@ -237,7 +232,8 @@ def test_too_little_ram_is_told_by_the_linker(nano: Board) -> None:
 
 
 def test_make_alone_generates_the_c_and_the_faces(tiny: Board, tiny_bundle: Path) -> None:
-    # By a path from the example's folder, as the README has it, although Python runs at the root of the checkout.
+    # By a path from the example's folder, as the README has it, although Python runs at the root of
+    # the checkout.
     python = tiny.folder / "bin" / "python"
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')

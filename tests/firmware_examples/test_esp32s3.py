@@ -1,4 +1,5 @@
-"""The ESP32-S3 example on a PC: its files compile against stand-ins for ESP-IDF's headers, and its model store survives bad models."""
+"""The ESP32-S3 example on a PC: its files compile against stand-ins for ESP-IDF's headers, and its
+model store survives bad models."""
 
 import ctypes
 import hashlib
@@ -54,7 +55,8 @@ def nano_image() -> bytes:
 
 
 def sealed(image: bytes, **fields: tuple[int, bytes]) -> bytes:
-    """`image` with (offset, content) changes, and its SHA-256 and CRC-32 made to fit, as somebody who means it would."""
+    """`image` with (offset, content) changes, and its SHA-256 and CRC-32 made to fit, as somebody
+    who means it would."""
     changed = bytearray(image)
     for at, content in fields.values():
         changed[at : at + len(content)] = content
@@ -74,7 +76,8 @@ def loader(component: Path, tmp_path_factory: pytest.TempPathFactory) -> ctypes.
     path = tmp_path_factory.mktemp("loader") / "loader.so"
     size = path.with_name("size.c")
     size.write_text(
-        '#include "edgeemo_image.h"\nsize_t image_size(void);\nsize_t image_size(void)\n{\n    return sizeof(edgeemo_image);\n}\n'
+        '#include "edgeemo_image.h"\nsize_t image_size(void);\n'
+        "size_t image_size(void)\n{\n    return sizeof(edgeemo_image);\n}\n"
     )
     sources = [component / f"{name}.c" for name in ("edgeemo_image", "edgeemo_kernels")]
     run("gcc", "-O2", *STRICT, f"-I{component}", "-shared", "-fPIC", "-o", path, size, *sources)
@@ -136,7 +139,7 @@ def test_an_image_cut_off_anywhere_is_found(loader: ctypes.CDLL, tiny_image: byt
 
 
 def test_images_for_another_world_are_named(loader: ctypes.CDLL, nano_image: bytes) -> None:
-    order = zlib.crc32(",".join(sorted(LABELS)).encode())
+    order = zlib.crc32("\n".join(sorted(LABELS)).encode())
     vector_at = struct.unpack_from("<I", nano_image, 36)[0]
     answer_at = vector_at + 4 * 2304
     for image, said in (
@@ -148,6 +151,14 @@ def test_images_for_another_world_are_named(loader: ctypes.CDLL, nano_image: byt
         ),
         (sealed(nano_image, input=(64, b"0123456789abcdef")), "made for another preprocessing"),
         (sealed(nano_image, arena=(20, struct.pack("<I", 1 << 20))), "needs a larger arena"),
+        (
+            sealed(nano_image, tables=(200, struct.pack("<I", 2))),
+            "holds layers that this firmware cannot run",
+        ),
+        (
+            sealed(nano_image, tables=(196, struct.pack("<II", len(nano_image) - 255, 1))),
+            "holds layers that this firmware cannot run",
+        ),
         (
             sealed(nano_image, count=(24, struct.pack("<I", 65))),
             "holds layers that this firmware cannot run",
@@ -179,7 +190,8 @@ int main(int count, char **arguments)
     (void)count;
     while (fread(data, 1, size, stdin) == size) {
         if (edgeemo_image_open(&image, data, size, 65536) == EDGEEMO_IMAGE_OK) {
-            int8_t *arena = malloc(image.network.arena_bytes); /* not a byte more: the sanitizer watches */
+            /* Not a byte more: the sanitizer watches. */
+            int8_t *arena = malloc(image.network.arena_bytes);
             (void)edgeemo_image_selftest(&image, arena);
             free(arena);
             ++run;
@@ -383,7 +395,9 @@ def test_power_cut_while_a_model_is_kept_leaves_no_half_model(
 
 def test_the_larger_model_fits_the_arena_of_the_settings(device: Device) -> None:
     image = build_image(read_bundle(find_model("small")))
-    size = int(re.search(r"SETTINGS_ARENA_BYTES (\d+)", (MAIN / "settings.h").read_text())[1])  # type: ignore[index]
+    setting = re.search(r"SETTINGS_ARENA_BYTES (\d+)", (MAIN / "settings.h").read_text())
+    assert setting is not None
+    size = int(setting[1])
     assert read_header(image).arena_bytes <= size
     device.put(image)
     assert device.start(FACE) == (NEW, answer("small"))

@@ -22,7 +22,8 @@ from gpiozero import LED
 from gpiozero.pins.mock import MockFactory
 
 import edgeemo
-from edgeemo import Box, EmotionSensor, FakeBackend, FakeCamera
+from edgeemo import Box, EmotionSensor, FakeBackend, FakeCamera, Recognizer
+from edgeemo.live.options import SensorOptions
 from tests.support import REPOSITORY, shared
 
 KIOSK = REPOSITORY / "firmware_examples" / "raspberry_pi_kiosk"
@@ -88,7 +89,8 @@ def lamp_through(
         events += [picture] * each
         events.append(lambda: shone.append(lamp.is_lit))
     camera = FakeCamera(events, fps=10)
-    with EmotionSensor(camera, detector=BrightDetector(), backend=backend, hold_time=0.8) as sensor:
+    recognizer = Recognizer(detector=BrightDetector(), backend=backend)
+    with EmotionSensor(camera, recognizer=recognizer, hold_time=0.8) as sensor:
         kiosk.light(sensor, lamp)
     return shone
 
@@ -136,9 +138,9 @@ def test_lamp_goes_off_while_the_camera_is_gone_and_on_again_afterwards(
             yield FACE
 
     camera = FakeCamera(frames(), live=True, fps=50)
-    with EmotionSensor(
-        camera, detector=BrightDetector(), backend=backend, hold_time=0.2, window=0.1
-    ) as sensor:
+    recognizer = Recognizer(detector=BrightDetector(), backend=backend)
+    options = SensorOptions(window=0.1)
+    with EmotionSensor(camera, recognizer=recognizer, hold_time=0.2, options=options) as sensor:
         run = threading.Thread(target=kiosk.light, args=(sensor, lamp))
         run.start()
         assert gone.wait(SOON)
@@ -267,9 +269,9 @@ def test_no_watchdog_while_the_camera_hangs_and_again_when_frames_come(
 
     events = [*[FACE] * 60, stuck, *[FACE] * 3000]
     camera = FakeCamera(events, live=True, fps=30)
-    with EmotionSensor(
-        camera, detector=BrightDetector(), backend=FakeBackend(happy=0.9), stall=1.0
-    ) as sensor:
+    recognizer = Recognizer(detector=BrightDetector(), backend=FakeBackend(happy=0.9))
+    options = SensorOptions(stall=1.0)
+    with EmotionSensor(camera, recognizer=recognizer, options=options) as sensor:
         sensor.start()
         try:
             said = heard(systemd)

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from edgeemo.contract import strict
+from edgeemo.data.prepared import SPLITS
 from training.cli.cards import print_cards
 
 
@@ -14,7 +15,7 @@ from training.cli.cards import print_cards
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The prepared folder.")
 @click.option(
     "--split",
-    type=click.Choice(["train", "validation", "test"]),
+    type=click.Choice(SPLITS),
     default="test",
     help="Which pictures.",
 )

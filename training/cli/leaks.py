@@ -54,12 +54,11 @@ def leaks(
     minutes on two cores for 37,000 pictures. --no-train takes seconds.
     """
     from edgeemo.contract.files import folder_written_beside
-    from edgeemo.contract.input_spec import DEFAULT_SPEC
     from edgeemo.data.prepared import load_prepared
     from training.studies.leak_report import LEAKS, markdown_lines, write_leaks
     from training.studies.leaks import REFERENCE_PER_CLASS
 
-    data = load_prepared(prepared, DEFAULT_SPEC)
+    data = load_prepared(prepared)
     out = out or beside(prepared, "leaks")
     with folder_written_beside(out, marker=LEAKS) as folder:
         training = None

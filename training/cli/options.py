@@ -10,22 +10,22 @@ import click
 
 from edgeemo.contract import strict
 from edgeemo.errors import InvalidInput, MissingFile
-from training.fit.recipe import Recipe
+from training.fit.recipe import LABEL_CHOICES, PRECISIONS, Recipe
+from training.networks import NETWORKS
 
-MODELS = ("nano", "small", "base", "teacher", "baseline5", "vgg16")
 Command = Callable[..., None]
 _SEEDS = click.IntRange(0, 2**32 - 1)  # what NumPy, scikit-learn and Keras all take
 
 _OPTIONS: dict[str, Callable[[Command], Command]] = {
     "model": click.option(
         "--model",
-        type=click.Choice(MODELS),
+        type=click.Choice(list(NETWORKS)),
         help="The network: nano for microcontrollers, small for a Pi, base for a Pi 5 or a Jetson; teacher and vgg16 to distil from, "
         "baseline5 to compare with [default: small].",
     ),
     "labels": click.option(
         "--labels",
-        type=click.Choice(["fer2013", "ferplus", "mix"]),
+        type=click.Choice(LABEL_CHOICES),
         help="fer2013: the hard labels. ferplus: the shares of FER+'s votes among the seven; pictures most of whose votes are for "
         "contempt, unknown or not-a-face are left out. mix: half votes, half hard label [default: fer2013].",
     ),
@@ -94,7 +94,7 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
     ),
     "precision": click.option(
         "--precision",
-        type=click.Choice(["float32", "bfloat16", "float16"]),
+        type=click.Choice(PRECISIONS),
         help="What layers compute in: bfloat16 or float16 on a GPU, bfloat16 on a CPU with AVX512-BF16 or AMX [default: float32].",
     ),
     "init": click.option(
@@ -212,8 +212,8 @@ def read_recipe(path: Path) -> Recipe:
         raise InvalidInput(
             f"{path}: not a recipe ({error}); take the best.json of a sweep"
         ) from None
-    if recipe.model not in MODELS:
+    if recipe.model not in NETWORKS:
         raise InvalidInput(
-            f"{path}: expected a network of {', '.join(MODELS)}, received {recipe.model!r}"
+            f"{path}: expected a network of {', '.join(NETWORKS)}, received {recipe.model!r}"
         )
     return recipe

@@ -60,7 +60,7 @@ def review(data: Path, run: Path, out: Path | None, as_json: bool, **choices: An
 
     choose_backend()
     from training.studies.review import review as run_review
-    from training.studies.review import summary_lines
+    from training.studies.review_files import summary_lines
 
     out = out or run / "review"
     summary = run_review(data, run, out, **choices)

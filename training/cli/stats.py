@@ -20,11 +20,10 @@ from training.cli.paths import beside
 )
 def stats(prepared: Path, out: Path | None, as_json: bool) -> None:
     """Count a prepared folder by source, split and class, with copies, overlap and conflicts, and draw it."""
-    from edgeemo.contract.input_spec import DEFAULT_SPEC
     from edgeemo.data.prepared import load_prepared
     from training.studies.stats import statistics, stats_lines, write_pictures
 
-    data = load_prepared(prepared, DEFAULT_SPEC)
+    data = load_prepared(prepared)
     counted = statistics(data)
     # Beside the folder: what is in it is checked, and replaced when it is made again.
     out = out or beside(prepared, "stats")

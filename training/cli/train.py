@@ -49,7 +49,7 @@ def train(
     from training.fit.backend import choose_backend
 
     choose_backend()
-    from training.fit.devices import choose_devices
+    from training.fit.choose_devices import choose_devices
     from training.fit.events import Events
     from training.fit.train import begun
     from training.fit.train import train as run_train

@@ -24,6 +24,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
+from edgeemo.contract.preprocess import resize_grey, to_grey
+
+_SIDE = 48  # pixels that the thresholds, margins and sigmas below are measured at
 # Set by eye on sheets of FER-2013's own near copies (docs/data.md): above 0.85 all pairs looked at are one photo, between 0.7 and
 # 0.8 two thirds are two. The least agreeing pair of the truth file has 0.88.
 MIN_DETAIL = 0.85
@@ -76,12 +79,12 @@ class _Candidates:
 
 
 def find_duplicates(images: Pixels, *, progress: bool = True) -> Duplicates:
-    """Group uint8 (N, S, S, 1) pictures. Deterministic for the same pictures on the same machine."""
+    """Group uint8 (N, H, W, C) pictures. Deterministic for the same pictures on the same machine."""
     exact = exact_groups(images)
     count = int(exact.max(initial=-1)) + 1
     firsts = np.zeros(count, np.int64)
     firsts[exact[::-1]] = np.arange(len(images))[::-1]
-    plain = images[firsts, :, :, 0]
+    plain = _grey(images[firsts])
     usable = np.flatnonzero([picture.std() >= MIN_CONTRAST for picture in plain])
     groups = np.arange(count)
     found: list[tuple[NDArray[np.int64], Floats]] = []
@@ -102,6 +105,14 @@ def find_duplicates(images: Pixels, *, progress: bool = True) -> Duplicates:
     )
     detail = np.concatenate([detail for _, detail in found]) if found else np.empty(0, np.float32)
     return Duplicates(_numbered(groups[exact]), exact, pairs, detail)
+
+
+def _grey(images: Pixels) -> Pixels:
+    """uint8 (N, 48, 48): the luma of uint8 (N, H, W, C), at the size that the thresholds are for."""
+    grey = [to_grey(image) if image.shape[2] == 3 else image[:, :, 0] for image in images]
+    if images.shape[1:3] == (_SIDE, _SIDE):
+        return np.stack(grey)
+    return np.stack([resize_grey(picture, _SIDE, _SIDE) for picture in grey])
 
 
 def exact_groups(images: Pixels) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -51,14 +51,14 @@ class Source:
     labels_from: str = "folder"
     opt_in: str | None = None
 
-    def open(self, path: str | Path) -> PictureArchive:
+    def open(self, path: str | Path, class_names: Sequence[str]) -> PictureArchive:
         """Open the set's archive or folder; files outside the set's layout are among its `rejected`.
 
         Raises:
             MissingFile: nothing at `path`.
             ArchiveError: without a usable picture, or of another layout; the message says what was expected and found.
         """
-        archive = PictureArchive(path, labels_from=self.labels_from)
+        archive = PictureArchive(path, class_names, labels_from=self.labels_from)
         fits = [file for file in archive.files if self.fits(file.path)]
         if not fits or not set(self.splits) <= {file.split for file in fits}:
             found = _found(archive, self)

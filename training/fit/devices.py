@@ -1,7 +1,6 @@
-"""On what a network is fitted: one device, several of this machine, or those of several machines that share each batch."""
+"""On what a network is fitted: one device, or what all kinds that share batches have in common."""
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -75,50 +74,6 @@ class Devices:
 
 
 ONE = Devices()
-
-
-class DataParallel(Devices):
-    """Several devices of this machine under JAX, through Keras' own distribution: the same numbers as on one, but for rounding."""
-
-    def __init__(self, names: list[str]) -> None:
-        super().__init__(len(names))
-        self._distribution = keras.distribution.DataParallel(devices=names)
-
-    @contextmanager
-    def scope(self) -> Iterator[None]:
-        """See Devices."""
-        with self._distribution.scope():
-            yield
-
-
-def choose_devices(asked: Asked) -> Devices:
-    """The devices that --devices asks for; None for all accelerators where there are several. TF_CONFIG adds other machines.
-
-    It comes before the first tensor that TensorFlow makes, and waits for the other machines.
-
-    Raises:
-        RunError: fewer devices than asked for, a backend that cannot share batches, a bad TF_CONFIG, or no answer from a machine.
-    """
-    backend, cluster = keras.backend.backend(), os.environ.get("TF_CONFIG")
-    if backend == "tensorflow":
-        from training.fit import workers
-
-        return workers.choose(asked, cluster)
-    if cluster:
-        raise RunError(
-            f"TF_CONFIG is set, and several machines train with TensorFlow alone; expected KERAS_BACKEND=tensorflow, "
-            f"received {backend}; set that, or unset TF_CONFIG"
-        )
-    if backend != "jax":
-        if asked in (None, 1):
-            return ONE
-        raise RunError(
-            f"Keras shares batches among devices with jax and tensorflow, received KERAS_BACKEND={backend} and "
-            f"--devices {asked}; set another backend, or leave --devices out"
-        )
-    found = keras.distribution.list_devices()
-    names = taken(found, asked, accelerators=not found[0].startswith("cpu"))
-    return DataParallel(names) if len(names) > 1 else ONE
 
 
 def taken(found: list[str], asked: Asked, *, accelerators: bool) -> list[str]:

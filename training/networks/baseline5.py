@@ -9,11 +9,11 @@ from training.networks.blocks import classifier, convolution, rescaled_input
 WIDTHS = (32, 64, 128, 128, 256)
 
 
-def baseline5(spec: InputSpec) -> keras.Model:
-    """float32 (batch, 48, 48, 1) raw pixels 0..255 -> float32 (batch, 7) logits."""
+def baseline5(spec: InputSpec, classes: int) -> keras.Model:
+    """float32 (batch, *spec.shape) raw pixels 0..255 -> float32 (batch, classes) logits."""
     pixels, x = rescaled_input(spec)
     for number, width in enumerate(WIDTHS, start=1):
         x = convolution(x, width, f"conv{number}")
         if number < len(WIDTHS):
             x = layers.MaxPooling2D(2, name=f"pool{number}")(x)
-    return classifier(pixels, x, "baseline5", dropout=0.4)
+    return classifier(pixels, x, "baseline5", classes, dropout=0.4)

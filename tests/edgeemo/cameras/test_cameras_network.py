@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgeemo.cameras.network import NetworkCamera
-from edgeemo.cameras.redact import masked
+from edgeemo.cameras.redact import redacted
 from edgeemo.errors import CameraError, InvalidInput
 from tests.edgeemo.cameras.camera_helpers import (
     Reader,
@@ -217,9 +217,9 @@ def test_a_stream_that_falls_silent_is_an_error_and_may_be_closed_meanwhile(http
     for _ in range(10):
         camera.read()
     reader = Reader(camera)
-    capture = camera._capture
-    assert capture is not None
-    until(lambda: capture._held._users == 1)
+    resource = camera._resource
+    assert resource is not None
+    until(lambda: resource._users == 1)
     camera.close()
     outcome = reader.outcome()
     assert isinstance(outcome, CameraError)
@@ -310,5 +310,5 @@ def test_opening_and_closing_leaves_nothing(http: str) -> None:
         ("srtsrc passphrase = secret latency=0", "srtsrc passphrase = *** latency=0"),
     ],
 )  # fmt: skip
-def test_users_and_passwords_are_masked(text: str, shown: str) -> None:
-    assert masked(text) == shown
+def test_users_and_passwords_are_redacted(text: str, shown: str) -> None:
+    assert redacted(text) == shown

@@ -12,7 +12,7 @@ import pytest
 
 from edgeemo.cameras import Frame
 from edgeemo.cameras.gstreamer import GStreamer, is_live, jetson_pipeline
-from edgeemo.cameras.pipe import PipeCamera
+from edgeemo.cameras.pipe import FrameProgram, PipeCamera
 from edgeemo.cameras.rpicam import RpiCam, i420_to_rgb
 from edgeemo.errors import CameraError, InvalidInput, MissingDependency
 from tests import support
@@ -37,12 +37,11 @@ FRAME = 4 * 2 * 3
 def camera_of(code: str, *, live: bool = True) -> PipeCamera:
     """A camera whose program is Python code."""
     return PipeCamera(
-        [sys.executable, "-S", "-c", code],
+        FrameProgram(
+            [sys.executable, "-S", "-c", code], FRAME, lambda raw: raw.reshape(2, 4, 3), "not here"
+        ),
         name="stand-in",
-        frame_bytes=FRAME,
-        to_rgb=lambda raw: raw.reshape(2, 4, 3),
         live=live,
-        missing="not here",
         fps=10,
     )
 
@@ -155,13 +154,7 @@ def test_a_program_that_is_killed_is_an_error_with_the_signal() -> None:
 )
 def test_a_program_that_hangs_or_only_talks_is_reported_with_its_last_words(script: str) -> None:
     camera = PipeCamera(
-        ["sh", "-c", script],
-        name="x",
-        frame_bytes=1,
-        to_rgb=lambda raw: raw,
-        live=True,
-        missing="",
-        patience=2,
+        FrameProgram(["sh", "-c", script], 1, lambda raw: raw, ""), name="x", live=True, patience=2
     )
     with (
         nothing_is_left(),
@@ -176,7 +169,7 @@ def test_closing_ends_a_read_that_waits_and_the_program() -> None:
         camera.open()
         assert_red(camera.read(), SIZE)
         reader = Reader(camera)
-        until(lambda: camera._program is not None and camera._program._users == 1)
+        until(lambda: camera._resource is not None and camera._resource._users == 1)
         camera.close()
         outcome = reader.outcome()
         assert isinstance(outcome, CameraError)
@@ -228,12 +221,9 @@ sys.stdout.buffer.write(child.pid.to_bytes({FRAME}, "little"))
 
 def test_a_program_that_is_not_installed_says_what_to_do() -> None:
     camera = PipeCamera(
-        ["edgeemo-no-such-program"],
+        FrameProgram(["edgeemo-no-such-program"], 1, lambda raw: raw, "install it"),
         name="x",
-        frame_bytes=1,
-        to_rgb=lambda raw: raw,
         live=True,
-        missing="install it",
     )
     with pytest.raises(MissingDependency, match="install it"):
         camera.open()
@@ -243,21 +233,18 @@ def test_a_program_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
     program = tmp_path / "broken"
     program.write_bytes(b"\x7fELF nonsense")
     program.chmod(0o755)
-    camera = PipeCamera(
-        [str(program)], name="x", frame_bytes=1, to_rgb=lambda raw: raw, live=True, missing=""
-    )
+    camera = PipeCamera(FrameProgram([str(program)], 1, lambda raw: raw, ""), name="x", live=True)
     with nothing_is_left(), pytest.raises(CameraError, match="broken cannot be started"):
         camera.open()
 
 
 def test_opening_and_closing_200_times_leaves_nothing() -> None:
     camera = PipeCamera(
-        ["sh", "-c", "printf aaa; exec sleep 1000"],
+        FrameProgram(
+            ["sh", "-c", "printf aaa; exec sleep 1000"], 3, lambda raw: raw.reshape(1, 1, 3), ""
+        ),
         name="x",
-        frame_bytes=3,
-        to_rgb=lambda raw: raw.reshape(1, 1, 3),
         live=True,
-        missing="",
     )
     camera.open()
     camera.close()
@@ -367,7 +354,7 @@ def test_closing_ends_a_gstreamer_read_that_waits() -> None:
         camera.open()
         assert_red(camera.read())
         reader = Reader(camera)
-        until(lambda: camera._program is not None and camera._program._users == 1)
+        until(lambda: camera._resource is not None and camera._resource._users == 1)
         camera.close()
         assert isinstance(reader.outcome(), CameraError)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeemo.cameras.usb import UsbCamera
-from edgeemo.cameras.v4l2 import Node, holders, is_camera, look_at, nodes, why_not
+from edgeemo.cameras.v4l2 import Node, holders, is_camera, look_at, video_devices, why_not
 from edgeemo.errors import CameraError
 from tests.edgeemo.cameras.camera_helpers import assert_red, nothing_is_left, red_video
 
@@ -22,8 +22,8 @@ class VideoAsDevice(UsbCamera):
 
     _backend = "CAP_FFMPEG"
 
-    def _refuse(self) -> None:
-        pass
+    def _refusal(self) -> str:
+        return ""
 
 
 def test_red_arrives_as_red_and_a_camera_that_ends_is_gone(tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_a_device_that_nobody_seems_to_hold_says_what_to_try(tmp_path: Path) -> 
 
 def test_a_missing_device_is_named_with_those_there_are() -> None:
     there = (
-        f"there is {', '.join(nodes())}"
-        if nodes()
+        f"there is {', '.join(video_devices())}"
+        if video_devices()
         else r"there is no /dev/video\* at all: plug a camera in"
     )
     with pytest.raises(CameraError, match=f"/dev/video250: no such device; {there}"):

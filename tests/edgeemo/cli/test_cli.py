@@ -144,7 +144,9 @@ def test_bad_picture_is_one_line(
 
 
 def test_folder_instead_of_a_picture_is_one_line(tiny_bundle: Path, tmp_path: Path) -> None:
-    fails("predict", tmp_path, "--model", tiny_bundle, "--detector", "whole", says="found a folder")
+    fails(
+        "predict", tmp_path, "--model", tiny_bundle, "--detector", "whole", says="received a folder"
+    )
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".bmp", ".tiff", ".webp", ".ppm"])
@@ -508,7 +510,7 @@ def test_info_shows_and_json_is_the_manifest(tiny_bundle: Path) -> None:
     assert "scale 1 zero point -128" in run("info", tiny_bundle).stdout
     manifest = json.loads(run("info", tiny_bundle, "--json").stdout)
     assert manifest["labels"] == list(LABELS)
-    assert manifest["schema_version"] == 1
+    assert manifest["schema_version"] == 2
 
 
 def test_bench_measures_and_compares(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -545,7 +547,7 @@ def test_doctor_passes_a_good_bundle_and_names_a_bad_one(tiny_bundle: Path, tmp_
     done = run("doctor", "--model", bad)
     assert done.returncode == 1
     assert "missing entries ['report.json']" in done.stdout
-    assert done.stderr == "edgeemo: 1 problem(s) found\n"
+    assert done.stderr == "edgeemo: 1 problem(s)\n"
 
 
 def test_closed_pipe_is_no_error(tiny_bundle: Path, drawn: Path) -> None:

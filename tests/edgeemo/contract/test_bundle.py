@@ -99,17 +99,17 @@ def test_bundle_is_read_back_as_written_and_the_same_content_gives_the_same_byte
             lambda e: e.update({"manifest.json": b" " * (1024 * 1024 + 1)}),
             "manifest.json has more than",
         ),
-        (manifest_changed(schema_version=2), "run: pip install --upgrade edgeemo"),
+        (manifest_changed(schema_version=3), "run: pip install --upgrade edgeemo"),
         (manifest_changed(minimum_edgeemo="99.0.0"), "needs edgeemo 99.0.0"),
         (
             manifest_changed(
-                labels=["happy", "neutral", "disgust", "fear", "angry", "sad", "surprise"]
+                labels=["joy", "neutral", "disgust", "fear", "angry", "sad", "surprise"]
             ),
-            "in this order",
+            "other classes than the labels",
         ),
         (
-            manifest_changed(minimum_edgeemo="0.1.1"),
-            "needs edgeemo 0.1.1, this is 0.1.0; run: pip install --upgrade",
+            manifest_changed(minimum_edgeemo="0.2.1"),
+            "needs edgeemo 0.2.1, this is 0.2.0; run: pip install --upgrade",
         ),
         (lambda e: e.update({"a\nb.txt": b"x"}), "is no plain file name"),
         (lambda e: e.update({"INT8.onnx": b"x"}), "is no plain file name"),
@@ -160,7 +160,7 @@ def test_a_selftest_that_fits_is_read_with_its_values(tiny_bundle: Path, tmp_pat
         np.testing.assert_array_equal(selftest.logits[name], logits)
 
 
-@pytest.mark.parametrize("minimum", ["0.1.0", "0.0.99999"])
+@pytest.mark.parametrize("minimum", ["0.2.0", "0.1.99999"])
 def test_a_bundle_for_this_or_an_older_edgeemo_is_read(
     tiny_bundle: Path, tmp_path: Path, minimum: str
 ) -> None:
@@ -415,7 +415,7 @@ SMALL = npz(inputs=INPUTS)
         (zipped(*[("inputs.npy", npy_claiming((1,), content=b"x"))] * 2), "twice"),
         (
             zipped(*[(f"{i}.npy", b"") for i in range(17)]),
-            "more or larger arrays than a self-test holds",
+            "more or larger arrays than expected",
         ),
         (encrypted(SMALL), "not readable"),
         (SMALL[:-1], "not readable"),

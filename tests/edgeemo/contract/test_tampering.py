@@ -16,7 +16,7 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import BundleError
-from export.build import _open
+from export.artifacts import INT8_TFLITE, Candidate, open_candidate
 from export.convert import activations, tflite
 from export.prove.gate import judge
 from export.prove.selftest import selftest_trace
@@ -39,20 +39,20 @@ def with_model(bundle: Path, out: Path, model: bytes, *, selftest: bool) -> Path
 
     def change(entries: dict[str, bytes]) -> None:
         manifest = json.loads(entries["manifest.json"])
+        candidate = Candidate(INT8_TFLITE, model)
         entries[FILE] = model
         if selftest:
             with np.load(io.BytesIO(entries["selftest.npz"])) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            arrays[FILE] = _open(FILE, model, DEFAULT_SPEC, reference_kernels=True).infer(
-                arrays["inputs"]
-            )
+            reference = open_candidate(candidate, DEFAULT_SPEC, LABELS, reference_kernels=True)
+            arrays[FILE] = reference.infer(arrays["inputs"])
             buffer = io.BytesIO()
             np.savez(buffer, **arrays)
             entries["selftest.npz"] = buffer.getvalue()
             report = json.loads(entries["report.json"])
-            report["selftest"] = selftest_trace({FILE: model}, arrays["inputs"], DEFAULT_SPEC)
+            report["selftest"] = selftest_trace([candidate], arrays["inputs"], DEFAULT_SPEC)
             entries["report.json"] = json.dumps(report).encode()
-        info = _open(FILE, model, DEFAULT_SPEC).output_info  # type: ignore[union-attr]
+        info = open_candidate(candidate, DEFAULT_SPEC, LABELS).output_info  # type: ignore[union-attr]
         described = next(a for a in manifest["artifacts"] if a["file"] == FILE)
         described["output"] |= {"scale": info.scale, "zero_point": info.zero_point}
         matching_hashes(entries, manifest)
@@ -116,8 +116,11 @@ def test_calibration_from_noise_is_refused_by_the_gate_and_where_the_model_runs(
     )
     verdict = judge(
         floats,
-        _open(FILE, model, DEFAULT_SPEC).infer(np.asarray(data.images[rows])),
+        open_candidate(Candidate(INT8_TFLITE, model), DEFAULT_SPEC, LABELS).infer(
+            np.asarray(data.images[rows])
+        ),
         data.labels[rows],
+        LABELS,
     )
     assert any(reason.startswith("agreement") for reason in verdict.reasons)
     # Somebody who makes the self-test fit as well is found by the answers.

@@ -179,7 +179,7 @@ def test_empty_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_folder_is_refused(tmp_path: Path) -> None:
-    assert "found a folder" in refusal(tmp_path)
+    assert "received a folder" in refusal(tmp_path)
 
 
 def test_name_that_no_file_can_have_is_refused() -> None:

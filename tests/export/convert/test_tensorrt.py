@@ -67,8 +67,8 @@ def trtexec(tmp_path: Path) -> Path:
 
 
 def test_commands_name_each_file_and_its_precision(tiny_bundle: Path, tmp_path: Path) -> None:
-    commands = write_commands(read_bundle(tiny_bundle), tmp_path / "engines")
-    flags = {command[1]: command[3:-1] for command in commands}
+    plans = write_commands(read_bundle(tiny_bundle), tmp_path / "engines")
+    flags = {plan.command[1]: plan.command[3:-1] for plan in plans}
     assert flags == {
         "--onnx=int8.onnx": ["--int8", "--fp16"], "--onnx=fp16.onnx": ["--fp16"], "--onnx=fp32.onnx": ["--noTF32"],
     }  # fmt: skip

@@ -24,11 +24,13 @@ from edgeemo.data.labelled import load_inputs
 from edgeemo.errors import BackendError, BundleError, InvalidInput, StorageError
 from edgeemo.firmware.fixed_point import fixed_point, requantized
 from edgeemo.firmware.image import exponentials
-from edgeemo.firmware.network import Layer, Network, Op, bundle_network, read_network
+from edgeemo.firmware.layers import Layer, Network, Op
+from edgeemo.firmware.network import bundle_network, read_network
 from edgeemo.firmware.plan import plan_arena
 from edgeemo.models import find_model, shipped_models
 from export.convert import activations, tflite
-from export.firmware.generate import generate, model_source
+from export.firmware.generate import generate
+from export.firmware.source import model_source
 from tests.export.firmware.firmware_support import STRICT, C, Reference, compiled, program, run
 from tests.support import REPOSITORY, drawn_faces, rezip, shared
 
@@ -145,7 +147,11 @@ def test_layers_equal_the_reference_kernels_in_a_file_of_tensorflows_own_convert
 
 
 def test_the_networks_above_use_every_kernel() -> None:
-    used = {layer.op for name in NETWORKS for layer in read_network(drawn_tflite(name)).layers}
+    used = {
+        layer.op
+        for name in NETWORKS
+        for layer in read_network(drawn_tflite(name), DEFAULT_SPEC, 7).layers
+    }
     assert used == set(Op)
 
 
@@ -165,7 +171,7 @@ def test_shipped_model_equals_the_reference_kernels_on_all_of_publictest(
 ) -> None:
 
     archive = shared("data", "fer2013.zip")
-    faces = load_inputs(archive, "test", DEFAULT_SPEC).inputs
+    faces = load_inputs(archive, "test", DEFAULT_SPEC, LABELS).inputs
     assert len(faces) > 3500
     model = read_bundle(find_model(name)).files["int8.tflite"]
     reference, ours = Reference(model), compiled(model, tmp_path)
@@ -398,10 +404,10 @@ def test_layers_that_the_kernels_do_not_cover_are_named() -> None:
         BackendError,
         match=r"the layer squash\S* \(LOGISTIC\) is an operator that the C kernels do not cover",
     ):
-        read_network(quantized(softsign))
+        read_network(quantized(softsign), DEFAULT_SPEC, 7)
     dilated = network(layers.Conv2D(4, 3, dilation_rate=2, name="spread"))
     with pytest.raises(BackendError, match=r"the layer spread\S* .*(is dilated|SPACE_TO_BATCH_ND)"):
-        read_network(quantized(dilated))
+        read_network(quantized(dilated), DEFAULT_SPEC, 7)
 
 
 def test_sixteen_bit_activations_and_floats_are_named() -> None:
@@ -410,9 +416,9 @@ def test_sixteen_bit_activations_and_floats_are_named() -> None:
     with pytest.raises(
         BackendError, match=r"the layer \S+ \([A-Z_0-9]+\) works on float32, expected int8 alone"
     ):
-        read_network(fp32)
+        read_network(fp32, DEFAULT_SPEC, 7)
     with pytest.raises(BackendError, match=r"works on int16, expected int8 alone"):
-        read_network(quantized(model, wide="b"))
+        read_network(quantized(model, wide="b"), DEFAULT_SPEC, 7)
 
 
 def test_a_bundle_without_tflite_says_what_it_holds(tmp_path: Path) -> None:
@@ -434,7 +440,7 @@ def test_a_bundle_without_tflite_says_what_it_holds(tmp_path: Path) -> None:
 
     bundle = read_bundle(rezip(find_model("nano"), tmp_path / "onnx.edgeemo", without))
     with pytest.raises(
-        BundleError, match=r"holds no int8.tflite for a microcontroller \(only .*int8.onnx"
+        BundleError, match=r"holds no int8 TFLite model for a microcontroller \(only .*int8.onnx"
     ):
         generate(bundle, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeemo.contract.labels import LABELS
-from export.__main__ import build
+from export.cli.build import build
 from export.prove import gate
 
 N = 7_000
@@ -63,7 +63,7 @@ def test_no_option_of_build_reaches_the_gate() -> None:
 
 def test_equal_logits_pass_with_nothing_lost() -> None:
     labels, answers = labels_and_float()
-    verdict = gate.judge(logits_for(answers), logits_for(answers), labels)
+    verdict = gate.judge(logits_for(answers), logits_for(answers), labels, LABELS)
     assert verdict.passed
     assert verdict.reasons == ()
     assert (verdict.drop.b, verdict.drop.c, verdict.agreement, verdict.mean_kl) == (0, 0, 1.0, 0.0)
@@ -72,7 +72,7 @@ def test_equal_logits_pass_with_nothing_lost() -> None:
 def reasons(
     float_logits: NDArray[np.float32], int8_logits: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> str:
-    return " | ".join(gate.judge(float_logits, int8_logits, labels).reasons)
+    return " | ".join(gate.judge(float_logits, int8_logits, labels, LABELS).reasons)
 
 
 # drop = b/n, bound = b/n + 1.645 sqrt(b - b^2/n)/n: 54 of 7,000 give 0.94 %, 58 give 1.01 %.
@@ -90,7 +90,10 @@ def test_top1_drop_is_judged_by_its_upper_bound(lost: int, passes: bool) -> None
 def test_agreement_limit_is_ninety_seven_percent(differing: int, passes: bool) -> None:
     labels, answers = labels_and_float()
     verdict = gate.judge(
-        logits_for(answers, 0.1), logits_for(changed(answers, np.arange(differing)), 0.1), labels
+        logits_for(answers, 0.1),
+        logits_for(changed(answers, np.arange(differing)), 0.1),
+        labels,
+        LABELS,
     )
     assert verdict.agreement == 1 - differing / N
     assert verdict.drop.drop == 0
@@ -118,7 +121,7 @@ def test_class_fails_only_when_its_drop_is_surely_large(lost: int, passes: bool)
 @pytest.mark.parametrize(("lost", "passes"), [(5, True), (12, False)])
 def test_macro_f1_drop_limit(lost: int, passes: bool) -> None:
     labels, float_answers, int8_answers = with_disgust(55, lost)
-    verdict = gate.judge(logits_for(float_answers), logits_for(int8_answers), labels)
+    verdict = gate.judge(logits_for(float_answers), logits_for(int8_answers), labels, LABELS)
     fear = int(np.sum(labels == LABELS.index("fear")))  # takes the lost ones in as false positives
     expected = (lost / (2 * (55 - lost) + lost) + lost / (2 * fear + lost)) / 7
     assert verdict.macro_f1_drop == pytest.approx(expected, rel=1e-9)
@@ -138,7 +141,7 @@ def test_mean_kl_limit(margin: float, passes: bool) -> None:
     labels, answers = labels_and_float()
     full, coarse = logits_for(answers, 4.0), logits_for(answers, margin)
     p, q = (np.exp([m] + [0.0] * 6) / np.exp([m] + [0.0] * 6).sum() for m in (4.0, margin))
-    verdict = gate.judge(full, coarse, labels)
+    verdict = gate.judge(full, coarse, labels, LABELS)
     assert verdict.mean_kl == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-5)
     assert ("KL" not in " ".join(verdict.reasons)) == passes
 
@@ -161,4 +164,4 @@ def test_nan_logits_fail() -> None:
     broken = logits_for(answers)
     broken[0] = np.nan
     with np.errstate(invalid="ignore"):
-        assert not gate.judge(logits_for(answers), broken, labels).passed
+        assert not gate.judge(logits_for(answers), broken, labels, LABELS).passed

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
-from edgeemo.data.ferplus import VOTES_TO_LABELS
-from training.data.conflicts import POLICIES, Settled, settle
+from edgeemo.data.ferplus import votes_to_labels
+from training.data.conflicts import POLICIES, Given, Settled, settle
 
 ANGRY, NEUTRAL, DISGUST, FEAR, HAPPY, SAD, SURPRISE = range(7)
 
@@ -34,14 +34,14 @@ def settled(
     person = np.full(count, -1, np.int64)
     for row, label in (reviewed or {}).items():
         person[row] = label
-    return settle(
+    given = Given(
         np.array(labels),
         np.array(groups),
         votes_of(count, votes or {}),
         np.isin(np.arange(count), fixed),
         person,
-        policy,
     )
+    return settle(given, policy, LABELS)
 
 
 def test_vote_columns_map_to_the_seven_labels() -> None:
@@ -53,7 +53,7 @@ def test_vote_columns_map_to_the_seven_labels() -> None:
         "anger": "angry",
     }
     words |= {"disgust": "disgust", "fear": "fear"}
-    for column, votes_for in zip(FERPLUS_COLUMNS, VOTES_TO_LABELS, strict=True):
+    for column, votes_for in zip(FERPLUS_COLUMNS, votes_to_labels(LABELS), strict=True):
         assert votes_for.tolist() == [label == words.get(column) for label in LABELS]
 
 

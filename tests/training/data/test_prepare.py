@@ -367,7 +367,7 @@ def test_each_file_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
         "train/Thumbs.db": (b"x", "system file"),
         "__MACOSX/train/sad/._a.png": (b"x", "system file"),
         "train/bored/a.png": (whole, "class folder of unknown name"),
-        "train/Contempt/a.png": (whole, "class without a place among the seven"),
+        "train/Contempt/a.png": (whole, "class without a place among the labels"),
         "readme.png": (whole, "class folder of unknown name"),
         "../sad/a.png": (whole, "path that leads outside"),
         "train/sad/selfie.png": (whole, "outside the set's layout"),

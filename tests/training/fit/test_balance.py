@@ -25,7 +25,7 @@ def test_every_class_gets_n_and_its_pictures_serve_equally_often(
     sizes: list[int], n: int, seed: int
 ) -> None:
     labels = shuffled(sizes)
-    rows = balanced_rows(labels, n, np.random.default_rng(seed))
+    rows = balanced_rows(labels, n, LABELS, np.random.default_rng(seed))
     assert np.bincount(labels[rows], minlength=7).tolist() == [n] * 7
     times = Counter(rows.tolist())
     for label, size in enumerate(sizes):
@@ -38,7 +38,7 @@ def test_every_class_gets_n_and_its_pictures_serve_equally_often(
 def test_the_draw_follows_from_its_stream_and_differs_between_epochs() -> None:
     labels = shuffled([50, 20, 5, 30, 90, 40, 25])
     first, again, next_epoch = (
-        balanced_rows(labels, 22, np.random.default_rng([3, epoch])) for epoch in (0, 0, 1)
+        balanced_rows(labels, 22, LABELS, np.random.default_rng([3, epoch])) for epoch in (0, 0, 1)
     )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, next_epoch)
@@ -48,7 +48,8 @@ def test_undersampling_reaches_every_picture_equally_over_epochs() -> None:
     labels = shuffled([40, 10, 10, 10, 10, 10, 10])
     rng = np.random.default_rng(0)
     times = sum(
-        np.bincount(balanced_rows(labels, 10, rng), minlength=len(labels)) for _ in range(400)
+        np.bincount(balanced_rows(labels, 10, LABELS, rng), minlength=len(labels))
+        for _ in range(400)
     )
     # Each of the 40 is drawn with probability 1/4 in each of 400 epochs; within five standard deviations.
     large = np.asarray(times)[labels == 0]
@@ -58,7 +59,7 @@ def test_undersampling_reaches_every_picture_equally_over_epochs() -> None:
 
 def test_a_class_without_pictures_cannot_be_balanced() -> None:
     with pytest.raises(DataError, match="hold no disgust.*train without --balance"):
-        balanced_rows(shuffled([5, 5, 0, 5, 5, 5, 5]), 3, np.random.default_rng(0))
+        balanced_rows(shuffled([5, 5, 0, 5, 5, 5, 5]), 3, LABELS, np.random.default_rng(0))
 
 
 @given(sizes=SIZES)

@@ -11,7 +11,7 @@ from tests import support
 
 CODE = """
 import keras, numpy as np
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from training.fit.compute import fuse_normalization
 
@@ -21,7 +21,7 @@ targets = np.eye(7, dtype=np.float32)[rng.integers(0, 7, 64)]
 ends = []
 for fused in (False, True):
     keras.utils.set_random_seed(1)
-    model = ARCHITECTURES["nano"](DEFAULT_SPEC)
+    model = NETWORKS.get("nano")(DEFAULT_SPEC, len(LABELS))
     if fused:
         fuse_normalization(model)
     model.compile(keras.optimizers.SGD(0.01), keras.losses.CategoricalCrossentropy(from_logits=True))

@@ -86,7 +86,9 @@ def test_teachers_score_the_very_pixels_that_a_student_sees(
     )
     fitted = chosen_targets(recipe, data, data.indices("train"), fitted=True)
     faces = training_faces(recipe, data, fitted)
-    model = new_model(recipe, steps_per_epoch(recipe, len(faces.images)))
+    model = new_model(
+        recipe, steps_per_epoch(recipe, len(faces.images), len(LABELS)), DEFAULT_SPEC, len(LABELS)
+    )
     devices = Noting()
     seen = []
     for epoch in range(3):
@@ -137,7 +139,7 @@ def test_what_teachers_say_of_variants_moves_the_informed_logits(voted: Path) ->
     votes, labels = group_votes(data)[rows], data.labels[rows]
     own_class = np.eye(7, dtype=np.float32)[labels]
     logits = own_class + np.random.default_rng(4).normal(0, 1, (len(rows), 7)).astype(np.float32)
-    inform = informed(votes, logits, labels)
+    inform = informed(votes, logits, labels, len(LABELS))
     # Teachers that are surer of the label make the regression surer of it.
     surer = logits + 3 * own_class
     own = np.arange(len(rows)), labels
@@ -159,8 +161,8 @@ def test_a_last_run_fits_validation_too_and_keeps_the_last_epoch(
     train(recipe, prepared, tmp_path / "run")
     run = load_run(tmp_path / "run")
     rows = np.concatenate([data.indices("train"), data.indices("validation")])
-    assert run.config["faces"]["train"] == len(rows)
-    assert run.config["history"]["best_epoch"] == 3
+    assert run.config.faces["train"] == len(rows)
+    assert run.config.history.best_epoch == 3
     weights = [model.get_weights() for model, _ in fitted_epochs(recipe, data, rows)]
     for one, other in zip(run.build().get_weights(), weights[-1], strict=True):
         assert np.allclose(one, other, atol=1e-6)
@@ -201,7 +203,7 @@ def test_an_informed_teacher_knows_how_often_a_vote_means_a_label() -> None:
     votes[np.arange(20_000), column] = 10
     labels = np.where(rng.random(20_000) < 0.6, column, rng.integers(0, len(LABELS), 20_000))
     zeros = np.zeros((20_000, 7), np.float32)
-    scores = softmax(informed(votes, zeros, labels)(zeros))
+    scores = softmax(informed(votes, zeros, labels, len(LABELS))(zeros))
     expected = np.full((len(LABELS), len(LABELS)), 0.4 / 7) + 0.6 * np.eye(len(LABELS))
     assert np.allclose(scores, expected[column], atol=0.03)
 
@@ -211,7 +213,7 @@ def test_an_informed_teacher_without_votes_follows_the_teachers() -> None:
     logits = rng.normal(0, 1, (20_000, 7)).astype(np.float32)
     true = softmax(logits)
     labels = (rng.random((20_000, 1)) > true.cumsum(axis=1)[:, :-1]).sum(axis=1)
-    scores = softmax(informed(np.full((20_000, 10), -1), logits, labels)(logits))
+    scores = softmax(informed(np.full((20_000, 10), -1), logits, labels, len(LABELS))(logits))
     assert np.abs(scores - true).mean() < 0.01
 
 
@@ -264,7 +266,7 @@ def test_a_distilled_run_says_whom_it_learned_from_and_resumes_by_itself(
     run = load_run(out)
     assert run.recipe.teachers == tuple(map(str, teachers))
     assert (run.recipe.distill, run.recipe.informed) == (0.7, True)
-    for path, said in zip(teachers, run.config["leaned_on"], strict=True):
+    for path, said in zip(teachers, run.config.leaned_on, strict=True):
         assert (said["use"], said["run"]) == ("teacher", str(path))
         assert said["weights_sha256"] == file_sha256(path / "model.weights.h5")
 

@@ -30,7 +30,7 @@ from training.fit.balance import balanced_rows
 from training.fit.recipe import Recipe
 from training.fit.targets import targets
 from training.fit.train import train
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 from training.runs.evaluate import evaluate_run, scorecards
 from training.runs.predict import predict
 from training.runs.run import load_run
@@ -130,7 +130,7 @@ def test_training_makes_the_loss_fall(prepared: Path, tmp_path: Path) -> None:
 
 def test_evaluate_gives_the_stored_predictions_score(run: Path, prepared: Path) -> None:
     with np.load(run / "predictions_test.npz") as stored:
-        expected = score(stored["labels"], stored["logits"].argmax(axis=1))
+        expected = score(stored["labels"], stored["logits"].argmax(axis=1), LABELS)
     assert evaluate_run(run, prepared, "test") == expected
     done = CliRunner().invoke(main, ["evaluate", str(run), "--data", str(prepared), "--json"])
     assert json.loads(done.stdout)["confusion"] == expected.confusion
@@ -173,13 +173,15 @@ def test_the_first_epoch_s_loss_is_the_one_that_the_recipe_says(
     rng = np.random.default_rng([recipe.seed, 0])
     drawn = np.arange(len(part.rows))
     if recipe.balance:
-        drawn = balanced_rows(part.values.argmax(axis=1), recipe.balance, rng)
+        drawn = balanced_rows(part.values.argmax(axis=1), recipe.balance, LABELS, rng)
         assert len(drawn) == 7 * 25
     order = rng.permutation(drawn)
     x = augmented_epoch(data.images[part.rows][order], recipe.augmentation, rng)
     x, y = mixed(x, part.values[order], recipe.mixup, rng)
     keras.utils.set_random_seed(recipe.seed)
-    logits = np.asarray(ARCHITECTURES[recipe.model](DEFAULT_SPEC)(x, training=True), np.float64)
+    logits = np.asarray(
+        NETWORKS.get(recipe.model)(DEFAULT_SPEC, len(LABELS))(x, training=True), np.float64
+    )
     losses = numpy_loss(logits, y, recipe.focal, 0.1 if recipe.labels == "fer2013" else 0.0)
     if recipe.class_weight:
         losses *= y @ (len(part.values) / (7 * part.values.sum(axis=0)))
@@ -204,10 +206,10 @@ def test_config_accounts_for_the_pictures_and_votes_that_the_labels_leave_out(
     assert data.votes is not None
     rows = data.indices("test")
     predicted = predict(load_run(out).build(), data.images[rows]).argmax(axis=1)
-    assert card == score(data.labels[rows], predicted)
-    labels, known = ferplus_majority(data.votes[rows])
+    assert card == score(data.labels[rows], predicted, LABELS)
+    labels, known = ferplus_majority(data.votes[rows], LABELS)
     assert scorecards(out, voted, "test")["ferplus_majority"] == score(
-        labels[known], predicted[known]
+        labels[known], predicted[known], LABELS
     )
     found = json.loads(
         CliRunner().invoke(main, ["evaluate", str(out), "--data", str(voted), "--json"]).stdout

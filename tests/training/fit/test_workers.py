@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -24,25 +25,31 @@ from edgeemo.errors import RunError
 from tests import support
 from tests.networks import SEED
 from training.__main__ import main
-from training.fit.devices import ONE, choose_devices, taken
+from training.fit.choose_devices import choose_devices
+from training.fit.devices import ONE, taken
 from training.fit.events import Events
 from training.fit.recipe import Recipe
 from training.fit.train import begun, train
 from training.fit.workers import Cluster, meet, read_cluster
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 from training.networks.blocks import classifier, convolution, rescaled_input
 
 pytestmark = pytest.mark.rounding
 
 
-def still(spec: InputSpec) -> keras.Model:
+def still(spec: InputSpec, classes: int) -> keras.Model:
     """A small network with batch normalization and without dropout, whose draws no two layouts of devices share."""
     pixels, x = rescaled_input(spec)
     x = convolution(convolution(x, 8, "first", stride=4), 16, "second", stride=2)
-    return classifier(pixels, x, "still", dropout=0.0)
+    return classifier(pixels, x, "still", classes, dropout=0.0)
 
 
-ARCHITECTURES["still"] = still
+@pytest.fixture(scope="module", autouse=True)
+def _still_network() -> Iterator[None]:
+    with NETWORKS.added("still", still):
+        yield
+
+
 # With class weights and averaged weights, so that both go through every kind of device.
 RECIPE = Recipe(
     model="still",
@@ -67,17 +74,13 @@ def fit(recipe: str, data: str, out: str, devices: str, resume: str) -> None:
         )
     used = choose_devices(None if devices == "default" else "all")
     if resume == "resume":
-        begun(Path(out), used)
+        with NETWORKS.added("still", still):
+            begun(Path(out), used)
     events = Events(Path(out)) if used.chief else None
     again = resume == "resume"
-    train(
-        Recipe.from_dict(strict.loads(recipe)),
-        Path(data),
-        Path(out),
-        resume=again,
-        devices=used,
-        events=events,
-    )
+    chosen = Recipe.from_dict(strict.loads(recipe))
+    with NETWORKS.added("still", still):
+        train(chosen, Path(data), Path(out), resume=again, devices=used, events=events)
 
 
 def started(

@@ -21,6 +21,7 @@ from keras import layers
 from edgeemo.backends.litert import LiteRtBackend
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import InvalidInput, RunError
 from edgeemo.optional import is_installed
@@ -30,7 +31,7 @@ from tests.networks import KNOWN, interrupted_in_second_epoch, known_run
 from training.__main__ import main
 from training.fit.loop import fitted_epochs
 from training.fit.recipe import Recipe
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 from training.networks.layers import FakeQuantize, weights_on_grid
 from training.networks.qat import finetuning, folded, simulated
 from training.runs.predict import predict
@@ -119,7 +120,7 @@ def network_of(*middle: layers.Layer, rescale: bool = True) -> keras.Model:
 def test_folding_normalization_away_leaves_the_function(name: str) -> None:
     keras.utils.set_random_seed(0)
     if name == "nano":
-        model = ARCHITECTURES["nano"](DEFAULT_SPEC)
+        model = NETWORKS.get("nano")(DEFAULT_SPEC, len(LABELS))
     else:
         convolution = layers.Conv2D(4, 3, strides=4, bias_initializer="normal")
         depthwise = layers.DepthwiseConv2D(3, depth_multiplier=2, bias_initializer="normal")
@@ -205,7 +206,7 @@ def test_the_range_is_the_first_batch_s_and_then_follows_slowly_while_training_a
 
 
 def test_each_pixel_value_has_a_point_of_the_first_grid() -> None:
-    model = simulated(ARCHITECTURES["nano"](DEFAULT_SPEC))
+    model = simulated(NETWORKS.get("nano")(DEFAULT_SPEC, len(LABELS)))
     rescaled = keras.Model(model.input, model.get_layer("rescale_offset_int8").output)
     pixels = np.zeros((1, 48, 48, 1), np.float32)
     pixels.flat[:256] = np.arange(256)
@@ -242,7 +243,7 @@ def test_the_recipe_is_the_float_run_s_but_short_and_gentle(
     assert run.recipe == replace(
         finetuning(KNOWN, str(float_run)), epochs=4, balance=40, batch_size=16
     )
-    assert [said["run"] for said in run.config["leaned_on"]] == [str(float_run)]
+    assert [said["run"] for said in run.config.leaned_on] == [str(float_run)]
     stored = run.recipe.to_dict()
     del stored["qat"]
     assert Recipe.from_dict(stored).qat is False

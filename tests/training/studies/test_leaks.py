@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeemo.contract import strict
+from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import DataError
@@ -67,6 +68,8 @@ def planted(copies: int = 1, originals: int = 70, split: str = "official") -> Pr
         None,
         rows,
         dataset,
+        LABELS,
+        DEFAULT_SPEC,
     )
 
 
@@ -251,7 +254,7 @@ def test_command_trains_both_protocols_on_the_same_number_of_faces(
 def faces_of(data: Prepared) -> Any:
     from training.studies.protocols import Faces
 
-    return Faces(data.images, data.given_labels, data.groups)
+    return Faces(data.images, data.given_labels, data.groups, data.class_names)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -23,7 +23,7 @@ from tests.networks import SEED, means
 from training.__main__ import main
 from training.cli.options import Given, read_recipe
 from training.fit.recipe import Recipe
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 from training.runs.run import load_run
 from training.studies.sweep import SPACE, sampler_seed, search_space, sweep, trial_recipe
 from training.studies.sweep_report import SECONDS, WHY, importances, plot_sweep
@@ -65,21 +65,18 @@ def test_a_sweep_interrupted_and_gone_on_with_sees_the_trials_of_an_uninterrupte
 ) -> None:
     built = []
 
-    def interrupted_in_the_third(spec: InputSpec) -> keras.Model:
+    def interrupted_in_the_third(spec: InputSpec, classes: int) -> keras.Model:
         built.append(spec)
         if len(built) == 3:
             raise KeyboardInterrupt
-        return means(spec)
+        return means(spec, classes)
 
-    ARCHITECTURES["means"] = interrupted_in_the_third
-    try:
+    with NETWORKS.added("means", interrupted_in_the_third):
         with pytest.raises(
             RunError, match="stopped after 2 of 4 trials; they are kept in .*: run the same command"
         ):
             sweep(BASE, prepared, tmp_path, trials=4, fixed=FIXED, progress=False)
         summary = sweep(BASE, prepared, tmp_path, trials=4, fixed=FIXED, progress=False)
-    finally:
-        ARCHITECTURES["means"] = means
     assert len(built) == 3 + 2  # the broken off one again, and the fourth
     assert rows_of(tmp_path) == rows_of(four[0])
     assert summary == four[1]
@@ -90,15 +87,12 @@ def test_a_sweep_interrupted_and_gone_on_with_sees_the_trials_of_an_uninterrupte
 def test_the_first_trial_is_the_recipe_itself_also_when_it_was_broken_off(
     prepared: Path, tmp_path: Path
 ) -> None:
-    def interrupted(spec: InputSpec) -> keras.Model:
+    def interrupted(spec: InputSpec, classes: int) -> keras.Model:
         raise KeyboardInterrupt
 
-    ARCHITECTURES["means"] = interrupted
-    try:
-        with pytest.raises(RunError, match="stopped after 0 of 1 trials"):
-            sweep(BASE, prepared, tmp_path, trials=1, fixed=FIXED, progress=False)
-    finally:
-        ARCHITECTURES["means"] = means
+    stopped = pytest.raises(RunError, match="stopped after 0 of 1 trials")
+    with NETWORKS.added("means", interrupted), stopped:
+        sweep(BASE, prepared, tmp_path, trials=1, fixed=FIXED, progress=False)
     assert (
         sweep(BASE, prepared, tmp_path, trials=1, fixed=FIXED, progress=False)["recipe"]
         == BASE.to_dict()
@@ -244,18 +238,15 @@ def test_a_loss_that_is_no_number_is_a_bad_trial_and_not_the_end(
 ) -> None:
     calls = []
 
-    def breaks_in_the_second(spec: InputSpec) -> keras.Model:
+    def breaks_in_the_second(spec: InputSpec, classes: int) -> keras.Model:
         calls.append(spec)
-        model = means(spec)
+        model = means(spec, classes)
         if len(calls) == 2:
             model.set_weights([np.full_like(weights, np.inf) for weights in model.get_weights()])
         return model
 
-    ARCHITECTURES["means"] = breaks_in_the_second
-    try:
+    with NETWORKS.added("means", breaks_in_the_second):
         summary = sweep(BASE, prepared, tmp_path, trials=3, fixed=FIXED, progress=False)
-    finally:
-        ARCHITECTURES["means"] = means
     rows = rows_of(tmp_path)
     assert [row["state"] for row in rows] == ["complete", "pruned", "complete"]
     assert (rows[1]["why"], rows[1]["validation_top1"]) == (
@@ -284,17 +275,14 @@ def test_a_trial_below_the_median_is_given_up_after_the_warm_up(
     fixed = ["learning_rate", "weight_decay", "ema"]
     sweep(learns, prepared, tmp_path, trials=5, fixed=fixed, progress=False)
 
-    def stuck(spec: InputSpec) -> keras.Model:
-        model = means(spec)
+    def stuck(spec: InputSpec, classes: int) -> keras.Model:
+        model = means(spec, classes)
         return keras.Model(
             model.input, keras.layers.Rescaling(0.0)(model.output)
         )  # one answer to everything
 
-    ARCHITECTURES["means"] = stuck
-    try:
+    with NETWORKS.added("means", stuck):
         sweep(learns, prepared, tmp_path, trials=6, fixed=fixed, progress=False)
-    finally:
-        ARCHITECTURES["means"] = means
     rows = rows_of(tmp_path)
     assert [row["state"] for row in rows] == ["complete"] * 5 + ["pruned"]
     assert (rows[5]["why"], rows[5]["epochs"]) == ("below the median after epoch 3", "3")

@@ -1,0 +1,55 @@
+"""`family`: teachers, and base, small and nano distilled from them, inside a budget of minutes."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", value)
+    if found is None or float(found[1]) <= 0:
+        raise click.BadParameter(f"expected a time like 90s, 12m or 2h, received {value!r}")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The prepared folder, or the one that scripts/gpu-family packed.",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
+@click.option("--budget", default="12m", callback=_seconds, help="Time in all, as 90s, 12m or 2h.")
+@click.option("--device", type=click.Choice(["gpu", "cpu"]), help="Where [default: a GPU if any].")
+@click.option("--plan", is_flag=True, help="Measure, print what would be trained, and stop.")
+@click.option(
+    "--finish", is_flag=True, help="Measure finished runs in OUT on --data; train nothing."
+)
+@click.option("--unlabelled", type=click.Path(path_type=Path), help="More faces, uint8 .npy.")
+@click.option("--teacher", default="teacher", help="Network of the teachers.")
+@click.option("--networks", default="small,base,nano", help="Students, in this order.")
+@click.option(
+    "--faces", type=click.IntRange(100), help="So many training faces alone, to rehearse."
+)
+@click.option("--seed", type=click.IntRange(0, 2**31), default=1)
+def family(data: Path, out: Path, device: str | None, finish: bool, **given: Any) -> None:
+    """Train the family on one GPU inside a budget of time. Start it again to go on where it stopped.
+
+    \b
+    python -m training family --data prepared/ --out runs/family --budget 12m
+    """
+    os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND", "tensorflow" if finish else "jax")
+    if finish:
+        from training.runs.finish import finish_runs
+
+        click.echo(finish_runs(out, data))
+        return
+    if device is not None:
+        os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda"}[device]
+    from training.fast.run import run_family
+
+    click.echo(run_family(data, out, given, click.echo))

@@ -1,0 +1,169 @@
+"""One network fitted epoch by epoch by compiled programs, with a checkpoint to go on from."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.contract import strict
+from edgeemo.contract.files import written_beside
+from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
+from edgeemo.errors import RunError
+from training.fast.engine import Programs
+from training.fast.xla import jax
+from training.fit.compute import computing_in
+from training.fit.loop import Diverged
+from training.networks import NETWORKS
+
+CHECKPOINT = "state.npz"
+_LISTS = ("weights", "average", "first", "second", "others")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a network is fitted to."""
+
+    tables: list[Any]
+    """float16 (slots, 7 * heads) targets on the device, one for each view; a single one for `fresh` views."""
+    fresh: bool = False
+    """Whether every epoch has a view of its own, of which nobody said anything."""
+
+    def of(self, epoch: int) -> tuple[int, Any]:
+        """The view that an epoch sees, and its targets."""
+        if self.fresh:
+            return epoch, self.tables[0]
+        place = epoch % len(self.tables)
+        return place, self.tables[place]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training."""
+
+    name: str
+    """Of the network in tables and folders."""
+    programs: Programs
+    """Compiled for its network."""
+    faces: dict[str, Any]
+    """On the device."""
+    lesson: Lesson
+    """What it is fitted to."""
+    numbers: dict[str, Any]
+    """Its schedule."""
+    epochs: int
+    """Passes over the list of faces."""
+    seed: int
+    """Of order and mixup."""
+    folder: Path
+    """Where its checkpoint goes."""
+
+
+def fitted(
+    job: Job,
+    begin: Callable[[], Any],
+    watch: Callable[[int, Any, float], None],
+    every: float = 30.0,
+) -> tuple[Any, list[float]]:
+    """The state after all epochs of a job, and their mean losses; goes on from the folder's checkpoint where one is.
+
+    `begin` makes the first state. `watch` is told of every epoch: how many are done, the state, the loss. A
+    checkpoint is written at most every so many seconds, and at the end.
+
+    Raises:
+        Diverged: a loss is no number.
+        RunError: the checkpoint does not fit the network.
+    """
+    state, losses = read_state(job.folder, begin)
+    saved = time.monotonic()
+    for epoch in range(len(losses), job.epochs):
+        state, loss = job.programs.epoch(
+            state, job.faces, job.lesson.of(epoch), job.seed, epoch, job.numbers
+        )
+        losses.append(float(loss))
+        if not math.isfinite(losses[-1]):
+            raise Diverged(f"{job.name}: the loss became {losses[-1]} in epoch {epoch + 1}")
+        watch(epoch + 1, state, losses[-1])
+        if time.monotonic() - saved > every and epoch + 1 < job.epochs:
+            write_state(job.folder, state, losses)
+            saved = time.monotonic()
+    write_state(job.folder, state, losses)
+    return state, losses
+
+
+def write_state(folder: Path, state: Any, losses: list[float]) -> None:
+    """Write a checkpoint in one step."""
+    host = jax.device_get(state)
+    arrays = {f"{name}_{i}": value for name in _LISTS for i, value in enumerate(host[name])}
+    with written_beside(folder / CHECKPOINT) as part, part.open("wb") as file:
+        np.savez(file, step=host["step"], losses=np.array(losses), **arrays)
+
+
+def read_state(folder: Path, begin: Callable[[], Any]) -> tuple[Any, list[float]]:
+    """State and losses of a folder's checkpoint; those of the start where there is none."""
+    state = begin()
+    file = folder / CHECKPOINT
+    if not file.is_file():
+        return state, []
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            for name in _LISTS:
+                values = [stored[f"{name}_{i}"] for i in range(len(state[name]))]
+                if [v.shape for v in values] != [v.shape for v in state[name]]:
+                    raise ValueError("other shapes")
+                state[name] = values
+            state["step"] = np.int32(stored["step"])
+            return state, [float(loss) for loss in stored["losses"]]
+    except (ValueError, KeyError, OSError) as error:
+        raise RunError(f"{file}: does not fit the network ({error}); take another --out") from None
+
+
+def drawn(network: str, seed: int, precision: str, heads: int = 1) -> keras.Model:
+    """A network with weights drawn by `seed`; with two heads, one for the votes and one for FER-2013's labels."""
+    keras.utils.set_random_seed(seed)
+    with computing_in("float32" if jax.default_backend() == "cpu" else precision):
+        model = NETWORKS.get(network)(DEFAULT_SPEC, len(LABELS))
+        if heads == 1:
+            return model
+        features = model.get_layer("dropout").output
+        labels = keras.layers.Dense(len(LABELS), name="fer2013", dtype="float32")(features)
+        both = keras.layers.Concatenate(name="heads", dtype="float32")([model.output, labels])
+        return keras.Model(model.input, both, name=model.name)
+
+
+def write_half(model: keras.Model, file: Path) -> None:
+    """Write a teacher's weights with its kernels in float16: half the bytes, and nobody rounds a teacher further."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    model.save_weights(file, overwrite=True)
+    kernels: dict[str, NDArray[np.float16]] = {}
+
+    def collect(name: str, stored: Any) -> None:
+        if isinstance(stored, h5py.Dataset) and stored.ndim >= 2:
+            kernels[name] = stored[()].astype(np.float16)
+
+    with h5py.File(file) as whole:
+        whole.visititems(collect)
+        attributes = {name: dict(whole[name].attrs) for name in kernels}
+        with h5py.File(file.with_suffix(".half"), "w") as half:
+            for name in whole:
+                whole.copy(name, half)
+            for name, kernel in kernels.items():
+                del half[name]
+                half.create_dataset(name, data=kernel).attrs.update(attributes[name])
+    file.with_suffix(".half").replace(file)
+
+
+def remember(folder: Path, name: str, value: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The JSON object in `folder`/`name`; where there is none, `value()`, which is written there."""
+    file = folder / name
+    if not file.is_file():
+        with written_beside(file) as part:
+            part.write_text(strict.dumps(value()))
+    return dict(strict.loads(file.read_bytes()))

@@ -1,0 +1,232 @@
+"""The students of a family: each distilled in float, then in simulated int8, each result written as it comes."""
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+import edgeemo
+from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
+from training.fast import lessons
+from training.fast.choices import FINE, SOFT_SHARE, STUDENT, Choice
+from training.fast.engine import Programs
+from training.fast.family import Family, Taught
+from training.fast.job import Job, Lesson, drawn, remember
+from training.fast.optimizer import new_state
+from training.fast.plan import Costs, plan_students
+from training.fast.results import measured, write_results
+from training.fast.xla import jnp
+from training.fit.recipe import Recipe
+from training.networks import multiply_accumulates
+from training.networks.layers import without_simulation
+from training.networks.qat import simulated
+from training.runs.run import write_config, write_history, write_weights
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Student:
+    """One network to distil."""
+
+    name: str
+    """Of its run folder; the float run's has `-float` behind."""
+    network: str
+    """Its architecture."""
+    labels: str
+    """"mix" or "fer2013", as a recipe has it."""
+
+
+def chosen_students(networks: tuple[str, ...], variants: bool) -> list[Student]:
+    """The students in the order of their training: first those of both kinds of label."""
+    both = [Student(name, name, "mix") for name in networks]
+    alone = [Student(f"{name}-fer2013", name, "fer2013") for name in networks]
+    return both + (alone if variants else [])
+
+
+class Studying:
+    """The students' part of a family."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._float: dict[str, Programs] = {}
+        self._fine: dict[str, Programs] = {}
+        for name in family.options.networks:
+            self._float[name] = family.prepared(name, name, STUDENT, heads=1)
+        for name in family.options.networks:
+            model = simulated(drawn(name, family.options.seed, "float32"))
+            self._fine[name] = family.begun(f"{name}, int8", model, FINE, family.everything)
+        self._lessons: dict[str, Future[Lesson]] = {}
+        self._mix = 0.0
+
+    def listen(self, taught: Taught) -> None:
+        """Make targets of what the teachers said, in other threads."""
+        family = self._family
+        self._mix = lessons.chosen_mix(taught.validation, family.faces.validation)
+        family.say(f"targets of the default students: {self._mix:.0%} votes")
+        self._lessons = {
+            "mix": family.pool.submit(self._of_both, taught),
+            "fer2013": family.pool.submit(self._of_labels, taught),
+        }
+
+    def costs(self) -> dict[str, Costs]:
+        """Measured seconds of each network; waits for its programs."""
+        family, made = self._family, {}
+        for name in family.options.networks:
+            family.wait(name)
+            family.wait(f"{name}, int8")
+            epoch = family.seconds_of_epoch(self._float[name], family.everything, STUDENT)
+            fine = family.seconds_of_epoch(self._fine[name], family.everything, FINE)
+            family.say(f"{name}: an epoch takes {epoch:.2f} s, in simulated int8 {fine:.2f} s")
+            made[name] = Costs(epoch, fine * family.options.fine_epochs)
+        return made
+
+    def study(self, costs: dict[str, Costs], rows: Rows) -> None:
+        """Train the students that the time left is enough for; `rows` gets two rows for each."""
+        family = self._family
+        ahead = chosen_students(family.options.networks, family.options.variants)
+        while ahead:
+            student = ahead[0]
+
+            def plan(ahead: list[Student] = ahead) -> dict[str, Any]:
+                jobs = {one.name: costs[one.network] for one in ahead}
+                return {"epochs": plan_students(family.left(), jobs)}
+
+            folder = family.out / f"{student.name}-float"
+            epochs = remember(folder, "plan.json", plan)["epochs"]
+            ahead = [one for one in ahead[1:] if one.name in epochs]
+            self._one(student, epochs[student.name], rows)
+            write_results(family.out, rows)
+
+    def _one(self, student: Student, epochs: int, rows: Rows) -> None:
+        family, seed = self._family, self._family.options.seed
+        programs = self._float[student.network]
+        model = self._fit(student, programs, STUDENT, epochs, rows, None)
+        plain = drawn(student.network, seed, "float32")
+        plain.set_weights(model.get_weights())
+        self._fit(
+            student, self._fine[student.network], FINE, family.options.fine_epochs, rows, plain
+        )
+
+    def _fit(
+        self,
+        student: Student,
+        programs: Programs,
+        choice: Choice,
+        epochs: int,
+        rows: Rows,
+        start: keras.Model | None,
+    ) -> keras.Model:
+        """Fit one network in float, or from `start` in simulated int8, and write its run; returns it."""
+        family = self._family
+        name = student.name if start is not None else f"{student.name}-float"
+        seed = family.options.seed + (0 if student.labels == "mix" else 500)
+
+        def begin() -> Any:
+            if start is None:
+                return new_state(drawn(student.network, seed, choice.precision))
+            programs.model.set_weights(simulated(start).get_weights())
+            return new_state(programs.model)
+
+        folder = family.out / name
+        lesson = self._lessons[student.labels].result()
+        numbers = choice.numbers(programs.shape, epochs)
+        job = Job(name, programs, family.everything, lesson, numbers, epochs, seed, folder)
+        state, losses, seconds = family.train(job, begin)
+        model = programs.keep(state)
+        logits = programs.scores(state, family.faces.validation.images)
+        row = measured(logits, family.faces.validation)
+        rows.append({"name": name, "epochs": epochs, "seconds": seconds} | row)
+        recipe = self._recipe(student, choice, epochs, seed, start is not None)
+        write_run(folder, model, recipe, family.faces.about, self._account(losses, seconds, row))
+        return model
+
+    def _recipe(
+        self, student: Student, choice: Choice, epochs: int, seed: int, fine: bool
+    ) -> Recipe:
+        return Recipe(
+            model=student.network,
+            labels=student.labels,
+            mix=self._mix if student.labels == "mix" else 0.5,
+            epochs=epochs,
+            batch_size=choice.batch,
+            learning_rate=choice.peak,
+            warmup_epochs=int(choice.warmup),
+            weight_decay=choice.decay,
+            ema=choice.momentum,
+            mixup=choice.mixup,
+            precision=choice.precision,
+            init=f"{student.name}-float" if fine else "",
+            qat=fine,
+            seed=seed,
+            augmentation=choice.augmentation,
+        )
+
+    def _account(
+        self, losses: list[float], seconds: float, row: dict[str, float]
+    ) -> dict[str, Any]:
+        faces = self._family.faces
+        about = {
+            "soft_share": SOFT_SHARE,
+            "mix": self._mix,
+            "views": len(self._lessons["mix"].result().tables),
+            "list": len(self._family.rows),
+            "unlabelled": self._family.extra,
+            "validation": row,
+        }
+        counts = {"train": len(faces.train.images), "validation": len(faces.validation.images)}
+        history = {"epochs": len(losses), "best_epoch": len(losses), "seconds": round(seconds, 1)}
+        return {"faces": counts, "family": about, "history": history, "losses": losses}
+
+    def _of_both(self, taught: Taught) -> Lesson:
+        family = self._family
+        soft = lessons.of_heads(taught.views, self._mix)
+        values = lessons.default_targets(
+            family.said, family.rows, family.extra, soft, SOFT_SHARE, self._mix
+        )
+        return Lesson([jnp.asarray(of_view) for of_view in values])
+
+    def _of_labels(self, taught: Taught) -> Lesson:
+        family = self._family
+        mean: NDArray[np.float32] = taught.views.mean(axis=0)
+        count = len(family.rows)
+        inform = lessons.informed_scores(family.faces.train, family.rows, mean[0, :count])
+        soft = lessons.of_heads(taught.views, 0.0)
+        soft[:, :count] = [inform(of_view[:count]) for of_view in mean]
+        values = lessons.label_targets(family.said, family.rows, family.extra, soft, SOFT_SHARE)
+        return Lesson([jnp.asarray(of_view) for of_view in values])
+
+
+def write_run(
+    folder: Path,
+    model: keras.Model,
+    recipe: Recipe,
+    about: dict[str, Any],
+    account: dict[str, Any],
+) -> None:
+    """Write config, history and weights of a finished network; its predictions come with `finish`."""
+    losses = account.pop("losses")
+    write_history(folder, [{"epoch": i + 1, "loss": loss} for i, loss in enumerate(losses)])
+    measured_on = without_simulation(model) if recipe.qat else model
+    write_config(
+        folder,
+        {
+            "edgeemo": edgeemo.__version__,
+            "recipe": recipe.to_dict(),
+            "labels": list(LABELS),
+            "input_spec": DEFAULT_SPEC.to_dict(),
+            "input_fingerprint": DEFAULT_SPEC.fingerprint(),
+            **about,
+            "parameters": measured_on.count_params(),
+            "multiply_accumulates": multiply_accumulates(measured_on),
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+            **account,
+        },
+    )
+    write_weights(folder, model)
