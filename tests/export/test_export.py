@@ -22,8 +22,8 @@ from edgeemo.contract.labels import LABELS
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import BackendError, DataError, GateFailed, RunError, SpecMismatch
-from export.__main__ import main
 from export.build import build
+from export.cli.main import main
 from export.convert.activations import min_max, record
 from export.convert.calibration import calibration_set, faces_per_class
 from export.convert.graph import activation_bytes, check_full_int8
