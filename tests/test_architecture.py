@@ -20,17 +20,19 @@ PACKAGES = ("edgeemo", "training", "export", "workstation")
 LAYERS: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
+    "cache": set(),
     "optional": {"errors"},
+    "registry": {"errors"},
     "contract": {"errors"},
     "results": {"contract", "errors"},
     "models": {"errors"},
     "downloads": {"contract", "errors"},
     "data": {"contract", "errors", "optional"},
     "annotate": {"errors", "optional", "results"},
-    "backends": {"contract", "errors", "optional"},
+    "backends": {"cache", "contract", "errors", "optional", "registry"},
     "firmware": {"backends", "contract", "errors", "optional"},
-    "faces": {"contract", "errors", "optional", "results"},
-    "cameras": {"contract", "data", "errors", "optional"},
+    "faces": {"cache", "contract", "errors", "optional", "registry", "results"},
+    "cameras": {"contract", "data", "errors", "optional", "registry"},
     "proof": {"backends", "contract", "errors"},
     "recognizer": {"backends", "contract", "data", "errors", "faces", "models", "results"},
     "live": {
@@ -38,14 +40,20 @@ LAYERS: dict[str, set[str]] = {
         "results",
     },
     "cli": {
-        "annotate", "backends", "cameras", "contract", "data", "downloads", "errors", "faces",
-        "firmware", "live", "models", "optional", "proof", "recognizer", "results",
+        "annotate", "backends", "cache", "cameras", "contract", "data", "downloads", "errors",
+        "faces", "firmware", "live", "models", "optional", "proof", "recognizer", "results",
     },
     "__main__": {"cli"},
 }  # fmt: skip
 
 # What the workstation packages may import of the project, by the beginning of the module's name.
-_ON_ALL_SIDES = ("edgeemo.errors", "edgeemo.optional", "edgeemo.cli.shell", "edgeemo.cli.tables")
+_ON_ALL_SIDES = (
+    "edgeemo.errors",
+    "edgeemo.optional",
+    "edgeemo.registry",
+    "edgeemo.cli.shell",
+    "edgeemo.cli.tables",
+)
 WORKSTATION: dict[str, tuple[str, ...]] = {
     "training": (
         "edgeemo.contract", "edgeemo.data", "edgeemo.faces", "edgeemo.proof.evaluation",
@@ -122,6 +130,8 @@ COMPUTED = {
     "edgeemo/__init__.py": "its own public names",
     "edgeemo/optional.py": "what `need` is asked for",
     "edgeemo/cli/main.py": "its own verbs",
+    "edgeemo/registry.py": "the entries of its table",
+    "export/cli/main.py": "its own verbs",
     "edgeemo/cli/doctor.py": "asks whether optional packages import and uses none of them",
     "edgeemo/backends/litert.py": "one of the two interpreters",
 }

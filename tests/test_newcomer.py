@@ -17,9 +17,13 @@ import pytest
 
 from edgeemo import EmotionSensor, FakeCamera, Recognizer, load_bundle
 from edgeemo.errors import UnknownLabel
+from edgeemo.live.options import SensorOptions
 from export.build import build
 from tests.other_inputs import COLOUR, EIGHT, Case, write_prepared, write_run
 from tests.support import REPOSITORY
+
+
+PLAIN = SensorOptions(smoothing=False)
 
 
 class Made:
@@ -91,7 +95,7 @@ def test_sensor_calls_the_handler_of_the_bundles_own_label(made: Made) -> None:
     calls: list[str | None] = []
     recognizer = Recognizer(made.bundle, detector="whole")
     camera = FakeCamera([frame for frame in pictures for _ in range(3)])
-    with EmotionSensor(camera, recognizer=recognizer, smoothing=False) as sensor:
+    with EmotionSensor(camera, recognizer=recognizer, options=PLAIN) as sensor:
         sensor.when(made.case.names[last], lambda reading: calls.append(reading.emotion))
         with pytest.raises(UnknownLabel, match=made.case.names[0]):
             sensor.when("disgusted by the eighth", lambda: None)

@@ -115,7 +115,10 @@ def wilson_interval(hits: int, n: int, z: float = Z95_TWO_SIDED) -> tuple[float,
     share, zz = hits / n, z * z
     centre = (share + zz / (2 * n)) / (1 + zz / n)
     half = z * math.sqrt(share * (1 - share) / n + zz / (4 * n * n)) / (1 + zz / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Exact at the ends, where rounding may leave the share itself outside.
+    low = 0.0 if hits == 0 else max(0.0, centre - half)
+    high = 1.0 if hits == n else min(1.0, centre + half)
+    return low, high
 
 
 def paired_drop(
