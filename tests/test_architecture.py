@@ -49,7 +49,7 @@ _ON_ALL_SIDES = ("edgeemo.errors", "edgeemo.optional", "edgeemo.cli.shell", "edg
 WORKSTATION: dict[str, tuple[str, ...]] = {
     "training": (
         "edgeemo.contract", "edgeemo.data", "edgeemo.faces", "edgeemo.proof.evaluation",
-        "workstation", *_ON_ALL_SIDES,
+        "edgeemo.registry", "workstation", *_ON_ALL_SIDES,
     ),
     "export": (
         "edgeemo.backends", "edgeemo.contract", "edgeemo.data", "edgeemo.faces",
@@ -80,7 +80,7 @@ STATEMENTS: dict[str, set[str]] = {
         "tqdm",
     },
     "export": {"numpy", "click", "matplotlib", "tqdm"},
-    "workstation": {"numpy"},
+    "workstation": {"numpy", "matplotlib"},
 }
 
 # Imported in one place each, by statement or by `need`; empty: nowhere.

@@ -1,4 +1,5 @@
-"""The students of a family: each distilled in float, then in simulated int8, each result written as it comes."""
+"""The students of a family: each distilled in float, then in simulated int8, each result written as
+it comes."""
 
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -122,7 +123,8 @@ class Studying:
         rows: Rows,
         start: keras.Model | None,
     ) -> keras.Model:
-        """Fit one network in float, or from `start` in simulated int8, and write its run; returns it."""
+        """Fit one network in float, or from `start` in simulated int8, and write its run; returns
+        it."""
         family = self._family
         name = student.name if start is not None else f"{student.name}-float"
         seed = family.options.seed + (0 if student.labels == "mix" else 500)
@@ -209,7 +211,8 @@ def write_run(
     about: dict[str, Any],
     account: dict[str, Any],
 ) -> None:
-    """Write config, history and weights of a finished network; its predictions come with `finish`."""
+    """Write config, history and weights of a finished network; its predictions come with
+    `finish`."""
     losses = account.pop("losses")
     write_history(folder, [{"epoch": i + 1, "loss": loss} for i, loss in enumerate(losses)])
     measured_on = without_simulation(model) if recipe.qat else model
