@@ -1,8 +1,10 @@
 """The live path's bars: faces found, our own work a frame, time to the first reading, memory.
 
-python -m benchmarks.watch ../shared/media/test.mp4 ../shared/models/face_detection_yunet_2026may.onnx
+python -m benchmarks.watch ../shared/media/test.mp4
+../shared/models/face_detection_yunet_2026may.onnx
 
-Each line gives what was measured, the bar, and measured / bar: at most 1 is within it (at least 1 for the share of faces found).
+Each line gives what was measured, the bar, and measured / bar: at most 1 is within it (at least 1
+for the share of faces found).
 """
 
 import json
@@ -33,12 +35,13 @@ _WARM, _FRAMES = 500, 10_000
 @click.argument("video", type=click.Path(path_type=Path, exists=True))
 @click.argument("yunet", type=click.Path(path_type=Path, exists=True))
 def main(video: Path, yunet: Path) -> None:
-    """Measure the live path on VIDEO, which shows one face in each frame, with the YuNet model file."""
+    """Measure the live path on VIDEO, which shows one face in each frame, with YuNet's file."""
     click.echo(f"machine: {machine()}")
     for name, bar in (("yunet", 0.99), ("haar", 0.95)):
         share, frames = _found(video, yunet, name)
         click.echo(
-            f"face found, {name}: {share:.2%} of {frames} frames, at least {bar:.0%}: ratio {share / bar:.3f}"
+            f"face found, {name}: {share:.2%} of {frames} frames, at least {bar:.0%}: ratio "
+            f"{share / bar:.3f}"
         )
     for what, every in (
         ("detector looks at each frame", 1),
@@ -93,7 +96,10 @@ class _Stopwatch:
 
 
 def _own_work(every: int) -> float:
-    """Median milliseconds a frame of the sensor's whole loop, with a detector and a network that cost nothing."""
+    """Median milliseconds a frame of the sensor's whole loop.
+
+    With a detector and a network that cost nothing.
+    """
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 255, (480, 640, 3), dtype=np.uint8) for _ in range(20)]
     detector = _Stopwatch()

@@ -35,8 +35,8 @@ class CameraOptions:
     """Width and height in pixels, 16 to 16384, and what frames of a pipeline are scaled to; streams
     and files have their own."""
     fps: float = FPS
-    """Frames a second, above 0 and up to 1000; of pictures and of a pipeline's recording, what their
-    times say."""
+    """Frames a second, above 0 and up to 1000; of pictures and of a pipeline's recording, what
+    their times say."""
 
     def __post_init__(self) -> None:
         if len(self.size) != 2 or min(self.size) < 16 or max(self.size) > 16_384:
@@ -54,11 +54,14 @@ class Camera(Protocol):
     name: str
     """What messages call it."""
     live: bool
-    """True where frames come by themselves, so that only the newest counts; False where each is read
-    in turn."""
+    """True where frames come by themselves, so that only the newest counts; False where each is
+    read in turn."""
 
     def open(self) -> None:
-        """Get ready to read. Raises CameraError, or what else says why it cannot, and how to fix it."""
+        """Get ready to read.
+
+        Raises CameraError, or what else says why it cannot, and how to fix it.
+        """
 
     def read(self) -> Frame | None:
         """The next frame, as soon as it is there; None when a recording is over.
@@ -70,7 +73,8 @@ class Camera(Protocol):
     def close(self) -> None:
         """Let the source go. Does no harm twice.
 
-        May be called from another thread, and ends a `read` that waits where the source allows that.
+        May be called from another thread, and ends a `read` that waits where the source allows
+        that.
         """
 
 
@@ -80,15 +84,16 @@ def open_camera(source: str = "auto", *, size: tuple[int, int] = SIZE, fps: floa
     Args:
         source: "auto": the CSI camera of a Raspberry Pi or Jetson, else the first USB camera that
             works; "0" or "/dev/video0"; "csi" or "csi:1"; "rtsp://…", "http://…"; "gst:PIPELINE";
-            "NAME:ARGUMENT" of another package (edgeemo.cameras.select.CAMERAS); the path of a video,
-            a folder of pictures or a picture.
+            "NAME:ARGUMENT" of another package (edgeemo.cameras.select.CAMERAS); the path of a
+            video, a folder of pictures or a picture.
         size: see `CameraOptions`.
         fps: see `CameraOptions`.
 
     Raises:
         InvalidInput: `source` has none of these forms, or size or fps are out of range.
         MissingFile: `source` looks like a path, and nothing is there.
-        MissingDependency: a package or program is not installed; the message says how to install it.
+        MissingDependency: a package or program is not installed; the message says how to install
+            it.
         BrokenDependency: one is installed and does not work.
         CameraError: it cannot be opened; the message says why, of each that "auto" or "csi" tried,
             and what to do.

@@ -1,4 +1,6 @@
-""" "auto": the CSI camera where the machine has a connector, else the first USB camera that works."""
+"""The word auto: the CSI camera where the machine has a connector, else the first USB camera."""
+
+from functools import partial
 
 from edgeemo.cameras import Camera, CameraOptions
 from edgeemo.cameras.attempts import FirstThatOpens
@@ -15,7 +17,7 @@ def of_word(word: str, options: CameraOptions) -> Camera:
     attempts = csi_attempts(kind, 0, options) if kind else []
     there = video_devices()
     cameras = [path for path in there if is_camera(look_at(path)) is not False]
-    attempts += [(path, lambda path=path: usb(path, options)) for path in cameras]  # type: ignore[misc]
+    attempts += [(path, partial(usb, path, options)) for path in cameras]
     notes = []
     if not kind:
         notes.append("CSI: neither a Raspberry Pi nor a Jetson")

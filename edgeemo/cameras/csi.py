@@ -1,4 +1,4 @@
-""" "csi" and "csi:1": ribbon-cable cameras of a Jetson and a Raspberry Pi, by the best way there is."""
+"""The words csi and csi:1: ribbon-cable cameras of a Jetson and a Raspberry Pi, the best way."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Recordings: a video file, a folder of pictures, one picture; and a recording played as if it were a live camera."""
+"""Recordings: a video, a folder of pictures, one picture; and one played as if it were live."""
 
 import logging
 import math
@@ -59,7 +59,10 @@ class _Playback:
         self._played = False
 
     def next(self) -> Frame | None:
-        """The next frame; None at the end. Raises CameraError where a loop finds no frames again."""
+        """The next frame; None at the end.
+
+        Raises CameraError where a loop finds no frames again.
+        """
         frame = self._take()
         if frame is None and self._loop and self._played:
             # Opened anew: whether OpenCV finds the way back to the first frame depends on the
@@ -95,8 +98,8 @@ class _Playback:
 class Pictures(Source[Iterator[Path]]):
     """A folder of pictures, by name, or one picture; each is one frame, number / fps its time.
 
-    Opening raises MissingFile where nothing lies at the path, and PictureError where the one picture
-    cannot be read.
+    Opening raises MissingFile where nothing lies at the path, and PictureError where the one
+    picture cannot be read.
 
     Args:
         path: a folder, whose pictures that cannot be read are skipped with a warning, or a file.
@@ -156,7 +159,10 @@ class Paced:
         self._shut = threading.Event()
 
     def open(self) -> None:
-        """Open the recording; its time begins to run with the first `read`. Raises what it raises."""
+        """Open the recording; its time begins to run with the first `read`.
+
+        Raises what it raises.
+        """
         self._begin = None
         self._recording.open()
         self._shut.clear()
@@ -193,7 +199,10 @@ class _Clock:
         self._last = -1.0
 
     def time_of(self, position: float) -> float:
-        """The time of the next frame in seconds; `position` is the container's, from its beginning."""
+        """The time of the next frame in seconds.
+
+        `position` is the container's, from its beginning.
+        """
         counted = self._start + self._number / self.fps
         claimed = self._start + position
         later = math.isfinite(claimed) and claimed > self._last and position >= 0

@@ -40,12 +40,13 @@ _ARGUS_LARGE = (1920, 1080)
 class GStreamer(PipeCamera):
     """Frames of a pipeline such as "v4l2src device=/dev/video0 ! jpegdec".
 
-    Whatever comes out is scaled to `size`, with black bars where the shape differs. Of a live pipeline
-    the newest frame counts; from any other, taken for a recording, each frame is read in turn, at
-    `fps` frames a second of its own time.
+    Whatever comes out is scaled to `size`, with black bars where the shape differs. Of a live
+    pipeline the newest frame counts; from any other, taken for a recording, each frame is read in
+    turn, at `fps` frames a second of its own time.
 
     Args:
-        pipeline: as for gst-launch-1.0, without a sink; no shell sees it. `name` has no password in it.
+        pipeline: as for gst-launch-1.0, without a sink; no shell sees it. `name` has no password in
+            it.
         size: width and height of the frames, in pixels.
         fps: frames a second of a recording.
 
@@ -131,7 +132,10 @@ def _words(pipeline: str, name: str) -> list[str]:
 
 
 def _our_part(size: tuple[int, int], fps: float | None) -> list[str]:
-    """What stands before the sink: RGB of `size`; of a recording `fps` a second, else the newest."""
+    """What stands before the sink: RGB of `size`.
+
+    Of a recording `fps` a second, else the newest.
+    """
     newest = (
         "! queue leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0"
         if fps is None

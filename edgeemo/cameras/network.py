@@ -18,11 +18,13 @@ _ASK = 2.0  # seconds for asking, after a failure, whether anybody answers at al
 class NetworkCamera(Source[Capture]):
     """A stream that runs whether we read or not; RTSP goes over TCP, OpenCV's own preference.
 
-    Opening gives up after 5 s, reading after 3 s; OpenCV cannot be released while it reads, so `close`
-    from another thread takes effect when that wait is over. `name` has no user and no password in it.
+    Opening gives up after 5 s, reading after 3 s; OpenCV cannot be released while it reads, so
+    `close` from another thread takes effect when that wait is over. `name` has no user and no
+    password in it.
 
     Args:
-        url: rtsp://, rtsps://, http:// or https://, with user and password where the camera wants them.
+        url: rtsp://, rtsps://, http:// or https://, with user and password where the camera wants
+            them.
 
     Raises:
         InvalidInput: another kind of URL.

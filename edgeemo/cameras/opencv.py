@@ -1,4 +1,4 @@
-"""One cv2.VideoCapture behind USB cameras, network streams and video files: BGR comes in, RGB goes out."""
+"""One cv2.VideoCapture behind USB cameras, network streams and videos: BGR in, RGB out."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -18,7 +18,8 @@ from edgeemo.optional import is_installed
 _PATIENCE = 10.0  # seconds without a frame; a camera that starts takes about one
 _CLOSING = 5.0  # seconds that closing may take before it is left to itself
 _INSTALL = (
-    "on Raspberry Pi OS run: sudo apt install python3-picamera2; a virtual environment sees it only "
+    "on Raspberry Pi OS run: sudo apt install python3-picamera2; a virtual environment sees it "
+    "only "
     "when made with: python3 -m venv --system-site-packages"
 )
 

@@ -2,7 +2,8 @@
 
 import re
 
-# Up to the last @ before a blank: a password may contain an @ or a slash that should have been escaped.
+# Up to the last @ before a blank: a password may contain an @ or a slash that should have been
+# escaped.
 _IN_AUTHORITY = re.compile(r"://[^\s\"']*@")
 _WORDS = r"user|usr|login|pass|pwd|psw|pw|token|key|auth|secret|sig|session|credential"
 _IN_QUERY = re.compile(rf"([?&;][\w.-]*(?:{_WORDS})[\w.-]*=)[^&;\s\"']*", re.IGNORECASE)

@@ -55,8 +55,8 @@ CAMERAS: Registry[Opener] = Registry(
     [project.entry-points."edgeemo.cameras"]
     mine = "my_package.camera:open_mine"
 
-Then the words `mine` and `mine:ARGUMENT` call `open_mine(ARGUMENT, CameraOptions(size, fps))`, which
-gives a closed camera: any object with the protocol of edgeemo.cameras.Camera.
+Then the words `mine` and `mine:ARGUMENT` call `open_mine(ARGUMENT, CameraOptions(size, fps))`,
+which gives a closed camera: any object with the protocol of edgeemo.cameras.Camera.
 """
 
 

@@ -1,4 +1,4 @@
-"""What one thread uses and any thread may close: an OpenCV capture, a program, a camera of libcamera."""
+"""A resource that one thread uses and any thread may close, such as an OpenCV capture."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -13,8 +13,8 @@ T = TypeVar("T")
 class SharedResource(Generic[T]):
     """A resource that is released exactly once: by `close`, or by the thread that uses it then.
 
-    It must not be released under the feet of a thread that reads from it, so who closes it meanwhile
-    leaves the release to that thread, when it is done.
+    It must not be released under the feet of a thread that reads from it, so who closes it
+    meanwhile leaves the release to that thread, when it is done.
 
     Args:
         resource: what is shared.

@@ -1,4 +1,4 @@
-"""What our cameras share: one resource, proved by a first frame, read by one thread, closed by any."""
+"""What our cameras share: a resource, a first frame that proves it, reading and closing."""
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -20,7 +20,8 @@ class Source(ABC, Generic[T]):
     Args:
         name: what messages call it, without users and passwords.
         size: width and height in pixels that are asked for.
-        fps: frames a second that are asked for; of a recording without times, those of its own time.
+        fps: frames a second that are asked for; of a recording without times, those of its own
+            time.
     """
 
     live = True

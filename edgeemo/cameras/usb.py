@@ -10,7 +10,8 @@ from edgeemo.cameras.timestamps import captured_at
 from edgeemo.cameras.v4l2 import holders, look_at, video_devices, why_not
 from edgeemo.errors import CameraError
 
-# Seconds without a frame after which a read gives up; OpenCV's own 10 are too long for a pulled plug.
+# Seconds without a frame after which a read gives up; OpenCV's own 10 are too long for a pulled
+# plug.
 _SILENCE = 3
 # Pixels; above, uncompressed pictures fill a USB 2 cable before they come 30 times a second.
 _YUYV_SIDE = 640
@@ -20,8 +21,8 @@ class UsbCamera(Source[Capture]):
     """A camera behind a V4L2 device node.
 
     `read` waits for 3 s at most. OpenCV cannot be released while it reads, so `close` from another
-    thread takes effect when that wait is over. A device that is not there, is no camera or may not be
-    opened says so when it is opened.
+    thread takes effect when that wait is over. A device that is not there, is no camera or may not
+    be opened says so when it is opened.
 
     Args:
         device: the number N of /dev/videoN, or a path such as /dev/v4l/by-id/….
@@ -76,7 +77,10 @@ class _Refused(CameraError):
 
 
 def _reason(error: CameraError, path: str) -> str:
-    """An OpenCV failure, which has no reason, with the likely one: V4L2 gives frames to one program at a time."""
+    """An OpenCV failure, which has no reason, with the likely one.
+
+    V4L2 gives frames to one program at a time.
+    """
     # Kernel and OpenCV close a device a moment after who held it has ended.
     time.sleep(0.1)
     others = holders(path)

@@ -30,6 +30,19 @@ if TYPE_CHECKING:
 _REDRAW = 0.1  # seconds between two live lines
 
 
+_HELP = """Watch a camera, or read a video, folder or picture (SOURCE), and say who looks how.
+
+\b
+edgeemo watch                            the first camera that works; a live line
+edgeemo watch --camera 0 --json          one JSON object a frame and face
+edgeemo watch visit.mp4 --json           each frame of a file, none dropped
+edgeemo watch rtsp://camera/stream --fps 5 --record day.jsonl
+
+A camera that is unplugged or hangs is opened again by itself; JSON lines say "camera_ok": false
+meanwhile. Ctrl-C and SIGTERM end it: the exit code is 0.
+"""
+
+
 def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
     size = (int(match[1]), int(match[2])) if match else (0, 0)
@@ -40,7 +53,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
     return size
 
 
-@click.command()
+@click.command(help=_HELP)
 @click.argument("source", required=False)
 @click.option(
     "--camera",
@@ -142,17 +155,7 @@ def watch(
     size: tuple[int, int],
     verbose: bool,
 ) -> None:
-    """Watch a camera, or read a video, folder or picture (SOURCE), and say who looks how.
-
-    \b
-    edgeemo watch                            the first camera that works; a live line
-    edgeemo watch --camera 0 --json          one JSON object a frame and face
-    edgeemo watch visit.mp4 --json           each frame of a file, none dropped
-    edgeemo watch rtsp://camera/stream --fps 5 --record day.jsonl
-
-    A camera that is unplugged or hangs is opened again by itself; JSON lines say "camera_ok": false
-    meanwhile. Ctrl-C and SIGTERM end it: the exit code is 0.
-    """
+    """The command; its text is _HELP."""
     from edgeemo.live.options import SensorOptions
 
     if source is not None and camera is not None:
@@ -264,7 +267,7 @@ def _watch(
 
 
 class _LiveLine:
-    """One line that changes in place on a terminal; elsewhere a line each time that something changes."""
+    """One line that changes in place on a terminal; elsewhere a line for each change."""
 
     def __init__(self) -> None:
         self._in_place = sys.stdout.isatty()
@@ -319,7 +322,7 @@ def _summary(health: "Health") -> str:
 
 @contextmanager
 def _recording(path: Path) -> Iterator[IO[str]]:
-    """OUT.jsonl, written as OUT.jsonl.part line by line and renamed at the end, whatever ends it."""
+    """OUT.jsonl, written as OUT.jsonl.part line by line and renamed, whatever ends it."""
     part = path.with_name(path.name + ".part")
     try:
         with part.open("w", encoding="utf-8", buffering=1) as file:

@@ -235,7 +235,7 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
                 f"{where}: schema {version}, this edgeemo reads up to {SCHEMA_VERSION}; "
                 "run: pip install --upgrade edgeemo"
             )
-        if version == 1:
+        if type(version) is int and version == 1:
             raw = _from_schema_1(raw)
         manifest = _built(raw)
         check_labels(manifest.labels, "manifest.labels", ValueError)

@@ -179,12 +179,12 @@ def _load_dataset(path: Path) -> tuple[dict[str, Any], InputSpec]:
             or not all(isinstance(word, str) for word in [*labels, fingerprint, *hashes])
         ):
             raise ValueError("a field has the wrong type")
+        check_labels(labels, "labels", ValueError)
         spec, _ = parse_spec(dataset["input_spec"], fingerprint, "input_spec")
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: not the dataset.json of prepared data ({error}); prepare the data again"
         ) from None
-    check_labels(labels, str(path), DataError)
     return dict(dataset), spec
 
 

@@ -109,10 +109,10 @@ class Graph:
         return height, width, channels
 
     def scales(self, number: int) -> NDArray[np.float64]:
-        found = self.tensors[number].quantization
-        if found is None or found.scale is None or len(found.scale) == 0:
+        quantization = self.tensors[number].quantization
+        if quantization is None or quantization.scale is None or len(quantization.scale) == 0:
             raise self.refused("is not quantized")
-        return np.asarray(found.scale, np.float32).astype(np.float64)
+        return np.asarray(quantization.scale, np.float32).astype(np.float64)
 
     def quantization(self, number: int) -> Quantization:
         scale = float(self.scales(number)[0])

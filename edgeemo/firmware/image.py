@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,6 +135,22 @@ def read_header(image: bytes) -> ImageHeader:
     Raises:
         BundleError: not a model.bin, cut off, damaged, or of another schema.
     """
+    fields = _checked_fields(image)
+    return ImageHeader(
+        name=_text(fields[23]),
+        version=".".join(map(str, fields[17:20])),
+        image_bytes=fields[3],
+        arena_bytes=fields[4],
+        layers=fields[5],
+        vectors=fields[9],
+        labels_crc32=fields[14],
+        input_fingerprint=_text(fields[15]),
+        sha256=fields[16].hex(),
+    )
+
+
+def _checked_fields(image: bytes) -> tuple[Any, ...]:
+    """The header's fields, in the order of `_HEADER`. Raises BundleError like `read_header`."""
     if len(image) < HEADER_BYTES or not image.startswith(MAGIC):
         raise BundleError(
             "not a model.bin: make one with: python -m export flash-image BUNDLE --out model.bin"
@@ -153,22 +170,11 @@ def read_header(image: bytes) -> ImageHeader:
         raise BundleError(
             "model.bin: the CRC-32 of its header does not match; it is damaged, make it again"
         )
-    sha256 = hashlib.sha256(image[HEADER_BYTES:image_bytes]).digest()
-    if sha256 != fields[16]:
+    if hashlib.sha256(image[HEADER_BYTES:image_bytes]).digest() != fields[16]:
         raise BundleError(
             "model.bin: the SHA-256 of its content does not match; it is damaged, make it again"
         )
-    return ImageHeader(
-        name=_text(fields[23]),
-        version=".".join(map(str, fields[17:20])),
-        image_bytes=image_bytes,
-        arena_bytes=fields[4],
-        layers=fields[5],
-        vectors=fields[9],
-        labels_crc32=fields[14],
-        input_fingerprint=_text(fields[15]),
-        sha256=sha256.hex(),
-    )
+    return fields
 
 
 def _text(field: bytes) -> str:

@@ -79,7 +79,7 @@ def _buffers(network: Network) -> list[_Buffer]:
                 shared[layer.output] = shared[source]
                 break
     groups = {tuple(members) for members in shared.values()}
-    found = [
+    buffers = [
         _Buffer(
             g,
             _aligned(network.tensor_bytes[g[0]]),
@@ -93,7 +93,7 @@ def _buffers(network: Network) -> list[_Buffer]:
         for step, layer in enumerate(network.layers)
         if layer.scratch_bytes
     )
-    return found + [_Buffer((-1 - step,), _aligned(size), step, step) for step, size in scratch]
+    return buffers + [_Buffer((-1 - step,), _aligned(size), step, step) for step, size in scratch]
 
 
 def _placed(order: list[_Buffer]) -> dict[_Buffer, int]:

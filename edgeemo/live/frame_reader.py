@@ -18,7 +18,9 @@ _RATE_FRAMES = 31  # over which the frame rate is averaged
 
 
 class Cadence:
-    """How often the detector looks: as often as the frame rate allows, or at every `every`-th frame.
+    """How often the detector looks.
+
+    As often as the frame rate allows, or at every `every`-th frame.
 
     With d the time of a look, o that of all else and t the time between two frames, looking at
     every k-th frame takes d / k + o of each t.
@@ -138,7 +140,7 @@ class FrameReader:
             boxes = self._recognizer.detector.detect(pixels)
             detection = time.perf_counter() - start
             self.detections += 1
-            tracks = self._tracker.found(boxes, taken.frame.time, pixels)
+            tracks = self._tracker.detected(boxes, taken.frame.time, pixels)
             self._smoothers = {
                 key: self._smoothers[key] for key in self._smoothers.keys() & self._tracker.known()
             }

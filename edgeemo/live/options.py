@@ -25,11 +25,11 @@ class SensorOptions:
     floor: float | None = None
     """Probability 0..1 below which the emotion is None; None: the bundle's."""
     detect_every: int | None = None
-    """The detector looks at every so many frames, 1 to 1000, and faces are followed between. None: at
-    each frame of a recording, and of a live camera as often as its frame rate allows."""
+    """The detector looks at every so many frames, 1 to 1000, and faces are followed between.
+    None: at each frame of a recording, and of a live camera as often as its frame rate allows."""
     fps: float | None = None
-    """Frames a second to look at, 0.01 to 1000; None: all that a live camera gives. A recording needs
-    `realtime` with it."""
+    """Frames a second to look at, 0.01 to 1000; None: all that a live camera gives. A recording
+    needs `realtime` with it."""
     size: tuple[int, int] = SIZE
     """Width and height in pixels that a camera is asked for."""
     realtime: bool = False

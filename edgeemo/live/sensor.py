@@ -1,4 +1,4 @@
-"""The main job on a device: a camera, watched for months; faces' emotions become readings, calls."""
+"""The main job on a device: a camera, watched for months; emotions become readings and calls."""
 
 import atexit
 import logging
@@ -35,9 +35,12 @@ log = logging.getLogger("edgeemo.live.sensor")
 
 
 class EmotionSensor:
-    """A camera with a model behind it. A context manager, an iterator of readings, and a caller of handlers.
+    """A camera with a model behind it: an iterator of readings, and a caller of handlers.
 
-    Most need no more than the model's name and a hold time; who wants another artifact, more threads,
+    A context manager.
+
+    Most need no more than the model's name and a hold time; who wants another artifact, more
+    threads,
     an NVIDIA GPU or a detector of their own opens the recognizer, and passes it on:
 
         EmotionSensor(hold_time=0.8)
@@ -45,20 +48,22 @@ class EmotionSensor:
         EmotionSensor("csi", recognizer=Recognizer("visitors.edgeemo", threads=2))
         EmotionSensor("0", options=SensorOptions(fps=5, size=(1280, 720)))
 
-    The camera is opened at once. A thread of its own looks at the newest frame of a live camera, from
-    the first handler, wait or iteration on; each frame of a recording in turn, from the first wait or
-    iteration on. A camera that is gone, hangs or comes back with another size is opened again, with
-    growing pauses; readings say `camera_ok` meanwhile.
+    The camera is opened at once. A thread of its own looks at the newest frame of a live camera,
+    from the first handler, wait or iteration on; each frame of a recording in turn, from the first
+    wait or iteration on. A camera that is gone, hangs or comes back with another size is opened
+    again, with growing pauses; readings say `camera_ok` meanwhile.
 
     Labels are the recognizer's (`labels`), which are its bundle's: sensors of different labels live
     side by side.
 
     Args:
-        camera: a word such as "auto", "0", "rtsp://…", "csi" or a path (edgeemo.cameras.open_camera), or
-            any object with the protocol of edgeemo.cameras.Camera, such as a FakeCamera.
-        recognizer: opened; stays the caller's, who closes it after the sensor. By default one is opened
-            for `model` and `detector`, and closed with the sensor.
-        model: name of a shipped bundle, path of a .edgeemo file, or an opened Bundle; by default "small".
+        camera: a word such as "auto", "0", "rtsp://…", "csi" or a path
+            (edgeemo.cameras.open_camera), or any object with the protocol of
+            edgeemo.cameras.Camera, such as a FakeCamera.
+        recognizer: opened; stays the caller's, who closes it after the sensor. By default one is
+            opened for `model` and `detector`, and closed with the sensor.
+        model: name of a shipped bundle, path of a .edgeemo file, or an opened Bundle; by default
+            "small".
         detector: its name, or an object (see `Recognizer`); by default "auto". A name is opened for
             faces of a sixth of the frame's shorter side and more (edgeemo.faces.SMALLEST_FACE).
         faces: "largest", or "all" for a reading a face; handlers hear of the largest alone.
@@ -68,7 +73,8 @@ class EmotionSensor:
 
     Raises:
         CameraError: no camera, or one that cannot be opened, with the reason and what to do.
-        InvalidInput: an argument that does not fit, or a recognizer together with model or detector.
+        InvalidInput: an argument that does not fit, or a recognizer together with model or
+            detector.
         EdgeemoError: of another kind where model or detector cannot be opened.
     """
 
@@ -141,7 +147,7 @@ class EmotionSensor:
             yield from seen.readings
 
     def observations(self) -> Iterator[Seen]:
-        """Like iterating, frame by frame, with each frame's pixels, for those who want to show them."""
+        """Like iterating, with each frame's pixels, for those who want to show them."""
         with self._queue.attached():
             self.start()
             while (seen := self._queue.take()) is not None:
@@ -170,9 +176,10 @@ class EmotionSensor:
     def when(self, label: str, handler: Handler | None) -> None:
         """Call `handler`, without arguments or with the Reading, when the emotion becomes `label`.
 
-        Handlers run on the sensor's thread, one at a time. The first reading sets the state and calls nobody. Another
-        handler for the same label replaces the first; None removes it. What a handler raises ends the sensor, and is
-        raised again by `wait`, `wait_for`, iterating or `close`.
+        Handlers run on the sensor's thread, one at a time. The first reading sets the state and
+        calls nobody. Another handler for the same label replaces the first; None removes it. What a
+        handler raises ends the sensor, and is raised again by `wait`, `wait_for`, iterating or
+        `close`.
 
         Raises:
             UnknownLabel: a word for none of `labels`; the message lists them.
@@ -211,7 +218,8 @@ class EmotionSensor:
 
         Raises:
             UnknownLabel: a word for none of `labels`.
-            InvalidInput: the sensor is closed, or a handler waits for what only its return could bring.
+            InvalidInput: the sensor is closed, or a handler waits for what only its return could
+                bring.
         """
         label = match_label(label, self.labels)
         self._not_from_a_handler("wait_for")
@@ -276,7 +284,8 @@ class EmotionSensor:
         """End the thread, close the camera and what the sensor opened itself. Does no harm twice.
 
         Raises:
-            EdgeemoError: what ended the sensor, and whatever a handler raised, unless it was raised already.
+            EdgeemoError: what ended the sensor, and whatever a handler raised, unless it was raised
+                already.
         """
         with self._lock:
             self._closed = True

@@ -56,7 +56,8 @@ class Smoother:
         self._time = 0.0
         self._state: str | None = None
         self._pending: str | None = None
-        # Seconds that `_pending` has led; counted, so that a clock that steps back takes nothing away.
+        # Seconds that `_pending` has led; counted, so that a clock that steps back takes nothing
+        # away.
         self._pending_for = 0.0
 
     def update(self, scores: Mapping[str, float], time: float) -> Smoothed:
@@ -108,7 +109,7 @@ class Smoother:
 
 
 def check(smoothing: Smoothing) -> None:
-    """Raise InvalidInput unless window and hold time are 0 to 3,600 seconds and the floor is 0..1."""
+    """Raise InvalidInput unless window and hold time are 0 to 3,600 s and the floor is 0..1."""
     times_fit = all(0 <= seconds <= 3600 for seconds in (smoothing.window, smoothing.hold_time))
     if not times_fit or not 0 <= smoothing.floor <= 1:
         raise InvalidInput(

@@ -165,11 +165,12 @@ def _permuted(there: NDArray[np.int64], here: NDArray[np.int64], class_names: Se
     """In words, the exchange of labels that explains most answers here; "" where none does."""
     counts = np.zeros((len(class_names), len(class_names)), np.int64)
     np.add.at(counts, (there, here), 1)
-    present = np.flatnonzero(counts.sum(axis=1))
-    usual = counts.argmax(axis=1)  # what is answered here where the report has class i
-    explained = counts[present, usual[present]].sum() / counts.sum()
+    present: list[int] = np.flatnonzero(counts.sum(axis=1)).tolist()
+    usual: list[int] = counts.argmax(axis=1).tolist()  # the answer here to the report's class i
+    explained = sum(counts[i, usual[i]] for i in present) / counts.sum()
     moved = [i for i in present if usual[i] != i]
-    if not moved or len(set(usual[present])) < len(present) or explained < _SHARE_OF_PERMUTATION:
+    distinct = len({usual[i] for i in present}) == len(present)
+    if not moved or not distinct or explained < _SHARE_OF_PERMUTATION:
         return ""
     pairs = ", ".join(f"{class_names[usual[i]]} for {class_names[i]}" for i in moved)
     return f", as if labels were permuted: {pairs}"

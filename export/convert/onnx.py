@@ -85,15 +85,8 @@ def convert_int8(
     """int8 QDQ ONNX: per-channel weights in 7 bits, activations int8.
 
     Seven bits (`reduce_range`), because on x86-64 without VNNI the products of full 8-bit weights
-    saturate (docs/stack.md).
-
-    Args:
-        calibration: uint8 (N, H, W, C) pictures.
-        method: how ranges are chosen, "min-max" or "percentile".
-        as_float: nodes that stay float32.
-
-    Raises:
-        BackendError: ONNX Runtime cannot quantize it.
+    saturate (docs/stack.md). `calibration` are uint8 (N, H, W, C) pictures, `method` is "min-max"
+    or "percentile", and the nodes `as_float` stay float32. Raises BackendError.
     """
     quantization = need("onnxruntime.quantization", "export", "to quantize ONNX")
     calibrate = {"min-max": "MinMax", "percentile": "Percentile"}[method]

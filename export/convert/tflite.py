@@ -66,6 +66,7 @@ def quantize(
     library = need("ai_edge_quantizer", "export", "to quantize TFLite")
     every = library.qtyping.TFLOperationName.ALL_SUPPORTED
     graph = read_graph(fp32, "fp32.tflite")
+    named_ends = {name: (("min", low), ("max", high)) for name, (low, high) in ranges.items()}
     ranks = {tensor["name"]: len(tensor["shape"]) for tensor in graph.tensors.values()}
     try:
         with quiet():
@@ -79,18 +80,13 @@ def quantize(
                     exactly, every, activation_num_bits=_INT16, weight_num_bits=_INT8
                 )
             statistics = {
-                name: {
-                    "min": np.full((1,) * ranks[name], low, np.float32),
-                    "max": np.full((1,) * ranks[name], high, np.float32),
-                }
-                for name, (low, high) in ranges.items()
+                name: {end: np.full((1,) * ranks[name], value, np.float32) for end, value in ends}
+                for name, ends in named_ends.items()
             }
             quantized = bytes(
                 quantizer.quantize(statistics, enable_progress_report=False).quantized_model
             )
-    except (
-        Exception
-    ) as error:  # the quantizer raises ValueErrors, KeyErrors and RuntimeErrors of its own
+    except Exception as error:  # its own ValueErrors, KeyErrors and RuntimeErrors
         raise BackendError(
             f"ai-edge-quantizer cannot quantize the model ({_in_short(error)})"
         ) from None

@@ -3,10 +3,8 @@
 It shows faces, so it lies beside the bundle and not in it.
 """
 
-import base64
-import html
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,33 +21,18 @@ from edgeemo.proof.evaluation import Scorecard, recall_intervals
 from export.prove.measurement import Measurement
 from export.report.words import decibels, interval, percent, points
 from export.run import FloatRun
+from workstation import html
 
 _FLIPS = 120  # pictures shown of an artifact
 _STYLE = """
-:root {
-  color-scheme: light dark; --line: #d8dee6;
-  --heat: 0, 114, 178; --more: 0, 114, 178; --less: 213, 94, 0;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --line: #3a4450; --heat: 86, 180, 233; --more: 86, 180, 233; --less: 230, 130, 50;
-  }
-}
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 2rem auto; padding: 0 1rem; }
-h2 { margin-top: 2.5rem; border-bottom: 2px solid var(--line); } .wide { overflow-x: auto; }
+:root { --more: 0, 114, 178; --less: 213, 94, 0; }
+@media (prefers-color-scheme: dark) { :root { --more: 86, 180, 233; --less: 230, 130, 50; } }
 .side { display: flex; flex-wrap: wrap; gap: 0 2rem; }
-table {
-  border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; font-size: .9rem;
-}
-caption { text-align: left; padding: .2rem 0; font-weight: 600; }
-th, td { padding: .2rem .55rem; text-align: right; }
-tr { border-bottom: 1px solid var(--line); } td.text, th.text { text-align: left; }
 .good { color: #007a3d; } .bad { color: #c0341d; font-weight: 600; }
 @media (prefers-color-scheme: dark) { .good { color: #5fd38d; } .bad { color: #ff8a70; } }
 .flips { display: flex; flex-wrap: wrap; gap: .6rem; }
 figure { margin: 0; width: 9.5rem; font-size: .78rem; line-height: 1.3; }
 figure img { width: 96px; height: 96px; image-rendering: pixelated; display: block; }
-summary { cursor: pointer; } code { overflow-wrap: anywhere; }
 """
 _SUMMARY = (
     "artifact",
@@ -100,21 +83,13 @@ def write_html(
         *(_artifact(run, pictures, measurement) for measurement in measurements),
         _made(report),
     ]
-    text = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>{_text(title)}</title>"
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head><body><main>\n<h1>{_text(title)}</h1>\n"
-        + "\n".join(sections)
-        + "\n</main></body></html>\n"
-    )
     with written_beside(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(html.page(title, sections, _STYLE), encoding="utf-8")
 
 
 def _headline(report: Mapping[str, Any], run: FloatRun, measurements: Sequence[Measurement]) -> str:
     refused = [
-        f'<p class="bad">{_text(m.file)} is refused: {_text("; ".join(m.reasons))}.</p>'
+        f'<p class="bad">{html.text(m.file)} is refused: {html.text("; ".join(m.reasons))}.</p>'
         for m in measurements
         if m.reasons
     ]
@@ -125,12 +100,12 @@ def _headline(report: Mapping[str, Any], run: FloatRun, measurements: Sequence[M
     rows = [of_float, *map(_summary_row, measurements)]
     low, high = full.float_card.interval
     about = (
-        f"<p>Run <code>{_text(str(run.path))}</code>, split {_text(report['split'])}, "
+        f"<p>Run <code>{html.text(str(run.path))}</code>, split {html.text(report['split'])}, "
         f"{report['n']:,} pictures. The float model's top-1 is {top1} (95 % interval "
         f"{percent(low)} to {percent(high)}). A drop is float less artifact on the same pictures; "
         f"the gate looks at the upper end of its interval. {run.note}</p>"
     )
-    table = _table("Against the float model", _SUMMARY, rows)
+    table = html.table(_SUMMARY, rows, "Against the float model")
     return ("".join(refused) or passed) + about + table + _limits(report["limits"])
 
 
@@ -156,16 +131,17 @@ def _summary_row(measurement: Measurement) -> list[str]:
 
 def _limits(limits: Mapping[str, float]) -> str:
     rows = [[name.replace("_", " "), f"{value:g}"] for name, value in limits.items()]
-    table = _table("", ["limit", "value"], rows)
-    return f"<details><summary>The gate's limits</summary>{table}</details>"
+    return html.details("The gate's limits", html.table(["limit", "value"], rows))
 
 
 def _artifact(run: FloatRun, pictures: NDArray[np.uint8], measurement: Measurement) -> str:
     verdict, names = measurement.verdict, run.class_names
-    detail = _text(measurement.candidate.detail or "not quantized")
+    detail = measurement.candidate.detail or "not quantized"
     parts = [
-        f"<p>{detail}; {measurement.seconds:.2f} s for {verdict.card.n:,} pictures on the building "
-        "machine.</p>"
+        html.paragraph(
+            f"{detail}; {measurement.seconds:.2f} s for {verdict.card.n:,} pictures on the "
+            "building machine."
+        )
     ]
     if measurement.attempts:
         parts.append(_ladder(measurement))
@@ -177,7 +153,7 @@ def _artifact(run: FloatRun, pictures: NDArray[np.uint8], measurement: Measureme
     parts.append(f'<div class="side">{"".join(matrices)}</div>')
     parts.append(_recalls(measurement, names))
     parts.append(_flips(run, pictures, measurement))
-    return f"<section><h2>{_text(measurement.file)}</h2>\n" + "\n".join(parts) + "\n</section>"
+    return html.section(measurement.file, *parts)
 
 
 def _ladder(measurement: Measurement) -> str:
@@ -197,7 +173,7 @@ def _ladder(measurement: Measurement) -> str:
         ]
         for attempt in measurement.attempts
     ]
-    return _table("Steps, on the validation split", _STEPS, rows, text_columns=(0, 1, 2, 10))
+    return html.table(_STEPS, rows, "Steps, on the validation split")
 
 
 def _matrix(title: str, card: Scorecard, names: Sequence[str]) -> str:
@@ -232,13 +208,13 @@ def _matrix_table(
     counts: Sequence[Sequence[int]],
     cell: Callable[[int, Sequence[int]], str],
 ) -> str:
-    head = "".join(f"<th>{_text(name)}</th>" for name in names)
+    head = "".join(f"<th>{html.text(name)}</th>" for name in names)
     rows = "".join(
-        f'<tr><th class="text">{_text(name)}</th>{"".join(cell(n, row) for n in row)}</tr>'
+        f'<tr><th class="text">{html.text(name)}</th>{"".join(cell(n, row) for n in row)}</tr>'
         for name, row in zip(names, counts, strict=True)
     )
     return (
-        f'<div class="wide"><table><caption>{_text(caption)}</caption>'
+        f'<div class="wide"><table><caption>{html.text(caption)}</caption>'
         f"<tr><th></th>{head}</tr>{rows}</table></div>"
     )
 
@@ -262,7 +238,7 @@ def _recalls(measurement: Measurement, names: Sequence[str]) -> str:
         rows.append([*row, points(drop.drop), interval(drop)])
     ours = f"{measurement.file} recall"
     head = ["class", "pictures", "float recall", "95 % interval", ours, "95 % interval"]
-    return _table("Recall of each class", [*head, "drop, pp", "90 % interval"], rows)
+    return html.table([*head, "drop, pp", "90 % interval"], rows, "Recall of each class")
 
 
 def _flips(run: FloatRun, pictures: NDArray[np.uint8], measurement: Measurement) -> str:
@@ -288,49 +264,27 @@ def _flip(
     label: int,
     scores: Sequence[NDArray[np.float32]],
 ) -> str:
-    truth = _text(names[label])
-    lines = [f"true: {truth}"]
+    lines = [f"true: {html.text(names[label])}"]
     for whose, of_classes in zip(("float", "this"), scores, strict=True):
         first, second = (int(i) for i in np.argsort(-of_classes)[:2])
         mark = "good" if first == label else "bad"
         lines.append(
-            f'{whose}: <span class="{mark}">{_text(names[first])} {of_classes[first]:.0%}</span>, '
-            f"{_text(names[second])} {of_classes[second]:.0%}"
+            f'{whose}: <span class="{mark}">{html.text(names[first])} '
+            f"{of_classes[first]:.0%}</span>, "
+            f"{html.text(names[second])} {of_classes[second]:.0%}"
         )
-    return (
-        f'<figure><img alt="{truth}" src="data:image/png;base64,{_png(picture)}">'
-        f"<figcaption>{'<br>'.join(lines)}</figcaption></figure>"
-    )
+    image = html.image(_png(picture), names[label])
+    return f"<figure>{image}<figcaption>{'<br>'.join(lines)}</figcaption></figure>"
 
 
-def _png(picture: NDArray[np.uint8]) -> str:
-    """uint8 (H, W, 1) or (H, W, 3) as the text of a PNG."""
-    plane = picture[..., 0] if picture.shape[-1] == 1 else picture
+def _png(picture: NDArray[np.uint8]) -> bytes:
+    """uint8 (H, W, 1) or (H, W, 3) as a PNG."""
+    rgb = np.broadcast_to(picture, (*picture.shape[:2], 3))
     buffer = io.BytesIO()
-    matplotlib.image.imsave(buffer, plane, cmap="gray", vmin=0, vmax=255, format="png")
-    return base64.b64encode(buffer.getvalue()).decode()
+    matplotlib.image.imsave(buffer, rgb, format="png")
+    return buffer.getvalue()
 
 
 def _made(report: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in report["made_with"].items())
-    return f"<section><h2>Made with</h2><p>{_text(versions)}</p></section>"
-
-
-def _table(
-    caption: str,
-    head: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    text_columns: Sequence[int] = (0,),
-) -> str:
-    def cells(tag: str, row: Sequence[str]) -> Iterator[str]:
-        for i, cell in enumerate(row):
-            kind = ' class="text"' if i in text_columns else ""
-            yield f"<{tag}{kind}>{_text(cell)}</{tag}>"
-
-    lines = [cells("th", head), *(cells("td", row) for row in rows)]
-    body = "".join(f"<tr>{''.join(line)}</tr>" for line in lines)
-    return f'<div class="wide"><table><caption>{_text(caption)}</caption>{body}</table></div>'
-
-
-def _text(text: str) -> str:
-    return html.escape(text)
+    return html.section("Made with", html.paragraph(versions))

@@ -1,11 +1,12 @@
 """Numbers of export's reports as text, one form each."""
 
 from edgeemo.proof.evaluation import PairedDrop
+from workstation import text
 
 
 def percent(share: float) -> str:
     """A share 0..1 as `98.64%`."""
-    return f"{share:.2%}"
+    return text.percent(share, 2)
 
 
 def points(share: float) -> str:

@@ -22,8 +22,8 @@ from edgeemo.contract.labels import LABELS
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import BackendError, DataError, GateFailed, RunError, SpecMismatch
-from export.__main__ import main
 from export.build import build
+from export.cli.main import main
 from export.convert.activations import min_max, record
 from export.convert.calibration import calibration_set, faces_per_class
 from export.convert.graph import activation_bytes, check_full_int8
@@ -33,6 +33,7 @@ from export.convert.tflite import convert_fp32 as convert_fp32_tflite
 from export.convert.tflite import quantize
 from export.prove.selftest import selftest_inputs
 from tests import support
+from tests.networks import quick
 from training.networks import NETWORKS
 from workstation.quiet import quiet
 
@@ -112,9 +113,8 @@ def test_report_compares_on_the_ferplus_majority_too(
     )
 
 
-def test_float_dynamic_range_and_endless_models_are_refused(
-    small: keras.Model, calibration: np.ndarray
-) -> None:
+def test_float_dynamic_range_and_endless_models_are_refused(calibration: np.ndarray) -> None:
+    small = quick(DEFAULT_SPEC, len(LABELS))
     with pytest.raises(BackendError, match="works on float32"):
         check_full_int8(converted(small))
     with pytest.raises(BackendError, match="expected int8 alone"):

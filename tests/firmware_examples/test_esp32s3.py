@@ -2,8 +2,10 @@
 model store survives bad models."""
 
 import ctypes
+import dataclasses
 import hashlib
 import itertools
+import json
 import re
 import shutil
 import struct
@@ -18,9 +20,11 @@ from numpy.typing import NDArray
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.preprocess import face_to_input
+from edgeemo.contract.quantize import Quantization
 from edgeemo.firmware.image import HEADER_BYTES, build_image, read_header
 from edgeemo.models import find_model
 from export.firmware.generate import generate
+from export.firmware.settings import settings_header
 from tests.export.firmware.firmware_support import STRICT, Reference, run
 from tests.support import REPOSITORY, drawn_faces
 
@@ -142,7 +146,7 @@ def test_images_for_another_world_are_named(loader: ctypes.CDLL, nano_image: byt
     order = zlib.crc32("\n".join(sorted(LABELS)).encode())
     vector_at = struct.unpack_from("<I", nano_image, 36)[0]
     answer_at = vector_at + 4 * 2304
-    for image, said in (
+    for image, message in (
         (b"\xff" * 4096, "no model here"),
         (sealed(nano_image, schema=(8, struct.pack("<I", 9))), "of another schema"),
         (
@@ -172,7 +176,7 @@ def test_images_for_another_world_are_named(loader: ctypes.CDLL, nano_image: byt
             "holds layers that this firmware cannot run",
         ),
     ):
-        assert opened(loader, image)[0].startswith(said), said
+        assert opened(loader, image)[0].startswith(message), message
     wrong = sealed(nano_image, answer=(answer_at, bytes([nano_image[answer_at] ^ 1])))
     assert opened(loader, wrong) == ("good", "its self-test fails on this device")
 
@@ -458,14 +462,45 @@ def test_the_project_names_the_partitions_that_the_code_looks_for() -> None:
         for line in (MAIN.parent / "partitions.csv").read_text().splitlines()
         if line[0] != "#"
     ]
-    found = {row[0]: (int(row[3], 16), int(row[4], 16)) for row in rows}
-    assert {"model", "model_kept"} <= set(found)
-    ends = sorted((offset, offset + size) for offset, size in found.values())
+    partitions = {row[0]: (int(row[3], 16), int(row[4], 16)) for row in rows}
+    assert {"model", "model_kept"} <= set(partitions)
+    ends = sorted((offset, offset + size) for offset, size in partitions.values())
     assert all(a[1] <= b[0] for a, b in itertools.pairwise(ends))
     assert ends[-1][1] <= 4 << 20
     assert all(
-        len(build_image(read_bundle(find_model(m)))) <= found["model"][1] for m in ("nano", "small")
+        len(build_image(read_bundle(find_model(m)))) <= partitions["model"][1]
+        for m in ("nano", "small")
     )
     code = (MAIN / "model_store.c").read_text()
     assert '"model"' in code
     assert '"model_kept"' in code
+
+
+REPORTED = """
+#include "responder.h"
+int main(void)
+{
+    responder shown;
+    responder_start(&shown, 0);
+    for (int label = 0; label < EDGEEMO_LABEL_COUNT; ++label) {
+        uint16_t scores[EDGEEMO_LABEL_COUNT] = {0};
+        scores[label] = 32768;
+        responder_update(&shown, scores, (uint32_t)label);
+    }
+    return 0;
+}
+"""
+
+
+def test_any_label_is_a_string_of_json_on_the_serial_port(tmp_path: Path) -> None:
+    labels = ("happy", 'say "no"', "back\\slash", "w\u00fctend", "%s", "\u4e2d??/")
+    manifest = dataclasses.replace(read_bundle(find_model("nano")).manifest, labels=labels)
+    header = settings_header(manifest, "00", Quantization(0.05, 0), 1)
+    (tmp_path / "model_settings.h").write_text(header)
+    (tmp_path / "main.c").write_text(REPORTED)
+    includes = [f"-I{path}" for path in (tmp_path, MAIN, STAND_INS)]
+    sources = [tmp_path / "main.c", MAIN / "responder.c", STAND_INS / "stand_ins.c"]
+    run("gcc", "-std=gnu17", *includes, "-o", tmp_path / "report", *sources)
+    lines = run(tmp_path / "report", encoding="utf-8").splitlines()
+    assert [json.loads(line)["emotion"] for line in lines] == list(labels)
+    assert [json.loads(line)["ms"] for line in lines] == list(range(len(labels)))

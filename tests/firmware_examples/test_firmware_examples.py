@@ -1,4 +1,7 @@
-"""The examples run: the kiosk with mock pins, its unit, its installer and systemd's protocol; the Jetson's stream on files."""
+"""The examples run: the kiosk with mock pins, its unit, its installer and systemd's protocol.
+
+The Jetson's stream on files.
+"""
 
 import configparser
 import importlib.util
@@ -80,7 +83,7 @@ def lamp() -> Iterator[LED]:
 def lamp_through(
     kiosk: ModuleType, lamp: LED, acts: list[tuple[np.ndarray, str | None]], each: int = 20
 ) -> list[bool]:
-    """Whether the lamp shines after each act of `each` frames (10 a second) of a picture and an answer."""
+    """Whether the lamp shines after each act: `each` frames (10 a second) of picture and answer."""
     backend, shone = FakeBackend(), []
     events: list = []
     for picture, label in acts:
@@ -251,10 +254,10 @@ def test_kiosk_tells_systemd_that_it_is_ready_and_alive_and_ends_cleanly_with_si
         finally:
             process.kill()
     assert (process.returncode, *printed) == (0, "", "")
-    said = heard(systemd)
-    while said == ["WATCHDOG=1"]:
-        said = heard(systemd)
-    assert said == ["STOPPING=1"]
+    message = heard(systemd)
+    while message == ["WATCHDOG=1"]:
+        message = heard(systemd)
+    assert message == ["STOPPING=1"]
 
 
 def test_no_watchdog_while_the_camera_hangs_and_again_when_frames_come(
@@ -274,17 +277,17 @@ def test_no_watchdog_while_the_camera_hangs_and_again_when_frames_come(
     with EmotionSensor(camera, recognizer=recognizer, options=options) as sensor:
         sensor.start()
         try:
-            said = heard(systemd)
-            assert said == ["READY=1", "WATCHDOG=1"]
+            message = heard(systemd)
+            assert message == ["READY=1", "WATCHDOG=1"]
             assert hangs.wait(SOON)
             silent = False
             while not silent:  # a machine that is busy may lose the camera even before it hangs
-                while not said[0].startswith("STATUS="):
-                    said = heard(systemd)
-                assert "no frame for 1 s" in said[0]
+                while not message[0].startswith("STATUS="):
+                    message = heard(systemd)
+                assert "no frame for 1 s" in message[0]
                 systemd.settimeout(2.5)
                 try:
-                    said = heard(systemd)
+                    message = heard(systemd)
                 except TimeoutError:
                     silent = True
                 systemd.settimeout(SOON)
@@ -359,7 +362,8 @@ def wheel(
     info = f"{name}-1.0.dist-info"
     files = modules | {
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{metadata}",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\n"
+        "Tag: py3-none-any\n",
     }
     if script:
         files[f"{info}/entry_points.txt"] = f"[console_scripts]\n{name} = {script}\n"

@@ -61,8 +61,8 @@ SHAPES: list[tuple[tuple[int, int, int], str, Box, str]] = [
     ((16, 12, 3), "noise", (0, 0, 53, 37), "whole"),  # every pixel of its own colour
     ((16, 12, 3), "noise", (12, 3, 9, 7), "yunet"),
     ((16, 12, 3), "grey", (5, 9, 33, 21), "haar"),  # three equal channels
-    # The sides follow the input's aspect, so that of two axes one is enlarged and the other taken as
-    # it is at most, by rounding.
+    # The sides follow the input's aspect, so that at most one axis is enlarged while the other is
+    # taken as it is, by rounding.
     ((8, 512, 1), "drawn", (0, 0, 511, 3), "whole"),
     ((17, 8, 1), "noise", (7, 5, 16, 3), "whole"),
     ((11, 8, 3), "noise", (7, 5, 10, 10), "whole"),

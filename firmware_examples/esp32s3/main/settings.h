@@ -3,7 +3,7 @@
 #ifndef SETTINGS_H
 #define SETTINGS_H
 
-/* The LED that is on while EMOTION is shown; another model may have another label, or no such one. */
+/* The LED that is on while EMOTION is shown, which is a label of the model that is built in. */
 #define SETTINGS_LED_GPIO 21
 #define SETTINGS_EMOTION EDGEEMO_LABEL_HAPPY
 

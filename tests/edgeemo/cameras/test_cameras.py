@@ -1,4 +1,4 @@
-"""Which camera a word means, why another was taken, and the two small parts that all cameras stand on."""
+"""Which camera a word means, why another was taken, and what all cameras stand on."""
 
 import logging
 import os
@@ -143,7 +143,8 @@ def test_auto_without_any_camera_says_what_was_looked_for_and_which_forms_there_
     with pytest.raises(CameraError) as caught:
         open_camera()
     assert str(caught.value) == (
-        f"no camera works here; --camera takes {forms()}. Tried: CSI: neither a Raspberry Pi nor a Jetson; "
+        f"no camera works here; --camera takes {forms()}. Tried: CSI: neither a Raspberry Pi nor a "
+        "Jetson; "
         "USB: no /dev/video* is there"
     )
 
@@ -157,7 +158,8 @@ def test_csi_without_picamera2_takes_rpicam_vid_and_says_why(
     camera, reason = choose_camera("csi", size=(256, 144))
     assert camera.name == "csi:0 (rpicam-vid)"
     assert reason.startswith(
-        "the first that works; picamera2 is needed for CSI cameras and is not installed; on Raspberry"
+        "the first that works; picamera2 is needed for CSI cameras and is not installed; on "
+        "Raspberry"
     )
     assert_red(camera.read(), (256, 144))
     camera.close()
@@ -172,7 +174,8 @@ def test_csi_where_nothing_works_says_why_of_each(
         open_camera("csi:1")
     message = str(caught.value)
     assert message.startswith(
-        "no CSI camera works here (csi:1). Tried: picamera2 is needed for CSI cameras and is not installed"
+        "no CSI camera works here (csi:1). Tried: picamera2 is needed for CSI cameras and is not "
+        "installed"
     )
     assert "; rpicam-vid or libcamera-vid is needed" in message
     with pytest.raises(CameraError, match="; rpicam-vid: expected a width in multiples of 128"):
@@ -220,7 +223,8 @@ def test_the_first_that_opens_is_taken_and_the_others_are_explained(
     assert first.name == "good"
     assert (good.opened, never.opened) == (1, 0)
     assert first.reason == (
-        "the first that works; picamera2 is installed but does not import; rpicam-vid is not installed; "
+        "the first that works; picamera2 is installed but does not import; rpicam-vid is not "
+        "installed; "
         "/dev/video0: held by cheese (process 7)"
     )
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "INFO", "INFO"]
@@ -228,12 +232,12 @@ def test_the_first_that_opens_is_taken_and_the_others_are_explained(
 
 
 def test_when_none_opens_each_reason_is_given() -> None:
-    attempts = [
+    attempts: list[Attempt] = [
         (f"/dev/video{n}", lambda n=n: Refusing(CameraError(f"/dev/video{n}: reason {n}")))
         for n in range(2)
     ]
     with pytest.raises(CameraError) as caught:
-        FirstThatOpens("auto", attempts, "no camera works here", ["CSI: none"]).open()  # type: ignore[arg-type]
+        FirstThatOpens("auto", attempts, "no camera works here", ["CSI: none"]).open()
     assert str(caught.value) == (
         "no camera works here. Tried: CSI: none; /dev/video0: reason 0; /dev/video1: reason 1"
     )

@@ -1,4 +1,8 @@
-"""USB cameras: the kernel's facts, what is said about them, and the reader, which here reads a video; no device was at hand."""
+"""USB cameras.
+
+The kernel's facts, what is said about them, and the reader, which here reads a video; no device was
+at hand.
+"""
 
 import errno
 import os
@@ -18,7 +22,10 @@ THERE = ["/dev/video0", "/dev/video2"]
 
 
 class VideoAsDevice(UsbCamera):
-    """The class itself, pointed at a video file: another backend of the same OpenCV, and no questions to the kernel."""
+    """The class itself, pointed at a video file.
+
+    Another backend of the same OpenCV, and no questions to the kernel.
+    """
 
     _backend = "CAP_FFMPEG"
 
@@ -130,12 +137,14 @@ def test_the_kernel_is_asked_about_a_node() -> None:
         ),
         (
             Node("/dev/video0", errno.EACCES, "video", caps=None),
-            "/dev/video0: permission denied, it belongs to the group video; run: sudo usermod -aG video $USER, then log in "
+            "/dev/video0: permission denied, it belongs to the group video; run: sudo usermod -aG "
+            "video $USER, then log in "
             "again (in a container: pass the device in, and --group-add)",
         ),
         (
             Node("/dev/video0", errno.EPERM, "plugdev", caps=None),
-            "/dev/video0: permission denied, it belongs to the group plugdev; run: sudo usermod -aG plugdev $USER, then log "
+            "/dev/video0: permission denied, it belongs to the group plugdev; run: sudo usermod "
+            "-aG plugdev $USER, then log "
             "in again (in a container: pass the device in, and --group-add)",
         ),
         (
@@ -144,16 +153,19 @@ def test_the_kernel_is_asked_about_a_node() -> None:
         ),
         (
             Node("/dev/video4", label="rp1-cfe-csi2_ch0", caps=CAPTURE),
-            "/dev/video4 (rp1-cfe-csi2_ch0) is a CSI sensor's raw data, not pictures; use --camera csi",
+            "/dev/video4 (rp1-cfe-csi2_ch0) is a CSI sensor's raw data, not pictures; use --camera "
+            "csi",
         ),
         (
             Node("/dev/video0", label="vi-output, imx219 9-0010", caps=CAPTURE),
-            "/dev/video0 (vi-output, imx219 9-0010) is a CSI sensor's raw data, not pictures; use --camera csi",
+            "/dev/video0 (vi-output, imx219 9-0010) is a CSI sensor's raw data, not pictures; use "
+            "--camera csi",
         ),
         *(
             (
                 Node("/dev/video19", label=label, caps=CODEC),
-                f"/dev/video19 ({label}) is a codec or image processor, no camera; use another number, --camera csi, or auto",
+                f"/dev/video19 ({label}) is a codec or image processor, no camera; use another "
+                "number, --camera csi, or auto",
             )
             for label in (
                 "bcm2835-codec-decode",
@@ -165,7 +177,8 @@ def test_the_kernel_is_asked_about_a_node() -> None:
         ),
         (
             Node("/dev/video1", label="HD Webcam C525", caps=METADATA),
-            "/dev/video1 (HD Webcam C525) is a camera's metadata; its pictures come from the number before it",
+            "/dev/video1 (HD Webcam C525) is a camera's metadata; its pictures come from the "
+            "number before it",
         ),
         (
             Node("/dev/video9", label="some codec", caps=CODEC),

@@ -78,8 +78,12 @@ def test_the_partition_holds_the_image_and_nothing_else_has_changed(nano_image: 
     with EspChip(flash) as chip:
         done = on(chip, "nano", "--partition", "model", "--json")
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert (said["offset"], said["written"], said["bytes"]) == (MODEL_AT, True, len(nano_image))
+    printed = json.loads(done.stdout)
+    assert (printed["offset"], printed["written"], printed["bytes"]) == (
+        MODEL_AT,
+        True,
+        len(nano_image),
+    )
     assert flash[MODEL_AT : MODEL_AT + len(nano_image)] == nano_image
     assert flash[:MODEL_AT] == before[:MODEL_AT]
     sectors = -(-len(nano_image) // 4096) * 4096

@@ -1,4 +1,7 @@
-"""The sensor: readings, handlers, waiting, ends and losses; with the public fakes, and once with everything real."""
+"""The sensor: readings, handlers, waiting, ends and losses.
+
+With the public fakes, and once with everything real.
+"""
 
 import gc
 import os
@@ -46,7 +49,10 @@ def frames(count: int, seed: int = 0) -> list[NDArray[np.uint8]]:
 
 
 def story(*parts: tuple[str | None, int]) -> tuple[list[dict[str, float]], FakeDetector, int]:
-    """(label or None for no face, frames) in turn: the answers, the detector that finds the faces, and how many frames."""
+    """(label or None for no face, frames) in turn.
+
+    The answers, the detector that finds the faces, and how many frames.
+    """
     answers = [{label: 0.94} for label, count in parts if label for _ in range(count)]
     looks = [[Box(8, 4, 40, 40)] if label else [] for label, count in parts for _ in range(count)]
     return answers, FakeDetector(*looks), len(looks)
@@ -72,7 +78,10 @@ def sensor_on(
 
 
 def recorded(*parts: tuple[str | None, int], **options: Any) -> EmotionSensor:
-    """A sensor on a recording of ten frames a second that tells the story, without smoothing but for what is asked for."""
+    """A sensor on a recording of ten frames a second that tells the story.
+
+    Without smoothing but for what is asked for.
+    """
     answers, detector, count = story(*parts)
     camera = FakeCamera(frames(count), fps=10)
     backend = FakeBackend.script(answers) if answers else FakeBackend()
@@ -177,7 +186,8 @@ def test_handlers_are_called_on_one_thread_in_the_order_of_the_story() -> None:
     assert heard == [
         (event, frame, "edgeemo-sensor")
         for event, frame in [
-            ("changed", 2), ("happy", 2), ("no face", 4), ("changed", 4), ("changed", 6), ("happy", 6),
+            ("changed", 2), ("happy", 2), ("no face", 4), ("changed", 4), ("changed", 6),
+            ("happy", 6),
         ]
     ]  # fmt: skip
 
@@ -319,9 +329,9 @@ def test_leaving_the_loop_of_a_recording_blocks_nobody() -> None:
         for reading in sensor:
             if reading.frame == 2:
                 break
-        found = sensor.wait_for("happy", PATIENCE)
-    assert found is not None
-    assert found.frame == 5
+        reading = sensor.wait_for("happy", PATIENCE)
+    assert reading is not None
+    assert reading.frame == 5
 
 
 def test_slow_reader_of_a_live_camera_gets_the_newest_reading() -> None:

@@ -1,4 +1,7 @@
-"""Smoothing: closed forms, frame-rate independence, hold time, hysteresis, floor, and clocks that misbehave."""
+"""Smoothing.
+
+Closed forms, frame-rate independence, hold time, hysteresis, floor, and clocks that misbehave.
+"""
 
 import math
 from itertools import pairwise

@@ -18,6 +18,7 @@ from edgeemo.errors import BundleError
 from edgeemo.models import find_model
 from edgeemo.proof.selftest import SelfTestResult
 from edgeemo.proof.selftest_apart import run_selftest_apart
+from export.artifacts import Candidate, Kind
 from export.prove.selftest import selftest_trace
 from tests.support import REPOSITORY, matching_hashes, rezip
 
@@ -44,7 +45,11 @@ def with_files(bundle: Path, out: Path, **changed: bytes) -> Path:
 def with_trace(bundle: Path, out: Path) -> Path:
     """A copy of the bundle whose report lists the inner tensors, as those built today have it."""
     read = read_bundle(bundle)
-    trace = selftest_trace(read.files, read.selftest().inputs, read.manifest.input_spec)
+    candidates = [
+        Candidate(Kind(artifact.precision, artifact.format), read.files[artifact.file])
+        for artifact in read.manifest.artifacts
+    ]
+    trace = selftest_trace(candidates, read.selftest().inputs, read.spec)
     return with_files(
         bundle, out, report_json=json.dumps(read.report() | {"selftest": trace}).encode()
     )

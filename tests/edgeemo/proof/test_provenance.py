@@ -171,7 +171,7 @@ def test_manifest_that_promises_more_is_a_fault(
     "wrong", [None, "", "0127", "01a", 12, ["0"], {"0": 1}, "٣" * 300, "0" * 300 + "\n", -1]
 )
 def test_labels_or_answers_of_another_kind_are_a_fault(drawn: Bundle, wrong: object) -> None:
-    says = "in its report: expected 300 digits of 0 to 6; build or copy the bundle again"
+    says = "in its report: expected 300 characters of 0123456; build or copy the bundle again"
     files = [evaluation.artifact for evaluation in drawn.manifest.evaluation]
     labels = [f"{file}: the pictures' labels {says}" for file in files]
     assert changed(drawn, lambda r: r["pictures"].update(labels=wrong)) == labels

@@ -131,7 +131,7 @@ def test_trace_ends_with_the_stored_logits_and_names_every_layer(nano: Path) -> 
 def test_built_bundle_lists_its_inner_tensors_and_an_old_one_has_none(tiny_bundle: Path) -> None:
     bundle = read_bundle(tiny_bundle)
     stored = stored_trace(bundle, MODEL)
-    assert stored == trace(bundle.files[MODEL], MODEL, bundle.selftest().inputs)
+    assert stored == trace(bundle.files[MODEL], MODEL, bundle.selftest().inputs, bundle.spec)
     assert len(stored) > 2
     assert stored_trace(reporting(bundle, {}), MODEL) is None
 

@@ -14,8 +14,8 @@ import pytest
 
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.errors import BackendError, BundleError
-from export.__main__ import main
 from export.build import build
+from export.cli.main import main
 from export.convert.tensorrt import build_engines, write_commands
 from tests.support import done_here, matching_hashes, rezip
 

@@ -2,9 +2,11 @@
 kernels as the oracle."""
 
 import ctypes
+import io
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,15 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeemo.backends.litert import open_interpreter
-from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
+from edgeemo.contract.bundle import Bundle, read_bundle, sha256, write_bundle
+from edgeemo.contract.input_spec import DEFAULT_SPEC, Arithmetic, InputSpec
 from edgeemo.contract.labels import LABELS
+from edgeemo.contract.manifest import TensorInfo
 from edgeemo.contract.quantize import Quantization
 from edgeemo.firmware.layers import Network
 from edgeemo.firmware.network import read_network
 from edgeemo.firmware.plan import Plan, plan_arena
+from edgeemo.models import find_model
 from export.firmware.source import model_source
 from tests.support import REPOSITORY
 
@@ -27,17 +32,17 @@ C = REPOSITORY / "export" / "firmware" / "c"
 
 def program(name: str) -> str:
     """The path of an installed program; the test skips, saying so, without it."""
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         pytest.skip(
             f"needs {name}, which is not installed; ./scripts/system-packages installs it where "
             "there are root and apt"
         )
-    return found
+    return path
 
 
 def run(*words: object, **more: object) -> str:
-    """stdout of a command that must succeed; what it said stands in the failure."""
+    """stdout of a command that must succeed; its output stands in the failure."""
     done = subprocess.run(  # type: ignore[call-overload]
         [str(word) for word in words], capture_output=True, text=True, **more
     )
@@ -128,7 +133,9 @@ class Reference:
         entry = self.interpreter.get_input_details()[0]
         self.input = entry["index"]
         self.quantization = Quantization(*entry["quantization"])
-        self.output = self.interpreter.get_output_details()[0]["index"]
+        entry = self.interpreter.get_output_details()[0]
+        self.output = entry["index"]
+        self.out = Quantization(*entry["quantization"])
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
         """int8 logits of one picture: the real numbers that the model is made for are `scale` x
@@ -159,3 +166,55 @@ def compiled(
 
 def _pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
+
+
+def drawn_bundle(
+    tflite: bytes,
+    spec: InputSpec,
+    labels: tuple[str, ...],
+    path: Path,
+    *,
+    file: str = "int8.tflite",
+) -> Bundle:
+    """A bundle of one int8 .tflite for an input and labels, with what LiteRT's reference kernels
+    answer to a few drawn patterns as its self-test."""
+    inputs = drawn_pixels(spec, 5)
+    runtime = spec.arithmetic is Arithmetic.RUNTIME
+    ends = (spec.scale, spec.offset) if runtime else ((1.0,), (0.0,))
+    reference = Reference(tflite, *ends)
+    logits = np.stack([reference.logits(picture) for picture in inputs])
+    selftest = io.BytesIO()
+    np.savez(selftest, **{"inputs": inputs, file: reference.out.dequantize(logits)})
+    files = {file: tflite, "selftest.npz": selftest.getvalue(), "report.json": b"{}"}
+    shipped = read_bundle(find_model("nano")).manifest
+    stored = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in files.items()}
+    taken, given = reference.quantization, reference.out
+    artifact = replace(
+        shipped.artifact("int8.tflite"),
+        file=file,
+        input=TensorInfo((1, *spec.shape), "int8", taken.scale, taken.zero_point),
+        output=TensorInfo((1, len(labels)), "int8", given.scale, given.zero_point),
+        **stored[file],
+    )
+    manifest = replace(
+        shipped,
+        labels=labels,
+        input_spec=spec,
+        input_fingerprint=spec.fingerprint(),
+        artifacts=(artifact,),
+        companions=tuple(replace(c, **stored[c.file]) for c in shipped.companions),
+        evaluation=(),
+    )
+    return write_bundle(path, manifest, files)
+
+
+def drawn_pixels(spec: InputSpec, count: int, seed: int = 0) -> NDArray[np.uint8]:
+    """uint8 (count + 2, H, W, C): coarse noise, and the two ends of the pixel range."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, 8, 8, spec.channels), dtype=np.uint8)
+    rows = np.arange(spec.height) * 8 // spec.height
+    columns = np.arange(spec.width) * 8 // spec.width
+    blocks = coarse[:, rows][:, :, columns]
+    fine = rng.integers(0, 40, blocks.shape, dtype=np.uint8)
+    ends = [np.full(spec.shape, value, np.uint8) for value in (0, 255)]
+    return np.stack([*(blocks // 2 + fine), *ends])

@@ -383,7 +383,8 @@ int main(void)
 }
 """
 NASTY = (
-    "??/", "\\", '"', "%s%n", "a??)b", "\u00e97", "\u4e2d\u6587", "x*/y", "//", "count", "Count", "a b",
+    "??/", "\\", '"', "%s%n", "a??)b", "\u00e97", "\u4e2d\u6587", "x*/y", "//", "count", "Count",
+    "a b",
     "a-b", "a_b", "A B", "3", "\U0001f600", "\u00df", "angry", "angry_18", "#define X", "'",
 )  # fmt: skip
 

@@ -11,8 +11,8 @@ from edgeemo.contract.bundle import sha256
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import DataError
-from export.__main__ import main
 from export.build import build
+from export.cli.main import main
 from export.prove.compare import compare
 from tests.support import done_here, quadrant_logits, rezip, store_model
 

@@ -13,7 +13,7 @@ from edgeemo.backends.litert import open_interpreter
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import BackendError
-from export.__main__ import main
+from export.cli.main import main
 from export.convert import activations, tflite
 from export.prove.layers import compare_layers, worst
 from tests.support import REPOSITORY, done_here, drawn_faces, drawn_network
