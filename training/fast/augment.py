@@ -2,7 +2,7 @@
 other draws.
 
 Every picture has its own random numbers, which depend on the view and on the picture's place in the
-list alone. So any batch of a view can be made again, by whoever has to score it. """
+list alone. So any batch of a view can be made again, by whoever has to score it."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def warped(pictures: Any, along: Any, shift: Any) -> Any:
     `shift` (n, 2) pixels.
 
     Rounded to whole greys 0..255, float32; bilinear, the edge goes on outside, as OpenCV's
-    warpAffine does it. """
+    warpAffine does it."""
     count, side = pictures.shape[0], pictures.shape[1]
     centre = (side - 1) / 2
     across = jnp.arange(side, dtype=jnp.float32) - centre

@@ -65,7 +65,7 @@ class Programs:
     """The programs of one network, compiled when first called or, by `ready`, before.
 
     The network computes in its own precision; its logits (n, 7 * heads) are float32. A state is
-    what `training.fast.optimizer.new_state` makes; `epoch` takes it over and gives the next. """
+    what `training.fast.optimizer.new_state` makes; `epoch` takes it over and gives the next."""
 
     def __init__(self, model: keras.Model, shape: Shape) -> None:
         self.model, self.shape = model, shape

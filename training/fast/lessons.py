@@ -51,7 +51,7 @@ def repeated(said: Answers) -> NDArray[np.int64]:
     """Rows of an epoch's list: each face once, those of rare classes up to four times.
 
     A face's class is the most probable one by votes and label; a class of n faces is in the list
-    floor(sqrt(largest / n)) times. """
+    floor(sqrt(largest / n)) times."""
     kinds = said.blend(0.6).argmax(axis=1)
     sizes = np.maximum(np.bincount(kinds, minlength=_COUNT), 1)
     times = np.clip(np.sqrt(sizes.max() / sizes).astype(np.int64), 1, _MOST)
@@ -63,7 +63,7 @@ def teachers_targets(part: Part, rows: NDArray[np.int64]) -> NDArray[np.float32]
     none, and the hard label.
 
     The second is half the label itself, smoothed, and half how probable each label is for who knows
-    the votes alone. """
+    the votes alone."""
     said = answers(part)
     guess = softmax(
         informed(part.votes, np.zeros((len(part.votes), 1), np.float32), part.labels, _COUNT)(
@@ -88,7 +88,7 @@ def chosen_mix(logits: NDArray[np.float32], validation: Part) -> float:
     say of validation faces.
 
     Of 0.5 to 1 the one that names most FER-2013 labels, among those within 0.3 points of the best
-    top-1 on FER+'s majority. """
+    top-1 on FER+'s majority."""
     majority, known = ferplus_majority(validation.votes, LABELS)
     scored = []
     for mix in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5):
@@ -105,7 +105,7 @@ def default_targets(
     """(views, n + extra, 7) for students of both kinds of label.
 
     `soft` (views, n + extra, 7) are the teachers' scores of every view; they count `share`, and all
-    of it for the `extra` faces without labels at the list's end. """
+    of it for the `extra` faces without labels at the list's end."""
     return _with_soft(said.blend(mix)[rows], extra, soft, share)
 
 

@@ -51,7 +51,7 @@ def updated(
     """The state after a step of AdamW; its "others" are as they were.
 
     `schedule` also has "decay" (weight decay a step, times the rate) and "momentum" (0..1) of the
-    moving average, which is the weights themselves until the warm-up's end. """
+    moving average, which is the weights themselves until the warm-up's end."""
     step = state["step"]
     rate = learning_rate(step, schedule)
     number = (step + 1).astype(jnp.float32)

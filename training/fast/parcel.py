@@ -17,7 +17,7 @@ def pack_results(out: Path, parcel: Path, part_bytes: int, parts: int) -> list[s
     had to stay.
 
     What matters most comes first: tables and logs, students in simulated int8, in float, then
-    teachers. """
+    teachers."""
     room, chosen, left = part_bytes * parts - 20_480, [], []
     for path in sorted(_results(out), key=lambda path: _rank(path.relative_to(out))):
         size = 1_536 + path.stat().st_size
