@@ -23,6 +23,7 @@ from edgeemo.errors import RunError
 from edgeemo.proof.evaluation import PairedDrop, Scorecard, paired_drop, score
 from training.fit.backend import choose_backend
 from training.fit.recipe import LABEL_CHOICES, Recipe
+from workstation.text import percent
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -167,24 +168,7 @@ def _table(results: list[dict[str, Any]]) -> Iterator[str]:
     ]
     yield "| " + " | ".join(head) + " |"
     yield "|---" * len(head) + "|"
-    for result in results:
-        card = Scorecard(**result["test"])
-        low, high = card.interval
-        change = PairedDrop(**result["change"]) if result["change"] else None
-        paired = (
-            f"{100 * (change.c - change.b) / change.n:+.2f} pp (p = {change.mcnemar_p:.2g})"
-            if change
-            else "-"
-        )
-        top1 = f"{card.top1:.2%} ({low:.2%} to {high:.2%})"
-        yield _row(
-            result["way"],
-            str(result["seed"]),
-            f"{result['steps']:,}",
-            top1,
-            paired,
-            *_shares([card]),
-        )
+    yield from map(_result_row, results)
     seeds = {result["seed"] for result in results}
     for way in dict.fromkeys(result["way"] for result in results) if len(seeds) > 1 else ():
         cards = [Scorecard(**result["test"]) for result in results if result["way"] == way]
@@ -192,10 +176,23 @@ def _table(results: list[dict[str, Any]]) -> Iterator[str]:
             way,
             f"mean of {len(cards)}",
             "",
-            f"{np.mean([c.top1 for c in cards]):.2%}",
+            percent(float(np.mean([c.top1 for c in cards])), 2),
             "",
             *_shares(cards),
         )
+
+
+def _result_row(result: dict[str, Any]) -> str:
+    card = Scorecard(**result["test"])
+    low, high = (percent(bound, 2) for bound in card.interval)
+    paired = "-"
+    if result["change"]:
+        change = PairedDrop(**result["change"])
+        gain = 100 * (change.c - change.b) / change.n
+        paired = f"{gain:+.2f} pp (p = {change.mcnemar_p:.2g})"
+    top1 = f"{percent(card.top1, 2)} ({low} to {high})"
+    steps = f"{result['steps']:,}"
+    return _row(result["way"], str(result["seed"]), steps, top1, paired, *_shares([card]))
 
 
 def _shares(cards: list[Scorecard]) -> list[str]:
@@ -205,7 +202,7 @@ def _shares(cards: list[Scorecard]) -> list[str]:
     ]
     known = [[share for share in shares if share is not None] for shares in recalls]
     return [
-        f"{np.mean(shares):.2%}" if shares else "-"
+        percent(float(np.mean(shares)) if shares else None, 2)
         for shares in ([card.macro_f1 for card in cards], *known)
     ]
 

@@ -178,9 +178,8 @@ def _union(data: Path) -> tuple[list[tuple[str, str]], NDArray[np.uint8]]:
         path = (
             data / "fer2013.zip" if name == "fer2013" else data / "kaggle_layouts" / f"{name}.zip"
         )
-        with PictureArchive(
-            path
-        ) as archive:  # not the source's view, which leaves second copies out
+        # Not the source's view, which leaves second copies out.
+        with PictureArchive(path, LABELS) as archive:
             for file in archive.files:
                 try:
                     frame = decode_picture(archive.read(file.path), file.path)

@@ -57,7 +57,7 @@ _ON_ALL_SIDES = (
 WORKSTATION: dict[str, tuple[str, ...]] = {
     "training": (
         "edgeemo.contract", "edgeemo.data", "edgeemo.faces", "edgeemo.proof.evaluation",
-        "workstation", *_ON_ALL_SIDES,
+        "edgeemo.registry", "workstation", *_ON_ALL_SIDES,
     ),
     "export": (
         "edgeemo.backends", "edgeemo.contract", "edgeemo.data", "edgeemo.faces",
@@ -88,7 +88,7 @@ STATEMENTS: dict[str, set[str]] = {
         "tqdm",
     },
     "export": {"numpy", "click", "matplotlib", "tqdm"},
-    "workstation": {"numpy"},
+    "workstation": {"numpy", "matplotlib"},
 }
 
 # Imported in one place each, by statement or by `need`; empty: nowhere.

@@ -129,6 +129,8 @@ class RunConfig:
     """Weight of each class's loss, by class name; None where all weigh the same."""
     restored_from: RestoredFrom | None = None
     """The bundle that it was restored from; None for a run that was trained."""
+    family: dict[str, Any] | None = None
+    """How it was distilled as one of a family; None for a run of its own."""
     history: Progress | None = None
     """How it went; None until it is finished."""
 

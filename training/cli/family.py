@@ -37,7 +37,8 @@ def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
 )
 @click.option("--seed", type=click.IntRange(0, 2**31), default=1)
 def family(data: Path, out: Path, device: str | None, finish: bool, **given: Any) -> None:
-    """Train the family on one GPU inside a budget of time. Start it again to go on where it stopped.
+    """Train the family on one GPU inside a budget of time. Start it again to go on where it
+    stopped.
 
     \b
     python -m training family --data prepared/ --out runs/family --budget 12m

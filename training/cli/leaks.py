@@ -63,6 +63,7 @@ def leaks(
 
     data = load_prepared(prepared)
     out = out or beside(prepared, "leaks")
+    share = share or min(1.0, per_class / REFERENCE_PER_CLASS)
     with folder_written_beside(out, marker=LEAKS) as folder:
         training = None
         if not no_train:
@@ -71,9 +72,7 @@ def leaks(
             choose_backend()
             from training.studies.protocols import compare
 
-            training = compare(
-                data, per_class, share or min(1.0, per_class / REFERENCE_PER_CLASS), epochs, seed
-            )
+            training = compare(data, per_class, share, epochs, seed)
         report = write_leaks(folder, data, seed, training)
     if as_json:
         click.echo(strict.dumps(report, indent=None))

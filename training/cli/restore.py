@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from workstation.text import percent
+
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
@@ -35,4 +37,4 @@ def restore(bundle: Path, data: Path, out: Path) -> None:
 
     top1 = run_restore(bundle, data, out)
     fitted = ", which it was fitted to" * load_run(out).recipe.with_validation
-    click.echo(f"wrote {out}: top-1 {top1:.2%} on validation{fitted}")
+    click.echo(f"wrote {out}: top-1 {percent(top1, 2)} on validation{fitted}")

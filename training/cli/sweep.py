@@ -6,6 +6,7 @@ import click
 
 from edgeemo.contract import strict
 from training.cli.options import Given, recipe_options
+from workstation.text import percent
 
 
 @click.command()
@@ -53,7 +54,7 @@ def sweep(data: Path, trials: int, given: Given, out: Path, as_json: bool) -> No
     click.echo(
         f"{result['trials']} trials, {result['pruned']} given up early; best: trial "
         f"{result['best_trial']} with validation top-1 "
-        f"{result['best_validation_top1']:.2%}"
+        f"{percent(result['best_validation_top1'], 2)}"
     )
     for name, weight in list(result["importances"].items())[:5]:
         click.echo(f"  {name.ljust(15)} {weight:6.1%} of what made the difference")

@@ -159,16 +159,7 @@ def _write(
         **_duplicate_counts(duplicates),
         **decided.summary,
     }
-    pictures = Pictures(
-        class_names=tuple(choices.class_names),
-        images=faces.images,
-        labels=decided.labels,
-        given_labels=faces.labels,
-        splits=decided.splits,
-        groups=duplicates.groups,
-        sources=faces.sources,
-        votes=faces.votes if with_votes else None,
-    )
+    pictures = _for_report(faces, duplicates, decided, choices.class_names)
     write_report(folder / "report.html", dataset, pictures)
     (folder / DATASET).write_text(strict.dumps(dataset))
     return dataset
@@ -189,6 +180,22 @@ def _described(faces: Faces, rows: list[Row], choices: Choices) -> dict[str, Any
         "rejected_counts": dict(Counter(row["reason"] for row in faces.rejected).most_common()),
         "rejected": faces.rejected,
     }
+
+
+def _for_report(
+    faces: Faces, duplicates: Duplicates, decided: Decided, class_names: Sequence[str]
+) -> Pictures:
+    with_votes = any(picture.votes for picture in faces.pictures)
+    return Pictures(
+        class_names=tuple(class_names),
+        images=faces.images,
+        labels=decided.labels,
+        given_labels=faces.labels,
+        splits=decided.splits,
+        groups=duplicates.groups,
+        sources=faces.sources,
+        votes=faces.votes if with_votes else None,
+    )
 
 
 def _rows(

@@ -1,4 +1,5 @@
-"""The whole family inside a budget of time: teachers, what they say of many views, students of them, each also in simulated int8."""
+"""The whole family inside a budget of time: teachers, what they say of many views, students of
+them, each also in simulated int8."""
 
 import time
 from collections.abc import Callable

@@ -32,7 +32,8 @@ class Lesson:
     """What a network is fitted to."""
 
     tables: list[Any]
-    """float16 (slots, 7 * heads) targets on the device, one for each view; a single one for `fresh` views."""
+    """float16 (slots, 7 * heads) targets on the device, one for each view; a single one for `fresh`
+    views."""
     fresh: bool = False
     """Whether every epoch has a view of its own, of which nobody said anything."""
 
@@ -72,10 +73,11 @@ def fitted(
     watch: Callable[[int, Any, float], None],
     every: float = 30.0,
 ) -> tuple[Any, list[float]]:
-    """The state after all epochs of a job, and their mean losses; goes on from the folder's checkpoint where one is.
+    """The state after all epochs of a job, and their mean losses; goes on from the folder's
+    checkpoint where one is.
 
-    `begin` makes the first state. `watch` is told of every epoch: how many are done, the state, the loss. A
-    checkpoint is written at most every so many seconds, and at the end.
+    `begin` makes the first state. `watch` is told of every epoch: how many are done, the state, the
+    loss. A checkpoint is written at most every so many seconds, and at the end.
 
     Raises:
         Diverged: a loss is no number.
@@ -126,7 +128,8 @@ def read_state(folder: Path, begin: Callable[[], Any]) -> tuple[Any, list[float]
 
 
 def drawn(network: str, seed: int, precision: str, heads: int = 1) -> keras.Model:
-    """A network with weights drawn by `seed`; with two heads, one for the votes and one for FER-2013's labels."""
+    """A network with weights drawn by `seed`; with two heads, one for the votes and one for
+    FER-2013's labels."""
     keras.utils.set_random_seed(seed)
     with computing_in("float32" if jax.default_backend() == "cpu" else precision):
         model = NETWORKS.get(network)(DEFAULT_SPEC, len(LABELS))
@@ -139,7 +142,8 @@ def drawn(network: str, seed: int, precision: str, heads: int = 1) -> keras.Mode
 
 
 def write_half(model: keras.Model, file: Path) -> None:
-    """Write a teacher's weights with its kernels in float16: half the bytes, and nobody rounds a teacher further."""
+    """Write a teacher's weights with its kernels in float16: half the bytes, and nobody rounds a
+    teacher further."""
     file.parent.mkdir(parents=True, exist_ok=True)
     model.save_weights(file, overwrite=True)
     kernels: dict[str, NDArray[np.float16]] = {}
@@ -161,7 +165,8 @@ def write_half(model: keras.Model, file: Path) -> None:
 
 
 def remember(folder: Path, name: str, value: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The JSON object in `folder`/`name`; where there is none, `value()`, which is written there."""
+    """The JSON object in `folder`/`name`; where there is none, `value()`, which is written
+    there."""
     file = folder / name
     if not file.is_file():
         with written_beside(file) as part:

@@ -13,10 +13,11 @@ _KEPT = {".h5", ".json", ".csv", ".md", ".log"}
 
 
 def pack_results(out: Path, parcel: Path, part_bytes: int, parts: int) -> list[str]:
-    """Write the results in `out` as a tar in at most `parts` files of `part_bytes`; returns what had to stay.
+    """Write the results in `out` as a tar in at most `parts` files of `part_bytes`; returns what
+    had to stay.
 
-    What matters most comes first: tables and logs, students in simulated int8, in float, then teachers.
-    """
+    What matters most comes first: tables and logs, students in simulated int8, in float, then
+    teachers."""
     room, chosen, left = part_bytes * parts - 20_480, [], []
     for path in sorted(_results(out), key=lambda path: _rank(path.relative_to(out))):
         size = 1_536 + path.stat().st_size

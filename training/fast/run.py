@@ -56,7 +56,8 @@ def run_family(data: Path, out: Path, given: dict[str, Any], say: Callable[[str]
 
 
 def fewer(faces: FaceSet, count: int) -> FaceSet:
-    """A set with `count` training faces, as many for validation at most and no more without labels, drawn by a fixed seed."""
+    """A set with `count` training faces, as many for validation at most and no more without labels,
+    drawn by a fixed seed."""
     rng = np.random.default_rng(0)
 
     def some(part: Part) -> Part:

@@ -1,4 +1,5 @@
-"""The students of a family: each distilled in float, then in simulated int8, each result written as it comes."""
+"""The students of a family: each distilled in float, then in simulated int8, each result written as
+it comes."""
 
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 import edgeemo
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
+from edgeemo.contract.run import Progress, RunConfig, write_run_config
 from training.fast import lessons
 from training.fast.choices import FINE, SOFT_SHARE, STUDENT, Choice
 from training.fast.engine import Programs
@@ -22,10 +24,10 @@ from training.fast.plan import Costs, plan_students
 from training.fast.results import measured, write_results
 from training.fast.xla import jnp
 from training.fit.recipe import Recipe
-from training.networks import multiply_accumulates
+from training.networks.cost import multiply_accumulates
 from training.networks.layers import without_simulation
 from training.networks.qat import simulated
-from training.runs.run import write_config, write_history, write_weights
+from training.runs.run import write_history, write_weights
 
 Rows = list[dict[str, Any]]
 
@@ -122,7 +124,8 @@ class Studying:
         rows: Rows,
         start: keras.Model | None,
     ) -> keras.Model:
-        """Fit one network in float, or from `start` in simulated int8, and write its run; returns it."""
+        """Fit one network in float, or from `start` in simulated int8, and write its run; returns
+        it."""
         family = self._family
         name = student.name if start is not None else f"{student.name}-float"
         seed = family.options.seed + (0 if student.labels == "mix" else 500)
@@ -180,7 +183,7 @@ class Studying:
             "validation": row,
         }
         counts = {"train": len(faces.train.images), "validation": len(faces.validation.images)}
-        history = {"epochs": len(losses), "best_epoch": len(losses), "seconds": round(seconds, 1)}
+        history = Progress(len(losses), len(losses), round(seconds, 1))
         return {"faces": counts, "family": about, "history": history, "losses": losses}
 
     def _of_both(self, taught: Taught) -> Lesson:
@@ -209,24 +212,22 @@ def write_run(
     about: dict[str, Any],
     account: dict[str, Any],
 ) -> None:
-    """Write config, history and weights of a finished network; its predictions come with `finish`."""
+    """Write config, history and weights of a finished network; its predictions come with
+    `finish`."""
     losses = account.pop("losses")
     write_history(folder, [{"epoch": i + 1, "loss": loss} for i, loss in enumerate(losses)])
     measured_on = without_simulation(model) if recipe.qat else model
-    write_config(
-        folder,
-        {
-            "edgeemo": edgeemo.__version__,
-            "recipe": recipe.to_dict(),
-            "labels": list(LABELS),
-            "input_spec": DEFAULT_SPEC.to_dict(),
-            "input_fingerprint": DEFAULT_SPEC.fingerprint(),
-            **about,
-            "parameters": measured_on.count_params(),
-            "multiply_accumulates": multiply_accumulates(measured_on),
-            "keras": keras.__version__,
-            "backend": keras.backend.backend(),
-            **account,
-        },
+    config = RunConfig(
+        recipe=recipe.to_dict(),
+        labels=LABELS,
+        input_spec=DEFAULT_SPEC,
+        **about | {"data_sets": tuple(about["data_sets"])},
+        edgeemo=edgeemo.__version__,
+        keras=keras.__version__,
+        backend=keras.backend.backend(),
+        parameters=measured_on.count_params(),
+        multiply_accumulates=multiply_accumulates(measured_on),
+        **account,
     )
+    write_run_config(folder, config)
     write_weights(folder, model)

@@ -19,6 +19,7 @@ from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import StorageError
 from edgeemo.proof.evaluation import wilson_interval
 from training.data.reviewed import read_reviewed
+from training.fit.recipe import Recipe
 from training.runs.run import check_fits, load_run
 from training.studies.folds import out_of_fold
 from training.studies.ranking import METHOD, Ranking, rank
@@ -54,11 +55,7 @@ def review(
     _keep_decisions(out / CSV, data)
     recipe = replace(run.recipe, epochs=epochs or min(EPOCHS, run.recipe.epochs), seed=seed)
     if progress:
-        click.echo(
-            f"{folds} networks of {recipe.model}, {recipe.epochs} of the run's "
-            f"{run.recipe.epochs} epochs each, seed {seed}",
-            err=True,
-        )
+        _show_start(recipe, run.recipe.epochs, folds)
 
     rows, logits = out_of_fold(recipe, data, folds, out / FOLDS, progress=progress)
     ranking = rank(data, rows, logits)
@@ -73,6 +70,14 @@ def review(
     } | _summary(data, ranking, suspects)
     _write(out, data, ranking, suspects, summary)
     return summary
+
+
+def _show_start(recipe: Recipe, epochs: int, folds: int) -> None:
+    click.echo(
+        f"{folds} networks of {recipe.model}, {recipe.epochs} of the run's {epochs} epochs each, "
+        f"seed {recipe.seed}",
+        err=True,
+    )
 
 
 def _summary(data: Prepared, ranking: Ranking, suspects: Ranking) -> dict[str, Any]:

@@ -112,11 +112,15 @@ def sweep(
         try:
             _run(study, base, data, space, trials, progress)
         except KeyboardInterrupt:
-            raise RunError(
-                f"stopped after {len(_finished(study))} of {trials} trials; they are kept in "
-                f"{out / STORAGE}: run the same command again"
-            ) from None
+            raise _stopped(study, trials, out) from None
         return _write(study, base, out)
+
+
+def _stopped(study: optuna.Study, trials: int, out: Path) -> RunError:
+    return RunError(
+        f"stopped after {len(_finished(study))} of {trials} trials; they are kept in "
+        f"{out / STORAGE}: run the same command again"
+    )
 
 
 def _check_searchable(base: Recipe, space: Mapping[str, BaseDistribution]) -> None:

@@ -53,6 +53,7 @@ FULL = RunConfig(
     votes_dropped={"train": {"NF": 1}},
     class_weights=dict.fromkeys(EIGHT, 1.5),
     restored_from=RestoredFrom("base", "0.1", {"recipe": {}}),
+    family={"views": 3},
     history=Progress(12, 9, 3.5),
 )
 PLAIN = RunConfig({"model": "small"}, ("no", "yes"), DEFAULT_SPEC, "0" * 64)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.data.labelled import PictureArchive
 from edgeemo.data.pictures import decode_picture
@@ -184,7 +185,7 @@ def read(path: Path, names: set[str] | None) -> dict[str, Picture]:
     path.
     """
     found = {}
-    with PictureArchive(path) as archive:
+    with PictureArchive(path, LABELS) as archive:
         for file in archive.files:
             if names is None or Path(file.path).name in names:
                 try:

@@ -159,7 +159,7 @@ def test_every_reason_to_leave_a_picture_out() -> None:
         "no vote for any of the classes": votes_of(),
         "votes not known": UNVOTED,
     }
-    assert unusable_votes(np.array(list(cases.values()))).tolist() == list(cases)
+    assert unusable_votes(np.array(list(cases.values())), LABELS).tolist() == list(cases)
 
 
 @given(votes=VOTES)

@@ -50,7 +50,8 @@ def test_restored_run_answers_like_the_bundle(
     without_dropout.set_weights(model.get_weights())
     in_training = np.asarray(without_dropout(pictures.astype(np.float32), training=True))
     assert np.abs(in_training - expected).max() < 0.01 * np.ptp(expected)
-    assert run.config["restored_from"]["bundle"] == "nano"
+    assert run.config.restored_from is not None
+    assert run.config.restored_from.bundle == "nano"
     assert run.recipe.model == "nano"
 
 
