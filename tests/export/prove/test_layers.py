@@ -155,6 +155,5 @@ def test_training_notes_where_its_data_is(prepared: Path) -> None:
     from training.fit.train import run_config
 
     data = load_prepared(prepared, DEFAULT_SPEC)
-    assert run_config(
-        Recipe(model="nano"), data, keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    )["data"] == str(prepared)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    assert run_config(Recipe(model="nano"), data, model).data == str(prepared)
