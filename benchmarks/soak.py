@@ -207,8 +207,10 @@ def main(video: Path, yunet: Path | None, minutes: float, every: float, seed: in
     checks = [
         ("frames = looked at + dropped", health.frames - health.looked_at - health.dropped, 0),
         (
-            f"frames handed on older than two frame times ({1000 * limit:.1f} ms, and 5 ms to "
-            "measure)",
+            (
+                f"frames handed on older than two frame times ({1000 * limit:.1f} ms, and 5 ms to "
+                "measure)"
+            ),
             stale,
             0,
         ),

@@ -1,11 +1,13 @@
-"""Session fixtures: one drawn data set, one tiny run, one tiny bundle, made by the real code and used everywhere."""
+"""Session fixtures: one drawn data set, one tiny run, one tiny bundle, made by the real code and
+used everywhere.
+"""
 
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Test processes share the cores: threads of each for all of them would wait for one another. Read when
-# the libraries are loaded, so it stands before them; programs that tests start inherit it.
+# Test processes share the cores: threads of each for all of them would wait for one another. Read
+# when the libraries are loaded, so it stands before them; programs that tests start inherit it.
 if (processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
     for threads in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         os.environ.setdefault(threads, str(max(1, (os.cpu_count() or 1) // processes)))
@@ -31,8 +33,8 @@ from edgeemo.contract.run import (
 from edgeemo.data.prepared import DATASET, INDEX, VOTE_COLUMNS, file_sha256, load_prepared
 from tests import support
 
-# A shell lets its background jobs ignore Ctrl-C, and they pass that on to the programs that they start:
-# cameras that are interrupted would then run on for a second before they are terminated.
+# A shell lets its background jobs ignore Ctrl-C, and they pass that on to the programs that they
+# start: cameras that are interrupted would then run on for a second before they are terminated.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -91,7 +93,9 @@ def prepared(drawn_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def voted(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The drawn pictures with ten drawn votes each, as a prepared folder; every ninth without votes."""
+    """The drawn pictures with ten drawn votes each, as a prepared folder; every ninth without
+    votes.
+    """
     out = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("voted") / "drawn"))
     rng = np.random.default_rng(0)
     with (out / INDEX).open(newline="") as file:
@@ -110,7 +114,10 @@ def voted(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder of the tiny network, whose answers `support.quadrant_logits` knows. Read only."""
+    """A run folder of the tiny network, whose answers `support.quadrant_logits` knows.
+
+    Read only.
+    """
     import keras
 
     out = tmp_path_factory.mktemp("runs") / "tiny"
@@ -150,7 +157,10 @@ def tiny_run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_run: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny run as a bundle, built by the real export stage and passed by the real gate. Read only."""
+    """The tiny run as a bundle, built by the real export stage and passed by the real gate.
+
+    Read only.
+    """
     from export.build import build
 
     out = tmp_path_factory.mktemp("bundle") / "tiny.edgeemo"

@@ -1,4 +1,6 @@
-"""The folder tree is the dependency graph, and the tables below are the truth of it (docs/architecture.md)."""
+"""The folder tree is the dependency graph, and the tables below are the truth of it
+(docs/architecture.md).
+"""
 
 import ast
 import graphlib
@@ -15,8 +17,9 @@ from tests.support import REPOSITORY
 
 PACKAGES = ("edgeemo", "training", "export", "workstation")
 
-# What each part of edgeemo may import of edgeemo. A part is a file or folder right below edgeemo/; "" is edgeemo/__init__.py,
-# from which anyone may take the version. A part that is not in this table may not exist.
+# What each part of edgeemo may import of edgeemo. A part is a file or folder right below edgeemo/;
+# "" is edgeemo/__init__.py, from which anyone may take the version. A part that is not in this
+# table may not exist.
 LAYERS: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
@@ -67,7 +70,8 @@ WORKSTATION: dict[str, tuple[str, ...]] = {
     "workstation": ("edgeemo.contract", "edgeemo.errors"),
 }  # fmt: skip
 
-# Import statements for packages from outside. edgeemo takes optional ones through `need`, which says what to install.
+# Import statements for packages from outside. edgeemo takes optional ones through `need`, which
+# says what to install.
 STATEMENTS: dict[str, set[str]] = {
     "edgeemo": {"numpy"},
     "edgeemo/cli": {"numpy", "click"},
@@ -93,7 +97,8 @@ STATEMENTS: dict[str, set[str]] = {
 
 # Imported in one place each, by statement or by `need`; empty: nowhere.
 SITES: dict[str, set[str]] = {
-    # Conversion; and, the one exception, the strategies for several machines, which Keras has under TensorFlow alone.
+    # Conversion; and, the one exception, the strategies for several machines, which Keras has under
+    # TensorFlow alone.
     "tensorflow": {"export/convert/tflite.py", "training/fit/workers.py"},
     "ai_edge_quantizer": {"export/convert/tflite.py"},
     "tensorboard": {"training/fit/events.py"},
@@ -139,7 +144,10 @@ COMPUTED = {
 
 @dataclass(frozen=True)
 class Import:
-    """One imported module. `when`: "load" of the file, "call" of a function, or "typing" alone; "?" is a computed name."""
+    """One imported module.
+
+    `when`: "load" of the file, "call" of a function, or "typing" alone; "?" is a computed name.
+    """
 
     file: str
     line: int
@@ -191,7 +199,8 @@ def _imports(file: str, node: ast.AST, when: str, modules: set[str]) -> Iterator
         ):
             name = child.args[0]
             known = isinstance(name, ast.Constant) and isinstance(name.value, str)
-            yield Import(file, child.lineno, str(name.value) if known else "?", "call", False)  # type: ignore[attr-defined]
+            module = str(getattr(name, "value", "")) if known else "?"
+            yield Import(file, child.lineno, module, "call", False)
         inner = (
             "call"
             if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
@@ -281,7 +290,9 @@ def outside_violations(root: Path) -> list[str]:
 
 
 def site_violations(root: Path) -> list[str]:
-    """What SITES names is imported there and nowhere else; names are computed in the files of COMPUTED alone."""
+    """What SITES names is imported there and nowhere else; names are computed in the files of
+    COMPUTED alone.
+    """
     files = sources(root)
     found = all_imports(files)
     faults = [f"{i}: a computed name" for i in found if i.module == "?" and i.file not in COMPUTED]
@@ -308,7 +319,8 @@ def cycle_violations(root: Path) -> list[str]:
     for i in all_imports(files):
         own = module_name(i.file)
         parts = i.module.split(".")
-        # Loading a module loads the packages above it first; those above the importing file are being loaded already.
+        # Loading a module loads the packages above it first; those above the importing file are
+        # being loaded already.
         loaded = {".".join(parts[:n]) for n in range(1, len(parts) + 1)} & modules
         if i.when == "load":
             graph[own] |= {
@@ -335,9 +347,14 @@ def print_violations(root: Path) -> list[str]:
 
 
 RULES = [
-    device_violations, layer_violations, workstation_violations, outside_violations, site_violations, cycle_violations,
+    device_violations,
+    layer_violations,
+    workstation_violations,
+    outside_violations,
+    site_violations,
+    cycle_violations,
     print_violations,
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -390,34 +407,129 @@ print(json.dumps([alone, sorted({name.partition(".")[0] for name in sys.modules}
 
 
 PLANTED = [
-    (device_violations, "edgeemo/faces/new.py", "def f():\n    from sklearn import metrics", "new.py:2 imports sklearn"),
+    (
+        device_violations,
+        "edgeemo/faces/new.py",
+        "def f():\n    from sklearn import metrics",
+        "new.py:2 imports sklearn",
+    ),
     (device_violations, "edgeemo/recognizer.py", "need('torch', 'x', 'y')", "imports torch"),
-    (device_violations, "edgeemo/cli/new.py", "import training.fit.recipe", "imports training.fit.recipe"),
-    (layer_violations, "edgeemo/backends/new.py", "from edgeemo import recognizer", "imports edgeemo.recognizer"),
-    (layer_violations, "edgeemo/faces/new.py", "def f():\n    import edgeemo.cli.shell", "imports edgeemo.cli.shell"),
-    (layer_violations, "edgeemo/contract/new.py", "from edgeemo.optional import need", "contract may import errors"),
-    (layer_violations, "edgeemo/contract/new.py", "from ..backends import litert", "imports edgeemo.backends"),
-    (layer_violations, "edgeemo/errors.py", "from edgeemo.contract import labels", "errors may import nothing"),
+    (
+        device_violations,
+        "edgeemo/cli/new.py",
+        "import training.fit.recipe",
+        "imports training.fit.recipe",
+    ),
+    (
+        layer_violations,
+        "edgeemo/backends/new.py",
+        "from edgeemo import recognizer",
+        "imports edgeemo.recognizer",
+    ),
+    (
+        layer_violations,
+        "edgeemo/faces/new.py",
+        "def f():\n    import edgeemo.cli.shell",
+        "imports edgeemo.cli.shell",
+    ),
+    (
+        layer_violations,
+        "edgeemo/contract/new.py",
+        "from edgeemo.optional import need",
+        "contract may import errors",
+    ),
+    (
+        layer_violations,
+        "edgeemo/contract/new.py",
+        "from ..backends import litert",
+        "imports edgeemo.backends",
+    ),
+    (
+        layer_violations,
+        "edgeemo/errors.py",
+        "from edgeemo.contract import labels",
+        "errors may import nothing",
+    ),
     (layer_violations, "edgeemo/novel.py", "", "edgeemo/novel has no row"),
-    (layer_violations, "edgeemo/__init__.py", "from edgeemo.errors import X", "imports edgeemo.errors"),
-    (workstation_violations, "training/new.py", "from edgeemo.backends import litert", "imports edgeemo.backends"),
-    (workstation_violations, "training/new.py", "from edgeemo.cli.tables_of_others import x", "training may import"),
-    (workstation_violations, "training/new.py", "import export.prove.gate", "imports export.prove.gate"),
+    (
+        layer_violations,
+        "edgeemo/__init__.py",
+        "from edgeemo.errors import X",
+        "imports edgeemo.errors",
+    ),
+    (
+        workstation_violations,
+        "training/new.py",
+        "from edgeemo.backends import litert",
+        "imports edgeemo.backends",
+    ),
+    (
+        workstation_violations,
+        "training/new.py",
+        "from edgeemo.cli.tables_of_others import x",
+        "training may import",
+    ),
+    (
+        workstation_violations,
+        "training/new.py",
+        "import export.prove.gate",
+        "imports export.prove.gate",
+    ),
     (workstation_violations, "export/new.py", "from training import recipe", "imports training"),
-    (workstation_violations, "export/new.py", "import edgeemo.recognizer", "imports edgeemo.recognizer"),
+    (
+        workstation_violations,
+        "export/new.py",
+        "import edgeemo.recognizer",
+        "imports edgeemo.recognizer",
+    ),
     (outside_violations, "edgeemo/data/pictures.py", "import cv2", "imports cv2"),
     (outside_violations, "edgeemo/recognizer.py", "import click", "imports click"),
-    (outside_violations, "edgeemo/contract/new.py", "need('cv2', 'a', 'b')", "standard library and numpy alone"),
-    (outside_violations, "training/new.py", "try:\n    import jax\nexcept ImportError:\n    pass", "imports jax"),
-    (site_violations, "export/new.py", "need('tensorflow', 'export', 'x')", "only in export/convert/tflite.py, training/fit/workers.py"),
-    (site_violations, "training/fit/loop.py", "def f():\n    need('tensorflow', 'export', 'x')", "only in export/convert/tflite.py,"),
+    (
+        outside_violations,
+        "edgeemo/contract/new.py",
+        "need('cv2', 'a', 'b')",
+        "standard library and numpy alone",
+    ),
+    (
+        outside_violations,
+        "training/new.py",
+        "try:\n    import jax\nexcept ImportError:\n    pass",
+        "imports jax",
+    ),
+    (
+        site_violations,
+        "export/new.py",
+        "need('tensorflow', 'export', 'x')",
+        "only in export/convert/tflite.py, training/fit/workers.py",
+    ),
+    (
+        site_violations,
+        "training/fit/loop.py",
+        "def f():\n    need('tensorflow', 'export', 'x')",
+        "only in export/convert/tflite.py,",
+    ),
     (site_violations, "training/new.py", "def f():\n    import jax", "only in no file"),
-    (site_violations, "edgeemo/backends/new.py", "import onnxruntime as ort", "imports onnxruntime"),
-    (site_violations, "edgeemo/cli/main.py", "for name in ('ai_edge_litert',):\n    need(name)", "imports ai_edge_litert"),
+    (
+        site_violations,
+        "edgeemo/backends/new.py",
+        "import onnxruntime as ort",
+        "imports onnxruntime",
+    ),
+    (
+        site_violations,
+        "edgeemo/cli/main.py",
+        "for name in ('ai_edge_litert',):\n    need(name)",
+        "imports ai_edge_litert",
+    ),
     (site_violations, "edgeemo/faces/new.py", "need(f'{name}.x', 'a', 'b')", "a computed name"),
-    (cycle_violations, "edgeemo/contract/new.py", "import edgeemo.contract.newer", "edgeemo.contract.newer"),
+    (
+        cycle_violations,
+        "edgeemo/contract/new.py",
+        "import edgeemo.contract.newer",
+        "edgeemo.contract.newer",
+    ),
     (print_violations, "edgeemo/faces/new.py", "print('x')", "new.py:1 prints"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("rule", "file", "code", "message"), PLANTED)

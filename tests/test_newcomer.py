@@ -1,7 +1,7 @@
 """What a newcomer adds works end to end, by the commands that a user types (docs/architecture.md).
 
-A detector and a camera from another package: tests/edgeemo/cli/test_watch_outside.py. Here: bundles of
-eight labels and of 112x112 RGB.
+A detector and a camera from another package: tests/edgeemo/cli/test_watch_outside.py. Here: bundles
+of eight labels and of 112x112 RGB.
 """
 
 import json
@@ -21,7 +21,6 @@ from edgeemo.live.options import SensorOptions
 from export.build import build
 from tests.other_inputs import COLOUR, EIGHT, Case, write_prepared, write_run
 from tests.support import REPOSITORY
-
 
 PLAIN = SensorOptions(smoothing=False)
 

@@ -46,8 +46,10 @@ class RpiCam(PipeCamera):
             [program, *arguments(number, size, fps)],
             frame_bytes=width * height * 3 // 2,
             to_rgb=lambda raw: i420_to_rgb(raw, size),
-            missing=f"{' or '.join(PROGRAMS)} is needed for CSI cameras without picamera2, and "
-            "neither is installed; on Raspberry Pi OS run: sudo apt install rpicam-apps-lite",
+            missing=(
+                f"{' or '.join(PROGRAMS)} is needed for CSI cameras without picamera2, and "
+                "neither is installed; on Raspberry Pi OS run: sudo apt install rpicam-apps-lite"
+            ),
         )
         super().__init__(run, name=f"csi:{number} ({program})", live=True)
 

@@ -186,7 +186,8 @@ def _read_report(path: Path) -> dict[str, Any]:
 
     if not path.is_file():
         raise MissingFile(
-            f"{path}: expected `report` for the bundle's own or a report.json, there is no such file"
+            f"{path}: expected `report` for the bundle's own or a report.json, there is no such"
+            " file"
         )
     try:
         report = strict.loads(path.read_bytes())

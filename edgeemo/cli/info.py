@@ -47,7 +47,7 @@ def _what_it_is(bundle: "Bundle") -> Iterator[str]:
 
 
 def _files(bundle: "Bundle") -> Iterator[str]:
-    yield (f"activations  {bundle.manifest.tensor_arena_bytes:,} bytes at their peak (int8)")
+    yield f"activations  {bundle.manifest.tensor_arena_bytes:,} bytes at their peak (int8)"
     for artifact in bundle.manifest.artifacts:
         source = artifact.input
         quantized = "no scale"

@@ -108,8 +108,10 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
     "--detect-every",
     type=click.IntRange(1, 1000),
     metavar="K",
-    help="Let the detector look at every K-th frame and follow faces between  "
-    "[default: each of a file; as the frame rate allows]",
+    help=(
+        "Let the detector look at every K-th frame and follow faces between  "
+        "[default: each of a file; as the frame rate allows]"
+    ),
 )
 @click.option(
     "--smallest-face",
@@ -117,8 +119,10 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
     default=SMALLEST_FACE,
     show_default=f"{SMALLEST_FACE:.2f}",
     metavar="SHARE",
-    help="The smallest face to be found, as a share of the frame's shorter side; "
-    "smaller takes longer.",
+    help=(
+        "The smallest face to be found, as a share of the frame's shorter side; "
+        "smaller takes longer."
+    ),
 )
 @click.option(
     "--size",

@@ -58,7 +58,8 @@ def folder_written_beside(path: str | os.PathLike[str], *, marker: str) -> Itera
     with _translated(target):
         if target.exists() and not target.is_dir():
             raise StorageError(
-                f"{target}: expected a folder or nothing there, received a file; choose another --out"
+                f"{target}: expected a folder or nothing there, received a file; choose another"
+                " --out"
             )
         if target.is_dir() and any(target.iterdir()) and not (target / marker).is_file():
             raise StorageError(

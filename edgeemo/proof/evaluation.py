@@ -1,4 +1,6 @@
-"""Metrics of labelled predictions, and the paired comparison of two models on the same pictures. NumPy only.
+"""Metrics of labelled predictions, and the paired comparison of two models on the same pictures.
+
+NumPy only.
 
 Confusion matrices have true labels in rows and predicted ones in columns.
 """
@@ -43,9 +45,10 @@ class Scorecard:
 class PairedDrop:
     """The drop in top-1 from a reference to a candidate on the same n pictures.
 
-    b pictures only the reference gets right, c only the candidate: drop = (b - c)/n, its standard error
-    sqrt((b + c) - (b - c)^2/n)/n (Agresti, Categorical Data Analysis, matched pairs); `upper95` is the
-    one-sided 95 % bound and `lower95` its mirror. `mcnemar_p` is the exact two-sided McNemar test.
+    b pictures only the reference gets right, c only the candidate: drop = (b - c)/n, its standard
+    error sqrt((b + c) - (b - c)^2/n)/n (Agresti, Categorical Data Analysis, matched pairs);
+    `upper95` is the one-sided 95 % bound and `lower95` its mirror. `mcnemar_p` is the exact
+    two-sided McNemar test.
     """
 
     n: int
@@ -64,7 +67,8 @@ def confusion_matrix(
     """int64 (size, size) counts of label numbers (N,), rows true, columns predicted."""
     if labels.shape != predicted.shape or labels.ndim != 1 or not len(labels):
         raise InvalidInput(
-            f"expected as many labels as predictions and at least one, received {labels.shape}, {predicted.shape}"
+            f"expected as many labels as predictions and at least one, received {labels.shape},"
+            f" {predicted.shape}"
         )
     if min(labels.min(), predicted.min()) < 0 or max(labels.max(), predicted.max()) >= size:
         raise InvalidInput(f"expected label numbers of 0 to {size - 1}")
@@ -160,16 +164,20 @@ def expected_calibration_error(
 
 
 def mean_kl(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
-    """Mean KL divergence in nats of the candidate's softmax from the reference's, from logits (N, classes)."""
+    """Mean KL divergence in nats of the candidate's softmax from the reference's, from logits (N,
+    classes).
+    """
     _check_same_pictures(reference, candidate)
     p, q = _log_softmax(reference), _log_softmax(candidate)
     return float((np.exp(p) * (p - q)).sum(axis=1).mean())
 
 
 def psnr(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float | None:
-    """Peak signal to noise ratio in dB of the candidate's logits (N, classes): 10 log10(peak^2 / mean squared difference).
+    """Peak signal to noise ratio in dB of the candidate's logits (N, classes): 10 log10(peak^2 /
+    mean squared difference).
 
-    The peak is the span of the reference's logits, largest less smallest. None where nothing differs.
+    The peak is the span of the reference's logits, largest less smallest. None where nothing
+    differs.
     """
     _check_same_pictures(reference, candidate)
     error = float(np.mean((reference.astype(np.float64) - candidate) ** 2))
@@ -179,7 +187,7 @@ def psnr(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> floa
 def recall_intervals(
     confusion: NDArray[np.int64], class_names: Sequence[str]
 ) -> dict[str, tuple[float, float] | None]:
-    """95 % Wilson interval of each class's recall, by label; None where the class does not occur."""
+    """95 % Wilson interval of each class's recall, by label; None where it does not occur."""
     support = confusion.sum(axis=1)
     return {
         label: wilson_interval(int(confusion[i, i]), int(support[i])) if support[i] else None
@@ -196,7 +204,8 @@ def agreement(reference: NDArray[np.float32], candidate: NDArray[np.float32]) ->
 def _check_same_pictures(reference: NDArray[Any], candidate: NDArray[Any]) -> None:
     if reference.shape != candidate.shape or not len(reference):
         raise InvalidInput(
-            f"expected values for the same pictures and at least one, received {reference.shape}, {candidate.shape}"
+            f"expected values for the same pictures and at least one, received {reference.shape},"
+            f" {candidate.shape}"
         )
 
 

@@ -1,4 +1,6 @@
-"""Whether what a bundle claims about itself fits together, as far as that can be told without any data."""
+"""Whether what a bundle claims about itself fits together, as far as that can be told without any
+data.
+"""
 
 import math
 from typing import Any
@@ -14,7 +16,10 @@ from edgeemo.proof.evaluation import Scorecard, score
 
 
 def holds_answers(bundle: Bundle) -> bool:
-    """Whether the report tells the pictures' labels or an artifact's answers to them. Raises BundleError: no report."""
+    """Whether the report tells the pictures' labels or an artifact's answers to them.
+
+    Raises BundleError: no report.
+    """
     report = bundle.report()
     artifacts = report.get("artifacts")
     parts = artifacts.values() if isinstance(artifacts, dict) else ()
@@ -24,10 +29,12 @@ def holds_answers(bundle: Bundle) -> bool:
 
 
 def report_faults(bundle: Bundle) -> list[str]:
-    """What is wrong with the manifest's numbers, given the labels and answers that the report lists; empty if nothing.
+    """What is wrong with the manifest's numbers, given the labels and answers that the report
+    lists; empty if nothing.
 
-    The report is the bundle's own word and its inside has not been checked before: whatever is wrong with it is a fault
-    in words, never an exception. A bundle from before labels and answers were recorded has no faults.
+    The report is the bundle's own word and its inside has not been checked before: whatever is
+    wrong with it is a fault in words, never an exception. A bundle from before labels and answers
+    were recorded has no faults.
     """
     try:
         if not holds_answers(bundle):
@@ -44,7 +51,8 @@ def report_faults(bundle: Bundle) -> list[str]:
             continue
         if wrong:
             faults.append(
-                f"{evaluation.artifact}: its manifest's {wrong} is not that of the answers in its report; do not use this bundle"
+                f"{evaluation.artifact}: its manifest's {wrong} is not that of the answers in its"
+                " report; do not use this bundle"
             )
     return faults
 
@@ -52,7 +60,10 @@ def report_faults(bundle: Bundle) -> list[str]:
 def _wrong_number(
     evaluation: Evaluation, report: dict[str, Any], class_names: tuple[str, ...]
 ) -> str:
-    """The first of the manifest's numbers that the answers do not give; "" where there is none. Raises EdgeemoError."""
+    """The first of the manifest's numbers that the answers do not give; "" where there is none.
+
+    Raises EdgeemoError.
+    """
 
     def listed(what: str, *keys: str) -> NDArray[np.int64]:
         return decode_labels(

@@ -27,8 +27,10 @@ from export.prove.steps import STEPS
     "--max-step",
     type=click.Choice(STEPS),
     default=STEPS[-1],
-    help="The last step of the ladder that may be tried: ranges by min-max, percentile or entropy, "
-    "corrected biases, mixed precision.",
+    help=(
+        "The last step of the ladder that may be tried: ranges by min-max, percentile or entropy, "
+        "corrected biases, mixed precision."
+    ),
 )
 @click.option(
     "--seed",

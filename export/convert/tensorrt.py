@@ -97,8 +97,10 @@ def write_commands(bundle: Bundle, out: Path) -> list[Plan]:
             part.write_bytes(bundle.files[plan.artifact.file])
     lines = [
         "#!/bin/sh",
-        f"# TensorRT engines of {bundle.manifest.name} {bundle.manifest.version}; "
-        "run this on the device that will use them.",
+        (
+            f"# TensorRT engines of {bundle.manifest.name} {bundle.manifest.version}; "
+            "run this on the device that will use them."
+        ),
         'set -eu; cd "$(dirname "$0")"',
         *(shlex.join(plan.command) for plan in plans),
     ]

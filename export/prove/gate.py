@@ -122,8 +122,10 @@ def _broken(m: dict[str, Any], majority: float, most_answered: float) -> list[st
     checks = [
         (
             drop < MAX_DROP_UPPER_BOUND,
-            f"top-1 drop may be as large as {drop:.2%} (95 % bound), "
-            f"allowed below {MAX_DROP_UPPER_BOUND:.2%}",
+            (
+                f"top-1 drop may be as large as {drop:.2%} (95 % bound), "
+                f"allowed below {MAX_DROP_UPPER_BOUND:.2%}"
+            ),
         ),
         (
             m["agreement"] >= MIN_AGREEMENT,
@@ -143,13 +145,17 @@ def _broken(m: dict[str, Any], majority: float, most_answered: float) -> list[st
         ),
         (
             over >= MIN_FLOAT_OVER_MAJORITY,
-            f"the float model's top-1 {m['float_card'].top1:.1%} is not far above the majority "
-            f"class ({majority:.1%}): at least {MIN_FLOAT_OVER_MAJORITY:.0%} above is asked for",
+            (
+                f"the float model's top-1 {m['float_card'].top1:.1%} is not far above the majority "
+                f"class ({majority:.1%}): at least {MIN_FLOAT_OVER_MAJORITY:.0%} above is asked for"
+            ),
         ),
         (
             most_answered <= MAX_SHARE_OF_ONE_CLASS,
-            f"answers one class on {most_answered:.0%} of the pictures, "
-            f"allowed to {MAX_SHARE_OF_ONE_CLASS:.0%}",
+            (
+                f"answers one class on {most_answered:.0%} of the pictures, "
+                f"allowed to {MAX_SHARE_OF_ONE_CLASS:.0%}"
+            ),
         ),
     ]
     checks += [_recall_check(label, drop) for label, drop in m["class_drops"].items()]
@@ -159,6 +165,8 @@ def _broken(m: dict[str, Any], majority: float, most_answered: float) -> list[st
 def _recall_check(label: str, drop: PairedDrop) -> tuple[bool, str]:
     return (
         drop.lower95 <= MAX_RECALL_DROP_LOWER_BOUND,
-        f"recall of {label} drops by at least {drop.lower95:.2%}, "
-        f"allowed to {MAX_RECALL_DROP_LOWER_BOUND:.0%}",
+        (
+            f"recall of {label} drops by at least {drop.lower95:.2%}, "
+            f"allowed to {MAX_RECALL_DROP_LOWER_BOUND:.0%}"
+        ),
     )

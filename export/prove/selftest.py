@@ -75,8 +75,8 @@ def selftest_file(
     Those of TFLite are of reference kernels. Raises BackendError.
     """
     logits = {
-        candidate.file: open_candidate(candidate, spec, labels, reference_kernels=True).infer(
-            inputs
+        candidate.file: (
+            open_candidate(candidate, spec, labels, reference_kernels=True).infer(inputs)
         )
         for candidate in candidates
     }

@@ -34,7 +34,9 @@ class Told:
 
 @pytest.fixture(scope="module")
 def tiny(tiny_bundle: Path) -> Iterator[Recognizer]:
-    """The tiny network in full precision on whole pictures: `support.quadrant_logits` is its oracle."""
+    """The tiny network in full precision on whole pictures: `support.quadrant_logits` is its
+    oracle.
+    """
     with Recognizer(tiny_bundle, detector="whole", artifact="fp32.onnx") as recognizer:
         yield recognizer
 

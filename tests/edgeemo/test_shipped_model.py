@@ -1,4 +1,6 @@
-"""The bundles that ship: they find what they have to find, keep their promises, and hold nobody's face."""
+"""The bundles that ship: they find what they have to find, keep their promises, and hold nobody's
+face.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,8 @@ def test_portrait_has_one_happy_face_and_the_empty_picture_none(
         assert recognizer.predict(shared("media", "no-faces.jpg")) == []
 
 
-# Bytes of int8.tflite, bytes of live activations, and top-1 on PublicTest: against its labels, or the FER+ majority.
+# Bytes of int8.tflite, bytes of live activations, and top-1 on PublicTest: against its labels, or
+# the FER+ majority.
 BARS = {
     "nano": (64_000, 48_000, "ferplus", 0.75),
     "nano-fer2013": (64_000, 48_000, "fer2013", 0.63),

@@ -1,4 +1,6 @@
-"""The export stage: what it converts, what it refuses, and that a refusal leaves nothing but the report."""
+"""The export stage: what it converts, what it refuses, and that a refusal leaves nothing but the
+report.
+"""
 
 import json
 import shutil
@@ -107,7 +109,8 @@ def test_report_compares_on_the_ferplus_majority_too(
     shown = CliRunner().invoke(cli, ["info", str(tmp_path / "voted.edgeemo")]).stdout
     assert (
         shown.count(
-            f"against the FER+ majority (n {known.sum()}): top-1 {(predicted == majority)[known].mean():.2%}"
+            f"against the FER+ majority (n {known.sum()}): top-1"
+            f" {(predicted == majority)[known].mean():.2%}"
         )
         == 2
     )
@@ -196,7 +199,8 @@ def test_same_seed_gives_the_same_model_files(
 ) -> None:
     again, _ = build(tiny_run, prepared, tmp_path / "tiny.edgeemo")
     before = read_bundle(tiny_bundle)
-    # tf2onnx names the float graph's nodes anew in each call; what it computes is in the self-test's logits.
+    # tf2onnx names the float graph's nodes anew in each call; what it computes is in the
+    # self-test's logits.
     assert again.files["int8.tflite"] == before.files["int8.tflite"]
     assert again.files["selftest.npz"] == before.files["selftest.npz"]
     assert again.manifest.calibration == before.manifest.calibration
@@ -256,7 +260,9 @@ def test_float_predictions_of_another_model_prove_nothing(
 
 
 def lossy_run(run: Path, prepared: Path, out: Path) -> Path:
-    """The tiny run with one logit so large on all-255 pictures that seven bits are left for nothing else."""
+    """The tiny run with one logit so large on all-255 pictures that seven bits are left for nothing
+    else.
+    """
     changed_copy(run, out)
     model = keras.models.load_model(out / "model.keras")
     weights, bias = model.layers[-1].get_weights()
@@ -264,9 +270,11 @@ def lossy_run(run: Path, prepared: Path, out: Path) -> Path:
     model.layers[-1].set_weights([weights * scale, bias])
     pixels = model.inputs[0]
     spike = keras.layers.Dense(7, kernel_initializer="zeros", name="spike")
-    brightest = keras.layers.ReLU(negative_slope=0.0, threshold=0.0)(keras.layers.Rescaling(1 / 127.5, -1.99)(
-        keras.layers.Flatten()(keras.layers.AveragePooling2D(48)(pixels))
-    ))  # fmt: skip
+    brightest = keras.layers.ReLU(negative_slope=0.0, threshold=0.0)(
+        keras.layers.Rescaling(1 / 127.5, -1.99)(
+            keras.layers.Flatten()(keras.layers.AveragePooling2D(48)(pixels))
+        )
+    )
     lossy = keras.Model(pixels, keras.layers.Add()([model.output, spike(brightest)]), name="tiny")
     spike.set_weights([np.full((1, 7), 1000.0, np.float32), np.zeros(7, np.float32)])
     support.store_model(out, lossy, prepared)
@@ -299,8 +307,8 @@ def test_gate_refuses_keeps_the_report_and_leaves_the_old_bundle(
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("python -m export: the gate refuses")
     assert (
-        f"let it climb further (--max-step mixed), or train it in simulated int8: python -m training finetune --qat {run}"
-        in done.stderr
+        "let it climb further (--max-step mixed), or train it in simulated int8: python -m"
+        f" training finetune --qat {run}" in done.stderr
     )
     (measured,) = json.loads((tmp_path / "lossy.report.json").read_text())["artifacts"].values()
     assert [attempt["step"] for attempt in measured["ladder"]] == ["min-max"]
@@ -342,13 +350,18 @@ def test_run_of_another_keras_that_cannot_be_loaded_names_both_versions(
             content = old.read(name)
             new.writestr(
                 name,
-                content.replace(b'"Rescaling"', b'"Rescaled"')
-                if name == "config.json"
-                else content,
+                (
+                    content.replace(b'"Rescaling"', b'"Rescaled"')
+                    if name == "config.json"
+                    else content
+                ),
             )
     with pytest.raises(
         RunError,
-        match=rf"trained with Keras 9.9.9 and this is {keras.__version__}; run: pip install keras==9.9.9",
+        match=(
+            rf"trained with Keras 9.9.9 and this is {keras.__version__}; run: pip install"
+            r" keras==9.9.9"
+        ),
     ):
         build(run, prepared, tmp_path / "x.edgeemo", profile="mcu")
 

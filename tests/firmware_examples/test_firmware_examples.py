@@ -362,8 +362,9 @@ def wheel(
     info = f"{name}-1.0.dist-info"
     files = modules | {
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{metadata}",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\n"
-        "Tag: py3-none-any\n",
+        f"{info}/WHEEL": (
+            "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        ),
     }
     if script:
         files[f"{info}/entry_points.txt"] = f"[console_scripts]\n{name} = {script}\n"

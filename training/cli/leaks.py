@@ -19,14 +19,18 @@ from training.cli.paths import beside
     type=click.IntRange(10),
     default=4000,
     metavar="N",
-    help="Faces of each class that both protocols work with; the reference work's 12,006 takes "
-    "three times as long.",
+    help=(
+        "Faces of each class that both protocols work with; the reference work's 12,006 takes "
+        "three times as long."
+    ),
 )
 @click.option(
     "--share",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Share of the groups that they draw from [default: N / 12,006, so that copies are as "
-    "frequent as at full size].",
+    help=(
+        "Share of the groups that they draw from [default: N / 12,006, so that copies are as "
+        "frequent as at full size]."
+    ),
 )
 @click.option(
     "--epochs", type=click.IntRange(1), default=15, help="Passes over the training pictures."

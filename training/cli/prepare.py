@@ -26,15 +26,19 @@ def _spec(_: click.Context, __: click.Parameter, value: str) -> InputSpec:
     "sources",
     multiple=True,
     metavar="NAME[=PATH]",
-    help="A data set, and its archive or folder; without =PATH it is downloaded from Kaggle into "
-    f"~/.cache/edgeemo/data. May be given several times. Known: {', '.join(SOURCES)}. "
-    "[default: all whose licence needs no consent]",
+    help=(
+        "A data set, and its archive or folder; without =PATH it is downloaded from Kaggle into "
+        f"~/.cache/edgeemo/data. May be given several times. Known: {', '.join(SOURCES)}. "
+        "[default: all whose licence needs no consent]"
+    ),
 )
 @click.option(
     "--accept-license",
     is_flag=True,
-    help="Take facial-emotion-recognition too: CC BY-NC-ND 4.0 (no commercial use, no derived "
-    "works), and one subject is 15.",
+    help=(
+        "Take facial-emotion-recognition too: CC BY-NC-ND 4.0 (no commercial use, no derived "
+        "works), and one subject is 15."
+    ),
 )
 @click.option(
     "--ferplus",
@@ -50,17 +54,21 @@ def _spec(_: click.Context, __: click.Parameter, value: str) -> InputSpec:
     "--split",
     type=click.Choice(list(SPLITTERS)),
     default="grouped",
-    help="grouped: 60/20/20, copies together, FER-2013's own test part in test. official: that "
-    "part "
-    "alone is test, its copies are left out, and the rest is 90/10.",
+    help=(
+        "grouped: 60/20/20, copies together, FER-2013's own test part in test. official: that "
+        "part "
+        "alone is test, its copies are left out, and the rest is 90/10."
+    ),
 )
 @click.option(
     "--conflicts",
     type=click.Choice(POLICIES),
     default="majority",
-    help="Copies of one picture with different labels: take the majority's (FER+ votes first), "
-    "drop "
-    "them, or keep each as it is. Labels of FER-2013's test part never change.",
+    help=(
+        "Copies of one picture with different labels: take the majority's (FER+ votes first), "
+        "drop "
+        "them, or keep each as it is. Labels of FER-2013's test part never change."
+    ),
 )
 @click.option(
     "--input",
@@ -68,8 +76,10 @@ def _spec(_: click.Context, __: click.Parameter, value: str) -> InputSpec:
     default=DEFAULT_SPEC.size,
     metavar="HxW-grey|rgb",
     callback=_spec,
-    help="What the network sees: height x width in pixels, 8 to 512, and grey or rgb, such as "
-    "112x112-rgb.",
+    help=(
+        "What the network sees: height x width in pixels, 8 to 512, and grey or rgb, such as "
+        "112x112-rgb."
+    ),
 )
 @click.option("--seed", type=click.IntRange(0), default=1, help="Seed of the split.")
 @click.option(

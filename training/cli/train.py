@@ -27,8 +27,10 @@ def _device_count(_: click.Context, __: click.Parameter, value: str | None) -> i
     "--devices",
     callback=_device_count,
     metavar="all|N",
-    help="Devices of a machine that share each batch [default: all GPUs where there are several, "
-    "one otherwise].",
+    help=(
+        "Devices of a machine that share each batch [default: all GPUs where there are several, "
+        "one otherwise]."
+    ),
 )
 @click.option(
     "--tensorboard",
@@ -38,8 +40,10 @@ def _device_count(_: click.Context, __: click.Parameter, value: str | None) -> i
 @click.option(
     "--resume",
     is_flag=True,
-    help="Continue an interrupted run from its last epoch, with its own recipe. Several workers "
-    "all have to see OUT.",
+    help=(
+        "Continue an interrupted run from its last epoch, with its own recipe. Several workers "
+        "all have to see OUT."
+    ),
 )
 def train(
     data: Path, out: Path, devices: Any, tensorboard: bool, resume: bool, given: Given

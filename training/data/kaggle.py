@@ -290,13 +290,19 @@ def _refused(dataset: str, error: requests.HTTPError) -> DownloadError:
     page = f"https://www.kaggle.com/datasets/{dataset}"
     ways_out = {
         401: f"the credentials are wrong or have expired: {_SIGN_IN}",
-        403: f"the account may not have it: sign in at {page}, accept its terms, and check that "
-        "your token allows downloads",
-        404: f"look whether {page} is still there; an archive that you have goes in as --source "
-        "NAME=ARCHIVE",
-        429: "too many requests: wait "
-        f"{f'{after} s' if after.isdecimal() and len(after) < 6 else 'some minutes'}, then "
-        f"{_AGAIN}",
+        403: (
+            f"the account may not have it: sign in at {page}, accept its terms, and check that "
+            "your token allows downloads"
+        ),
+        404: (
+            f"look whether {page} is still there; an archive that you have goes in as --source "
+            "NAME=ARCHIVE"
+        ),
+        429: (
+            "too many requests: wait "
+            f"{f'{after} s' if after.isdecimal() and len(after) < 6 else 'some minutes'}, then "
+            f"{_AGAIN}"
+        ),
     }
     fault = f"the fault is at {_host(error)}: wait some minutes, then {_AGAIN}"
     return _error(dataset, f"{_host(error)} answered HTTP {status}", ways_out.get(status, fault))

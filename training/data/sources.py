@@ -95,8 +95,10 @@ SOURCES = {
         Source(
             name="fer2013",
             kaggle="msambare/fer2013",
-            licence="Database Contents License (DbCL) 1.0 as its page says; pictures from the web, "
-            "research use",
+            licence=(
+                "Database Contents License (DbCL) 1.0 as its page says; pictures from the web, "
+                "research use"
+            ),
             layout="train/<class>/Training_*.png and test/<class>/PublicTest_*.png (or .jpg)",
             pattern=rf"(?:train|test)/[^/]+/{_FER2013_NAME}",
             splits=("train", "test"),
@@ -106,8 +108,10 @@ SOURCES = {
             name="facial-emotion-expressions",
             kaggle="samaneheslamifar/facial-emotion-expressions",
             licence=_RESPLIT,
-            layout="images/train/<class>/*.jpg and images/validation/<class>/*.jpg (and a second "
-            "copy at images/images/)",
+            layout=(
+                "images/train/<class>/*.jpg and images/validation/<class>/*.jpg (and a second "
+                "copy at images/images/)"
+            ),
             pattern=r"images/(?:train|validation)/[^/]+/[^/]+",
             splits=("train", "validation"),
             second_copy=("images/", "images/images/"),
@@ -146,8 +150,10 @@ SOURCES = {
             ),
             photos=True,
             labels_from="name",
-            opt_in="its licence (CC BY-NC-ND 4.0) forbids commercial use and derived works, and "
-            "one of its subjects is 15 years old",
+            opt_in=(
+                "its licence (CC BY-NC-ND 4.0) forbids commercial use and derived works, and "
+                "one of its subjects is 15 years old"
+            ),
         ),
     )
 }

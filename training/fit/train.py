@@ -238,9 +238,11 @@ def _write_begun(
             left_out={split: part.left_out for split, part in chosen.items()},
             kept_hard={split: part.kept_hard for split, part in chosen.items()},
             votes_dropped={split: part.votes_dropped for split, part in chosen.items()},
-            class_weights=None
-            if weights is None
-            else dict(zip(data.class_names, weights.tolist(), strict=True)),
+            class_weights=(
+                None
+                if weights is None
+                else dict(zip(data.class_names, weights.tolist(), strict=True))
+            ),
         )
     )
     devices = fitting.devices

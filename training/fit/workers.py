@@ -217,7 +217,7 @@ def meet(cluster: Cluster, seconds: float) -> None:
                     raise RunError(
                         f"worker {index} at {address} did not answer within {seconds:.0f} s; start "
                         "the same command there with "
-                        f"that index in its TF_CONFIG, and let this machine reach its port"
+                        "that index in its TF_CONFIG, and let this machine reach its port"
                     )
                 time.sleep(0.2)
 

@@ -213,13 +213,17 @@ def _left_out(dataset: dict[str, Any]) -> str:
     excluded = [(reason, n) for reason, n in dataset["excluded"].items()]
     return section(
         "Left out",
-        table(["reason", *sources, "all"], rows, "Files that are not in the prepared data")
-        if rows
-        else paragraph("No file."),
+        (
+            table(["reason", *sources, "all"], rows, "Files that are not in the prepared data")
+            if rows
+            else paragraph("No file.")
+        ),
         *(_paths(reason, n, rejected) for reason, n in dataset["rejected_counts"].items()),
-        table(["reason", "pictures"], excluded, "Pictures in the folder that are in no split")
-        if excluded
-        else "",
+        (
+            table(["reason", "pictures"], excluded, "Pictures in the folder that are in no split")
+            if excluded
+            else ""
+        ),
     )
 
 

@@ -194,8 +194,10 @@ def _plot(path: Path, summary: dict[str, Any]) -> None:
         xticklabels=[_TITLES.get(name, name) for name in measures],
         ylim=(-3, 103),
         ylabel="recall of each class, totals (%)",
-        title=f"{recipe['model']}, {recipe['labels']}: {len(summary['folds'])} folds (dots), mean "
-        "and standard deviation",
+        title=(
+            f"{recipe['model']}, {recipe['labels']}: {len(summary['folds'])} folds (dots), mean "
+            "and standard deviation"
+        ),
     )
     axes.grid(axis="y", color="0.92")
     save_figure(figure, path)

@@ -132,9 +132,11 @@ def leaked_pairs(data: Prepared, seed: int, count: int) -> Numbers:
 def _summed(draws: list[dict[str, Any]]) -> dict[str, Any]:
     """Counts added up; counts inside counts too."""
     return {
-        key: _summed([draw[key] for draw in draws])
-        if isinstance(value, dict)
-        else sum(draw[key] for draw in draws)
+        key: (
+            _summed([draw[key] for draw in draws])
+            if isinstance(value, dict)
+            else sum(draw[key] for draw in draws)
+        )
         for key, value in draws[0].items()
     }
 

@@ -99,10 +99,12 @@ def write_page(path: Path, data: Prepared, suspects: Ranking, summary: dict[str,
     figures = "".join(_figure(data, suspects, position) for position in range(len(suspects.rows)))
     sections = [
         *(paragraph(line) for line in summary_lines(summary)),
-        f"<p>Below: rank in <code>{CSV}</code>, the given label, the suggestion, and the "
-        "probabilities of both. Fill in the column <code>decision</code>: "
-        f"{text(choices)}; what stays empty changes nothing. Then <code>python -m training prepare "
-        f"... --reviewed {text(path.parent / CSV)}</code></p>",
+        (
+            f"<p>Below: rank in <code>{CSV}</code>, the given label, the suggestion, and the"
+            f" probabilities of both. Fill in the column <code>decision</code>: {text(choices)};"
+            " what stays empty changes nothing. Then <code>python -m training prepare ..."
+            f" --reviewed {text(path.parent / CSV)}</code></p>"
+        ),
         f'<div class="faces">{figures}</div>',
     ]
     with written_beside(path) as part:

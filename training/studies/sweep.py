@@ -244,9 +244,11 @@ def _run(
 def _begin_with(study: optuna.Study, base: Recipe, space: Mapping[str, BaseDistribution]) -> None:
     values = base.to_dict() | base.to_dict()["augmentation"]
     inside = all(
-        values[name] in choice.choices
-        if isinstance(choice, CategoricalDistribution)
-        else choice.low <= values[name] <= choice.high  # type: ignore[attr-defined]
+        (
+            values[name] in choice.choices
+            if isinstance(choice, CategoricalDistribution)
+            else choice.low <= values[name] <= choice.high
+        )  # type: ignore[attr-defined]
         for name, choice in space.items()
     )
     if inside and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):

@@ -1,4 +1,6 @@
-"""Inference runtimes: the right numbers, and what happens where a runtime is absent, broken or refuses."""
+"""Inference runtimes: the right numbers, and what happens where a runtime is absent, broken or
+refuses.
+"""
 
 import os
 import subprocess
@@ -424,8 +426,8 @@ def test_without_litert_its_model_asked_for_by_name_says_what_to_install(tiny_bu
         tiny_bundle, "int8.tflite", hidden=("ai_edge_litert", "tflite_runtime")
     )
     assert (
-        printed
-        == "MissingDependency no TFLite interpreter is installed; run: pip install 'edgeemo[litert]'"
+        printed == "MissingDependency no TFLite interpreter is installed; run: pip install"
+        " 'edgeemo[litert]'"
     )
 
 
@@ -447,7 +449,10 @@ def test_folder_that_an_uninstall_left_behind_counts_as_not_installed(
     assert printed.startswith(
         "int8.onnx onnxruntime"
     )  # a real package further back wins over the empty folder
-    code = "from edgeemo.optional import is_installed; print(is_installed('leftover'), is_installed('json.decoder'))"
+    code = (
+        "from edgeemo.optional import is_installed; print(is_installed('leftover'),"
+        " is_installed('json.decoder'))"
+    )
     (tmp_path / "leftover").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -463,9 +468,9 @@ def test_broken_onnx_runtime_raises_with_the_reason(tiny_bundle: Path, tmp_path:
         tmp_path, "onnxruntime", "raise ImportError('libcudart.so.12: cannot open\\nmore')"
     )
     printed = opened_elsewhere(tiny_bundle, "int8.onnx", fakes=fakes)
-    assert printed == (
-        "BrokenDependency onnxruntime is installed but does not import (ImportError: libcudart.so.12: cannot open); "
-        "run: pip install --force-reinstall 'edgeemo[onnx]'"
+    assert (
+        printed == "BrokenDependency onnxruntime is installed but does not import (ImportError:"
+        " libcudart.so.12: cannot open); run: pip install --force-reinstall 'edgeemo[onnx]'"
     )
 
 
@@ -486,7 +491,10 @@ def test_broken_litert_raises_and_does_not_fall_through_to_onnx(
 def test_litert_of_unknown_origin_works_without_a_version(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    code = "import importlib.metadata as m\ndef gone(name): raise m.PackageNotFoundError(name)\nm.version = gone\n"
+    code = (
+        "import importlib.metadata as m\ndef gone(name): raise"
+        " m.PackageNotFoundError(name)\nm.version = gone\n"
+    )
     (tmp_path / "sitecustomize.py").write_text(code)
     assert opened_elsewhere(tiny_bundle, fakes=tmp_path).startswith("int8.tflite ai-edge-litert")
 
@@ -507,7 +515,8 @@ def test_tflite_runtime_with_numpy_2_is_refused_with_the_way_out(
     assert "pip install 'numpy<2'" in printed
 
 
-# ONNX Runtime's execution providers. NVIDIA's need a GPU, which CI has not: a stand-in of the package has them.
+# ONNX Runtime's execution providers. NVIDIA's need a GPU, which CI has not: a stand-in of the
+# package has them.
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
@@ -599,12 +608,16 @@ class InferenceSession:
                 raise RuntimeError(f"{name}: libnvinfer.so.10: cannot open\\nmore")
         self.started = [name for name, _ in providers if name not in SILENT]
         for name, settings in providers:
-            print("asked for", name, *(f"{key}={value}" for key, value in settings.items()), sep="|")
+            pairs = (f"{key}={value}" for key, value in settings.items())
+            print("asked for", name, *pairs, sep="|")
     def disable_fallback(self): pass
-    def get_providers(self): return self.started + [name for name in ["CPUExecutionProvider"] if name not in self.started]
+    def get_providers(self):
+        cpu = "CPUExecutionProvider"
+        return self.started + ([] if cpu in self.started else [cpu])
     def get_inputs(self): return [Value("pixels", [1, 48, 48, 1])]
     def get_outputs(self): return [Value("logits", [1, 7])]
-def get_available_providers(): return ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+def get_available_providers():
+    return [f"{name}ExecutionProvider" for name in ("Tensorrt", "CUDA", "CPU")]
 """
 OPEN_ON = """
 import json, logging, sys

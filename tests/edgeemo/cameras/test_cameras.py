@@ -142,8 +142,10 @@ def test_a_pipe_is_no_camera(tmp_path: Path) -> None:
 def test_auto_without_any_camera_says_what_was_looked_for_and_which_forms_there_are() -> None:
     with pytest.raises(CameraError) as caught:
         open_camera()
-    assert str(caught.value) == (
-        f"no camera works here; --camera takes {forms()}. Tried: CSI: neither a Raspberry Pi nor a "
+    assert (
+        str(caught.value)
+        == f"no camera works here; --camera takes {forms()}. Tried: CSI: neither a Raspberry Pi"
+        " nor a "
         "Jetson; "
         "USB: no /dev/video* is there"
     )
@@ -222,8 +224,9 @@ def test_the_first_that_opens_is_taken_and_the_others_are_explained(
     assert first.chosen is good
     assert first.name == "good"
     assert (good.opened, never.opened) == (1, 0)
-    assert first.reason == (
-        "the first that works; picamera2 is installed but does not import; rpicam-vid is not "
+    assert (
+        first.reason
+        == "the first that works; picamera2 is installed but does not import; rpicam-vid is not "
         "installed; "
         "/dev/video0: held by cheese (process 7)"
     )
@@ -238,8 +241,9 @@ def test_when_none_opens_each_reason_is_given() -> None:
     ]
     with pytest.raises(CameraError) as caught:
         FirstThatOpens("auto", attempts, "no camera works here", ["CSI: none"]).open()
-    assert str(caught.value) == (
-        "no camera works here. Tried: CSI: none; /dev/video0: reason 0; /dev/video1: reason 1"
+    assert (
+        str(caught.value)
+        == "no camera works here. Tried: CSI: none; /dev/video0: reason 0; /dev/video1: reason 1"
     )
 
 

@@ -257,8 +257,10 @@ def test_picamera2_that_is_not_installed_says_how_to_get_it(
     monkeypatch.delitem(sys.modules, "picamera2", raising=False)
     with pytest.raises(
         MissingDependency,
-        match="picamera2 is needed .*: sudo apt install python3-picamera2; .* python3 -m venv "
-        "--system-site-packages",
+        match=(
+            "picamera2 is needed .*: sudo apt install python3-picamera2; .* python3 -m venv "
+            "--system-site-packages"
+        ),
     ):
         PiCamera2().open()
 

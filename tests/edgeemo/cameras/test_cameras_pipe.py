@@ -471,8 +471,8 @@ def test_a_password_in_a_pipeline_is_in_no_message() -> None:
 
 
 def test_a_jetsons_pipeline_lets_argus_capture_and_keeps_the_pictures_shape() -> None:
-    assert jetson_pipeline(1, size=(640, 480), fps=30, flip=2) == (
-        "nvarguscamerasrc sensor-id=1 ! "
+    assert (
+        jetson_pipeline(1, size=(640, 480), fps=30, flip=2) == "nvarguscamerasrc sensor-id=1 ! "
         "video/x-raw(memory:NVMM),width=1280,height=720,framerate=30/1,format=NV12 ! "
         "nvvidconv flip-method=2 ! video/x-raw,width=640,height=360,format=BGRx"
     )

@@ -137,15 +137,19 @@ def test_the_kernel_is_asked_about_a_node() -> None:
         ),
         (
             Node("/dev/video0", errno.EACCES, "video", caps=None),
-            "/dev/video0: permission denied, it belongs to the group video; run: sudo usermod -aG "
-            "video $USER, then log in "
-            "again (in a container: pass the device in, and --group-add)",
+            (
+                "/dev/video0: permission denied, it belongs to the group video; run: sudo usermod"
+                " -aG video $USER, then log in again (in a container: pass the device in, and"
+                " --group-add)"
+            ),
         ),
         (
             Node("/dev/video0", errno.EPERM, "plugdev", caps=None),
-            "/dev/video0: permission denied, it belongs to the group plugdev; run: sudo usermod "
-            "-aG plugdev $USER, then log "
-            "in again (in a container: pass the device in, and --group-add)",
+            (
+                "/dev/video0: permission denied, it belongs to the group plugdev; run: sudo usermod"
+                " -aG plugdev $USER, then log in again (in a container: pass the device in, and"
+                " --group-add)"
+            ),
         ),
         (
             Node("/dev/video0", label="unicam-image", caps=CAPTURE),
@@ -153,19 +157,25 @@ def test_the_kernel_is_asked_about_a_node() -> None:
         ),
         (
             Node("/dev/video4", label="rp1-cfe-csi2_ch0", caps=CAPTURE),
-            "/dev/video4 (rp1-cfe-csi2_ch0) is a CSI sensor's raw data, not pictures; use --camera "
-            "csi",
+            (
+                "/dev/video4 (rp1-cfe-csi2_ch0) is a CSI sensor's raw data, not pictures; use"
+                " --camera csi"
+            ),
         ),
         (
             Node("/dev/video0", label="vi-output, imx219 9-0010", caps=CAPTURE),
-            "/dev/video0 (vi-output, imx219 9-0010) is a CSI sensor's raw data, not pictures; use "
-            "--camera csi",
+            (
+                "/dev/video0 (vi-output, imx219 9-0010) is a CSI sensor's raw data, not pictures;"
+                " use --camera csi"
+            ),
         ),
         *(
             (
                 Node("/dev/video19", label=label, caps=CODEC),
-                f"/dev/video19 ({label}) is a codec or image processor, no camera; use another "
-                "number, --camera csi, or auto",
+                (
+                    f"/dev/video19 ({label}) is a codec or image processor, no camera; use another "
+                    "number, --camera csi, or auto"
+                ),
             )
             for label in (
                 "bcm2835-codec-decode",
@@ -177,8 +187,10 @@ def test_the_kernel_is_asked_about_a_node() -> None:
         ),
         (
             Node("/dev/video1", label="HD Webcam C525", caps=METADATA),
-            "/dev/video1 (HD Webcam C525) is a camera's metadata; its pictures come from the "
-            "number before it",
+            (
+                "/dev/video1 (HD Webcam C525) is a camera's metadata; its pictures come from the "
+                "number before it"
+            ),
         ),
         (
             Node("/dev/video9", label="some codec", caps=CODEC),

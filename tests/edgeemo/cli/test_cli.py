@@ -1,4 +1,6 @@
-"""The installed program as people run it: one line on stderr when something is wrong, exit codes 0, 1 and 2."""
+"""The installed program as people run it: one line on stderr when something is wrong, exit codes 0,
+1 and 2.
+"""
 
 import json
 import os
@@ -62,9 +64,15 @@ def test_help_teaches(verb: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["predict"], ["predict", "--nonsense"], ["predict", "x.png", "--detector", "other"],
-     ["predict", "a.png", "b.png", "--annotate", "o.png"], ["bench", "--threads", "0"]],
-)  # fmt: skip
+    [
+        ["nonsense"],
+        ["predict"],
+        ["predict", "--nonsense"],
+        ["predict", "x.png", "--detector", "other"],
+        ["predict", "a.png", "b.png", "--annotate", "o.png"],
+        ["bench", "--threads", "0"],
+    ],
+)
 def test_wrong_usage_exits_2(arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.returncode == 2
@@ -400,7 +408,9 @@ def test_evaluate_gives_scikit_learns_numbers(
 def test_evaluate_of_pictures_with_wrong_labels_gives_scikit_learns_numbers(
     tiny_bundle: Path, tmp_path: Path, kind: str
 ) -> None:
-    """Pictures of some classes lie in other classes' folders, so no number is trivial, and surprise has none at all."""
+    """Pictures of some classes lie in other classes' folders, so no number is trivial, and surprise
+    has none at all.
+    """
     from training.data.prepare import prepare
     from training.data.sources import SOURCES
 

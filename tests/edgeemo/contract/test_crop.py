@@ -31,7 +31,8 @@ def square_of(crop: Crop, box: tuple[int, int, int, int]) -> tuple[int, int, int
         # 100 * 25 / 1024 = 2.44 -> 2; 500 * 25 / 1024 = 12.2 -> 12.
         (Crop(shift_y_q10=25), (0, 0, 100, 100), (0, 2, 100)),
         (Crop(shift_y_q10=25), (0, 0, 500, 500), (0, 12, 500)),
-        # Half a pixel rounds up, to the right and to the left alike: 16 * 32 / 1024 = 0.5 -> 1, -0.5 -> 0.
+        # Half a pixel rounds up, to the right and to the left alike: 16 * 32 / 1024 = 0.5 -> 1,
+        # -0.5 -> 0.
         (Crop(shift_x_q10=32), (0, 0, 16, 16), (1, 0, 16)),
         (Crop(shift_x_q10=-32), (0, 0, 16, 16), (0, 0, 16)),
         (Crop(shift_x_q10=-33), (0, 0, 16, 16), (-1, 0, 16)),
@@ -61,7 +62,8 @@ def test_square_is_the_text_s_geometry_to_a_pixel(
 ) -> None:
     left, top, side = square_of(crop, (x, y, width, height))
     assert abs(side - max(width, height) * crop.scale_q10 / 1024) <= 0.5 or side == 1
-    # Centre against centre, in real numbers: the floor costs up to half a pixel, the rounding of the shift another half.
+    # Centre against centre, in real numbers: the floor costs up to half a pixel, the rounding of
+    # the shift another half.
     assert abs(left + side / 2 - (x + width / 2 + side * crop.shift_x_q10 / 1024)) <= 1
     assert abs(top + side / 2 - (y + height / 2 + side * crop.shift_y_q10 / 1024)) <= 1
 

@@ -1,4 +1,6 @@
-"""Writing beside and renaming: whatever happens, the old content or the new one is there, and nothing else."""
+"""Writing beside and renaming: whatever happens, the old content or the new one is there, and
+nothing else.
+"""
 
 import os
 import signal

@@ -15,8 +15,9 @@ from edgeemo.contract.input_spec import (
     parse_spec,
 )
 
-# What the shipped spec hashes to: the prepared data and bundles that exist carry this value. If it must change,
-# PREPROCESS_VERSION or a field of the spec has changed on purpose, and data and bundles are to be made again.
+# What the shipped spec hashes to: the prepared data and bundles that exist carry this value. If it
+# must change, PREPROCESS_VERSION or a field of the spec has changed on purpose, and data and
+# bundles are to be made again.
 DEFAULT_FINGERPRINT = "6b9ea2e1ebda89d3"
 
 

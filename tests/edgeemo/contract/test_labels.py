@@ -18,7 +18,8 @@ from edgeemo.errors import BundleError, DataError, EdgeemoError, UnknownLabel
 
 SEVEN = ("angry", "neutral", "disgust", "fear", "happy", "sad", "surprise")
 
-# Word by word, from the data sets' own documentation: FER-2013 folders, FER+ columns, RAF-DB, AffectNet, KDEF, CK+.
+# Word by word, from the data sets' own documentation: FER-2013 folders, FER+ columns, RAF-DB,
+# AffectNet, KDEF, CK+.
 WORDS = {
     "angry": "angry",
     "anger": "angry",
@@ -88,7 +89,8 @@ def test_fer2013_codes_are_those_of_the_challenge() -> None:
 
 
 def test_ferplus_columns_stand_in_the_order_of_fer2013new_csv() -> None:
-    # Header of fer2013new.csv: Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF
+    # Header of fer2013new.csv: Usage,Image
+    # name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF
     header = "neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
     assert ",".join(FERPLUS_COLUMNS) == header
 

@@ -263,12 +263,13 @@ def test_a_schema_version_that_is_no_whole_number_is_no_newer_schema(
 def test_a_bundle_for_another_preprocessing_is_refused_though_its_fingerprint_is_right(
     manifest: Json,
 ) -> None:
-    # The spec is sound in itself, but face_to_input of this version gives other pixels than the training saw.
+    # The spec is sound in itself, but face_to_input of this version gives other pixels than the
+    # training saw.
     spec = replace(DEFAULT_SPEC, preprocess="luma15-area-bilinear/2")
     changed = manifest | {"input_spec": spec.to_dict(), "input_fingerprint": spec.fingerprint()}
     assert (
-        f"made for the preprocessing 'luma15-area-bilinear/2', this edgeemo has '{PREPROCESS_VERSION}'"
-        in refusal(changed)
+        "made for the preprocessing 'luma15-area-bilinear/2', this edgeemo has"
+        f" '{PREPROCESS_VERSION}'" in refusal(changed)
     )
 
 

@@ -1,4 +1,6 @@
-"""A bundle that was tampered with is refused, each kind with its reason, even where every hash was made to match again."""
+"""A bundle that was tampered with is refused, each kind with its reason, even where every hash was
+made to match again.
+"""
 
 import io
 import json
@@ -35,7 +37,9 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 def with_model(bundle: Path, out: Path, model: bytes, *, selftest: bool) -> Path:
-    """The bundle with another int8.tflite, hashes matching; with `selftest`, its self-test and trace are the model's own."""
+    """The bundle with another int8.tflite, hashes matching; with `selftest`, its self-test and
+    trace are the model's own.
+    """
 
     def change(entries: dict[str, bytes]) -> None:
         manifest = json.loads(entries["manifest.json"])
@@ -52,7 +56,8 @@ def with_model(bundle: Path, out: Path, model: bytes, *, selftest: bool) -> Path
             report = json.loads(entries["report.json"])
             report["selftest"] = selftest_trace([candidate], arrays["inputs"], DEFAULT_SPEC)
             entries["report.json"] = json.dumps(report).encode()
-        info = open_candidate(candidate, DEFAULT_SPEC, LABELS).output_info  # type: ignore[union-attr]
+        backend = open_candidate(candidate, DEFAULT_SPEC, LABELS)
+        info = backend.output_info  # type: ignore[union-attr]
         described = next(a for a in manifest["artifacts"] if a["file"] == FILE)
         described["output"] |= {"scale": info.scale, "zero_point": info.zero_point}
         matching_hashes(entries, manifest)
@@ -74,7 +79,8 @@ def network(weights: np.ndarray, bias: np.ndarray) -> keras.Model:
 def quantized(model: keras.Model, pictures: np.ndarray) -> bytes:
     fp32 = tflite.convert_fp32(model)
     ranges = activations.min_max(activations.record(fp32, pictures, seed=1))
-    # The ends of the pixel range are what the contract asks for; everything behind them is calibrated.
+    # The ends of the pixel range are what the contract asks for; everything behind them is
+    # calibrated.
     return tflite.quantize(fp32, ranges | {next(iter(ranges)): (0.0, 255.0)})
 
 

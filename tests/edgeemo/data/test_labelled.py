@@ -1,4 +1,6 @@
-"""Folders and archives of <class>/ pictures: every entry is used or counted with its reason, whatever it is."""
+"""Folders and archives of <class>/ pictures: every entry is used or counted with its reason,
+whatever it is.
+"""
 
 import os
 import stat
@@ -44,7 +46,9 @@ def load(path: Path, split: str = "test") -> LabelledInputs:
 
 
 def left_out_beside_one_picture(tmp_path: Path, entries: dict[str, bytes]) -> dict[str, int]:
-    """What is left out of a zip of the entries and one good picture; that picture has to be what is loaded."""
+    """What is left out of a zip of the entries and one good picture; that picture has to be what is
+    loaded.
+    """
     loaded = load(zipped(tmp_path / "data.zip", {"sad/good.png": SAD, **entries}))
     assert loaded.labels.tolist() == [LABELS.index("sad")]
     assert np.array_equal(loaded.inputs[0, ..., 0], grey_of(SAD))
@@ -142,8 +146,16 @@ def test_broken_pictures_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../happy/a.png", "happy/../../a.png", "/happy/a.png", "//server/happy/a.png", "..\\happy\\a.png", "happy\\a.png"]
-)  # fmt: skip
+    "name",
+    [
+        "../happy/a.png",
+        "happy/../../a.png",
+        "/happy/a.png",
+        "//server/happy/a.png",
+        "..\\happy\\a.png",
+        "happy\\a.png",
+    ],
+)
 def test_entry_whose_path_leads_outside_is_counted_and_never_written(
     tmp_path: Path, name: str
 ) -> None:

@@ -1,4 +1,6 @@
-"""Prepared data is checked before it is used: each kind of damage has its error, with the file and the way out."""
+"""Prepared data is checked before it is used: each kind of damage has its error, with the file and
+the way out.
+"""
 
 import csv
 import hashlib
@@ -46,7 +48,9 @@ def change_dataset(folder: Path, **fields: Any) -> None:
 
 
 def sign(folder: Path) -> None:
-    """Put the true hashes into dataset.json, so that only the deeper checks are left to find a fault."""
+    """Put the true hashes into dataset.json, so that only the deeper checks are left to find a
+    fault.
+    """
     change_dataset(
         folder, images_sha256=file_sha256(folder / IMAGES), index_sha256=file_sha256(folder / INDEX)
     )
@@ -71,7 +75,9 @@ def refusal(
     spec: InputSpec = DEFAULT_SPEC,
     class_names: tuple[str, ...] | None = None,
 ) -> str:
-    """The message of the refusal: of the very type, one line of decent length, with the folder and a way out."""
+    """The message of the refusal: of the very type, one line of decent length, with the folder and
+    a way out.
+    """
     with pytest.raises(EdgeemoError) as caught:
         load_prepared(folder, spec, class_names)
     message = str(caught.value)
@@ -397,7 +403,10 @@ def cell(column: str, value: str, at: int = 7) -> Callable[[Rows], None]:
         (cell("row", "x"), "invalid literal"),
         (
             cell("label", "joyful"),
-            "expected a label of angry, neutral, disgust, fear, happy, sad, surprise, received 'joyful'",
+            (
+                "expected a label of angry, neutral, disgust, fear, happy, sad, surprise, received"
+                " 'joyful'"
+            ),
         ),
         (cell("label", "Happy"), "received 'Happy'"),
         (cell("label", ""), "received ''"),

@@ -1,4 +1,6 @@
-"""Face detectors: known faces where they are, none where there are none, and clear words where one cannot work."""
+"""Face detectors: known faces where they are, none where there are none, and clear words where one
+cannot work.
+"""
 
 import subprocess
 import sys
@@ -176,7 +178,8 @@ def test_input_is_scaled_so_that_the_smallest_face_is_just_large_enough(
 def test_opened_detectors_scale_by_their_own_measured_face(name: str, vga: tuple[int, int]) -> None:
     model = support.shared("models", YUNET_FILE)
     assert live(name).scaling.size(640, 480) == vga
-    assert open_detector(name, model).scaling.size(640, 480) == (640, 480)  # type: ignore[attr-defined]
+    thorough = open_detector(name, model)
+    assert thorough.scaling.size(640, 480) == (640, 480)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["auto", "yunet", "haar", "whole"])
@@ -293,9 +296,10 @@ def test_auto_takes_yunet_when_its_file_is_there() -> None:
 def test_auto_takes_haar_without_a_yunet_file_and_says_why(tmp_path: Path) -> None:
     opened, reason = choose_detector(DetectorOptions())
     assert opened.name == "haar"
-    assert reason == (
-        f"no YuNet model file (face_detection_yunet*.onnx) in {tmp_path / 'cache' / 'edgeemo'}, in $EDGEEMO_YUNET or "
-        "--detector-model"
+    assert (
+        reason
+        == f"no YuNet model file (face_detection_yunet*.onnx) in {tmp_path / 'cache' / 'edgeemo'},"
+        " in $EDGEEMO_YUNET or --detector-model"
     )
 
 
@@ -411,9 +415,10 @@ def with_opencv_5(*arguments: str) -> str:
 
 
 def test_haar_under_opencv_5_says_what_has_gone_and_both_ways_out() -> None:
-    assert with_opencv_5("haar") == (
-        "DetectorError OpenCV 5.0.0 has dropped the Haar cascades; run: pip install 'opencv-python-headless>=4.10,<5', "
-        "or use YuNet (edgeemo models pull yunet)"
+    assert (
+        with_opencv_5("haar")
+        == "DetectorError OpenCV 5.0.0 has dropped the Haar cascades; run: pip install"
+        " 'opencv-python-headless>=4.10,<5', or use YuNet (edgeemo models pull yunet)"
     )
 
 
@@ -439,6 +444,8 @@ def test_detector_without_opencv_says_what_to_install() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code, "haar"], capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == (
-        "MissingDependency cv2 is needed to find faces and is not installed; run: pip install 'edgeemo[opencv]'"
+    assert (
+        done.stdout.strip()
+        == "MissingDependency cv2 is needed to find faces and is not installed; run: pip install"
+        " 'edgeemo[opencv]'"
     )

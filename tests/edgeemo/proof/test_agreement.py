@@ -1,4 +1,6 @@
-"""The check after quantization, repeated on the device: what agrees, what does not, and what is said of it."""
+"""The check after quantization, repeated on the device: what agrees, what does not, and what is
+said of it.
+"""
 
 import json
 import subprocess

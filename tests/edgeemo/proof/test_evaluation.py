@@ -96,7 +96,8 @@ def test_a_scorecard_holds_plain_numbers_for_json() -> None:
 
 
 def test_macro_f1_by_hand() -> None:
-    # Class 0: 2 right of 3, none wrongly added: F1 = 4/5. Class 1: 1 right, one added: 2/3. The other five do not occur.
+    # Class 0: 2 right of 3, none wrongly added: F1 = 4/5. Class 1: 1 right, one added: 2/3. The
+    # other five do not occur.
     labels, predicted = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
     assert macro_f1(confusion_matrix(labels, predicted, 7)) == pytest.approx((4 / 5 + 2 / 3) / 2)
 
@@ -316,7 +317,8 @@ def test_calibration_error_by_known_answers() -> None:
     assert expected_calibration_error(sure, np.full(4, 2)) == pytest.approx(0, abs=1e-6)
     assert expected_calibration_error(sure, np.full(4, 3)) == pytest.approx(1, abs=1e-6)
     assert expected_calibration_error(sure, np.array([2, 3, 3, 3])) == pytest.approx(0.75, abs=1e-6)
-    # A confidence of exactly 1 is in the last bin with 0.95, not in one beyond it, where the errors would add up.
+    # A confidence of exactly 1 is in the last bin with 0.95, not in one beyond it, where the errors
+    # would add up.
     last = np.full((2, 7), -100, np.float32)
     last[:, 2] = 100
     last[1] = np.log([0.95, *[0.05 / 6] * 6])

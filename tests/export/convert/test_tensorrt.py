@@ -1,4 +1,5 @@
-"""TensorRT: the commands, and the check of an engine, with a stand-in for trtexec that keeps its protocol (ONNX Runtime inside).
+"""TensorRT: the commands, and the check of an engine, with a stand-in for trtexec that keeps its
+protocol (ONNX Runtime inside).
 
 TensorRT itself needs an NVIDIA GPU, which CI has not.
 """
@@ -70,8 +71,10 @@ def test_commands_name_each_file_and_its_precision(tiny_bundle: Path, tmp_path: 
     plans = write_commands(read_bundle(tiny_bundle), tmp_path / "engines")
     flags = {plan.command[1]: plan.command[3:-1] for plan in plans}
     assert flags == {
-        "--onnx=int8.onnx": ["--int8", "--fp16"], "--onnx=fp16.onnx": ["--fp16"], "--onnx=fp32.onnx": ["--noTF32"],
-    }  # fmt: skip
+        "--onnx=int8.onnx": ["--int8", "--fp16"],
+        "--onnx=fp16.onnx": ["--fp16"],
+        "--onnx=fp32.onnx": ["--noTF32"],
+    }
     script = (tmp_path / "engines" / "build-engines.sh").read_text()
     assert (
         subprocess.run(["sh", "-n", str(tmp_path / "engines" / "build-engines.sh")]).returncode == 0

@@ -1,4 +1,6 @@
-"""Two bundles on the same pictures: known differences are found with their interval, and like is compared with like."""
+"""Two bundles on the same pictures: known differences are found with their interval, and like is
+compared with like.
+"""
 
 import json
 from pathlib import Path
@@ -23,7 +25,9 @@ EXCHANGED = [0, 1, 2, 5, 4, 3, 6]
 
 @pytest.fixture(scope="module")
 def blind(tiny_run: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny network with two outputs exchanged, so that it calls sad faces frightened and frightened ones sad."""
+    """The tiny network with two outputs exchanged, so that it calls sad faces frightened and
+    frightened ones sad.
+    """
     import shutil
 
     import keras

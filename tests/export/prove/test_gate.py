@@ -20,7 +20,9 @@ def logits_for(top: NDArray[np.int64], margin: float = 4.0) -> NDArray[np.float3
 
 
 def labels_and_float(right: float = 0.9) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Balanced labels, and float answers of which a share is right and the others are one label further."""
+    """Balanced labels, and float answers of which a share is right and the others are one label
+    further.
+    """
     labels = np.arange(N) % len(LABELS)
     answers = labels.copy()
     answers[: round(N * (1 - right))] = (answers[: round(N * (1 - right))] + 1) % len(LABELS)
@@ -85,7 +87,8 @@ def test_top1_drop_is_judged_by_its_upper_bound(lost: int, passes: bool) -> None
     assert ("top-1 drop" not in text) == passes
 
 
-# The changed rows are wrong before and after (label + 1, then label + 2), so only agreement suffers.
+# The changed rows are wrong before and after (label + 1, then label + 2), so only agreement
+# suffers.
 @pytest.mark.parametrize(("differing", "passes"), [(210, True), (211, False)])
 def test_agreement_limit_is_ninety_seven_percent(differing: int, passes: bool) -> None:
     labels, answers = labels_and_float()
@@ -103,14 +106,17 @@ def test_agreement_limit_is_ninety_seven_percent(differing: int, passes: bool) -
 def with_disgust(
     total: int, lost: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Labels with `total` disgust pictures among 7,000, a float model right on all, an int8 one that loses `lost` of them."""
+    """Labels with `total` disgust pictures among 7,000, a float model right on all, an int8 one
+    that loses `lost` of them.
+    """
     disgust = LABELS.index("disgust")
     labels = np.where(np.arange(N) % 6 < 2, np.arange(N) % 6, np.arange(N) % 6 + 1)
     labels[:total] = disgust
     return labels, labels.copy(), changed(labels, np.arange(lost))
 
 
-# Lower bound of the recall drop with n = 55: 1 lost -1.2 %, 3 lost 0.4 %, 5 lost 2.7 %, 6 lost 4.0 %.
+# Lower bound of the recall drop with n = 55: 1 lost -1.2 %, 3 lost 0.4 %, 5 lost 2.7 %, 6 lost 4.0
+# %.
 @pytest.mark.parametrize(("lost", "passes"), [(1, True), (3, True), (5, True), (6, False)])
 def test_class_fails_only_when_its_drop_is_surely_large(lost: int, passes: bool) -> None:
     labels, float_answers, int8_answers = with_disgust(55, lost)
@@ -130,7 +136,8 @@ def test_macro_f1_drop_limit(lost: int, passes: bool) -> None:
 
 def test_rise_of_calibration_error_fails_and_a_fall_does_not() -> None:
     labels, answers = labels_and_float(right=0.9)
-    # Seven classes, 90 % right: a margin of log(54) makes the confidence 0.9, one of 2 makes it 0.55.
+    # Seven classes, 90 % right: a margin of log(54) makes the confidence 0.9, one of 2 makes it
+    # 0.55.
     honest, timid = logits_for(answers, float(np.log(54))), logits_for(answers, 2.0)
     assert "calibration error rises by 0.34" in reasons(honest, timid, labels)
     assert "calibration" not in reasons(timid, honest, labels)

@@ -1,4 +1,4 @@
-"""The ladder's steps do what they say, each checked against NumPy or Keras, and it climbs in order."""
+"""The ladder's steps do what they say, each held against NumPy or Keras, and it climbs in order."""
 
 from dataclasses import replace
 
@@ -95,7 +95,8 @@ def test_calibrated_model_is_full_int8_and_answers_like_the_float_one(
 
 
 def test_corrected_biases_give_each_layer_its_float_mean_back() -> None:
-    # Kernels of one pixel: the formula is exact there, so the means have to agree and not only come closer.
+    # Kernels of one pixel: the formula is exact there, so the means have to agree and not only come
+    # closer.
     model = drawn_network(kernel=1)
     fp32 = tflite.convert_fp32(model)
     recorded = activations.record(fp32, PICTURES, seed=1)
@@ -175,10 +176,9 @@ def test_mixed_step_gives_16_bits_to_the_worst_layers_and_8_to_the_others(
     assert len(mixed.wide) == 3
     graph = read_graph(mixed.model)
     bits = {
-        graph.tensors[op["outputs"][0]]["name"]: np.dtype(
-            graph.tensors[op["outputs"][0]]["dtype"]
-        ).itemsize
-        * 8
+        graph.tensors[op["outputs"][0]]["name"]: (
+            np.dtype(graph.tensors[op["outputs"][0]]["dtype"]).itemsize * 8
+        )
         for op in graph.operators
         if op["op_name"] not in CASTS
     }
@@ -272,7 +272,8 @@ def test_climbs_in_order_improves_on_the_closest_and_stops_when_asked_no_more(
     attempts = [attempt for _, attempt in climb(maker, STEPS, measure, lambda: float(next(times)))]
     assert [attempt.step for attempt in attempts] == list(STEPS)
     assert [attempt.passed for attempt in attempts] == [False, False, False, False, True]
-    # percentile was the closest of the first three, and stayed closer than it was with corrected biases.
+    # percentile was the closest of the first three, and stayed closer than it was with corrected
+    # biases.
     assert [candidate.method for candidate in asked] == [
         "min-max",
         "percentile",

@@ -1,4 +1,6 @@
-"""What build leaves beside the numbers: the report's own consistency, and a page that stands by itself."""
+"""What build leaves beside the numbers: the report's own consistency, and a page that stands by
+itself.
+"""
 
 import json
 import re

@@ -495,7 +495,8 @@ def test_settings_folder_that_kaggle_cannot_make_is_one_line(tmp_path: Path) -> 
 def test_import_loads_no_kaggle_and_opens_no_connection() -> None:
     program = """
 import sys
-sys.addaudithook(lambda event, _: print(event) if event in ("socket.connect", "socket.getaddrinfo") else None)
+ASKED = ("socket.connect", "socket.getaddrinfo")
+sys.addaudithook(lambda event, _: print(event) if event in ASKED else None)
 import training.data.kaggle
 print([name for name in sys.modules if name.partition(".")[0] in ("kaggle", "kagglesdk")])
 """

@@ -5,6 +5,7 @@ is left out silently.
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -51,7 +52,7 @@ def test_there_are_the_five_sets_and_only_the_photos_need_consent() -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
-def test_each_word_of_a_vocabulary_is_a_label_or_known_to_be_none(source) -> None:  # type: ignore[no-untyped-def]
+def test_each_word_of_a_vocabulary_is_a_label_or_known_to_be_none(source: Any) -> None:
     words = {word: known_label(word) for word in source.vocabulary}
     assert set(words.values()) - {None} == set(LABELS)
     assert {word.lower() for word, label in words.items() if label is None} <= DROPPED_WORDS

@@ -24,7 +24,8 @@ for fused in (False, True):
     model = NETWORKS.get("nano")(DEFAULT_SPEC, len(LABELS))
     if fused:
         fuse_normalization(model)
-    model.compile(keras.optimizers.SGD(0.01), keras.losses.CategoricalCrossentropy(from_logits=True))
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.01), loss)
     losses = [float(model.train_on_batch(pictures, targets)) for _ in range(5)]
     ends.append((losses, model.predict_on_batch(pictures), model.get_weights()))
 (losses, said, weights), (fused_losses, fused_said, fused_weights) = ends

@@ -5,6 +5,7 @@ fitting stops.
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -170,8 +171,8 @@ def test_mixed_precision_fits_and_leaves_a_float32_network(
 ) -> None:
     if precision == "bfloat16" and "ONEDNN_MAX_CPU_ISA" in os.environ:
         pytest.skip(
-            "oneDNN, held to less than the processor, has no bfloat16, and TensorFlow, which asks the "
-            "processor, thinks that it has"
+            "oneDNN, held to less than the processor, has no bfloat16, and TensorFlow, which asks"
+            " the processor, thinks that it has"
         )
     train(replace(RECIPE, epochs=1, precision=precision, ema=0.5), prepared, tmp_path / "run")
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
@@ -235,9 +236,11 @@ def test_a_full_memory_names_the_batch_size_to_try(words: str) -> None:
     with pytest.raises(
         RunError, match="too small for a batch of 32 with quick; try --batch-size 16 "
     ):
-        fit_epoch(FullDevice(RuntimeError(words)), RECIPE, 0, faces, progress=False)  # type: ignore[arg-type]
+        device: Any = FullDevice(RuntimeError(words))
+        fit_epoch(device, RECIPE, 0, faces, progress=False)
     with pytest.raises(RuntimeError, match="something else"):
-        fit_epoch(FullDevice(RuntimeError("something else")), RECIPE, 0, faces, progress=False)  # type: ignore[arg-type]
+        device = FullDevice(RuntimeError("something else"))
+        fit_epoch(device, RECIPE, 0, faces, progress=False)
 
 
 def test_a_loss_that_becomes_no_number_later_leaves_the_best_weights_so_far(

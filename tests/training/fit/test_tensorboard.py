@@ -103,7 +103,7 @@ def test_writing_events_imports_neither_tensorflow_nor_keras(tmp_path: Path) -> 
     code = (
         "import sys; from pathlib import Path; from training.fit.events import Events\n"
         f"events = Events(Path({str(tmp_path)!r})); events.begin([]); events.epoch({{'epoch': 1, "
-        f"'loss': 0.5}})\n"
+        "'loss': 0.5})\n"
         f"events.picture('drawn', Path({str(picture)!r}), 1)\n"
         "sys.exit(' '.join({'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)))"
     )

@@ -125,10 +125,10 @@ def described(pictures: Pictures) -> dict[str, Any]:
         "excluded": {"copies with other labels": 1},
         "ferplus_rows": 4,
         "rejected_counts": {"not a picture file": 25, "odd <b>": 1},
-        "rejected": [
-            {"source": "b", "path": name, "reason": "not a picture file"} for name in names
-        ]
-        + [{"source": "fer2013", "path": HOSTILE, "reason": "odd <b>"}],
+        "rejected": (
+            [{"source": "b", "path": name, "reason": "not a picture file"} for name in names]
+            + [{"source": "fer2013", "path": HOSTILE, "reason": "odd <b>"}]
+        ),
     }
 
 

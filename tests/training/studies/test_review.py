@@ -45,8 +45,16 @@ pytestmark = pytest.mark.rounding
 PER_CLASS, FOLDS = 14, 3
 STILL = Augmentation(0.0, 0.0, 0.0, 0.0, 0.05, 0.05, 0.0, 4, 0.0)
 RECIPE = Recipe(
-    "means", epochs=15, batch_size=16, learning_rate=0.3, label_smoothing=0.0, mixup=0.0, weight_decay=0.0, augmentation=STILL, seed=SEED
-)  # fmt: skip
+    "means",
+    epochs=15,
+    batch_size=16,
+    learning_rate=0.3,
+    label_smoothing=0.0,
+    mixup=0.0,
+    weight_decay=0.0,
+    augmentation=STILL,
+    seed=SEED,
+)
 
 
 @pytest.fixture(scope="module")

@@ -362,7 +362,8 @@ def test_importance_goes_to_the_choice_that_decides_and_the_picture_shows_many_t
     rng = np.random.default_rng(0)
     space = {name: SPACE[name] for name in ("mixup", "cutmix", "blur")}
     for i in range(20):
-        params = {name: float(rng.uniform(0, choice.high)) for name, choice in space.items()}  # type: ignore[attr-defined]
+        tops = {name: choice.high for name, choice in space.items()}  # type: ignore[attr-defined]
+        params = {name: float(rng.uniform(0, top)) for name, top in tops.items()}
         top1 = 0.5 + 0.4 * params["cutmix"] + 0.001 * params["blur"]
         given_up = i % 6 == 5
         study.add_trial(
