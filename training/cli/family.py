@@ -26,14 +26,19 @@ def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
 @click.option("--budget", default="12m", callback=_seconds, help="Time in all, as 90s, 12m or 2h.")
 @click.option("--device", type=click.Choice(["gpu", "cpu"]), help="Where [default: a GPU if any].")
 @click.option("--plan", is_flag=True, help="Measure, print what would be trained, and stop.")
-@click.option("--finish", is_flag=True, help="Measure finished runs in OUT on --data; train nothing.")
+@click.option(
+    "--finish", is_flag=True, help="Measure finished runs in OUT on --data; train nothing."
+)
 @click.option("--unlabelled", type=click.Path(path_type=Path), help="More faces, uint8 .npy.")
 @click.option("--teacher", default="teacher", help="Network of the teachers.")
 @click.option("--networks", default="small,base,nano", help="Students, in this order.")
-@click.option("--faces", type=click.IntRange(100), help="So many training faces alone, to rehearse.")
+@click.option(
+    "--faces", type=click.IntRange(100), help="So many training faces alone, to rehearse."
+)
 @click.option("--seed", type=click.IntRange(0, 2**31), default=1)
 def family(data: Path, out: Path, device: str | None, finish: bool, **given: Any) -> None:
-    """Train the family on one GPU inside a budget of time. Start it again to go on where it stopped.
+    """Train the family on one GPU inside a budget of time. Start it again to go on where it
+    stopped.
 
     \b
     python -m training family --data prepared/ --out runs/family --budget 12m
@@ -45,7 +50,7 @@ def family(data: Path, out: Path, device: str | None, finish: bool, **given: Any
         click.echo(finish_runs(out, data))
         return
     if device is not None:
-        os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda"}[device]
+        os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda,cpu"}[device]
     from training.fast.run import run_family
 
     click.echo(run_family(data, out, given, click.echo))

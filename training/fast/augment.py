@@ -1,7 +1,8 @@
-"""The augmentation of `training.fit.augment` inside the compiled step: the same distributions, other draws.
+"""The augmentation of `training.fit.augment` inside the compiled step: the same distributions,
+other draws.
 
-Every picture has its own random numbers, which depend on the view and on the picture's place in the list alone. So
-any batch of a view can be made again, by whoever has to score it.
+Every picture has its own random numbers, which depend on the view and on the picture's place in
+the list alone. So any batch of a view can be made again, by whoever has to score it.
 """
 
 from typing import Any
@@ -18,14 +19,18 @@ _TABLE = 1025
 
 
 def draws(key: Any, view: Any, slots: Any) -> Any:
-    """float32 (n, 15) in 0..1: the random numbers of the pictures at places `slots` (n,) in view `view`."""
+    """float32 (n, 15) in 0..1: the random numbers of the pictures at places `slots` (n,) in view
+    `view`.
+    """
     of_view = jax.random.fold_in(key, view)
     keys = jax.vmap(lambda slot: jax.random.fold_in(of_view, slot))(slots)
     return jax.vmap(lambda one: jax.random.uniform(one, (DRAWS,)))(keys)
 
 
 def augment(pictures: Any, u: Any, choice: Augmentation) -> Any:
-    """Random variants of pictures (n, S, S) uint8 by draws `u` (n, 15), as float32 (n, S, S, 1) in 0..255."""
+    """Random variants of pictures (n, S, S) uint8 by draws `u` (n, 15), as float32 (n, S, S, 1) in
+    0..255.
+    """
     x = warped(pictures, *_geometry(u, choice, pictures.shape[1]))
     blurred = (u[:, 6] < choice.blur)[:, None, None]
     x = jnp.where(blurred, jnp.round(_blurred(x)), x)
@@ -34,9 +39,11 @@ def augment(pictures: Any, u: Any, choice: Augmentation) -> Any:
 
 
 def warped(pictures: Any, along: Any, shift: Any) -> Any:
-    """Pictures (n, S, S) with the inverse of `along` (n, 2, 2) around the centre and moved by `shift` (n, 2) pixels.
+    """Pictures (n, S, S) with the inverse of `along` (n, 2, 2) around the centre and moved by
+    `shift` (n, 2) pixels.
 
-    Rounded to whole greys 0..255, float32; bilinear, the edge goes on outside, as OpenCV's warpAffine does it.
+    Rounded to whole greys 0..255, float32; bilinear, the edge goes on outside, as OpenCV's
+    warpAffine does it.
     """
     count, side = pictures.shape[0], pictures.shape[1]
     centre = (side - 1) / 2
@@ -61,7 +68,8 @@ def warped(pictures: Any, along: Any, shift: Any) -> Any:
 
 
 def share_table(alpha: float) -> NDArray[np.float32]:
-    """float32 (1025,): quantiles of the larger share of two pictures under Beta(alpha, alpha); all 1 for alpha 0.
+    """float32 (1025,): quantiles of the larger share of two pictures under Beta(alpha, alpha); all
+    1 for alpha 0.
 
     `mixed` draws from it. Sampling a Beta distribution takes a loop of its own on a GPU.
     """
@@ -72,7 +80,8 @@ def share_table(alpha: float) -> NDArray[np.float32]:
 
 
 def mixed(x: Any, targets: Any, u: Any, table: Any) -> tuple[Any, Any]:
-    """Mixup of a batch in random order: each picture (n, S, S, 1) and target (n, k) with that of its neighbour.
+    """Mixup of a batch in random order: each picture (n, S, S, 1) and target (n, k) with that of
+    its neighbour.
 
     `u` (n,) are uniform draws, `table` comes from `share_table`.
     """
@@ -85,7 +94,9 @@ def mixed(x: Any, targets: Any, u: Any, table: Any) -> tuple[Any, Any]:
 
 
 def _geometry(u: Any, choice: Augmentation, side: int) -> tuple[Any, Any]:
-    """Where each pixel comes from: matrices (n, 2, 2) from destination to source, and shifts (n, 2) in pixels."""
+    """Where each pixel comes from: matrices (n, 2, 2) from destination to source, and shifts (n, 2)
+    in pixels.
+    """
     normal = jax.scipy.special.ndtri(jnp.clip(u[:, 0], 1e-6, 1 - 1e-6))
     angle = jnp.deg2rad(normal * choice.rotation)
     zoom = 1 + choice.zoom * (2 * u[:, 1] - 1)

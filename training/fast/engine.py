@@ -1,4 +1,6 @@
-"""Compiled programs of one network: an epoch of gradient steps, and the logits of a list of pictures."""
+"""Compiled programs of one network: an epoch of gradient steps, and the logits of a list of
+pictures.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,7 +65,8 @@ def schedule(
 class Programs:
     """The programs of one network, compiled when first called or, by `ready`, before.
 
-    The network computes in its own precision; its logits (n, 7 * heads) are float32. A state is what
+    The network computes in its own precision; its logits (n, 7 * heads) are float32. A state is
+    what
     `training.fast.optimizer.new_state` makes; `epoch` takes it over and gives the next.
     """
 
@@ -74,7 +77,8 @@ class Programs:
         self._one = jax.jit(self._on_batch, donate_argnums=0)
         self._ordered = jax.jit(self._order)
         in_one = jax.default_backend() != "cpu"
-        self._epoch = jax.jit(self._an_epoch, donate_argnums=0) if in_one else self._by_steps
+        whole: Any = jax.jit(self._an_epoch, donate_argnums=0)
+        self._epoch: Any = whole if in_one else self._by_steps
         self._view = jax.jit(self._scores_of_view)
         self._score = jax.jit(self._scores)
 
@@ -82,13 +86,17 @@ class Programs:
         """The start of a training from the network's present weights."""
         return new_state(self.model)
 
-    def epoch(self, state: Any, faces: Any, lesson: Any, seed: int, number: int, numbers: Any) -> Any:
-        """(state, mean loss) after epoch `number` of a training by `seed`, which draws order and mixup.
+    def epoch(
+        self, state: Any, faces: Any, lesson: Any, seed: int, number: int, numbers: Any
+    ) -> Any:
+        """(state, mean loss) after epoch `number` of a training by `seed`, which draws order and
+        mixup.
 
         Args:
             state: given up; take the new one.
             faces: from `on_device`; their seed draws the views.
-            lesson: ("view", "table"): which view of the faces is seen, and its targets float16 (slots, 7 * heads).
+            lesson: ("view", "table"): which view of the faces is seen, and its targets, float16
+                (slots, 7 * heads).
             numbers: from `schedule`.
         """
         view, table = lesson
@@ -97,11 +105,15 @@ class Programs:
         )
 
     def scores_of_view(self, state: Any, faces: Any, view: int) -> Any:
-        """float32 (slots, 7 * heads) logits of the averaged weights on the pixels of a view of `faces`, before any mixup."""
+        """float32 (slots, 7 * heads) logits of the averaged weights on the pixels of a view of
+        `faces`, before any mixup.
+        """
         return self._view(_network_of(state), faces, np.int32(view))
 
     def scores(self, state: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 (n, 7 * heads) logits of the averaged weights on uint8 (n, S, S) pictures as they are."""
+        """float32 (n, 7 * heads) logits of the averaged weights on uint8 (n, S, S) pictures as they
+        are.
+        """
         padded = _padded(images, self.shape.scored)
         return np.asarray(self._score(_network_of(state), padded))[: len(images)]
 
@@ -132,12 +144,16 @@ class Programs:
         values = jax.device_get(_network_of(state))
         for variable, value in zip(self.model.trainable_variables, values["average"], strict=True):
             variable.assign(value)
-        for variable, value in zip(self.model.non_trainable_variables, values["others"], strict=True):
+        for variable, value in zip(
+            self.model.non_trainable_variables, values["others"], strict=True
+        ):
             variable.assign(value)
         return self.model
 
     def _order(self, seed: Any, number: Any) -> tuple[Any, Any]:
-        """The batches of an epoch, int32 (steps, batch) places in the list, and mixup's draws for them."""
+        """The batches of an epoch, int32 (steps, batch) places in the list, and mixup's draws for
+        them.
+        """
         shape = self.shape
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _MIXING), number)
         order_key, share_key = jax.random.split(key)
@@ -165,7 +181,9 @@ class Programs:
     def _by_steps(
         self, state: Any, faces: Any, lesson: Any, seed: Any, number: Any, numbers: Any
     ) -> Any:
-        """An epoch as so many calls: on a CPU XLA computes convolutions inside of a loop in one slow thread."""
+        """An epoch as so many calls: on a CPU XLA computes convolutions inside of a loop in one
+        slow thread.
+        """
         order, shares = self._ordered(seed, number)
         losses = []
         for batch in zip(order, shares, strict=True):
@@ -175,9 +193,7 @@ class Programs:
 
     def _step(self, state: Any, x: Any, y: Any, numbers: Any) -> Any:
         def loss(weights: Any) -> Any:
-            logits, others = self.model.stateless_call(
-                weights, state["others"], x, training=True
-            )
+            logits, others = self.model.stateless_call(weights, state["others"], x, training=True)
             return objective(y, logits), others
 
         (value, others), gradients = jax.value_and_grad(loss, has_aux=True)(state["weights"])
@@ -213,7 +229,8 @@ class Programs:
 
 
 def objective(targets: Any, logits: Any) -> Any:
-    """The mean over a batch of the cross-entropies of all heads, from targets and logits (n, 7 * heads).
+    """The mean over a batch of the cross-entropies of all heads, from targets and logits (n, 7 *
+    heads).
 
     A head whose seven targets are 0 counts nothing for that picture.
     """
@@ -227,7 +244,8 @@ def on_device(images: Any, slots: NDArray[np.int64], seed: int) -> dict[str, Any
 
     Args:
         images: uint8 (N, S, S), or such an array that is there already.
-        slots: (slots,) rows of the pictures, the list that an epoch goes through; one may be in it repeatedly.
+        slots: (slots,) rows of the pictures, the list that an epoch goes through; one may be in it
+            repeatedly.
         seed: of the views, 0 to 2**32 - 1.
     """
     places = jnp.asarray(slots.astype(np.int32))

@@ -1,4 +1,6 @@
-"""AdamW, the learning rate and the moving average of a step, as Keras has them, over plain lists of arrays."""
+"""AdamW, the learning rate and the moving average of a step, as Keras has them, over plain lists of
+arrays.
+"""
 
 from typing import Any
 
@@ -12,7 +14,9 @@ _UNDECAYED = ("bias", "gamma", "beta")
 
 
 def new_state(model: keras.Model) -> dict[str, Any]:
-    """What a step carries on: weights, their moments and moving average, what is not trained, and the step's number."""
+    """What a step carries on: weights, their moments and moving average, what is not trained, and
+    the step's number.
+    """
     weights = [np.array(v.value) for v in model.trainable_variables]
     zeros = [np.zeros_like(w) for w in weights]
     return {
@@ -26,12 +30,15 @@ def new_state(model: keras.Model) -> dict[str, Any]:
 
 
 def decayed(model: keras.Model) -> list[bool]:
-    """Which trainable variables weight decay is for: none whose name has bias, gamma or beta in it, as in Keras' AdamW."""
+    """Which trainable variables weight decay is for: none whose name has bias, gamma or beta in it,
+    as in Keras' AdamW.
+    """
     return [not any(word in v.path for word in _UNDECAYED) for v in model.trainable_variables]
 
 
 def learning_rate(step: Any, schedule: Any) -> Any:
-    """The rate at `step`: linear from a twentieth of the peak over the warm-up, then a cosine to zero.
+    """The rate at `step`: linear from a twentieth of the peak over the warm-up, then a cosine to
+    zero.
 
     `schedule` has "peak", and "warmup" and "total" in steps.
     """
@@ -46,8 +53,8 @@ def updated(
 ) -> dict[str, Any]:
     """The state after a step of AdamW; its "others" are as they were.
 
-    `schedule` also has "decay" (weight decay a step, times the rate) and "momentum" (0..1) of the moving average,
-    which is the weights themselves until the warm-up's end.
+    `schedule` also has "decay" (weight decay a step, times the rate) and "momentum" (0..1) of the
+    moving average, which is the weights themselves until the warm-up's end.
     """
     step = state["step"]
     rate = learning_rate(step, schedule)

@@ -43,7 +43,8 @@ def spare(budget: float) -> float:
 
 
 def plan_teachers(left: float, epoch: float, view: float) -> TeacherPlan:
-    """As many teachers as get enough epochs each, in `left` seconds of which students want their part.
+    """As many teachers as get enough epochs each, in `left` seconds of which students want their
+    part.
 
     `epoch` and `view` are seconds of one.
     """
@@ -56,7 +57,8 @@ def plan_teachers(left: float, epoch: float, view: float) -> TeacherPlan:
 
 
 def plan_students(left: float, jobs: dict[str, Costs]) -> dict[str, int]:
-    """Epochs of each student, in the order given, all the same; the last ones are left out where all would get too few.
+    """Epochs of each student, in the order given, all the same; the last ones are left out where
+    all would get too few.
 
     The first is always there, with at least one epoch.
     """

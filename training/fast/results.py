@@ -27,9 +27,11 @@ _COLUMNS = (
 
 
 def measured(logits: NDArray[np.float32], part: Part) -> dict[str, float]:
-    """Shares 0..1 of a part's faces that logits (n, 7) name right, on FER+'s majority and on FER-2013's labels.
+    """Shares 0..1 of a part's faces that logits (n, 7) name right, on FER+'s majority and on
+    FER-2013's labels.
 
-    "adjusted" is with a share, `tau`, of the log of the prior that the network itself shows taken off the logits: the
+    "adjusted" is with a share, `tau`, of the log of the prior that the network itself shows taken
+    off the logits: the
     best mean recall that costs at most a point of top-1.
     """
     majority, known = ferplus_majority(part.votes)

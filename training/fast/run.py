@@ -16,9 +16,7 @@ from training.fast.students import Studying, chosen_students
 from training.fast.xla import check_backend, keep_compiled
 
 
-def run_family(
-    data: Path, out: Path, given: dict[str, Any], say: Callable[[str], None]
-) -> str:
+def run_family(data: Path, out: Path, given: dict[str, Any], say: Callable[[str], None]) -> str:
     """Train a family, or with given["plan"] plan it; returns the table of results, or the plan.
 
     `given` are the options of the command by name.
@@ -39,7 +37,6 @@ def run_family(
     counts = f"{len(faces.train.images):,} faces to fit in a list of {len(family.rows):,}"
     family.say(f"on {check_backend()}: {counts}, and {family.extra:,} without labels")
     teaching, studying = Teaching(family), Studying(family)
-    family.say("programs are being compiled")
     plan = teaching.planned()
     if given["plan"]:
         costs = studying.costs()
@@ -51,14 +48,16 @@ def run_family(
     rows: list[dict[str, Any]] = []
     taught = teaching.taught(plan, rows)
     write_results(out, rows)
-    studying.listen(taught)
+    studying.listen(taught, rows)
     studying.study(studying.costs(), rows)
     family.say("done")
     return write_results(out, rows)
 
 
 def fewer(faces: FaceSet, count: int) -> FaceSet:
-    """A set with `count` training faces, as many for validation at most and no more without labels, drawn by a fixed seed."""
+    """A set with `count` training faces, as many for validation at most and no more without labels,
+    drawn by a fixed seed.
+    """
     rng = np.random.default_rng(0)
 
     def some(part: Part) -> Part:

@@ -16,7 +16,8 @@ def check_backend() -> str:
     """Where JAX computes, "cpu" or "gpu".
 
     Raises:
-        MissingDependency: Keras was told to run on another backend, whose networks JAX cannot compile.
+        MissingDependency: Keras was told to run on another backend, whose networks JAX cannot
+        compile.
     """
     import keras
 

@@ -1,4 +1,6 @@
-"""Runs that came back from a lent machine: measured on the data at home, so that `export build` takes them."""
+"""Runs that came back from a lent machine: measured on the data at home, so that `export build`
+takes them.
+"""
 
 from pathlib import Path
 
