@@ -50,7 +50,7 @@ def family(data: Path, out: Path, device: str | None, finish: bool, **given: Any
         click.echo(finish_runs(out, data))
         return
     if device is not None:
-        os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda"}[device]
+        os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda,cpu"}[device]
     from training.fast.run import run_family
 
     click.echo(run_family(data, out, given, click.echo))

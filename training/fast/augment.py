@@ -1,8 +1,9 @@
 """The augmentation of `training.fit.augment` inside the compiled step: the same distributions,
 other draws.
 
-Every picture has its own random numbers, which depend on the view and on the picture's place in the
-list alone. So any batch of a view can be made again, by whoever has to score it."""
+Every picture has its own random numbers, which depend on the view and on the picture's place in
+the list alone. So any batch of a view can be made again, by whoever has to score it.
+"""
 
 from typing import Any
 
@@ -19,7 +20,8 @@ _TABLE = 1025
 
 def draws(key: Any, view: Any, slots: Any) -> Any:
     """float32 (n, 15) in 0..1: the random numbers of the pictures at places `slots` (n,) in view
-    `view`."""
+    `view`.
+    """
     of_view = jax.random.fold_in(key, view)
     keys = jax.vmap(lambda slot: jax.random.fold_in(of_view, slot))(slots)
     return jax.vmap(lambda one: jax.random.uniform(one, (DRAWS,)))(keys)
@@ -27,7 +29,8 @@ def draws(key: Any, view: Any, slots: Any) -> Any:
 
 def augment(pictures: Any, u: Any, choice: Augmentation) -> Any:
     """Random variants of pictures (n, S, S) uint8 by draws `u` (n, 15), as float32 (n, S, S, 1) in
-    0..255."""
+    0..255.
+    """
     x = warped(pictures, *_geometry(u, choice, pictures.shape[1]))
     blurred = (u[:, 6] < choice.blur)[:, None, None]
     x = jnp.where(blurred, jnp.round(_blurred(x)), x)
@@ -40,7 +43,8 @@ def warped(pictures: Any, along: Any, shift: Any) -> Any:
     `shift` (n, 2) pixels.
 
     Rounded to whole greys 0..255, float32; bilinear, the edge goes on outside, as OpenCV's
-    warpAffine does it."""
+    warpAffine does it.
+    """
     count, side = pictures.shape[0], pictures.shape[1]
     centre = (side - 1) / 2
     across = jnp.arange(side, dtype=jnp.float32) - centre
@@ -91,7 +95,8 @@ def mixed(x: Any, targets: Any, u: Any, table: Any) -> tuple[Any, Any]:
 
 def _geometry(u: Any, choice: Augmentation, side: int) -> tuple[Any, Any]:
     """Where each pixel comes from: matrices (n, 2, 2) from destination to source, and shifts (n, 2)
-    in pixels."""
+    in pixels.
+    """
     normal = jax.scipy.special.ndtri(jnp.clip(u[:, 0], 1e-6, 1 - 1e-6))
     angle = jnp.deg2rad(normal * choice.rotation)
     zoom = 1 + choice.zoom * (2 * u[:, 1] - 1)

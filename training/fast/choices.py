@@ -1,5 +1,6 @@
 """The recipes of the family: what was chosen for teachers, for students, and for students in
-simulated int8."""
+simulated int8.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,5 +1,6 @@
 """Compiled programs of one network: an epoch of gradient steps, and the logits of a list of
-pictures."""
+pictures.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,7 +66,9 @@ class Programs:
     """The programs of one network, compiled when first called or, by `ready`, before.
 
     The network computes in its own precision; its logits (n, 7 * heads) are float32. A state is
-    what `training.fast.optimizer.new_state` makes; `epoch` takes it over and gives the next."""
+    what
+    `training.fast.optimizer.new_state` makes; `epoch` takes it over and gives the next.
+    """
 
     def __init__(self, model: keras.Model, shape: Shape) -> None:
         self.model, self.shape = model, shape
@@ -74,7 +77,8 @@ class Programs:
         self._one = jax.jit(self._on_batch, donate_argnums=0)
         self._ordered = jax.jit(self._order)
         in_one = jax.default_backend() != "cpu"
-        self._epoch = jax.jit(self._an_epoch, donate_argnums=0) if in_one else self._by_steps
+        whole: Any = jax.jit(self._an_epoch, donate_argnums=0)
+        self._epoch: Any = whole if in_one else self._by_steps
         self._view = jax.jit(self._scores_of_view)
         self._score = jax.jit(self._scores)
 
@@ -88,9 +92,12 @@ class Programs:
         """(state, mean loss) after epoch `number` of a training by `seed`, which draws order and
         mixup.
 
-        Args: state: given up; take the new one. faces: from `on_device`; their seed draws the
-            views. lesson: ("view", "table"): which view of the faces is seen, and its targets
-            float16 (slots, 7 * heads). numbers: from `schedule`.
+        Args:
+            state: given up; take the new one.
+            faces: from `on_device`; their seed draws the views.
+            lesson: ("view", "table"): which view of the faces is seen, and its targets, float16
+                (slots, 7 * heads).
+            numbers: from `schedule`.
         """
         view, table = lesson
         return self._epoch(
@@ -99,20 +106,21 @@ class Programs:
 
     def scores_of_view(self, state: Any, faces: Any, view: int) -> Any:
         """float32 (slots, 7 * heads) logits of the averaged weights on the pixels of a view of
-        `faces`, before any mixup."""
+        `faces`, before any mixup.
+        """
         return self._view(_network_of(state), faces, np.int32(view))
 
     def scores(self, state: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """float32 (n, 7 * heads) logits of the averaged weights on uint8 (n, S, S) pictures as they
-        are."""
+        are.
+        """
         padded = _padded(images, self.shape.scored)
         return np.asarray(self._score(_network_of(state), padded))[: len(images)]
 
     def ready(
         self, state: Any, faces: Any, table: Any, numbers: Any, images: NDArray[np.uint8]
     ) -> list[Callable[[], None]]:
-        """What compiles the epoch and the scores of so many `images`, to be called in any
-        thread."""
+        """What compiles the epoch and the scores of so many `images`, to be called in any thread."""
         zero, seed, lesson = np.int32(0), np.uint32(0), (np.int32(0), table)
         score = self._score.lower(_network_of(state), _padded(images, self.shape.scored))
         if self._epoch == self._by_steps:
@@ -144,7 +152,8 @@ class Programs:
 
     def _order(self, seed: Any, number: Any) -> tuple[Any, Any]:
         """The batches of an epoch, int32 (steps, batch) places in the list, and mixup's draws for
-        them."""
+        them.
+        """
         shape = self.shape
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _MIXING), number)
         order_key, share_key = jax.random.split(key)
@@ -173,7 +182,8 @@ class Programs:
         self, state: Any, faces: Any, lesson: Any, seed: Any, number: Any, numbers: Any
     ) -> Any:
         """An epoch as so many calls: on a CPU XLA computes convolutions inside of a loop in one
-        slow thread."""
+        slow thread.
+        """
         order, shares = self._ordered(seed, number)
         losses = []
         for batch in zip(order, shares, strict=True):
@@ -232,9 +242,11 @@ def objective(targets: Any, logits: Any) -> Any:
 def on_device(images: Any, slots: NDArray[np.int64], seed: int) -> dict[str, Any]:
     """The pictures as programs read them, sent to the device once.
 
-    Args: images: uint8 (N, S, S), or such an array that is there already. slots: (slots,) rows of
-        the pictures, the list that an epoch goes through; one may be in it repeatedly. seed: of the
-        views, 0 to 2**32 - 1.
+    Args:
+        images: uint8 (N, S, S), or such an array that is there already.
+        slots: (slots,) rows of the pictures, the list that an epoch goes through; one may be in it
+            repeatedly.
+        seed: of the views, 0 to 2**32 - 1.
     """
     places = jnp.asarray(slots.astype(np.int32))
     return {"images": jnp.asarray(images), "slots": places, "seed": np.uint32(seed)}

@@ -1,5 +1,6 @@
 """The faces that the family is trained on, from prepared data or from the one file that travels to
-a lent machine."""
+a lent machine.
+"""
 
 import lzma
 from dataclasses import dataclass
@@ -58,8 +59,8 @@ def load_faces(path: Path, unlabelled: Path | None = None) -> FaceSet:
     data = load_prepared(path, DEFAULT_SPEC)
     if data.votes is None:
         raise DataError(
-            f"{path}: the family learns from FER+ votes too; prepare the data again with --ferplus "
-            "CSV"
+            f"{path}: the family learns from FER+ votes too; prepare the data again with "
+            "--ferplus CSV"
         )
     votes = group_votes(data)
     parts = [_part(data, votes, split) for split in ("train", "validation")]
@@ -67,8 +68,8 @@ def load_faces(path: Path, unlabelled: Path | None = None) -> FaceSet:
     extra = np.zeros((0, side, side), np.uint8) if unlabelled is None else np.load(unlabelled)
     if extra.dtype != np.uint8 or extra.shape[1:] != (side, side):
         raise DataError(
-            f"{unlabelled}: expected uint8 (m, {side}, {side}), received {extra.dtype} "
-            f"{extra.shape}"
+            f"{unlabelled}: expected uint8 (m, {side}, {side}), "
+            f"received {extra.dtype} {extra.shape}"
         )
     about = {
         "data": str(path),
@@ -81,7 +82,8 @@ def load_faces(path: Path, unlabelled: Path | None = None) -> FaceSet:
 
 def pack_faces(faces: FaceSet, folder: Path) -> Path:
     """Write `folder`/faces.npz, losslessly: what each pixel adds to a guess from three neighbours,
-    under LZMA."""
+    under LZMA.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {"about": np.array(strict.dumps(faces.about, indent=None))}
     for name, part in (("train", faces.train), ("validation", faces.validation)):
@@ -98,8 +100,8 @@ def _unpacked(folder: Path) -> FaceSet:
     file = folder / _FILE
     if not file.is_file():
         raise MissingFile(
-            f"{folder}: expected prepared data or {_FILE}; make one with: python -m training "
-            "prepare"
+            f"{folder}: expected prepared data or {_FILE}; "
+            "make one with: python -m training prepare"
         )
     try:
         with np.load(file, allow_pickle=False) as stored:

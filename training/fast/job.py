@@ -1,13 +1,14 @@
 """One network fitted epoch by epoch by compiled programs, with a checkpoint to go on from."""
 
 import math
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,10 @@ from training.fast.xla import jax
 from training.fit.compute import computing_in
 from training.fit.loop import Diverged
 from training.networks import NETWORKS
+from training.networks.qat import simulated
 
 CHECKPOINT = "state.npz"
+_MAKING = threading.RLock()
 _LISTS = ("weights", "average", "first", "second", "others")
 
 
@@ -33,7 +36,8 @@ class Lesson:
 
     tables: list[Any]
     """float16 (slots, 7 * heads) targets on the device, one for each view; a single one for `fresh`
-    views."""
+    views.
+    """
     fresh: bool = False
     """Whether every epoch has a view of its own, of which nobody said anything."""
 
@@ -77,7 +81,8 @@ def fitted(
     checkpoint where one is.
 
     `begin` makes the first state. `watch` is told of every epoch: how many are done, the state, the
-    loss. A checkpoint is written at most every so many seconds, and at the end.
+    loss. A
+    checkpoint is written at most every so many seconds, and at the end.
 
     Raises:
         Diverged: a loss is no number.
@@ -129,44 +134,52 @@ def read_state(folder: Path, begin: Callable[[], Any]) -> tuple[Any, list[float]
 
 def drawn(network: str, seed: int, precision: str, heads: int = 1) -> keras.Model:
     """A network with weights drawn by `seed`; with two heads, one for the votes and one for
-    FER-2013's labels."""
-    keras.utils.set_random_seed(seed)
-    with computing_in("float32" if jax.default_backend() == "cpu" else precision):
-        model = NETWORKS.get(network)(DEFAULT_SPEC, len(LABELS))
-        if heads == 1:
-            return model
-        features = model.get_layer("dropout").output
-        labels = keras.layers.Dense(len(LABELS), name="fer2013", dtype="float32")(features)
-        both = keras.layers.Concatenate(name="heads", dtype="float32")([model.output, labels])
-        return keras.Model(model.input, both, name=model.name)
+    FER-2013's labels.
+    """
+    with at_home():
+        keras.utils.set_random_seed(seed)
+        with computing_in("float32" if jax.default_backend() == "cpu" else precision):
+            model = NETWORKS.get(network)(DEFAULT_SPEC, len(LABELS))
+            if heads == 1:
+                return model
+            features = model.get_layer("dropout").output
+            labels = keras.layers.Dense(len(LABELS), name="fer2013", dtype="float32")(features)
+            layer = keras.layers.Concatenate(name="heads", dtype="float32")
+            return keras.Model(model.input, layer([model.output, labels]), name=model.name)
 
 
-def write_half(model: keras.Model, file: Path) -> None:
+def rounding(start: keras.Model) -> keras.Model:
+    """A float network as one that simulates int8, with its weights."""
+    with at_home():
+        return simulated(start)
+
+
+@contextmanager
+def at_home() -> Iterator[None]:
+    """Inside, networks are made, by one thread at a time and on the CPU: a GPU compiles every draw
+    of weights apart.
+    """
+    with _MAKING, jax.default_device(jax.devices("cpu")[0]):
+        yield
+
+
+def write_half(file: Path, weights: list[NDArray[Any]]) -> None:
     """Write a teacher's weights with its kernels in float16: half the bytes, and nobody rounds a
-    teacher further."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    model.save_weights(file, overwrite=True)
-    kernels: dict[str, NDArray[np.float16]] = {}
+    teacher further.
+    """
+    halved = [w.astype(np.float16) if w.ndim >= 2 else w for w in weights]
+    with written_beside(file) as part, part.open("wb") as stream:
+        np.savez(stream, *halved)
 
-    def collect(name: str, stored: Any) -> None:
-        if isinstance(stored, h5py.Dataset) and stored.ndim >= 2:
-            kernels[name] = stored[()].astype(np.float16)
 
-    with h5py.File(file) as whole:
-        whole.visititems(collect)
-        attributes = {name: dict(whole[name].attrs) for name in kernels}
-        with h5py.File(file.with_suffix(".half"), "w") as half:
-            for name in whole:
-                whole.copy(name, half)
-            for name, kernel in kernels.items():
-                del half[name]
-                half.create_dataset(name, data=kernel).attrs.update(attributes[name])
-    file.with_suffix(".half").replace(file)
+def read_half(file: Path) -> list[NDArray[np.float32]]:
+    """The weights that `write_half` wrote, for a model of that network."""
+    with np.load(file, allow_pickle=False) as stored:
+        return [stored[f"arr_{i}"].astype(np.float32) for i in range(len(stored.files))]
 
 
 def remember(folder: Path, name: str, value: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The JSON object in `folder`/`name`; where there is none, `value()`, which is written
-    there."""
+    """The JSON object in `folder`/`name`; where there is none, `value()`, which is written there."""
     file = folder / name
     if not file.is_file():
         with written_beside(file) as part:

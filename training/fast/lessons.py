@@ -1,5 +1,4 @@
-"""What the family is fitted to: votes and hard labels for teachers, what teachers say for
-students."""
+"""What the family is fitted to: votes and hard labels for teachers, what teachers say for students."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,9 +32,10 @@ class Answers:
 
     def blend(self, mix: float) -> NDArray[np.float32]:
         """(n, 7): `mix` parts of votes, the rest the hard label, which is alone where votes are not
-        usable."""
+        usable.
+        """
         weight = np.where(self.usable, np.float32(mix), np.float32(0))[:, np.newaxis]
-        return weight * self.shares + (1 - weight) * self.hard
+        return np.asarray(weight * self.shares + (1 - weight) * self.hard, np.float32)
 
 
 def answers(part: Part) -> Answers:
@@ -51,7 +51,8 @@ def repeated(said: Answers) -> NDArray[np.int64]:
     """Rows of an epoch's list: each face once, those of rare classes up to four times.
 
     A face's class is the most probable one by votes and label; a class of n faces is in the list
-    floor(sqrt(largest / n)) times."""
+    floor(sqrt(largest / n)) times.
+    """
     kinds = said.blend(0.6).argmax(axis=1)
     sizes = np.maximum(np.bincount(kinds, minlength=_COUNT), 1)
     times = np.clip(np.sqrt(sizes.max() / sizes).astype(np.int64), 1, _MOST)
@@ -62,8 +63,9 @@ def teachers_targets(part: Part, rows: NDArray[np.int64]) -> NDArray[np.float32]
     """(1, n, 14) for two heads, of the part's `rows` (n,): shares of the votes, 0 where there are
     none, and the hard label.
 
-    The second is half the label itself, smoothed, and half how probable each label is for who knows
-    the votes alone."""
+    The second is half the label itself, smoothed, and half how probable each label is for who
+    knows the votes alone.
+    """
     said = answers(part)
     guess = softmax(
         informed(part.votes, np.zeros((len(part.votes), 1), np.float32), part.labels, _COUNT)(
@@ -77,7 +79,8 @@ def teachers_targets(part: Part, rows: NDArray[np.int64]) -> NDArray[np.float32]
 
 def of_heads(logits: NDArray[np.float32], mix: float) -> NDArray[np.float32]:
     """(..., n, 7) scores from logits (teachers, ..., n, 14): `mix` parts of the votes' head, the
-    rest of the labels' head."""
+    rest of the labels' head.
+    """
     votes = softmax(logits[..., :_COUNT]).mean(axis=0)
     labels = softmax(logits[..., _COUNT:]).mean(axis=0)
     return np.asarray(np.float32(mix) * votes + np.float32(1 - mix) * labels, np.float32)
@@ -88,7 +91,8 @@ def chosen_mix(logits: NDArray[np.float32], validation: Part) -> float:
     say of validation faces.
 
     Of 0.5 to 1 the one that names most FER-2013 labels, among those within 0.3 points of the best
-    top-1 on FER+'s majority."""
+    top-1 on FER+'s majority.
+    """
     majority, known = ferplus_majority(validation.votes, LABELS)
     scored = []
     for mix in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5):
@@ -104,8 +108,9 @@ def default_targets(
 ) -> NDArray[np.float16]:
     """(views, n + extra, 7) for students of both kinds of label.
 
-    `soft` (views, n + extra, 7) are the teachers' scores of every view; they count `share`, and all
-    of it for the `extra` faces without labels at the list's end."""
+    `soft` (views, n + extra, 7) are the teachers' scores of every view; they count `share`, and
+    all of it for the `extra` faces without labels at the list's end.
+    """
     return _with_soft(said.blend(mix)[rows], extra, soft, share)
 
 

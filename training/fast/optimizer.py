@@ -1,5 +1,6 @@
 """AdamW, the learning rate and the moving average of a step, as Keras has them, over plain lists of
-arrays."""
+arrays.
+"""
 
 from typing import Any
 
@@ -14,7 +15,8 @@ _UNDECAYED = ("bias", "gamma", "beta")
 
 def new_state(model: keras.Model) -> dict[str, Any]:
     """What a step carries on: weights, their moments and moving average, what is not trained, and
-    the step's number."""
+    the step's number.
+    """
     weights = [np.array(v.value) for v in model.trainable_variables]
     zeros = [np.zeros_like(w) for w in weights]
     return {
@@ -29,7 +31,8 @@ def new_state(model: keras.Model) -> dict[str, Any]:
 
 def decayed(model: keras.Model) -> list[bool]:
     """Which trainable variables weight decay is for: none whose name has bias, gamma or beta in it,
-    as in Keras' AdamW."""
+    as in Keras' AdamW.
+    """
     return [not any(word in v.path for word in _UNDECAYED) for v in model.trainable_variables]
 
 
@@ -51,7 +54,8 @@ def updated(
     """The state after a step of AdamW; its "others" are as they were.
 
     `schedule` also has "decay" (weight decay a step, times the rate) and "momentum" (0..1) of the
-    moving average, which is the weights themselves until the warm-up's end."""
+    moving average, which is the weights themselves until the warm-up's end.
+    """
     step = state["step"]
     rate = learning_rate(step, schedule)
     number = (step + 1).astype(jnp.float32)

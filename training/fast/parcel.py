@@ -7,9 +7,10 @@ from pathlib import Path
 
 from edgeemo.contract.files import written_beside
 from edgeemo.errors import MissingFile
+from training.fast.job import CHECKPOINT
 
 _NAME = "family.tar."
-_KEPT = {".h5", ".json", ".csv", ".md", ".log"}
+_KEPT = {".h5", ".npz", ".json", ".csv", ".md", ".log"}
 
 
 def pack_results(out: Path, parcel: Path, part_bytes: int, parts: int) -> list[str]:
@@ -17,7 +18,8 @@ def pack_results(out: Path, parcel: Path, part_bytes: int, parts: int) -> list[s
     had to stay.
 
     What matters most comes first: tables and logs, students in simulated int8, in float, then
-    teachers."""
+    teachers.
+    """
     room, chosen, left = part_bytes * parts - 20_480, [], []
     for path in sorted(_results(out), key=lambda path: _rank(path.relative_to(out))):
         size = 1_536 + path.stat().st_size
@@ -53,12 +55,16 @@ def unpack_results(parcel: Path, out: Path) -> int:
 
 
 def _results(out: Path) -> Iterable[Path]:
-    return (path for path in out.rglob("*") if path.is_file() and path.suffix in _KEPT)
+    return (
+        path
+        for path in out.rglob("*")
+        if path.is_file() and path.suffix in _KEPT and path.name != CHECKPOINT
+    )
 
 
 def _rank(path: Path) -> tuple[int, str]:
     folder = path.parts[0]
-    if len(path.parts) == 1 or path.suffix != ".h5":
+    if len(path.parts) == 1 or (path.suffix != ".h5" and path.name != "heads.npz"):
         return 0, str(path)
     kind = 3 if folder.startswith("teacher") else 2 if folder.endswith("-float") else 1
     return kind, str(path)

@@ -31,7 +31,9 @@ def measured(logits: NDArray[np.float32], part: Part) -> dict[str, float]:
     FER-2013's labels.
 
     "adjusted" is with a share, `tau`, of the log of the prior that the network itself shows taken
-    off the logits: the best mean recall that costs at most a point of top-1."""
+    off the logits: the
+    best mean recall that costs at most a point of top-1.
+    """
     majority, known = ferplus_majority(part.votes, LABELS)
     row = {"labels_top1": _top1(logits, part.labels), "labels_recall": _recall(logits, part.labels)}
     if not known.any():

@@ -37,7 +37,6 @@ def run_family(data: Path, out: Path, given: dict[str, Any], say: Callable[[str]
     counts = f"{len(faces.train.images):,} faces to fit in a list of {len(family.rows):,}"
     family.say(f"on {check_backend()}: {counts}, and {family.extra:,} without labels")
     teaching, studying = Teaching(family), Studying(family)
-    family.say("programs are being compiled")
     plan = teaching.planned()
     if given["plan"]:
         costs = studying.costs()
@@ -49,7 +48,7 @@ def run_family(data: Path, out: Path, given: dict[str, Any], say: Callable[[str]
     rows: list[dict[str, Any]] = []
     taught = teaching.taught(plan, rows)
     write_results(out, rows)
-    studying.listen(taught)
+    studying.listen(taught, rows)
     studying.study(studying.costs(), rows)
     family.say("done")
     return write_results(out, rows)
@@ -57,7 +56,8 @@ def run_family(data: Path, out: Path, given: dict[str, Any], say: Callable[[str]
 
 def fewer(faces: FaceSet, count: int) -> FaceSet:
     """A set with `count` training faces, as many for validation at most and no more without labels,
-    drawn by a fixed seed."""
+    drawn by a fixed seed.
+    """
     rng = np.random.default_rng(0)
 
     def some(part: Part) -> Part:

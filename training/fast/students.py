@@ -1,5 +1,6 @@
 """The students of a family: each distilled in float, then in simulated int8, each result written as
-it comes."""
+it comes.
+"""
 
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ import edgeemo
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.run import Progress, RunConfig, write_run_config
+from edgeemo.errors import RunError
 from training.fast import lessons
 from training.fast.choices import FINE, SOFT_SHARE, STUDENT, Choice
 from training.fast.engine import Programs
 from training.fast.family import Family, Taught
-from training.fast.job import Job, Lesson, drawn, remember
+from training.fast.job import Job, Lesson, drawn, remember, rounding
 from training.fast.optimizer import new_state
 from training.fast.plan import Costs, plan_students
 from training.fast.results import measured, write_results
@@ -26,7 +28,6 @@ from training.fast.xla import jnp
 from training.fit.recipe import Recipe
 from training.networks.cost import multiply_accumulates
 from training.networks.layers import without_simulation
-from training.networks.qat import simulated
 from training.runs.run import write_history, write_weights
 
 Rows = list[dict[str, Any]]
@@ -58,18 +59,29 @@ class Studying:
         self._family = family
         self._float: dict[str, Programs] = {}
         self._fine: dict[str, Programs] = {}
+        self._lessons: dict[str, Future[Lesson]] = {}
+        self._mix = 0.0
+        self._made = family.pool.submit(self._make)
+
+    def _make(self) -> None:
+        """Trace all programs and begin to compile them, while teachers are trained."""
+        family = self._family
         for name in family.options.networks:
             self._float[name] = family.prepared(name, name, STUDENT, heads=1)
         for name in family.options.networks:
-            model = simulated(drawn(name, family.options.seed, "float32"))
+            model = rounding(drawn(name, family.options.seed, "float32"))
             self._fine[name] = family.begun(f"{name}, int8", model, FINE, family.everything)
-        self._lessons: dict[str, Future[Lesson]] = {}
-        self._mix = 0.0
 
-    def listen(self, taught: Taught) -> None:
-        """Make targets of what the teachers said, in other threads."""
+    def listen(self, taught: Taught, rows: Rows) -> None:
+        """Make targets of what the teachers said, in other threads; `rows` gets what they say
+        together.
+        """
         family = self._family
         self._mix = lessons.chosen_mix(taught.validation, family.faces.validation)
+        for mix in sorted({1.0, self._mix, 0.0}, reverse=True):
+            together = np.log(lessons.of_heads(taught.validation, mix) + np.float32(1e-9))
+            row = measured(together, family.faces.validation)
+            rows.append({"name": f"teachers, {mix:.0%} votes", **row})
         family.say(f"targets of the default students: {self._mix:.0%} votes")
         self._lessons = {
             "mix": family.pool.submit(self._of_both, taught),
@@ -79,6 +91,7 @@ class Studying:
     def costs(self) -> dict[str, Costs]:
         """Measured seconds of each network; waits for its programs."""
         family, made = self._family, {}
+        self._made.result()
         for name in family.options.networks:
             family.wait(name)
             family.wait(f"{name}, int8")
@@ -111,9 +124,12 @@ class Studying:
         model = self._fit(student, programs, STUDENT, epochs, rows, None)
         plain = drawn(student.network, seed, "float32")
         plain.set_weights(model.get_weights())
-        self._fit(
-            student, self._fine[student.network], FINE, family.options.fine_epochs, rows, plain
-        )
+        epochs = family.options.fine_epochs
+        try:
+            self._fit(student, self._fine[student.network], FINE, epochs, rows, plain)
+        except (RunError, RuntimeError, ValueError, TypeError, OSError) as error:
+            # The float run is written, and `finetune --qat` takes it from there.
+            family.say(f"{student.name}: stays in float ({type(error).__name__}: {error})")
 
     def _fit(
         self,
@@ -125,7 +141,8 @@ class Studying:
         start: keras.Model | None,
     ) -> keras.Model:
         """Fit one network in float, or from `start` in simulated int8, and write its run; returns
-        it."""
+        it.
+        """
         family = self._family
         name = student.name if start is not None else f"{student.name}-float"
         seed = family.options.seed + (0 if student.labels == "mix" else 500)
@@ -133,7 +150,7 @@ class Studying:
         def begin() -> Any:
             if start is None:
                 return new_state(drawn(student.network, seed, choice.precision))
-            programs.model.set_weights(simulated(start).get_weights())
+            programs.model.set_weights(rounding(start).get_weights())
             return new_state(programs.model)
 
         folder = family.out / name
@@ -212,8 +229,7 @@ def write_run(
     about: dict[str, Any],
     account: dict[str, Any],
 ) -> None:
-    """Write config, history and weights of a finished network; its predictions come with
-    `finish`."""
+    """Write config, history and weights of a finished network; its predictions come with `finish`."""
     losses = account.pop("losses")
     write_history(folder, [{"epoch": i + 1, "loss": loss} for i, loss in enumerate(losses)])
     measured_on = without_simulation(model) if recipe.qat else model

@@ -15,7 +15,8 @@ jnp: Any = jax.numpy
 def check_backend() -> str:
     """Where JAX computes, "cpu" or "gpu".
 
-    Raises: MissingDependency: Keras was told to run on another backend, whose networks JAX cannot
+    Raises:
+        MissingDependency: Keras was told to run on another backend, whose networks JAX cannot
         compile.
     """
     import keras

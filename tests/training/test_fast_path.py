@@ -1,0 +1,38 @@
+"""The tests of the fast path, in a process whose Keras runs on JAX."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import support
+
+FOLDER = Path(__file__).parent / "fast"
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in FOLDER.glob("test_*.py")))
+def test_fast_path_on_jax(file: str) -> None:
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed; it is part of the dev environment")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            FOLDER / file,
+        ],
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        cwd=support.REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
