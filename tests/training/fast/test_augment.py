@@ -22,7 +22,7 @@ def only(**choices: float) -> Augmentation:
 
 @pytest.fixture(scope="module")
 def pictures() -> NDArray[np.uint8]:
-    """A bright blob off the centre, in a picture that is neither symmetric nor black at its edge."""
+    """A bright blob off the centre of a picture, neither symmetric nor black at its edge."""
     y, x = np.mgrid[:48, :48]
     blob = 40 + 160 * np.exp(-((x - 28) ** 2 + (y - 20) ** 2) / 60)
     return np.tile(blob.astype(np.uint8), (COUNT, 1, 1))

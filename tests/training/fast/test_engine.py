@@ -1,4 +1,6 @@
-"""Whole epochs of a small network: they learn, repeat, and go on from a checkpoint as if nothing had been."""
+"""Whole epochs of a small network: they learn, repeat, and go on from a checkpoint as if nothing
+had been.
+"""
 
 from pathlib import Path
 from typing import Any
