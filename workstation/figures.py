@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked.files import written_beside
 
 __all__ = ["COLOURS", "Figure", "figure_png", "plt", "save_figure"]
 

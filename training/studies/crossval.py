@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import edgeemo
-from edgeemo.contract import strict
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import InvalidInput

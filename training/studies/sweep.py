@@ -21,8 +21,8 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
-from edgeemo.contract import strict
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import InvalidInput, RunError, StorageError
 from training.fit.distill import leaned_on

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeemo.contract.files import folder_written_beside, written_beside
+from edgeemo.contract.checked.files import folder_written_beside, written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.data.prepared import Prepared, load_prepared

@@ -19,7 +19,6 @@ from edgeemo.data.prepared import file_sha256, load_prepared
 from edgeemo.errors import InvalidInput, RunError, SpecMismatch
 from tests.networks import SEED
 from training.__main__ import main
-from training.fit.devices import Devices
 from training.fit.distill import Teachers, informed
 from training.fit.loop import (
     chosen_targets,
@@ -31,6 +30,7 @@ from training.fit.loop import (
 )
 from training.fit.recipe import Recipe
 from training.fit.train import train
+from training.machines.devices import Devices
 from training.runs.run import load_run
 from training.studies.crossval import crossval
 from training.studies.sweep import sweep

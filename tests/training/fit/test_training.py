@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.ferplus import ferplus_majority
@@ -339,7 +339,7 @@ def test_other_backends_train_and_their_weights_load_under_tensorflow(
             "by hand)"
         )
     code = (
-        "from pathlib import Path; from training.fit.backend import choose_backend; "
+        "from pathlib import Path; from training.machines.backend import choose_backend; "
         "choose_backend()\n"
         "from training.fit.train import train; from training.fit.recipe import Recipe\n"
         "import tests.networks  # its small network\n"
