@@ -517,7 +517,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused_and_left_alone(
     few: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(StorageError, match="expected a folder or nothing there, found a file"):
+    with pytest.raises(StorageError, match="expected a folder or nothing there, received a file"):
         prepared_from(few, tmp_path / "out")
     assert (tmp_path / "out").read_text() == "mine"
 

@@ -269,9 +269,9 @@ def test_a_distilled_run_says_whom_it_learned_from_and_resumes_by_itself(
     run = load_run(out)
     assert run.recipe.teachers == tuple(map(str, teachers))
     assert (run.recipe.distill, run.recipe.informed) == (0.7, True)
-    for path, said in zip(teachers, run.config.leaned_on, strict=True):
-        assert (said["use"], said["run"]) == ("teacher", str(path))
-        assert said["weights_sha256"] == file_sha256(path / "model.weights.h5")
+    for path, source in zip(teachers, run.config.leaned_on, strict=True):
+        assert (source.use, source.run) == ("teacher", str(path))
+        assert source.weights_sha256 == file_sha256(path / "model.weights.h5")
 
 
 def test_training_starts_from_the_weights_of_another_run(

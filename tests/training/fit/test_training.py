@@ -315,7 +315,8 @@ def test_run_of_another_input_spec_is_refused_with_both_fingerprints(
     config |= {"input_spec": spec.to_dict(), "input_fingerprint": spec.fingerprint()}
     (other / "config.json").write_text(json.dumps(config))
     with pytest.raises(
-        SpecMismatch, match=rf"{DEFAULT_SPEC.fingerprint()}.*expected {spec.fingerprint()}"
+        SpecMismatch,
+        match=rf"{DEFAULT_SPEC.fingerprint()}.*expected 64x64-grey \({spec.fingerprint()}",
     ):
         evaluate_run(other, prepared, "test")
 

@@ -344,10 +344,12 @@ def test_top1_in_the_classes_of_the_rest_is_weighed_by_them() -> None:
     predicted = np.array(
         [0, 0, 1, 0, 0, 0, 0, 0]
     )  # among the leaked: class 0 all right, class 1 half
-    assert _in_the_classes_of(labels, predicted, leaked_) == pytest.approx((1 * 1.0 + 3 * 0.5) / 4)
-    assert _in_the_classes_of(labels, predicted, ~leaked_) == pytest.approx((2 * 1.0 + 2 * 0.0) / 4)
-    assert _in_the_classes_of(labels, predicted, np.ones(8, bool)) is None
-    assert _in_the_classes_of(np.array([0, 1]), np.array([0, 1]), np.array([True, False])) is None
+    faces = Faces(np.zeros((8, 1, 1, 1), np.uint8), labels, np.arange(8), ("a", "b"))
+    assert _in_the_classes_of(faces, predicted, leaked_) == pytest.approx((1 * 1.0 + 3 * 0.5) / 4)
+    assert _in_the_classes_of(faces, predicted, ~leaked_) == pytest.approx((2 * 1.0 + 2 * 0.0) / 4)
+    assert _in_the_classes_of(faces, predicted, np.ones(8, bool)) is None
+    two = faces[np.array([0, 2])]
+    assert _in_the_classes_of(two, np.array([0, 1]), np.array([True, False])) is None
 
 
 def test_picture_shows_the_accuracies_where_networks_were_trained() -> None:
