@@ -337,7 +337,7 @@ def test_training_on_too_few_pictures_is_refused_and_leaves_no_folder(
 
 
 def test_top1_in_the_classes_of_the_rest_is_weighed_by_them() -> None:
-    from training.studies.protocols import _in_the_classes_of
+    from training.studies.protocols import Faces, _in_the_classes_of
 
     labels = np.array([0, 0, 1, 1, 0, 1, 1, 1])
     leaked_ = np.array([True, True, True, True, False, False, False, False])
