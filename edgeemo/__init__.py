@@ -12,6 +12,8 @@ with edgeemo.EmotionSensor() as sensor:  # first working camera, bundled model
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from edgeemo.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from edgeemo.backends.fake import FakeBackend
     from edgeemo.cameras.fake import FakeCamera
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from edgeemo.recognizer import Recognizer, load_bundle, predict
     from edgeemo.results import Box, Face, Reading
 
-__version__ = "0.2.0"
 __all__ = [
     "LABELS",
     "Box",

@@ -4,8 +4,8 @@ import importlib
 
 import click
 
-import edgeemo
 from edgeemo.cli import shell
+from edgeemo.version import __version__
 
 _VERBS = {
     "predict": "faces and their emotions in pictures",
@@ -38,7 +38,7 @@ class _Verbs(click.Group):
 @click.command(
     cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
 )
-@click.version_option(edgeemo.__version__, prog_name="edgeemo")
+@click.version_option(__version__, prog_name="edgeemo")
 def main() -> None:
     """Facial emotion recognition on the edge, with quantized models.
 

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import edgeemo
 from edgeemo.contract.checked import npy, strict
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.checked.onnx_guard import check_self_contained
@@ -24,6 +23,7 @@ from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.labels import check_same_labels
 from edgeemo.contract.manifest import Artifact, Format, Manifest, Role, parse_manifest
 from edgeemo.errors import BundleError, MissingFile
+from edgeemo.version import __version__
 
 MANIFEST = "manifest.json"
 MAX_BUNDLE_BYTES = 64 * 1024 * 1024
@@ -264,9 +264,9 @@ def _check_version(manifest: Manifest, file: Path) -> None:
     def numbers(version: str) -> tuple[int, ...]:
         return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
-    if numbers(manifest.minimum_edgeemo) > numbers(edgeemo.__version__):
+    if numbers(manifest.minimum_edgeemo) > numbers(__version__):
         raise BundleError(
-            f"{file}: needs edgeemo {manifest.minimum_edgeemo}, this is {edgeemo.__version__}; run:"
+            f"{file}: needs edgeemo {manifest.minimum_edgeemo}, this is {__version__}; run:"
             " pip install --upgrade edgeemo"
         )
 

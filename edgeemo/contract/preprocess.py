@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.crop import BOX, Crop, Region
-from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
+from edgeemo.contract.input_spec import InputSpec
 from edgeemo.errors import InvalidInput
 
 # A region many times larger than its frame shows hardly any face; the bound also keeps memory
@@ -34,7 +34,7 @@ _INTEGRAL_MAX_PIXELS = (2**31 - 1) // 255
 def face_to_input(
     frame_rgb: NDArray[np.uint8],
     box: tuple[int, int, int, int],
-    spec: InputSpec = DEFAULT_SPEC,
+    spec: InputSpec,
     crop: Crop = BOX,
 ) -> NDArray[np.uint8]:
     """The network's input for one face.

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import edgeemo
 from edgeemo.contract.answers import encode_labels, picture_ids
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared
 from edgeemo.proof.evaluation import recall_intervals
+from edgeemo.version import __version__
 from export.prove.gate import judge, limits
 from export.prove.measurement import Measurement
 from export.run import FloatRun
@@ -96,7 +96,7 @@ def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {
-        "edgeemo": edgeemo.__version__,
+        "edgeemo": __version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
     }

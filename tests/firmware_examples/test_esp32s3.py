@@ -18,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeemo.contract.bundle import read_bundle
+from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.contract.quantize import Quantization
@@ -448,7 +449,7 @@ def test_the_cameras_middle_square_becomes_the_contracts_bytes(device: Device) -
     assert device.c.camera_provider_start() == 0
     device.c.show(ctypes.c_void_p(frame.ctypes.data), 100, 60, 0)
     assert device.c.camera_provider_read(pointer) == 0
-    assert np.array_equal(out, face_to_input(rgb.astype(np.uint8), (20, 0, 60, 60)))
+    assert np.array_equal(out, face_to_input(rgb.astype(np.uint8), (20, 0, 60, 60), DEFAULT_SPEC))
     device.c.show(ctypes.c_void_p(frame.ctypes.data), 100, 60, 4)  # JPEG, which was not asked for
     assert device.c.camera_provider_read(pointer) == -1
     device.c.show(None, 100, 60, 0)

@@ -11,7 +11,6 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-import edgeemo
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import folder_written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
@@ -26,6 +25,7 @@ from edgeemo.data.prepared import (
     split_hash,
 )
 from edgeemo.errors import DataError, InvalidInput
+from edgeemo.version import __version__
 from training.data.decide import Choices, Decided, decide
 from training.data.duplicates import Duplicates, find_duplicates
 from training.data.ferplus import read_votes
@@ -146,7 +146,7 @@ def _write(
     _write_index(folder / INDEX, faces, rows, with_votes=with_votes)
     dataset = {
         "format": 2,
-        "edgeemo": edgeemo.__version__,
+        "edgeemo": __version__,
         "input_spec": spec.to_dict(),
         "input_fingerprint": spec.fingerprint(),
         "sources": [

@@ -11,11 +11,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-import edgeemo
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.run import Progress, RunConfig, write_run_config
 from edgeemo.errors import RunError
+from edgeemo.version import __version__
 from training.fast import lessons
 from training.fast.choices import FINE, SOFT_SHARE, STUDENT, Choice
 from training.fast.engine import Programs
@@ -238,7 +238,7 @@ def write_run(
         labels=LABELS,
         input_spec=DEFAULT_SPEC,
         **about | {"data_sets": tuple(about["data_sets"])},
-        edgeemo=edgeemo.__version__,
+        edgeemo=__version__,
         keras=keras.__version__,
         backend=keras.backend.backend(),
         parameters=measured_on.count_params(),

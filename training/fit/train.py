@@ -15,11 +15,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-import edgeemo
 from edgeemo.contract.run import CHECKPOINT, WEIGHTS, Progress, RunConfig, write_run_config
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import RunError
 from edgeemo.proof.evaluation import Scorecard
+from edgeemo.version import __version__
 from training.fit.distill import leaned_on, trusted_run
 from training.fit.epochs import Fitting, kept_row
 from training.fit.events import Events
@@ -110,7 +110,7 @@ def run_config(recipe: Recipe, data: Prepared, model: keras.Model) -> RunConfig:
         data_sets=tuple(source["name"] for source in data.dataset["sources"]),
         data=str(data.path),
         data_seed=data.dataset["seed"],
-        edgeemo=edgeemo.__version__,
+        edgeemo=__version__,
         keras=keras.__version__,
         backend=keras.backend.backend(),
         threads=os.cpu_count(),

@@ -12,13 +12,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-import edgeemo
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import InvalidInput
 from edgeemo.proof.evaluation import score
+from edgeemo.version import __version__
 from training.fit.recipe import Recipe
 from training.studies.folds import fold_by_fold
 from workstation.figures import plt, save_figure
@@ -71,7 +71,7 @@ def _summary(recipe: Recipe, data: Prepared, per_fold: list[dict[str, Any]]) -> 
         "pictures": sum(fold["n"] for fold in per_fold),
         "folds": per_fold,
         "summary": {name: mean_and_sd(values) for name, values in measures.items()},
-        "edgeemo": edgeemo.__version__,
+        "edgeemo": __version__,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-import edgeemo
 from edgeemo.contract.checked import strict
 from edgeemo.data.prepared import Prepared
+from edgeemo.version import __version__
 from training.runs.sheets import contact_sheet, png
 from training.studies.leaks import DRAWS, REFERENCE_PER_CLASS, count_leaks, leaked_pairs
 from training.studies.stats import sources_of
@@ -30,7 +30,7 @@ def write_leaks(
     """
     report = {
         "format": 1,
-        "edgeemo": edgeemo.__version__,
+        "edgeemo": __version__,
         "pictures": len(data.groups),
         "groups": len(np.unique(data.groups)),
         "sources": list(dict.fromkeys(sources_of(data).tolist())),

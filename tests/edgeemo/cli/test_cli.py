@@ -221,7 +221,7 @@ def test_predict_json_gives_the_oracles_scores(
     )
     (face,) = json.loads(done.stdout)["faces"]
     logits = support.quadrant_logits(
-        face_to_input(frame[..., ::-1].copy(), (0, 0, 90, 70))[np.newaxis]
+        face_to_input(frame[..., ::-1].copy(), (0, 0, 90, 70), DEFAULT_SPEC)[np.newaxis]
     )[0]
     expected = np.exp(logits) / np.exp(logits).sum()
     tolerance = (
