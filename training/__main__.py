@@ -1,4 +1,4 @@
-"""python -m training: prepare, stats, leaks, train, finetune, evaluate, crossval, sweep, review, restore."""
+"""python -m training: prepare, stats, leaks, train, family, finetune, evaluate, crossval, sweep, review, restore."""
 
 import click
 
@@ -25,6 +25,7 @@ def main() -> None:
     python -m training stats prepared/
     python -m training leaks prepared/
     python -m training train --data prepared/ --out runs/small
+    python -m training family --data prepared/ --out runs/family --budget 12m
     python -m training finetune --qat runs/small --data prepared/ --out runs/small-qat
     python -m training evaluate runs/small --data prepared/
     python -m training crossval prepared/ --out crossval/
@@ -34,7 +35,19 @@ def main() -> None:
     """
 
 
-for command in (prepare, stats, leaks, train, family, finetune, evaluate, crossval, sweep, review, restore):
+for command in (
+    prepare,
+    stats,
+    leaks,
+    train,
+    family,
+    finetune,
+    evaluate,
+    crossval,
+    sweep,
+    review,
+    restore,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

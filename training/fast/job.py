@@ -179,7 +179,7 @@ def read_half(file: Path) -> list[NDArray[np.float32]]:
 
 
 def remember(folder: Path, name: str, value: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The JSON object in `folder`/`name`; where there is none, `value()`, which is written there."""
+    """The JSON object in `folder`/`name`; where there is none, `value()`, which is kept there."""
     file = folder / name
     if not file.is_file():
         with written_beside(file) as part:

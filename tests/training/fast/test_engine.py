@@ -1,4 +1,4 @@
-"""Whole epochs of a small network: they learn, repeat, and go on from a checkpoint as if nothing had been."""
+"""Whole epochs of a small network: they learn, repeat, and go on from a checkpoint."""
 
 from pathlib import Path
 from typing import Any
