@@ -1,1 +1,4 @@
-"""Measurements behind the figures in the docs. Each prints ratios side by side; none decides a test."""
+"""Measurements behind the figures in the docs.
+
+Each prints ratios side by side; none decides a test.
+"""

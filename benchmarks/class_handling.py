@@ -2,9 +2,9 @@
 
 python -m benchmarks.class_handling prepared/ --out FOLDER [--epochs E] [--balance N] [--seeds 1,2]
 
-Trains `small` with nothing, balance, weights and focal loss, and compares the float models on the test split. Finished runs
-in FOLDER are kept and an interrupted one is continued. Writes table.md and table.json into FOLDER.
-"""
+Trains `small` with nothing, balance, weights and focal loss, and compares the float models on the
+test split. Finished runs in FOLDER are kept and an interrupted one is continued. Writes table.md
+and table.json into FOLDER."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -17,13 +17,13 @@ import numpy as np
 from edgeemo.cli import shell
 from edgeemo.contract import strict
 from edgeemo.contract.files import written_beside
-from edgeemo.contract.input_spec import DEFAULT_SPEC
-from edgeemo.contract.labels import LABELS
+from edgeemo.contract.run import CHECKPOINT, WEIGHTS, read_predictions
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import RunError
 from edgeemo.proof.evaluation import PairedDrop, Scorecard, paired_drop, score
 from training.fit.backend import choose_backend
 from training.fit.recipe import LABEL_CHOICES, Recipe
+from workstation.text import percent
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -58,7 +58,7 @@ def main(
 ) -> None:
     """Train four ways and compare them on the test split."""
     choose_backend()
-    data = load_prepared(prepared, DEFAULT_SPEC)
+    data = load_prepared(prepared)
     plain = Recipe(labels=labels, epochs=epochs)
     ways = {
         "nothing": plain,
@@ -94,23 +94,24 @@ def _same_steps(recipe: Recipe, plain: Recipe, data: Prepared) -> Recipe:
     """`recipe` with as many epochs as make nearest to as many gradient steps as `plain` takes."""
     from training.fit.loop import steps_per_epoch
 
-    faces = len(data.indices("train"))
-    ratio = steps_per_epoch(plain, faces) / steps_per_epoch(recipe, faces)
+    faces, classes = len(data.indices("train")), len(data.class_names)
+    ratio = steps_per_epoch(plain, faces, classes) / steps_per_epoch(recipe, faces, classes)
     epochs, warmup = max(1, round(plain.epochs * ratio)), max(1, round(plain.warmup_epochs * ratio))
     return replace(recipe, epochs=epochs, warmup_epochs=warmup)
 
 
 def _trained(recipe: Recipe, prepared: Path, data: Prepared, out: Path) -> None:
-    """Train into `out` unless it holds the finished run; raises RunError when it holds another one."""
+    """Train into `out` unless it holds the finished run; raises RunError when it holds another
+    one."""
     import keras
 
     from training.fit.train import train
-    from training.runs.run import CHECKPOINT, WEIGHTS, load_run
+    from training.runs.run import load_run
 
     begun = (out / CHECKPOINT).is_file()
     if (out / WEIGHTS).is_file() and not begun:
         run = load_run(out)
-        if run.recipe != recipe or run.config["split_hash"] != data.split_hash:
+        if run.recipe != recipe or run.config.split_hash != data.split_hash:
             raise RunError(
                 f"{out}: holds a run of another recipe or other data; choose another --out"
             )
@@ -122,25 +123,27 @@ def _trained(recipe: Recipe, prepared: Path, data: Prepared, out: Path) -> None:
 
 
 def _result(run: Path, data: Prepared) -> tuple[dict[str, Any], Any]:
-    """A finished run's scorecards as JSON values, and bool (n,) which test pictures it got right."""
+    """A finished run's scorecards as JSON values, and bool (n,) which test pictures it got
+    right."""
     from training.fit.loop import steps_per_epoch
     from training.runs.run import load_run
 
-    config = load_run(run).config
-    with np.load(run / "predictions_test.npz", allow_pickle=False) as stored:
-        labels, predicted = stored["labels"], stored["logits"].argmax(axis=1)
-    with np.load(run / "predictions_validation.npz", allow_pickle=False) as stored:
-        validation = score(stored["labels"], stored["logits"].argmax(axis=1))
-    recipe = load_run(run).recipe
+    trained = load_run(run)
+    names, recipe, config = trained.class_names, trained.recipe, trained.config
+    test, validation = (
+        read_predictions(run, split, len(names)) for split in ("test", "validation")
+    )
+    predicted = test.logits.argmax(axis=1)
+    faces = (config.faces or {})["train"]
     result = {
         "recipe": recipe.to_dict(),
-        "steps": recipe.epochs * steps_per_epoch(recipe, config["faces"]["train"]),
+        "steps": recipe.epochs * steps_per_epoch(recipe, faces, len(names)),
         "split_hash": data.split_hash,
-        "history": config["history"],
-        "test": asdict(score(labels, predicted)),
-        "validation": asdict(validation),
+        "history": asdict(config.history) if config.history else None,
+        "test": asdict(score(test.labels, predicted, names)),
+        "validation": asdict(score(validation.labels, validation.logits.argmax(axis=1), names)),
     }
-    return result, labels == predicted
+    return result, test.labels == predicted
 
 
 def _write(out: Path, results: list[dict[str, Any]]) -> None:
@@ -161,28 +164,11 @@ def _table(results: list[dict[str, Any]]) -> Iterator[str]:
         "top-1 (95 % interval)",
         "against nothing (McNemar p)",
         "macro-F1",
-        *LABELS,
+        *results[0]["test"]["per_class_recall"],
     ]
     yield "| " + " | ".join(head) + " |"
     yield "|---" * len(head) + "|"
-    for result in results:
-        card = Scorecard(**result["test"])
-        low, high = card.interval
-        change = PairedDrop(**result["change"]) if result["change"] else None
-        paired = (
-            f"{100 * (change.c - change.b) / change.n:+.2f} pp (p = {change.mcnemar_p:.2g})"
-            if change
-            else "-"
-        )
-        top1 = f"{card.top1:.2%} ({low:.2%} to {high:.2%})"
-        yield _row(
-            result["way"],
-            str(result["seed"]),
-            f"{result['steps']:,}",
-            top1,
-            paired,
-            *_shares([card]),
-        )
+    yield from map(_result_row, results)
     seeds = {result["seed"] for result in results}
     for way in dict.fromkeys(result["way"] for result in results) if len(seeds) > 1 else ():
         cards = [Scorecard(**result["test"]) for result in results if result["way"] == way]
@@ -190,18 +176,33 @@ def _table(results: list[dict[str, Any]]) -> Iterator[str]:
             way,
             f"mean of {len(cards)}",
             "",
-            f"{np.mean([c.top1 for c in cards]):.2%}",
+            percent(float(np.mean([c.top1 for c in cards])), 2),
             "",
             *_shares(cards),
         )
 
 
+def _result_row(result: dict[str, Any]) -> str:
+    card = Scorecard(**result["test"])
+    low, high = (percent(bound, 2) for bound in card.interval)
+    paired = "-"
+    if result["change"]:
+        change = PairedDrop(**result["change"])
+        gain = 100 * (change.c - change.b) / change.n
+        paired = f"{gain:+.2f} pp (p = {change.mcnemar_p:.2g})"
+    top1 = f"{percent(card.top1, 2)} ({low} to {high})"
+    steps = f"{result['steps']:,}"
+    return _row(result["way"], str(result["seed"]), steps, top1, paired, *_shares([card]))
+
+
 def _shares(cards: list[Scorecard]) -> list[str]:
     """Mean macro-F1 and recalls of some scorecards, in percent; all have the same labels."""
-    recalls = [[card.per_class_recall[label] for card in cards] for label in LABELS]
+    recalls = [
+        [card.per_class_recall[label] for card in cards] for label in cards[0].per_class_recall
+    ]
     known = [[share for share in shares if share is not None] for shares in recalls]
     return [
-        f"{np.mean(shares):.2%}" if shares else "-"
+        percent(float(np.mean(shares)) if shares else None, 2)
         for shares in ([card.macro_f1 for card in cards], *known)
     ]
 

@@ -1,12 +1,13 @@
-"""Where detectors put their boxes on faces framed as FER-2013 frames them, and what the crop geometry of the input spec gains.
+"""Where detectors put their boxes on faces framed as FER-2013 frames them, and what crops gain.
 
 python -m benchmarks.crop_geometry prepared/ [--yunet FILE]
 
-FER-2013 training faces are enlarged and set into a larger frame; each detector looks for the face, and the median scale and
-shift that turn its box back into the original square are printed, in the input spec's Q10. Then the same with validation
-faces: where eyes and mouth land in the crops, and what the shipped network makes of crops by several geometries.
-FER-2013 holds nothing around its faces, so the frame repeats the pictures' edge pixels (BORDER_REPLICATE): crops that are
-larger than the face show streaks there, where a camera would show hair and background.
+FER-2013 training faces are enlarged and set into a larger frame; each detector looks for the face,
+and the median scale and shift that turn its box back into the original square are printed, in the
+crop's Q10. Then the same with validation faces: where eyes and mouth land in the crops, and what
+the shipped network makes of crops by several geometries. FER-2013 holds nothing around its faces,
+so the frame repeats the pictures' edge pixels (BORDER_REPLICATE): crops that are larger than the
+face show streaks there, where a camera would show hair and background.
 """
 
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.framed import ENLARGED, Answers, crop_of, framed, network
-from edgeemo.contract.input_spec import DEFAULT_SPEC, Crop, InputSpec
+from benchmarks.framed import ENLARGED, Answers, framed, network
+from edgeemo.contract.crop import Crop
+from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import EdgeemoError
-from edgeemo.faces import Detector, open_detector
+from edgeemo.faces import Detector, crop_of, open_detector
 from edgeemo.faces.yunet import find_model
 from edgeemo.results import Box
 
@@ -37,11 +39,16 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Sample:
-    """Validation faces in frames, their labels (-1 unknown), and YuNet's eyes and mouth (NaN where it finds no face)."""
+    """Validation faces in frames."""
 
     originals: NDArray[np.uint8]
+    """(N, H, W, C) pictures as they are."""
     labels: dict[str, NDArray[np.int64]]
+    """(N,) positions of the labels by who gave them; -1 unknown."""
     points: NDArray[np.float64]
+    """(N, 3, 2) x and y of YuNet's eyes and mouth in the frame; NaN where it finds no face."""
+    spec: InputSpec
+    """What the network sees of a face."""
 
 
 @click.command()
@@ -53,7 +60,7 @@ class Sample:
 )
 def main(data: Path, yunet: Path | None, faces: int, model: str) -> None:
     """Measure the crop geometry of each detector that opens here, and what it gains."""
-    prepared = load_prepared(data, DEFAULT_SPEC)
+    prepared = load_prepared(data)
     rows = np.random.default_rng(0).choice(prepared.indices("train"), faces, replace=False)
     sample, answers = _sample(prepared, yunet), network(model)
     _print_original(sample, model, answers)
@@ -68,17 +75,19 @@ def main(data: Path, yunet: Path | None, faces: int, model: str) -> None:
 
 
 def _measure(detector: Detector, pictures: list[Picture]) -> Crop:
-    found = []
+    squares = []
     for picture in pictures:
         boxes = detector.detect(_framed(picture))
         if boxes:
             x, y, width, height = boxes[0].as_tuple()
             centre = _MARGIN + ENLARGED / 2
             shift = (centre - x - width / 2, centre - y - height / 2)
-            found.append((ENLARGED / max(width, height), shift[0] / ENLARGED, shift[1] / ENLARGED))
-    low, middle, high = np.percentile(np.array(found), [25, 50, 75], axis=0) * 1024
+            scale = ENLARGED / max(width, height)
+            squares.append((scale, shift[0] / ENLARGED, shift[1] / ENLARGED))
+    low, middle, high = np.percentile(np.array(squares), [25, 50, 75], axis=0) * 1024
     click.echo(
-        f"\n{detector.name}: found {len(found) / len(pictures):.1%} of {len(pictures)} training faces"
+        f"\n{detector.name}: found {len(squares) / len(pictures):.1%} of {len(pictures)} training "
+        "faces"
     )
     for what, *values in zip(
         ("scale_q10", "shift_x_q10", "shift_y_q10"), low, middle, high, strict=True
@@ -98,12 +107,12 @@ def _sample(prepared: Prepared, yunet: Path | None) -> Sample:
     originals = np.asarray(prepared.images[rows])
     labels = {"FER-2013": prepared.given_labels[rows]}
     if prepared.votes is not None:
-        labels["FER+"] = ferplus_majority(group_votes(prepared)[rows])[0]
-    return Sample(originals, labels, _points(originals, yunet))
+        labels["FER+"] = ferplus_majority(group_votes(prepared)[rows], prepared.class_names)[0]
+    return Sample(originals, labels, _points(originals, yunet), prepared.spec)
 
 
 def _points(originals: NDArray[np.uint8], yunet: Path | None) -> NDArray[np.float64]:
-    """(N, 3, 2) x and y of right eye, left eye and the mouth's middle in the frame, by YuNet's landmarks."""
+    """(N, 3, 2) x and y of right eye, left eye and the mouth's middle in the frame, by YuNet."""
     points = np.full((len(originals), len(_POINTS), 2), np.nan)
     path, _ = find_model(yunet)
     if path is None:
@@ -123,46 +132,51 @@ def _print_original(sample: Sample, model: str, answers: Answers) -> None:
         f"{_accuracy(right, labels):.2%} by {name}" for name, labels in sample.labels.items()
     )
     click.echo(
-        f"{model} on {len(sample.originals):,} validation faces, original 48x48 pictures: right {accuracy}"
+        f"{model} on {len(sample.originals):,} validation faces, original pictures: right "
+        f"{accuracy}"
     )
-    where = (sample.points - _MARGIN) * DEFAULT_SPEC.width / ENLARGED
-    found = np.isfinite(where[:, 0, 0])
+    where = (sample.points - _MARGIN) * sample.spec.width / ENLARGED
+    known = np.isfinite(where[:, 0, 0])
     click.echo(
-        f"YuNet's landmarks of {found.sum():,} of them, median x and y in 48ths of the picture: {_places(where)}"
+        f"YuNet's landmarks of {known.sum():,} of them, median x and y in pixels of the input: "
+        f"{_places(where)}"
     )
 
 
 def _gain(detector: Detector, measured: Crop, sample: Sample, answers: Answers) -> None:
-    """What the network makes of the crops by four geometries, on the faces that this detector finds."""
+    """What the network makes of crops by four geometries, on the faces that are found."""
     frames = [_framed(picture[..., 0]) for picture in sample.originals]
     boxes = [next(iter(detector.detect(frame)), None) for frame in frames]
     rows = np.array([i for i, box in enumerate(boxes) if box], np.int64)
     original = answers(sample.originals[rows])
     titles = "".join(f"{name:>10}" for name in sample.labels)
     click.echo(
-        f"  {len(rows):,} validation faces found; the network is right, and answers as to the original picture"
+        f"  {len(rows):,} validation faces found; the network is right, and answers as to the "
+        "original picture"
     )
     click.echo(f"  {'crop':<34}{titles}{'as original':>13}   {_POINTS}")
-    click.echo(f"  {'original 48x48 picture':<34}{_row(original, original, sample, rows)}")
+    click.echo(f"  {'original picture':<34}{_row(original, original, sample, rows)}")
     geometries = {
         "raw box": Crop(),
-        "shipped": crop_of(detector.name),
+        "shipped": crop_of(detector),
         "measured": measured,
         "guessed, 20 % margin": _GUESSED,
     }
     kept = {}
     for name, crop in geometries.items():
-        spec = InputSpec(crops={detector.name: crop})
         crops = np.stack(
-            [face_to_input(frames[i], _known(boxes[i]), spec, detector=detector.name) for i in rows]
+            [face_to_input(frames[i], _known(boxes[i]), sample.spec, crop) for i in rows]
         )
         got = answers(crops)
         kept[name] = got == original
-        squares = np.array([crop.square(*_known(boxes[i])) for i in rows], np.float64)
+        regions = [
+            crop.region(_known(boxes[i]), sample.spec.height, sample.spec.width) for i in rows
+        ]
+        squares = np.array([(r.left, r.top, r.width) for r in regions], np.float64)
         where = (
             (sample.points[rows] - squares[:, np.newaxis, :2])
             / squares[:, np.newaxis, 2:]
-            * DEFAULT_SPEC.width
+            * sample.spec.width
         )
         title = f"{name} {crop.scale_q10}, {crop.shift_x_q10}, {crop.shift_y_q10}"
         click.echo(f"  {title:<34}{_row(got, original, sample, rows)}   {_places(where)}")

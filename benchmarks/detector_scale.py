@@ -1,16 +1,22 @@
-"""How small a face may be in a detector's input, and what the input's size costs: the rule of edgeemo/faces/scaling.py.
+"""How small a face may be in a detector's input, and what the input's size costs.
 
-python -m benchmarks.detector_scale prepared/ --yunet FILE --video ../shared/media/test.mp4 --photo ../shared/media/solvay_conference.jpg
+The rule of edgeemo/faces/scaling.py.
 
-FER-2013 validation faces are set 192 pixels wide at drawn places of 576x576 frames, and the frames scaled down until the face has the
-given side, which is about that of the detector's box. Around a face lie its edge pixels, repeated, and then, as FER-2013 cuts so tightly
-that there is no head around a face, the heads of two photos. Then the video and the photo at several scales, the time by size of the
-input, and the rule at work. Times hold for the machine that is printed.
+python -m benchmarks.detector_scale prepared/ --yunet FILE --video ../shared/media/test.mp4 --photo
+../shared/media/solvay_conference.jpg
+
+FER-2013 validation faces are set 192 pixels wide at drawn places of 576x576 frames, and the frames
+scaled down until the face has the given side, which is about that of the detector's box. Around a
+face lie its edge pixels, repeated, and then, as FER-2013 cuts so tightly that there is no head
+around a face, the heads of two photos. Then the video and the photo at several scales, the time by
+size of the input, and the rule at work. Times hold for the machine that is printed.
 """
 
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -23,39 +29,22 @@ from benchmarks.framed import (
     ENLARGED,
     Answers,
     as_square,
-    crop_of,
     framed,
     in_head,
     network,
     overlap,
 )
 from edgeemo.cli.bench import machine
-from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.preprocess import face_to_input, to_grey
 from edgeemo.data.pictures import read_picture
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import EdgeemoError
-from edgeemo.faces import Detector, open_detector
+from edgeemo.faces import Detector, crop_of, open_detector
 from edgeemo.faces.scaling import shrink_fast
 from edgeemo.results import Box
 
-SIDES = (
-    10,
-    16,
-    20,
-    24,
-    28,
-    32,
-    36,
-    40,
-    48,
-    56,
-    64,
-    80,
-    96,
-    128,
-    160,
-)  # pixels of a face in the input
+SIDES = (10, 16, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128, 160)  # pixels of a face
 INPUTS = (96, 128, 160, 213, 240, 320, 427, 480, 640)  # widths of inputs of 4:3, in pixels
 SHARES = (None, 1 / 12, 1 / 10, 1 / 8, 1 / 7, 1 / 6, 1 / 5, 1 / 4, 1 / 3)
 _FRAME = 3 * ENLARGED
@@ -63,6 +52,10 @@ _FOUND = 0.4  # intersection over union from which a box is the face's
 _OF_BEST = 0.95
 
 Frame = NDArray[np.uint8]
+
+
+Heads = list[tuple[Frame, Box]]
+"""Grey photos, and where the head is in them."""
 
 
 @click.command()
@@ -94,7 +87,7 @@ def main(
 ) -> None:
     """Measure the detectors that open here."""
     click.echo(f"{machine()}; OpenCV {cv2.__version__}, {cv2.getNumThreads()} threads")
-    prepared = load_prepared(data, DEFAULT_SPEC)
+    prepared = load_prepared(data)
     rng = np.random.default_rng(0)
     rows = rng.choice(prepared.indices("validation"), faces, replace=False)
     places = rng.integers(0, _FRAME - ENLARGED + 1, (faces, 2))
@@ -111,38 +104,58 @@ def main(
         except EdgeemoError as error:
             click.echo(f"{name}: left out, {error}")
             continue
-        where = [as_square(detector.detect(body)[0], crop_of(name)) for body in bodies]
+        where = [as_square(detector.detect(body)[0], crop_of(detector)) for body in bodies]
         greys = [to_grey(body) for body in bodies]
 
-        def with_head(i: int, left: int, top: int, where=where, greys=greys) -> Frame:  # type: ignore[no-untyped-def]
-            n = i % len(greys)
-            return in_head(pictures[i], greys[n], where[n], left, top, _FRAME, _FRAME)
+        around = list(zip(greys, where, strict=True))
+
+        def with_head(i: int, left: int, top: int, around: Heads = around) -> Frame:
+            grey, face = around[i % len(around)]
+            return in_head(pictures[i], grey, face, left, top, _FRAME, _FRAME)
 
         def alone(i: int, left: int, top: int) -> Frame:
             return framed(pictures[i], left, top, _FRAME, _FRAME)
 
-        _faces_by_side(detector, "edge pixels repeated", alone, pictures, places, answers)
-        _faces_by_side(detector, f"in {len(bodies)} heads", with_head, pictures, places, answers)
+        faces_in = Faces(pictures, places, prepared.spec, answers)
+        _faces_by_side(detector, "edge pixels repeated", alone, faces_in)
+        _faces_by_side(detector, f"in {len(bodies)} heads", with_head, faces_in)
         if photo:
             _photo_by_scale(detector, read_picture(photo))
         if frames:
             _video_by_scale(detector, frames)
             _time_by_input(detector, frames[0])
-            _rule(lambda share, name=name: open_detector(name, yunet, smallest_face=share), frames)  # type: ignore[misc]
+            _rule(name, yunet, frames)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Validation faces, and where they are put into frames."""
+
+    pictures: list[Frame]
+    """uint8 (48, 48) each."""
+    places: NDArray[np.int64]
+    """(N, 2): left and top in the frame, pixels."""
+    spec: InputSpec
+    """What the network sees of a face."""
+    answers: Answers
+    """The network."""
 
 
 def _faces_by_side(
     detector: Detector,
     around: str,
     frame_of: Callable[[int, int, int], Frame],
-    pictures: list[Frame],
-    places: NDArray[np.int64],
-    answers: Answers,
+    faces: Faces,
 ) -> None:
-    """Recall on FER-2013's faces, where the crop lies, and what the network answers to it, by the face's side in the input."""
+    """Recall on FER-2013's faces, where the crop lies, and what the network answers to it.
+
+    By the face's side in the input.
+    """
+    pictures, places, spec, answers = faces.pictures, faces.places, faces.spec, faces.answers
     originals = answers(np.stack(pictures)[..., np.newaxis])
     click.echo(
-        f"\n{detector.name}, {len(pictures)} FER-2013 validation faces, {around}, by the face's side in the input"
+        f"\n{detector.name}, {len(pictures)} FER-2013 validation faces, {around}, by the face's "
+        "side in the input"
     )
     click.echo("side px  found   overlap of crop and face   answer of the original kept")
     recalls = {}
@@ -157,12 +170,13 @@ def _faces_by_side(
             )
             if best >= _FOUND and box:
                 overlaps.append(best)
-                crop = face_to_input(frame, box.as_tuple(), DEFAULT_SPEC, detector=detector.name)
+                crop = face_to_input(frame, box.as_tuple(), spec, crop_of(detector))
                 kept.append(answers(crop[np.newaxis])[0] == originals[i])
         recalls[side] = len(overlaps) / len(pictures)
         if overlaps:
             click.echo(
-                f"{side:7} {recalls[side]:6.1%} {statistics.median(overlaps):25.2f} {np.mean(kept):28.1%}"
+                f"{side:7} {recalls[side]:6.1%} {statistics.median(overlaps):25.2f} "
+                f"{np.mean(kept):28.1%}"
             )
         else:
             click.echo(f"{side:7} {0:6.1%}")
@@ -179,7 +193,7 @@ def _enough(recalls: dict[int, float]) -> str:
 
 def _best(boxes: Sequence[Box], truth: Box, detector: Detector) -> tuple[float, Box | None]:
     """The box whose crop overlaps the face best, and how much."""
-    crops = [(overlap(as_square(box, crop_of(detector.name)), truth), box) for box in boxes]
+    crops = [(overlap(as_square(box, crop_of(detector)), truth), box) for box in boxes]
     return max(crops, key=lambda pair: pair[0], default=(0.0, None))
 
 
@@ -205,7 +219,8 @@ def _photo_by_scale(detector: Detector, photo: Frame) -> None:
     reference = detector.detect(photo)
     side = statistics.median(max(box.width, box.height) for box in reference)
     click.echo(
-        f"\n{detector.name}, photo {photo.shape[1]}x{photo.shape[0]}: {len(reference)} faces, median side {side:g} pixels"
+        f"\n{detector.name}, photo {photo.shape[1]}x{photo.shape[0]}: {len(reference)} faces, "
+        f"median side {side:g} pixels"
     )
     for scaled in (s for s in SIDES if s < side):
         boxes = _detect_scaled(detector, photo, scaled / side)
@@ -214,32 +229,38 @@ def _photo_by_scale(detector: Detector, photo: Frame) -> None:
 
 
 def _video_by_scale(detector: Detector, frames: list[Frame]) -> None:
-    """In how many frames the face is found in smaller inputs, and how much its box then overlaps that of the full frame."""
+    """In how many frames the face is found in smaller inputs.
+
+    And how much its box then overlaps that of the full frame.
+    """
     reference = [detector.detect(frame) for frame in frames]
     side = statistics.median(max(boxes[0].width, boxes[0].height) for boxes in reference if boxes)
     click.echo(
-        f"\n{detector.name}, video {frames[0].shape[1]}x{frames[0].shape[0]}: face in {sum(map(bool, reference))} of {len(frames)} frames, "
+        f"\n{detector.name}, video {frames[0].shape[1]}x{frames[0].shape[0]}: face in "
+        f"{sum(map(bool, reference))} of {len(frames)} frames, "
         f"median side {side:g} pixels"
     )
     recalls = {}
     for scaled in (s for s in SIDES if s < side):
-        found = [_detect_scaled(detector, frame, scaled / side) for frame in frames]
-        recalls[scaled] = sum(map(bool, found)) / len(frames)
-        click.echo(f"{scaled:7} {_agreement(found, reference)}")
+        boxes_of = [_detect_scaled(detector, frame, scaled / side) for frame in frames]
+        recalls[scaled] = sum(map(bool, boxes_of)) / len(frames)
+        click.echo(f"{scaled:7} {_agreement(boxes_of, reference)}")
     click.echo(_enough(recalls))
 
 
-def _agreement(found: list[list[Box]], reference: list[list[Box]]) -> str:
-    pairs = [overlap(a[0], b[0]) for a, b in zip(found, reference, strict=True) if a and b]
+def _agreement(boxes_of: list[list[Box]], reference: list[list[Box]]) -> str:
+    pairs = [overlap(a[0], b[0]) for a, b in zip(boxes_of, reference, strict=True) if a and b]
     return (
-        f"found in {sum(map(bool, found)):3}, more than one in {sum(len(boxes) > 1 for boxes in found)}, "
+        f"found in {sum(map(bool, boxes_of)):3}, more than one in "
+        f"{sum(len(boxes) > 1 for boxes in boxes_of)}, "
         + (f"overlap with full scale {statistics.median(pairs):.2f}" if pairs else "none")
     )
 
 
 def _time_by_input(detector: Detector, frame: Frame) -> None:
     click.echo(
-        f"\n{detector.name}, processor time of one thread by size of the input (a frame of the video in it)"
+        f"\n{detector.name}, processor time of one thread by size of the input (a frame of the "
+        "video in it)"
     )
     for width in INPUTS:
         small = np.asarray(
@@ -249,27 +270,31 @@ def _time_by_input(detector: Detector, frame: Frame) -> None:
         click.echo(f"{width:4}x{width * 3 // 4:<4} p50 {p50:6.2f} ms  p95 {p95:6.2f} ms")
 
 
-def _rule(opened: Callable[[float | None], Detector], frames: list[Frame]) -> None:
+def _rule(name: str, yunet: Path | None, frames: list[Frame]) -> None:
     """The rule at work: the video, and the time of a 640x480 frame."""
-    full = opened(None)
+    full = open_detector(name, yunet)
     reference = [full.detect(frame) for frame in frames]
     vga = np.asarray(cv2.resize(frames[0], (640, 480), interpolation=cv2.INTER_AREA), np.uint8)
     click.echo(
         f"\n{full.name}, smallest_face: processor time of one thread for a 640x480 frame; the video"
     )
     for share in SHARES:
-        detector = opened(share)
+        detector = open_detector(name, yunet, smallest_face=share)
         size = detector.scaling.size(640, 480)  # type: ignore[attr-defined]
-        p50, p95 = _milliseconds(lambda detector=detector: detector.detect(vga))  # type: ignore[misc]
-        found = [detector.detect(frame) for frame in frames]
-        name = "None" if share is None else f"1/{1 / share:g}"
+        p50, p95 = _milliseconds(partial(detector.detect, vga))
+        boxes = [detector.detect(frame) for frame in frames]
+        title = "None" if share is None else f"1/{1 / share:g}"
         click.echo(
-            f"{name:>5} {size[0]:4}x{size[1]:<4} p50 {p50:6.2f} ms  p95 {p95:6.2f} ms   {_agreement(found, reference)}"
+            f"{title:>5} {size[0]:4}x{size[1]:<4} p50 {p50:6.2f} ms  p95 {p95:6.2f} ms   "
+            f"{_agreement(boxes, reference)}"
         )
 
 
 def _milliseconds(call: Callable[[], object], seconds: float = 1.5) -> tuple[float, float]:
-    """Median and 95th percentile of the call's processor time on one thread, which a busy machine disturbs least."""
+    """Median and 95th percentile of the call's processor time on one thread.
+
+    A busy machine disturbs that least.
+    """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     call()

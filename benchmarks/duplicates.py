@@ -1,8 +1,10 @@
 """How well and how fast near copies are found.
 
-python -m benchmarks.duplicates truth ../shared/data --out FOLDER     # recall and precision against overlap_truth.csv
-python -m benchmarks.duplicates curve ../shared/data/fer2013.zip      # time and memory at 10k, 30k, 90k and 180k pictures
-"""
+python -m benchmarks.duplicates truth ../shared/data --out FOLDER
+python -m benchmarks.duplicates curve ../shared/data/fer2013.zip
+
+`truth` measures recall and precision against overlap_truth.csv, `curve` time and memory at 10k,
+30k, 90k and 180k pictures."""
 
 import csv
 import json
@@ -19,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.data.labelled import PictureArchive
 from edgeemo.data.pictures import decode_picture
@@ -44,7 +47,8 @@ def main() -> None:
     "--phash", is_flag=True, help="Measure the perceptual hash of the package ImageHash beside it."
 )
 def truth(data: Path, out: Path | None, phash: bool) -> None:
-    """Recall by kind and precision on fer2013.zip and the stand-ins in DATA, against kaggle_layouts/overlap_truth.csv."""
+    """Recall by kind and precision on fer2013.zip and the stand-ins in DATA, against
+    kaggle_layouts/overlap_truth.csv."""
     names, images = _union(data)
     place = {name: i for i, name in enumerate(names)}
     faces = {Path(path).name: i for (source, path), i in place.items() if source == "fer2013"}
@@ -83,7 +87,8 @@ def _precision(
     known: list[tuple[str, int, int]],
     out: Path | None,
 ) -> None:
-    """Pairs inside groups, split into those that the truth file explains, equal pixels, and the rest for a person to judge."""
+    """Pairs inside groups, split into those that the truth file explains, equal pixels, and the
+    rest for a person to judge."""
     origin = np.arange(len(images))
     for _, copy, face in known:
         origin[copy] = face
@@ -100,26 +105,35 @@ def _precision(
                 elif origin[a] == a and origin[b] == b:
                     rest.append((int(a), int(b)))
     click.echo(
-        f"pairs in one group: {explained:,} as the truth file says, {equal:,} of equal pixels in FER-2013; "
+        f"pairs in one group: {explained:,} as the truth file says, {equal:,} of equal pixels in "
+        "FER-2013; "
         f"{len(rest):,} more distinct pairs of FER-2013 faces"
     )
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        rng = np.random.default_rng(1)
-        chosen = [
-            rest[i] for i in sorted(rng.choice(len(rest), min(300, len(rest)), replace=False))
-        ]
-        _sheet(out / "outside_truth_random.png", images, chosen)
-        confirmed = np.flatnonzero((origin[found.pairs] == found.pairs).all(axis=1))
-        weakest = confirmed[np.argsort(found.detail[confirmed])][:300]
-        _sheet(
-            out / "outside_truth_weakest.png",
-            images,
-            [(int(a), int(b)) for a, b in found.pairs[weakest]],
-        )
-        click.echo(
-            f"wrote {out}/outside_truth_random.png and {out}/outside_truth_weakest.png, 300 pairs each, to be judged"
-        )
+        _write_doubtful(out, found, images, rest, origin)
+
+
+def _write_doubtful(
+    out: Path,
+    duplicates: Duplicates,
+    images: NDArray[np.uint8],
+    rest: list[tuple[int, int]],
+    origin: NDArray[np.int64],
+) -> None:
+    """Sheets of pairs that the truth file does not explain: some at random, and the weakest."""
+    out.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(1)
+    drawn = sorted(rng.choice(len(rest), min(300, len(rest)), replace=False))
+    _sheet(out / "outside_truth_random.png", images, [rest[i] for i in drawn])
+    pairs = duplicates.pairs
+    confirmed = np.flatnonzero((origin[pairs] == pairs).all(axis=1))
+    weakest = confirmed[np.argsort(duplicates.detail[confirmed])][:300]
+    shown = [(int(a), int(b)) for a, b in pairs[weakest]]
+    _sheet(out / "outside_truth_weakest.png", images, shown)
+    click.echo(
+        f"wrote {out}/outside_truth_random.png and {out}/outside_truth_weakest.png, 300 pairs "
+        "each, to be judged"
+    )
 
 
 def _sheet(
@@ -145,7 +159,8 @@ def _sheet(
 def _by_phash(
     images: NDArray[np.uint8], known: list[tuple[str, int, int]], distance: int
 ) -> NDArray[np.int64]:
-    """Groups by hash distance, of the truth file's pairs alone: its recall, at a precision that is another matter."""
+    """Groups by hash distance, of the truth file's pairs alone: its recall, at a precision that is
+    another matter."""
     import imagehash
     from PIL import Image
 
@@ -163,9 +178,8 @@ def _union(data: Path) -> tuple[list[tuple[str, str]], NDArray[np.uint8]]:
         path = (
             data / "fer2013.zip" if name == "fer2013" else data / "kaggle_layouts" / f"{name}.zip"
         )
-        with PictureArchive(
-            path
-        ) as archive:  # not the source's view, which leaves second copies out
+        # Not the source's view, which leaves second copies out.
+        with PictureArchive(path, LABELS) as archive:
             for file in archive.files:
                 try:
                     frame = decode_picture(archive.read(file.path), file.path)
@@ -187,7 +201,8 @@ def _union(data: Path) -> tuple[list[tuple[str, str]], NDArray[np.uint8]]:
     help="How many pictures, each in a process.",
 )
 def curve(archive: Path, sizes: str) -> None:
-    """Time and peak memory on a synthetic union: each face of ARCHIVE in several of the changes that re-uploads show."""
+    """Time and peak memory on a synthetic union: each face of ARCHIVE in several of the changes
+    that re-uploads show."""
     click.echo("| pictures | seconds | peak memory | groups |\n|---|---|---|---|")
     for size in sizes.split(","):
         command = [sys.executable, "-m", "benchmarks.duplicates", "one", str(archive), size]
@@ -195,7 +210,8 @@ def curve(archive: Path, sizes: str) -> None:
             subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         )
         click.echo(
-            f"| {row['pictures']:,} | {row['seconds']:.0f} | {row['peak_mb']:,.0f} MB | {row['groups']:,} |"
+            f"| {row['pictures']:,} | {row['seconds']:.0f} | {row['peak_mb']:,.0f} MB | "
+            f"{row['groups']:,} |"
         )
 
 
@@ -221,11 +237,13 @@ def one(archive: Path, size: int) -> None:
 
 
 def synthetic_union(archive: Path, size: int, seed: int = 1) -> NDArray[np.uint8]:
-    """uint8 (size, 48, 48, 1): the faces of FER-2013 again and again, re-encoded, resized, relit, mirrored, turned and zoomed."""
+    """uint8 (size, 48, 48, 1): the faces of FER-2013 again and again, re-encoded, resized, relit,
+    mirrored, turned and zoomed."""
     rng = np.random.default_rng(seed)
-    with SOURCES["fer2013"].open(archive) as opened:
+    with SOURCES["fer2013"].open(archive, LABELS) as opened:
         faces = [decode_picture(opened.read(file.path), file.path)[..., 0] for file in opened.files]
-    # As many faces as in the real union, about a fifth of its pictures; all are distinct in the first fifth.
+    # As many faces as in the real union, about a fifth of its pictures; all are distinct in the
+    # first fifth.
     faces = [faces[i] for i in rng.permutation(len(faces))[: max(1, size // 5)]]
     return np.stack([_changed(faces[i % len(faces)], i // len(faces), rng) for i in range(size)])[
         ..., np.newaxis

@@ -1,8 +1,11 @@
-"""The export stage's bars: time and peak memory of `build`, and the time of `evaluate`, each as its own process.
+"""The export stage's bars: time and peak memory of `build`, and the time of `evaluate`.
+
+Each runs as its own process.
 
 python -m benchmarks.export_bars RUN prepared/ [--json OUT.json]
 
-Bars (issue 5), for `small` on two cores and 3,579 faces: build under 4 minutes and 3 GiB, evaluate with int8 TFLite under 10 s.
+Bars, for `small` on two cores and 3,579 faces: build under 4 minutes and 3 GiB, evaluate with int8
+TFLite under 10 s.
 """
 
 import os
@@ -27,7 +30,10 @@ _MINUTES, _GIB, _SECONDS = 4.0, 3.0, 10.0
     "--json", "json_path", type=click.Path(path_type=Path), help="Also write the figures here."
 )
 def main(run: Path, data: Path, json_path: Path | None) -> None:
-    """Build RUN with the prepared folder DATA, then evaluate what came of it; exit code 1 when a bar is missed."""
+    """Build RUN with the prepared folder DATA, then evaluate what came of it.
+
+    Exit code 1 when a bar is missed.
+    """
     with tempfile.TemporaryDirectory() as folder:
         bundle = str(Path(folder, "bar.edgeemo"))
         build = _measured(["-m", "export", "build", str(run), "--data", str(data), "--out", bundle])
@@ -55,11 +61,11 @@ def _measured(words: list[str]) -> dict[str, float]:
         [sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     assert process.stderr is not None
-    said = process.stderr.read()
+    errors = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise click.ClickException(
-            f"{' '.join(words)} failed: {said.decode(errors='replace')[-500:]}"
+            f"{' '.join(words)} failed: {errors.decode(errors='replace')[-500:]}"
         )
     return {"seconds": time.perf_counter() - start, "gib": usage.ru_maxrss / 2**20}
 

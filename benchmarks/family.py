@@ -1,14 +1,15 @@
-"""The shipped family in one table: bytes, activations, time beside a peer, and accuracy of int8 and float on both kinds of labels.
+"""The shipped family in one table: bytes, activations, time beside a peer, accuracy.
 
-python -m benchmarks.family prepared/ ../shared/peers/mini_xception_int8.tflite [BUNDLE...] [--json OUT.json]
+python -m benchmarks.family prepared/ ../shared/peers/mini_xception_int8.tflite [BUNDLE...]
 
-Accuracy is of the test split, single crop, with 95 % Wilson intervals; flip averaging (the mean of the logits of a picture and
-its mirror image) stands beside it. The FER+ majority counts faces on which more than half of the taggers agree. Times are of
-inference alone on one thread, all models and the peer in turns, as ratios to the peer.
+Accuracy is of int8 and of float, against both kinds of labels, on the test split, single crop, with
+95 % Wilson intervals; flip averaging (the mean of the logits of a picture and its mirror image)
+stands beside it. The FER+ majority counts faces on which more than half of the taggers agree. Times
+are of inference alone on one thread, all models and the peer in turn, as ratios to the peer.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,27 @@ from edgeemo.cli.bench import alternate, summary
 from edgeemo.contract import strict
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.files import written_beside
-from edgeemo.contract.labels import LABELS
+from edgeemo.contract.manifest import Artifact, Format, Precision
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.models import shipped_models
 from edgeemo.proof.evaluation import PairedDrop, paired_drop, score
 from edgeemo.recognizer import load_bundle
+from export.report.words import percent, points
+
+_COLUMNS = (
+    "model",
+    "int8 bytes",
+    "activations",
+    "MACs",
+    "time",
+    "FER-2013 labels, top-1",
+    "macro-F1",
+    "flip",
+    "FER+ majority, top-1",
+    "flip",
+    "float to int8, pp",
+)
 
 
 @click.command()
@@ -53,60 +69,78 @@ def main(
 ) -> None:
     """Measure BUNDLES, by default all that ship, on a prepared folder."""
     opened = {name: load_bundle(name) for name in bundles or shipped_models()}
-    prepared = load_prepared(data, next(iter(opened.values())).manifest.input_spec)
+    first = next(iter(opened.values()))
+    prepared = load_prepared(data, first.spec, first.labels)
     rows = prepared.indices(split)
     pictures = np.asarray(prepared.images[rows])
-    found = {name: measured(bundle, prepared, rows) for name, bundle in opened.items()}
-    run_peer, predicted = open_peer(peer, pictures)
+    table = {name: measured(bundle, prepared, rows) for name, bundle in opened.items()}
+    run_peer, predicted = open_peer(peer, pictures, prepared.class_names)
     truths = _truths(prepared, rows)
-    found[peer.name] = {
-        "bytes": peer.stat().st_size, "int8": {key: _top1(predicted, *truth) for key, truth in truths.items()},
-    }  # fmt: skip
+    names = prepared.class_names
+    table[peer.name] = {
+        "bytes": peer.stat().st_size,
+        "int8": {key: _top1(predicted, *truth, names) for key, truth in truths.items()},
+    }
     for row, ratio in zip(
-        found.values(), _ratios(opened, run_peer, pictures[:1], runs), strict=True
+        table.values(), _ratios(opened, run_peer, pictures[:1], runs), strict=True
     ):
         row |= ratio
-    click.echo("\n".join(_markdown(found) if markdown else itertools.starmap(_line, found.items())))
+    lines = _markdown(table, names) if markdown else itertools.starmap(_line, table.items())
+    click.echo("\n".join(lines))
     if json_path:
         with written_beside(json_path) as part:
-            part.write_text(strict.dumps({"split": split, "n": len(rows), "models": found}))
+            part.write_text(strict.dumps({"split": split, "n": len(rows), "models": table}))
 
 
 def measured(bundle: Bundle, data: Prepared, rows: NDArray[np.int64]) -> dict[str, Any]:
-    """What one bundle's int8.tflite and float model get on the rows of a prepared folder."""
-    manifest = bundle.manifest
-    result: dict[str, Any] = {
-        "bytes": manifest.artifact("int8.tflite").bytes,
+    """What one bundle's int8 TFLite and float model get on the rows of a prepared folder."""
+    manifest, names = bundle.manifest, data.class_names
+    files = {"int8": int8_tflite(bundle), "float": _float_onnx(bundle)}
+    row: dict[str, Any] = {
+        "bytes": int8_tflite(bundle).bytes,
         "activations": manifest.tensor_arena_bytes,
         "parameters": manifest.training["parameters"],
         "multiply_accumulates": manifest.training["multiply_accumulates"],
     }
     pictures, truths = np.asarray(data.images[rows]), _truths(data, rows)
-    logits = {
-        artifact.file: [
+    answers = {}
+    for key, artifact in files.items():
+        if artifact is None:
+            continue
+        plain, mirrored = (
             _logits(bundle, artifact.file, batch) for batch in (pictures, pictures[:, :, ::-1])
-        ]
-        for artifact in manifest.artifacts
-        if artifact.file in ("int8.tflite", "fp32.onnx")
-    }
-    for file, key in (("int8.tflite", "int8"), ("fp32.onnx", "float")):
-        if file in logits:
-            plain, flipped = logits[file][0], logits[file][0] + logits[file][1]
-            result[key] = {
-                name: _top1(plain.argmax(axis=1), *truth) for name, truth in truths.items()
-            }
-            result[key] |= {
-                f"{name}_flipped": _top1(flipped.argmax(axis=1), *truth)
-                for name, truth in truths.items()
-            }
-    if len(logits) == 2:
-        full, int8 = (logits[file][0].argmax(axis=1) for file in ("fp32.onnx", "int8.tflite"))
-        result["agreement"] = float((full == int8).mean())
-        result["drop"] = {
+        )
+        answers[key], flipped = plain.argmax(axis=1), (plain + mirrored).argmax(axis=1)
+        row[key] = {name: _top1(answers[key], *truth, names) for name, truth in truths.items()}
+        row[key] |= {
+            f"{name}_flipped": _top1(flipped, *truth, names) for name, truth in truths.items()
+        }
+    if len(answers) == len(files):
+        full, int8 = answers["float"], answers["int8"]
+        row["agreement"] = float((full == int8).mean())
+        row["drop"] = {
             name: _drop(paired_drop((full == truth)[known], (int8 == truth)[known]))
             for name, (truth, known) in truths.items()
         }
-    return result
+    return row
+
+
+def int8_tflite(bundle: Bundle) -> Artifact:
+    """The bundle's quantized TFLite model."""
+    return next(
+        artifact
+        for artifact in bundle.manifest.artifacts
+        if artifact.format is Format.TFLITE and artifact.precision.is_integer
+    )
+
+
+def _float_onnx(bundle: Bundle) -> Artifact | None:
+    models = (
+        artifact
+        for artifact in bundle.manifest.artifacts
+        if artifact.format is Format.ONNX and artifact.precision is Precision.FP32
+    )
+    return next(models, None)
 
 
 def _truths(
@@ -114,7 +148,7 @@ def _truths(
 ) -> dict[str, tuple[NDArray[np.int64], NDArray[np.bool_]]]:
     truths = {"fer2013": (data.labels[rows], np.ones(len(rows), bool))}
     if data.votes is not None:
-        truths["ferplus"] = ferplus_majority(group_votes(data)[rows])
+        truths["ferplus"] = ferplus_majority(group_votes(data)[rows], data.class_names)
     return truths
 
 
@@ -127,13 +161,19 @@ def _logits(bundle: Bundle, file: str, pictures: NDArray[np.uint8]) -> NDArray[n
 
 
 def _top1(
-    predicted: NDArray[np.int64], truth: NDArray[np.int64], known: NDArray[np.bool_]
+    predicted: NDArray[np.int64],
+    truth: NDArray[np.int64],
+    known: NDArray[np.bool_],
+    class_names: Sequence[str],
 ) -> dict[str, Any]:
-    card = score(truth[known], predicted[known])
+    card = score(truth[known], predicted[known], class_names)
     return {
-        "n": card.n, "top1": card.top1, "interval": card.interval, "macro_f1": card.macro_f1,
+        "n": card.n,
+        "top1": card.top1,
+        "interval": card.interval,
+        "macro_f1": card.macro_f1,
         "per_class_recall": card.per_class_recall,
-    }  # fmt: skip
+    }
 
 
 def _drop(paired: PairedDrop) -> dict[str, float]:
@@ -149,7 +189,7 @@ def _ratios(
     bundles: dict[str, Bundle], run_peer: Callable[[], object], face: NDArray[np.uint8], runs: int
 ) -> list[dict[str, float]]:
     """p50 in ms of each bundle and of the peer at the end, and its ratio to the peer's."""
-    backends = [open_backend(bundle, "int8.tflite") for bundle in bundles.values()]
+    backends = [open_backend(bundle, int8_tflite(bundle).file) for bundle in bundles.values()]
     calls: list[Callable[[], object]] = [partial(backend.infer, face) for backend in backends]
     times = [summary(measured)["p50"] for measured in alternate([*calls, run_peer], runs)]
     return [{"p50_ms": time, "ratio": time / times[-1]} for time in times]
@@ -157,26 +197,28 @@ def _ratios(
 
 def _line(name: str, row: dict[str, Any]) -> str:
     parts = [
-        f"{name:<28} {row['bytes']:>9,} bytes  {row['p50_ms']:.3f} ms, {row['ratio']:.2f} of the peer's"
+        f"{name:<28} {row['bytes']:>9,} bytes  {row['p50_ms']:.3f} ms, "
+        f"{row['ratio']:.2f} of the peer's"
     ]
     for kind in ("int8", "float"):
         for key, card in row.get(kind, {}).items():
             low, high = card["interval"]
             parts.append(
-                f"  {kind:<5} {key:<16} {card['top1']:.2%} ({low:.2%} to {high:.2%}) of {card['n']:,}"
+                f"  {kind:<5} {key:<16} {percent(card['top1'])} ({percent(low)} to "
+                f"{percent(high)}) of {card['n']:,}"
             )
     for key, drop in row.get("drop", {}).items():
         parts.append(
-            f"  float to int8 {key}: {100 * drop['drop']:+.2f} pp (90 % {100 * drop['lower95']:+.2f} to {100 * drop['upper95']:+.2f}), "
-            f"agreement {row['agreement']:.2%}"
+            f"  float to int8 {key}: {points(drop['drop'])} pp (90 % {points(drop['lower95'])} to "
+            f"{points(drop['upper95'])}), agreement {percent(row['agreement'])}"
         )
     return "\n".join(parts)
 
 
-def _markdown(found: dict[str, dict[str, Any]]) -> Iterator[str]:
-    yield "| model | int8 bytes | activations | MACs | time | FER-2013 labels, top-1 | macro-F1 | flip | FER+ majority, top-1 | flip | float to int8, pp |"
-    yield "|---|---|---|---|---|---|---|---|---|---|---|"
-    for name, row in found.items():
+def _markdown(table: dict[str, dict[str, Any]], class_names: Sequence[str]) -> Iterator[str]:
+    yield f"| {' | '.join(_COLUMNS)} |"
+    yield "|" + "---|" * len(_COLUMNS)
+    for name, row in table.items():
         cells = [
             f"`{name}`",
             f"{row['bytes']:,}",
@@ -193,29 +235,29 @@ def _markdown(found: dict[str, dict[str, Any]]) -> Iterator[str]:
             _flip(int8, "fer2013"),
         ]
         cells += [_share(int8["ferplus"]), _flip(int8, "ferplus")]
-        drops = [f"{key} {-100 * drop['drop']:+.2f}" for key, drop in row.get("drop", {}).items()]
+        drops = [f"{key} {points(-drop['drop'])}" for key, drop in row.get("drop", {}).items()]
         yield "| " + " | ".join([*cells, ", ".join(drops)]) + " |"
     yield ""
-    yield "| int8 recall | " + " | ".join(f"{label}" for label in LABELS) + " |"
-    yield "|---|" + "---|" * len(LABELS)
-    for name, row in found.items():
+    yield "| int8 recall | " + " | ".join(f"{label}" for label in class_names) + " |"
+    yield "|---|" + "---|" * len(class_names)
+    for name, row in table.items():
         for key in ("fer2013", "ferplus"):
             recall = row["int8"][key]["per_class_recall"]
             yield (
                 f"| `{name}`, {key} | "
-                + " | ".join(f"{recall[label]:.1%}" for label in LABELS)
+                + " | ".join(f"{recall[label]:.1%}" for label in class_names)
                 + " |"
             )
 
 
 def _share(card: dict[str, Any]) -> str:
     low, high = card["interval"]
-    return f"{card['top1']:.2%} ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{percent(card['top1'])} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _flip(cards: dict[str, dict[str, Any]], key: str) -> str:
     card = cards.get(f"{key}_flipped")
-    return f"{card['top1']:.2%}" if card else ""
+    return percent(card["top1"]) if card else ""
 
 
 if __name__ == "__main__":

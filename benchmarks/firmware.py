@@ -1,10 +1,12 @@
-"""The generated C of the shipped models: flash, RAM and instructions on Cortex-M, and time on this machine beside LiteRT.
+"""The generated C of the shipped models: flash, RAM and instructions on Cortex-M, and time on this
+machine beside LiteRT.
 
 python -m benchmarks.firmware [MODEL...] [--json]
 
-The Cortex-M rows come from firmware_examples/cortex_m in QEMU, so they need its packages (./scripts/system-packages). Code is every
-function that is linked, start-up and C library included; tables are the model's. RAM is static memory and the painted stack.
-Host times are of gcc -O3 in turns with LiteRT on one thread (XNNPACK), ratios by pairs.
+The Cortex-M rows come from firmware_examples/cortex_m in QEMU, so they need its packages
+(./scripts/system-packages). Code is every function that is linked, start-up and C library included;
+tables are the model's. RAM is static memory and the painted stack. Host times are of gcc -O3 in
+turns with LiteRT on one thread (XNNPACK), ratios by pairs.
 """
 
 import ctypes
@@ -23,6 +25,7 @@ from edgeemo.cli.bench import alternate
 from edgeemo.contract import strict
 from edgeemo.contract.bundle import Bundle, read_bundle
 from edgeemo.contract.quantize import pixels_to_int8
+from edgeemo.firmware.network import integer_artifact
 from edgeemo.models import find_model, shipped_models
 from export.firmware.generate import generate
 
@@ -47,16 +50,18 @@ def main(models: tuple[str, ...], compiler: str, runs: int, as_json: bool) -> No
         bundle = read_bundle(find_model(model))
         rows = [cortex_m(bundle, *build) for build in _BUILDS] + [host(bundle, compiler, runs)]
         for row in rows:
-            said = {"model": model, "tflite_bytes": len(bundle.files["int8.tflite"]), **row}
+            size = len(bundle.files[integer_artifact(bundle).file])
+            printed = {"model": model, "tflite_bytes": size, **row}
             click.echo(
-                strict.dumps_line(said)
+                strict.dumps_line(printed)
                 if as_json
-                else "  ".join(f"{key} {value}" for key, value in said.items())
+                else "  ".join(f"{key} {value}" for key, value in printed.items())
             )
 
 
 def cortex_m(bundle: Bundle, target: str, level: str, dsp: int) -> dict[str, object]:
-    """Sizes in bytes and instructions of one inference, from the example run in QEMU on a few drawn faces."""
+    """Sizes in bytes and instructions of one inference, from the example run in QEMU on a few drawn
+    faces."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(
             shutil.copytree(
@@ -73,26 +78,32 @@ def cortex_m(bundle: Bundle, target: str, level: str, dsp: int) -> dict[str, obj
             f"DSP={dsp}",
             f"PYTHON={sys.executable}",
         ]
-        said = _run("make", "-C", folder, f"run-{target}", *options)
+        printed = _run("make", "-C", folder, f"run-{target}", *options)
         numbers = {
             name: int(value)
-            for name, value in re.findall(r"^([a-zA-Z0-9, -]+) (\d+)$", said, re.MULTILINE)
+            for name, value in re.findall(r"^([a-zA-Z0-9, -]+) (\d+)$", printed, re.MULTILINE)
         }
         symbols = _run("arm-none-eabi-readelf", "-sW", folder / "build" / f"{target}.elf")
     functions = re.findall(r"^ *\d+: [0-9a-f]{8} +(\d+) FUNC ", symbols, re.MULTILINE)
     return {
-        "target": f"cortex-{target}", "build": f"{level}{' SMLAD' if dsp else ' plain C'}",
-        "code_bytes": sum(map(int, functions)), "table_bytes": made.table_bytes,
-        "arena_bytes": made.arena_bytes, "stack_bytes": numbers["stack bytes"], "ram_bytes": numbers["RAM bytes in all"],
-        "instructions": next(value for name, value in numbers.items() if name.startswith("instructions per inference")),
+        "target": f"cortex-{target}",
+        "build": f"{level}{' SMLAD' if dsp else ' plain C'}",
+        "code_bytes": sum(map(int, functions)),
+        "table_bytes": made.table_bytes,
+        "arena_bytes": made.arena_bytes,
+        "stack_bytes": numbers["stack bytes"],
+        "ram_bytes": numbers["RAM bytes in all"],
+        "instructions": numbers["instructions per inference, at most"],
         "multiply_accumulates": made.multiply_accumulates,
-    }  # fmt: skip
+    }
 
 
 def host(bundle: Bundle, compiler: str, runs: int) -> dict[str, object]:
-    """Milliseconds of one inference here and LiteRT's, medians, and the median of the ratios by pairs."""
+    """Milliseconds of one inference here and LiteRT's, medians, and the median of the ratios by
+    pairs."""
     face = bundle.selftest().inputs[0]
-    interpreter = open_interpreter(bundle.files["int8.tflite"], "int8.tflite")
+    file = integer_artifact(bundle).file
+    interpreter = open_interpreter(bundle.files[file], file)
     interpreter.set_tensor(
         interpreter.get_input_details()[0]["index"], pixels_to_int8(face)[np.newaxis]
     )
@@ -101,15 +112,20 @@ def host(bundle: Bundle, compiler: str, runs: int) -> dict[str, object]:
         sources = [Path(folder, "c", f"{name}.c") for name in ("edgeemo_model", "edgeemo_kernels")]
         _run(compiler, "-O3", "-std=c99", "-shared", "-fPIC", "-o", Path(folder, "c.so"), *sources)
         library = ctypes.CDLL(str(Path(folder, "c.so")))
-        pixels, logits = ctypes.c_void_p(face.ctypes.data), ctypes.create_string_buffer(7)
+        pixels, logits = (
+            ctypes.c_void_p(face.ctypes.data),
+            ctypes.create_string_buffer(len(bundle.labels)),
+        )
         ours, theirs = alternate(
             [lambda: library.edgeemo_infer(pixels, logits), interpreter.invoke], runs
         )
     return {
-        "target": "this machine", "build": f"{compiler} -O3", "ms": round(1000 * float(np.median(ours)), 4),
+        "target": "this machine",
+        "build": f"{compiler} -O3",
+        "ms": round(1000 * float(np.median(ours)), 4),
         "litert_ms": round(1000 * float(np.median(theirs)), 4),
         "ratio": round(float(np.median(np.asarray(ours) / np.asarray(theirs))), 2),
-    }  # fmt: skip
+    }
 
 
 def _run(*words: object) -> str:

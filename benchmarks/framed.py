@@ -1,4 +1,7 @@
-"""FER-2013's faces as a camera would see them: enlarged, inside a larger frame; and the shipped network's answers to crops."""
+"""FER-2013's faces as a camera would see them: enlarged, inside a larger frame.
+
+And a bundle's answers to crops.
+"""
 
 from collections.abc import Callable
 
@@ -7,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.backends import open_backend
-from edgeemo.contract.input_spec import DEFAULT_SPEC, Crop
+from edgeemo.contract.crop import Crop
 from edgeemo.contract.preprocess import resize_grey
 from edgeemo.recognizer import load_bundle
 from edgeemo.results import Box
 
 ENLARGED = 192  # pixels; the side of a face in its frame
-# The oval of a face that is put into another head, and its soft edge, in pixels of the enlarged face.
+# The oval of a face that is put into another head, and its soft edge, in pixels of the enlarged
+# face.
 _CENTRE, _AXES, _SOFT = (96, 96), (80, 88), 8
 
 Answers = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
@@ -24,7 +28,8 @@ def framed(
 ) -> NDArray[np.uint8]:
     """uint8 (height, width, 3): a 48x48 grey face, ENLARGED, at (left, top) of a frame.
 
-    FER-2013 holds nothing around its faces, so the picture's edge pixels are repeated outwards: streaks, not background.
+    FER-2013 holds nothing around its faces, so the picture's edge pixels are repeated outwards:
+    streaks, not background.
     """
     enlarged = resize_grey(np.ascontiguousarray(picture), ENLARGED)
     right, bottom = width - ENLARGED - left, height - ENLARGED - top
@@ -41,7 +46,10 @@ def in_head(
     width: int,
     height: int,
 ) -> NDArray[np.uint8]:
-    """Like `framed`, with the head of `face` in another photo, uint8 (H, W), around it: what a detector expects around a face."""
+    """Like `framed`, with the head of `face` in another photo, uint8 (H, W), around it.
+
+    That is what a detector expects around a face.
+    """
     scale = ENLARGED / face.width
     shift = np.array([[scale, 0, left - face.x * scale], [0, scale, top - face.y * scale]])
     grey = cv2.warpAffine(
@@ -56,7 +64,10 @@ def in_head(
 
 
 def network(model: str) -> Answers:
-    """What a bundle's default artifact answers to uint8 (N, 48, 48, 1): int64 (N,), positions in LABELS."""
+    """What a bundle's default artifact answers to uint8 (N, H, W, C).
+
+    Int64 (N,), label positions.
+    """
     backend = open_backend(load_bundle(model))
 
     def answers(faces: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -77,10 +88,5 @@ def overlap(a: Box, b: Box) -> float:
 
 def as_square(box: Box, crop: Crop) -> Box:
     """What is cut out for a detector's box."""
-    left, top, side = crop.square(*box.as_tuple())
-    return Box(left, top, side, side)
-
-
-def crop_of(detector: str) -> Crop:
-    """The shipped crop geometry of a detector."""
-    return DEFAULT_SPEC.crop_for(detector)
+    region = crop.region(box.as_tuple(), 1, 1)
+    return Box(region.left, region.top, region.width, region.height)

@@ -1,4 +1,5 @@
-"""What `import edgeemo` costs over bare Python with NumPy imported, in fresh processes that take turns.
+"""What `import edgeemo` costs over bare Python with NumPy imported, in fresh processes that take
+turns.
 
 python -m benchmarks.import_time
 """
@@ -14,7 +15,9 @@ _STATEMENTS = {
     "numpy": "import numpy",
     "numpy, edgeemo": "import numpy, edgeemo",
     "numpy, edgeemo.Recognizer": "import numpy, edgeemo; edgeemo.Recognizer",
-    "first prediction": "import numpy, edgeemo; edgeemo.predict(numpy.zeros((240, 320, 3), numpy.uint8))",
+    "first prediction": (
+        "import numpy, edgeemo; edgeemo.predict(numpy.zeros((240, 320, 3), numpy.uint8))"
+    ),
 }
 
 
@@ -32,7 +35,8 @@ def main(runs: int) -> None:
     for name, values in times.items():
         median = statistics.median(values)
         click.echo(
-            f"{name:<28} {median:7.1f} ms   {median - base:+7.1f} ms over numpy   ratio {median / base:.2f}"
+            f"{name:<28} {median:7.1f} ms   {median - base:+7.1f} ms over numpy   ratio"
+            f" {median / base:.2f}"
         )
 
 

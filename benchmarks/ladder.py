@@ -1,4 +1,6 @@
-"""Every step of the ladder on a float run, whether or not an earlier one passes: the table of docs/quantization.md.
+"""Every step of the ladder on a float run, whether or not an earlier one passes.
+
+It makes the table of docs/quantization.md:
 
 python -m benchmarks.ladder RUN prepared/
 """
@@ -8,10 +10,13 @@ from pathlib import Path
 
 import click
 
-from export.build import judged, prepare_job
 from export.convert import onnx
+from export.job import load_job
 from export.profiles import PROFILES
-from export.prove.ladder import STEPS, Maker, OnnxMaker, TfliteMaker, climb
+from export.prove.ladder import climb
+from export.prove.makers import Maker, OnnxMaker, TfliteMaker
+from export.prove.steps import STEPS
+from export.quantize import tried
 from export.report.tables import attempt_heading, attempt_line
 
 
@@ -20,17 +25,19 @@ from export.report.tables import attempt_heading, attempt_line
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--seed", default=1, show_default=True, help="Seed of the calibration draw.")
 def main(run: Path, data: Path, seed: int) -> None:
-    """Try all steps on RUN, a float run of the prepared folder DATA; judged on its validation split."""
-    job = prepare_job(run, data, PROFILES["jetson"], STEPS, seed)
+    """Try all steps on RUN, a float run of the prepared folder DATA.
+
+    They are judged on its validation split.
+    """
+    job = load_job(run, data, PROFILES.get("jetson"), STEPS, seed)
     click.echo(attempt_heading())
     makers: tuple[Maker, ...] = (
         TfliteMaker(job.run.model, job.calibration, seed),
         OnnxMaker(onnx.convert_fp32(job.run.model), job.calibration),
     )
     for maker in makers:
-        for _, attempt in climb(
-            maker, maker.steps, lambda made: judged(job, made), time.perf_counter
-        ):
+        ladder = climb(maker, maker.steps, lambda made: tried(job, made), time.perf_counter)
+        for _, attempt in ladder:
             click.echo(attempt_line(attempt))
 
 

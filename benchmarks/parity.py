@@ -1,12 +1,17 @@
-"""The same bundles on several machines and runtimes: are the answers the same bits and, if not, how far apart?
+"""The same bundles on several machines and runtimes.
 
-python -m benchmarks.parity pictures prepared/ --out FACES.npy                            # faces of the test split
-python -m benchmarks.parity record nano small --pictures FACES.npy --out aarch64.npz      # on each machine, in each environment
-python -m benchmarks.parity compare x86-64.npz aarch64.npz [MORE.npz...] [--markdown]     # each against the first
+Are the answers the same bits and, if not, how far apart?
 
-`record` needs NumPy, click, edgeemo and whichever runtime is there; what is missing is recorded as missing. FACES.npy holds
-pictures of people, so it stays out of the repository and travels no further than it must; a record holds logits alone.
-scripts/parity-aarch64 does all of it, with an aarch64 chroot under qemu as the other machine.
+Faces of the test split; then on each machine, in each environment; then each against the first:
+
+python -m benchmarks.parity pictures prepared/ --out FACES.npy
+python -m benchmarks.parity record nano small --pictures FACES.npy --out aarch64.npz
+python -m benchmarks.parity compare x86-64.npz aarch64.npz [MORE.npz...] [--markdown]
+
+`record` needs NumPy, click, edgeemo and whichever runtime is there; what is missing is recorded as
+missing. FACES.npy holds pictures of people, so it stays out of the repository and travels no
+further than it must; a record holds logits alone. scripts/parity-aarch64 does all of it, with an
+aarch64 chroot under qemu as the other machine.
 """
 
 import hashlib
@@ -29,15 +34,15 @@ from edgeemo.cli.bench import machine
 from edgeemo.contract import npy, strict
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.files import written_beside
-from edgeemo.contract.input_spec import DEFAULT_SPEC
-from edgeemo.contract.manifest import Artifact
+from edgeemo.contract.manifest import Artifact, Format, Precision
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import DataError, InvalidInput, MissingDependency, MissingFile
 from edgeemo.proof.selftest import FLOAT_BOUND, HALF_BOUND, OPTIMIZED_BOUND_LSB
 from edgeemo.recognizer import load_bundle
 
-# In logits, as the self-test has them: of float models by precision, and of integer ones whose output is float (QDQ).
-_FLOAT_BOUNDS = {"fp32": FLOAT_BOUND, "fp16": HALF_BOUND}
+# In logits, as the self-test has them: of float models by precision, and of integer ones whose
+# output is float (QDQ).
+_FLOAT_BOUNDS: dict[str, float] = {Precision.FP32: FLOAT_BOUND, Precision.FP16: HALF_BOUND}
 _QDQ_BOUND = 0.5
 _GROUPS = ("faces", "patterns")
 
@@ -51,8 +56,9 @@ def main() -> None:
     record small --pictures FACES.npy --out aarch64.npz    answer them, on each machine
     compare x86-64.npz aarch64.npz                         each record against the first
 
-    Reference kernels of one version must give the same bits everywhere; optimized ones, and those of another version, may
-    differ by the self-test's bound. All of it with an aarch64 chroot: scripts/parity-aarch64.
+    Reference kernels of one version must give the same bits everywhere; optimized ones, and those
+    of another version, may differ by the self-test's bound. All of it with an aarch64 chroot:
+    scripts/parity-aarch64.
     """
 
 
@@ -68,16 +74,18 @@ def main() -> None:
 @click.option("--split", default="test", help="Of which pictures.")
 @click.option("--seed", default=0, help="Which of them.")
 def pictures(data: Path, out: Path, faces: int, split: str, seed: int) -> None:
-    """Draw faces of a prepared folder by chance into a .npy file, uint8 (N, 48, 48, 1)."""
+    """Draw faces of a prepared folder by chance into a .npy file, uint8 (N, H, W, C)."""
     if any((folder / ".git").exists() for folder in out.resolve().parents):
         raise InvalidInput(
-            f"{out}: lies in a git repository, where pictures of people must not go; choose another --out"
+            f"{out}: lies in a git repository, where pictures of people must not go; "
+            "choose another --out"
         )
-    prepared = load_prepared(data, DEFAULT_SPEC)
+    prepared = load_prepared(data)
     rows = prepared.indices(split)
     if faces > len(rows):
         raise InvalidInput(
-            f"expected at most the {len(rows):,} faces of the split {split!r}, received --faces {faces:,}"
+            f"expected at most the {len(rows):,} faces of the split {split!r}, "
+            f"received --faces {faces:,}"
         )
     chosen = np.sort(np.random.default_rng(seed).choice(rows, faces, replace=False))
     with written_beside(out) as part, part.open("wb") as file:
@@ -101,7 +109,9 @@ def pictures(data: Path, out: Path, faces: int, split: str, seed: int) -> None:
     help="The record; `compare` calls it by its name.",
 )
 def record(bundles: tuple[str, ...], source: Path, out: Path) -> None:
-    """Answer the faces, and each bundle's own self-test patterns, with every artifact of BUNDLES (names or paths).
+    """Answer the faces, and each bundle's own self-test patterns, with every artifact of BUNDLES.
+
+    A bundle is a shipped name or a path.
 
     TFLite files run under reference kernels and under the default ones. One thread.
     """
@@ -115,11 +125,12 @@ def record(bundles: tuple[str, ...], source: Path, out: Path) -> None:
         "missing": {},
     }
     for bundle in map(load_bundle, bundles):
+        check_inputs(faces, bundle.spec.shape)
         inputs = np.concatenate([faces, bundle.selftest().inputs])
         for artifact in bundle.manifest.artifacts:
             try:
                 answered = _answers(bundle, artifact, inputs, about["versions"])
-                delegated = artifact.format == "tflite" and has_delegate(bundle, artifact.file)
+                delegated = artifact.format is Format.TFLITE and has_delegate(bundle, artifact.file)
             except MissingDependency as error:
                 about["missing"][artifact.format] = str(error)
                 continue
@@ -132,7 +143,8 @@ def record(bundles: tuple[str, ...], source: Path, out: Path) -> None:
                 "delegated": delegated,
             }
             click.echo(
-                f"{out.stem}: {bundle.manifest.name} {artifact.file} answered {len(inputs)} pictures",
+                f"{out.stem}: {bundle.manifest.name} {artifact.file} answered {len(inputs)} "
+                "pictures",
                 err=True,
             )
     with written_beside(out) as part, part.open("wb") as file:
@@ -151,16 +163,18 @@ def _read_faces(path: Path) -> NDArray[np.uint8]:
         raise DataError(
             f"{path}: {error}; expected what `python -m benchmarks.parity pictures` writes"
         ) from None
-    check_inputs(faces, DEFAULT_SPEC.shape)
     return faces
 
 
 def _answers(
     bundle: Bundle, artifact: Artifact, inputs: NDArray[np.uint8], versions: dict[str, str]
 ) -> dict[str, NDArray[np.float32]]:
-    """float32 (N, 7) logits by "bundle file kernels". Those of an int8 output are whole steps of its scale."""
+    """float32 (N, labels) logits by "bundle file kernels".
+
+    Those of an int8 output are whole steps of its scale.
+    """
     answers = {}
-    for kernels in ("reference", "default") if artifact.format == "tflite" else ("default",):
+    for kernels in ("reference", "default") if artifact.format is Format.TFLITE else ("default",):
         backend = open_backend(bundle, artifact.file, reference_kernels=kernels == "reference")
         versions[backend.name] = backend.version
         answers[f"{bundle.manifest.name} {artifact.file} {kernels}"] = backend.infer(inputs)
@@ -170,7 +184,8 @@ def _answers(
 def has_delegate(bundle: Bundle, file: str) -> bool:
     """Whether the default kernels of a .tflite file are XNNPACK's here.
 
-    Where XNNPACK does not know the processor, it stays away without a word, and the runtime's own kernels answer.
+    Where XNNPACK does not know the processor, it stays away without a word, and the runtime's own
+    kernels answer.
     """
     interpreter = open_interpreter(bundle.artifact(file)[1], file)
     return any(operator["op_name"] == "DELEGATE" for operator in interpreter._get_ops_details())
@@ -178,17 +193,14 @@ def has_delegate(bundle: Bundle, file: str) -> bool:
 
 @dataclass(frozen=True)
 class Record:
-    """What one machine and environment answered.
-
-    Attributes:
-        name: the file's, without its ending.
-        about: machine, versions, faces, models and what is missing.
-        answers: float32 (faces + patterns, 7) logits by "bundle file kernels".
-    """
+    """What one machine and environment answered."""
 
     name: str
+    """The file's, without its ending."""
     about: Mapping[str, Any]
+    """Machine, versions, faces, models and what is missing."""
     answers: Mapping[str, NDArray[np.float32]]
+    """float32 (faces + patterns, labels) logits by "bundle file kernels"."""
 
     def split(self, key: str) -> dict[str, NDArray[np.float32]]:
         """The answers of `key` to the faces and to the patterns."""
@@ -211,7 +223,7 @@ class Record:
         return {
             name: model["delegated"]
             for name, model in self.about["models"].items()
-            if model["format"] == "tflite"
+            if model["format"] == Format.TFLITE
         }
 
     def lines(self) -> Iterator[str]:
@@ -222,45 +234,49 @@ class Record:
         yield f"{self.name}: {self.about['machine']}; {versions}"
         if self.delegated:
             on = [name for name, delegated in self.delegated.items() if delegated]
-            yield f"  default kernels are XNNPACK's in {len(on)} of {len(self.delegated)} TFLite models"
+            yield (
+                f"  default kernels are XNNPACK's in {len(on)} of {len(self.delegated)} "
+                "TFLite models"
+            )
         for kind, reason in self.about["missing"].items():
             yield f"  {kind} is missing: {reason}"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Two sets of logits: share of pictures with the same bits, largest distance of a logit, share with the same top label."""
+    """Two sets of logits of the same pictures."""
 
     equal: float
+    """Share of pictures with the same bits."""
     largest: float
+    """Largest distance of a logit."""
     same_label: float
+    """Share of pictures with the same top label."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One artifact's answers in one record beside those of another.
-
-    Attributes:
-        bundle: whose.
-        what: artifact, kernels and record.
-        against: those of what it is compared with.
-        found: the difference on the faces and on the patterns; distances are in `unit`.
-        bound: the largest distance allowed; infinite where nothing is promised.
-    """
+    """One artifact's answers in one record beside those of another."""
 
     bundle: str
+    """Whose artifact."""
     what: str
+    """Artifact, kernels and record."""
     against: str
-    found: Mapping[str, Difference]
+    """Those of what it is compared with."""
+    differences: Mapping[str, Difference]
+    """On the faces and on the patterns."""
     unit: str
+    """Of the distances: "steps" of the output scale, or "logits"."""
     bound: float
+    """The largest distance allowed; infinite where nothing is promised."""
 
     @property
     def passed(self) -> bool:
         """Whether both groups stay within the bound; at a bound of 0 that is equal bits."""
         return all(
             one.largest <= self.bound and (self.bound > 0 or one.equal == 1)
-            for one in self.found.values()
+            for one in self.differences.values()
         )
 
 
@@ -272,8 +288,8 @@ def compare(records: tuple[Path, ...], markdown: bool) -> None:
 
     Default kernels are compared with the first record's reference kernels too.
 
-    Exit code 1 when reference kernels of one version of one interpreter do not give the same bits, a bound is exceeded, or
-    XNNPACK is off in one record and on in another of the same interpreter.
+    Exit code 1 when reference kernels of one version of one interpreter do not give the same bits,
+    a bound is exceeded, or XNNPACK is off in one record and on in another of the same interpreter.
     """
     opened = [read_record(path) for path in records]
     rows = list(compared(opened))
@@ -306,23 +322,36 @@ def read_record(path: Path) -> Record:
 
 
 def compared(records: list[Record]) -> Iterator[Row]:
-    """The rows of `compare`. Raises DataError where the records are of other faces or models than the first."""
+    """The rows of `compare`.
+
+    Raises DataError where the records are of other faces or models than the first.
+    """
     first = records[0]
     for one in records[1:]:
         _check_same(first, one)
+    models = first.about["models"]
     for key in sorted(first.answers, key=lambda key: key.split()[1:], reverse=True):
         bundle, file, kernels = key.split()
-        model = first.about["models"][f"{bundle} {file}"]
-        reference = f"{bundle} int8.tflite reference"
+        model, exact = models[f"{bundle} {file}"], _exact(first, bundle)
+        on_device = model["format"] == Format.TFLITE
         for one in (one for one in records if key in one.answers):
-            for other in (first, *_origin(records, one)) if file.endswith(".tflite") else (first,):
+            for other in (first, *_origin(records, one)) if on_device else (first,):
                 if other is not one:
                     yield _row(one, key, other, key, model)
-            if kernels == "default" and file == "int8.tflite" and reference in first.answers:
-                yield _row(one, key, first, reference, model)
-        if file != "int8.tflite" and reference in first.answers:
+            if exact and kernels == "default" and exact.split()[1] == file:
+                yield _row(one, key, first, exact, model)
+        if exact and exact.split()[1] != file:
             # Two runtimes' own models: nothing is promised but by the gate (docs/quantization.md).
-            yield replace(_row(first, key, first, reference, model), bound=math.inf)
+            yield replace(_row(first, key, first, exact, model), bound=math.inf)
+
+
+def _exact(record: Record, bundle: str) -> str | None:
+    """The key of a bundle's integer TFLite model under reference kernels, if it was recorded."""
+    for name, model in record.about["models"].items():
+        integer = Precision(model["precision"]).is_integer
+        if name.split()[0] == bundle and integer and model["format"] == Format.TFLITE:
+            return f"{name} reference"
+    return None
 
 
 def _origin(records: list[Record], one: Record) -> list[Record]:
@@ -334,19 +363,22 @@ def _origin(records: list[Record], one: Record) -> list[Record]:
 def _check_same(first: Record, other: Record) -> None:
     if first.about["faces"] != other.about["faces"]:
         raise DataError(
-            f"{other.name} was recorded on other faces than {first.name}; record both with one --pictures"
+            f"{other.name} was recorded on other faces than {first.name}; "
+            "record both with one --pictures"
         )
     for name, model in other.about["models"].items():
         if first.about["models"].get(name, model)["sha256"] != model["sha256"]:
             raise DataError(
-                f"{name} is another model in {other.name} than in {first.name}; record both with one bundle"
+                f"{name} is another model in {other.name} than in {first.name}; "
+                "record both with one bundle"
             )
 
 
 def _row(one: Record, key: str, other: Record, against: str, model: Mapping[str, Any]) -> Row:
     bundle, _, kernels = key.split()
     step, precision = model["scale"], model["precision"]
-    # Another version may round otherwise: LiteRT 2.3 does in FULLY_CONNECTED, once in a thousand values (docs/parity.md).
+    # Another version may round otherwise: LiteRT 2.3 does in FULLY_CONNECTED, once in a thousand
+    # values (docs/parity.md).
     same = (
         precision not in _FLOAT_BOUNDS
         and kernels == "reference"
@@ -358,21 +390,20 @@ def _row(one: Record, key: str, other: Record, against: str, model: Mapping[str,
         bundle=bundle,
         what=_what(key, one),
         against=_what(against, other),
-        found={group: difference(ours[group], theirs[group], step) for group in _GROUPS},
+        differences={group: difference(ours[group], theirs[group], step) for group in _GROUPS},
         unit="steps" if step else "logits",
         bound=0.0 if same else bound,
     )
 
 
 def _what(key: str, one: Record) -> str:
-    _, file, kernels = key.split()
-    return (
-        f"`{file}` {kernels}, {one.name}" if file.endswith(".tflite") else f"`{file}`, {one.name}"
-    )
+    bundle, file, kernels = key.split()
+    on_device = one.about["models"][f"{bundle} {file}"]["format"] == Format.TFLITE
+    return f"`{file}` {kernels}, {one.name}" if on_device else f"`{file}`, {one.name}"
 
 
 def difference(a: NDArray[np.float32], b: NDArray[np.float32], step: float | None) -> Difference:
-    """Of logits (N, 7); `largest` is in steps of the output scale `step`, or in logits without one."""
+    """Of logits (N, labels); `largest` is in steps of the scale `step`, else in logits."""
     largest = float(np.abs(a.astype(np.float64) - b).max())
     return Difference(
         equal=float((a == b).all(axis=1).mean()),
@@ -391,8 +422,9 @@ def _lost(first: Record, other: Record) -> bool:
 
 def _line(row: Row) -> str:
     groups = [
-        f"{group} {_percent(one.equal)} equal bits, {_distance(one, row)}, {_percent(one.same_label)} same label"
-        for group, one in row.found.items()
+        f"{group} {_percent(one.equal)} equal bits, {_distance(one, row)}, "
+        f"{_percent(one.same_label)} same label"
+        for group, one in row.differences.items()
     ]
     return f"{row.bundle}: {row.what} against {row.against}: {'; '.join(groups)}"
 
@@ -409,22 +441,25 @@ def _percent(share: float) -> str:
 
 
 def _markdown(rows: list[Row]) -> Iterator[str]:
-    """A table for each group of pictures, the bundles side by side: equal bits, largest distance of a logit, same label."""
+    """A table for each group of pictures, the bundles side by side.
+
+    In a cell: equal bits, largest distance of a logit, same label.
+    """
     bundles = list(dict.fromkeys(row.bundle for row in rows))
     for group in _GROUPS:
         yield f"| {group} | against | " + " | ".join(f"`{bundle}`" for bundle in bundles) + " |"
         yield "|---|---|" + "---|" * len(bundles)
         cells: dict[tuple[str, str], dict[str, str]] = {}
         for row in rows:
-            one = row.found[group]
+            one = row.differences[group]
             text = f"{_percent(one.equal)}, {_distance(one, row)}, {_percent(one.same_label)}"
             cells.setdefault((row.what, row.against), {})[row.bundle] = (
                 text if row.passed else f"**{text}**"
             )
-        for (what, against), found in cells.items():
+        for (what, against), by_bundle in cells.items():
             yield (
                 f"| {what} | {against} | "
-                + " | ".join(found.get(bundle, "") for bundle in bundles)
+                + " | ".join(by_bundle.get(bundle, "") for bundle in bundles)
                 + " |"
             )
         yield ""

@@ -1,11 +1,15 @@
-"""A sensor under faults for as long as wanted: nothing grows, nothing hangs, nothing stale is handed on, counters add up.
+"""A sensor under faults for as long as wanted.
 
-python -m benchmarks.soak ../shared/media/test.mp4 --yunet ../shared/models/face_detection_yunet_2026may.onnx [--minutes 10]
+Nothing grows, nothing hangs, nothing stale is handed on, counters add up.
 
-The video is looped as fast as it decodes, as if it were a live camera, with the real detector and network. Faults come in at
-random (seeded): the camera is gone and cannot be opened for a while, it freezes, it gives garbage, its size changes, its
-times are wrong; and each change of emotion keeps a handler busy for 200 ms. Each frame carries the time of its capture in
-its first pixels, which the detector reads: that is the age at which it was handed on, whatever the sensor itself believes.
+python -m benchmarks.soak ../shared/media/test.mp4 --yunet
+../shared/models/face_detection_yunet_2026may.onnx [--minutes 10]
+
+The video is looped as fast as it decodes, as if it were a live camera, with the real detector and
+network. Faults come in at random (seeded): the camera is gone and cannot be opened for a while, it
+freezes, it gives garbage, its size changes, its times are wrong; and each change of emotion keeps a
+handler busy for 200 ms. Each frame carries the time of its capture in its first pixels, which the
+detector reads: that is the age at which it was handed on, whatever the sensor itself believes.
 
 Exit code 1 when something is not as it must be.
 """
@@ -29,6 +33,7 @@ from edgeemo.cli.bench import machine
 from edgeemo.errors import CameraError
 from edgeemo.faces import SMALLEST_FACE, Detector, open_detector
 from edgeemo.live.health import rss_mb
+from edgeemo.live.options import SensorOptions
 from edgeemo.results import Box
 
 _STALL = 3.0  # seconds, the sensor's own
@@ -37,7 +42,10 @@ _SETTLED = 60.0  # seconds from which on memory must not grow
 
 
 class FaultyCamera:
-    """A looped video as a live camera with faults; `faults` counts them by kind, `returned` when it last worked again."""
+    """A looped video as a live camera with faults.
+
+    `faults` counts them by kind, `returned` when it last worked again.
+    """
 
     live = True
 
@@ -162,9 +170,8 @@ def main(video: Path, yunet: Path | None, minutes: float, every: float, seed: in
     memory: list[tuple[float, float]] = []
     longest = 0.0  # seconds without any reading
     limits = []
-    with EmotionSensor(
-        camera, detector=detector, hold_time=0.2, stall=_STALL, detect_every=1
-    ) as sensor:
+    options = SensorOptions(stall=_STALL, detect_every=1)
+    with EmotionSensor(camera, detector=detector, hold_time=0.2, options=options) as sensor:
         sensor.when_changed = slow
         last, lost = time.monotonic(), False
         for reading in sensor:
@@ -193,13 +200,17 @@ def main(video: Path, yunet: Path | None, minutes: float, every: float, seed: in
     click.echo(f"machine: {machine()}; {seconds:.0f} s, seed {seed}, faults: {camera.faults}")
     click.echo(f"sensor: {health}")
     click.echo(
-        f"handed on at an age of: median {1000 * np.median(ages):.2f} ms, 99.9 % {1000 * np.percentile(ages, 99.9):.2f} ms, most {1000 * ages.max():.2f} ms"
+        f"handed on at an age of: median {1000 * np.median(ages):.2f} ms, 99.9 % "
+        f"{1000 * np.percentile(ages, 99.9):.2f} ms, most {1000 * ages.max():.2f} ms"
     )
     click.echo(f"slow handler called {len(handled)} times")
     checks = [
         ("frames = looked at + dropped", health.frames - health.looked_at - health.dropped, 0),
         (
-            f"frames handed on older than two frame times ({1000 * limit:.1f} ms, and 5 ms to measure)",
+            (
+                f"frames handed on older than two frame times ({1000 * limit:.1f} ms, and 5 ms to "
+                "measure)"
+            ),
             stale,
             0,
         ),

@@ -1,4 +1,4 @@
-"""Milliseconds of a gradient step by precision, and under torch with and without its fused normalization, in turns.
+"""Milliseconds of a gradient step by precision, in turns; under torch with and without fusing.
 
 KERAS_BACKEND=torch OMP_NUM_THREADS=2 python -m benchmarks.training_step --model small
 """
@@ -19,15 +19,13 @@ import keras  # noqa: E402 - the backend has to be chosen before
 from edgeemo.contract.input_spec import DEFAULT_SPEC  # noqa: E402
 from edgeemo.contract.labels import LABELS  # noqa: E402
 from training.fit.compute import computing_in, fuse_normalization  # noqa: E402
-from training.networks import ARCHITECTURES  # noqa: E402
+from training.networks import NETWORKS  # noqa: E402
 
 PRECISIONS = ("float32", "bfloat16")
 
 
 @click.command()
-@click.option(
-    "--model", type=click.Choice(sorted(ARCHITECTURES)), default="small", show_default=True
-)
+@click.option("--model", type=click.Choice(list(NETWORKS)), default="small", show_default=True)
 @click.option("--batch-size", default=128, show_default=True)
 @click.option(
     "--rounds",
@@ -60,7 +58,7 @@ def _networks(model: str) -> Iterator[tuple[str, Any]]:
     for precision in PRECISIONS:
         for fused in (False, True)[: 2 if BACKEND == "torch" else 1]:
             with computing_in(precision):
-                network = ARCHITECTURES[model](DEFAULT_SPEC)
+                network = NETWORKS.get(model)(DEFAULT_SPEC, len(LABELS))
             if fused:
                 fuse_normalization(network)
             network.compile(

@@ -14,7 +14,7 @@ from training.fast.choices import STUDENT, TEACHER, Choice
 from training.fast.engine import Programs, on_device
 from training.fast.job import drawn
 from training.fast.xla import check_backend, jax, jnp
-from training.networks import multiply_accumulates
+from training.networks.cost import multiply_accumulates
 
 
 class Bare(Programs):

@@ -1,8 +1,10 @@
 """The live path's bars: faces found, our own work a frame, time to the first reading, memory.
 
-python -m benchmarks.watch ../shared/media/test.mp4 ../shared/models/face_detection_yunet_2026may.onnx
+python -m benchmarks.watch ../shared/media/test.mp4
+../shared/models/face_detection_yunet_2026may.onnx
 
-Each line gives what was measured, the bar, and measured / bar: at most 1 is within it (at least 1 for the share of faces found).
+Each line gives what was measured, the bar, and measured / bar: at most 1 is within it (at least 1
+for the share of faces found).
 """
 
 import json
@@ -18,10 +20,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo import EmotionSensor, FakeBackend, FakeCamera
+from edgeemo import EmotionSensor, FakeBackend, FakeCamera, Recognizer
 from edgeemo.cameras.files import Video
 from edgeemo.cli.bench import machine
+from edgeemo.faces import SMALLEST_FACE, open_detector
 from edgeemo.live.health import rss_mb
+from edgeemo.live.options import SensorOptions
 from edgeemo.results import Box
 
 _WARM, _FRAMES = 500, 10_000
@@ -31,12 +35,13 @@ _WARM, _FRAMES = 500, 10_000
 @click.argument("video", type=click.Path(path_type=Path, exists=True))
 @click.argument("yunet", type=click.Path(path_type=Path, exists=True))
 def main(video: Path, yunet: Path) -> None:
-    """Measure the live path on VIDEO, which shows one face in each frame, with the YuNet model file."""
+    """Measure the live path on VIDEO, which shows one face in each frame, with YuNet's file."""
     click.echo(f"machine: {machine()}")
     for name, bar in (("yunet", 0.99), ("haar", 0.95)):
         share, frames = _found(video, yunet, name)
         click.echo(
-            f"face found, {name}: {share:.2%} of {frames} frames, at least {bar:.0%}: ratio {share / bar:.3f}"
+            f"face found, {name}: {share:.2%} of {frames} frames, at least {bar:.0%}: ratio "
+            f"{share / bar:.3f}"
         )
     for what, every in (
         ("detector looks at each frame", 1),
@@ -77,7 +82,7 @@ def _found(video: Path, yunet: Path, detector: str) -> tuple[float, int]:
     return sum(line["face_id"] is not None for line in lines) / len(lines), len(lines)
 
 
-class _Told:
+class _Stopwatch:
     """A detector that costs nothing, and notes when it was asked."""
 
     name = "haar"
@@ -91,14 +96,17 @@ class _Told:
 
 
 def _own_work(every: int) -> float:
-    """Median milliseconds a frame of the sensor's whole loop, with a detector and a network that cost nothing."""
+    """Median milliseconds a frame of the sensor's whole loop.
+
+    With a detector and a network that cost nothing.
+    """
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 255, (480, 640, 3), dtype=np.uint8) for _ in range(20)]
-    detector = _Told()
+    detector = _Stopwatch()
     camera = FakeCamera(islice(cycle(frames), 4000))
-    with EmotionSensor(
-        camera, detector=detector, backend=FakeBackend(happy=0.9), detect_every=every
-    ) as sensor:
+    recognizer = Recognizer(detector=detector, backend=FakeBackend(happy=0.9))
+    options = SensorOptions(detect_every=every)
+    with EmotionSensor(camera, recognizer=recognizer, options=options) as sensor:
         sensor.wait()
     return 1000 * float(np.median(np.diff(detector.times))) / every
 
@@ -116,7 +124,9 @@ def _conversion() -> float:
 _FIRST = """
 from edgeemo import EmotionSensor
 import sys
-with EmotionSensor(sys.argv[1], detector="yunet", detector_model=sys.argv[2]) as sensor:
+from edgeemo.faces import SMALLEST_FACE, open_detector
+detector = open_detector("yunet", sys.argv[2], smallest_face=SMALLEST_FACE)
+with EmotionSensor(sys.argv[1], detector=detector) as sensor:
     next(iter(sensor))
     print("first", flush=True)
     sys.stdin.read()
@@ -155,7 +165,8 @@ def _memory(video: Path, yunet: Path) -> tuple[float, float]:
 def watch_memory(video: str, yunet: str) -> None:
     """Print this process's memory in MB after 500 and after 10,000 frames of the looped video."""
     camera = Video(video, loop=True)
-    with EmotionSensor(camera, detector="yunet", detector_model=yunet) as sensor:
+    detector = open_detector("yunet", yunet, smallest_face=SMALLEST_FACE)
+    with EmotionSensor(camera, detector=detector) as sensor:
         for reading in sensor:
             if reading.frame + 1 in (_WARM, _FRAMES):
                 click.echo(rss_mb())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgeemo.recognizer import Recognizer, load_bundle, predict
     from edgeemo.results import Box, Face, Reading
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "LABELS",
     "Box",

@@ -1,4 +1,6 @@
-"""One file over HTTP, pinned by its sha256: only the very bytes that were asked for get a place on the disk."""
+"""One file over HTTP, pinned by its sha256: only the very bytes that were asked for get a place on
+the disk.
+"""
 
 import hashlib
 import http.client
@@ -12,10 +14,12 @@ from urllib.parse import urlsplit
 from edgeemo.contract.files import written_beside
 from edgeemo.errors import DownloadError, InvalidInput, StorageError
 
-_SPARE = 4096  # bytes that are read beyond the expected size: enough to see that what comes is another file
+# Bytes that are read beyond the expected size: enough to see that what comes is another file
+_SPARE = 4096
 _CHUNK = 16 * 1024
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-_OVERALL = 20  # time-outs that a whole transfer may take: a server that drips bytes keeps nobody waiting for ever
+# Time-outs that a whole transfer may take: a server that drips bytes keeps nobody waiting for ever
+_OVERALL = 20
 
 Progress = Callable[[int], object]
 
@@ -29,14 +33,16 @@ def fetch(
     timeout: float = 30.0,
     progress: Progress = lambda count: None,
 ) -> bool:
-    """Make `target` the file of `size` bytes with that sha256; False when it is there already, which needs no network.
+    """Make `target` the file of `size` bytes with that sha256; False when it is there already,
+    which needs no network.
 
     Args:
         url: https:// or http:// address.
         target: where the file goes; anything else that lies there is replaced.
         size: bytes, at most a little more is read.
         sha256: in hex.
-        timeout: seconds to wait for an answer and for each next piece; the whole may take 20 times that.
+        timeout: seconds to wait for an answer and for each next piece; the whole may take 20 times
+            that.
         progress: is told the number of bytes of each piece.
 
     Raises:
@@ -81,7 +87,8 @@ def _checked(url: str) -> str:
         usable = False
     if not usable or not url.isascii() or any(character <= " " for character in url):
         raise InvalidInput(
-            f"expected an address like https://mirror.example/file.onnx, without user name or spaces; received {url[:200]!r}"
+            "expected an address like https://mirror.example/file.onnx, without user name or"
+            f" spaces; received {url[:200]!r}"
         )
     return url
 
@@ -103,7 +110,8 @@ def _read(url: str, limit: int, timeout: float, progress: Progress, by_hand: str
     except urllib.error.HTTPError as error:
         with error:
             raise DownloadError(
-                f"{url}: {host} answers {error.code} {_line(error.reason)}; try another address, or fetch the file by hand and {by_hand}"
+                f"{url}: {host} answers {error.code} {_line(error.reason)}; try another address, or"
+                f" fetch the file by hand and {by_hand}"
             ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: no host name
         reason = getattr(error, "reason", None) or error
@@ -121,7 +129,9 @@ def _line(text: object) -> str:
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """HTTP alone, through the proxies of the environment: a redirection leads to no file:// or ftp:// address."""
+    """HTTP alone, through the proxies of the environment: a redirection leads to no file:// or
+    ftp:// address.
+    """
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
@@ -146,6 +156,6 @@ def _check(data: bytes, url: str, size: int, sha256: str) -> None:
     if received != sha256:
         more = " or more" * (len(data) >= size + _SPARE)
         raise DownloadError(
-            f"{url}: expected sha256 {sha256} ({size:,} bytes), received {received} ({len(data):,} bytes{more}); "
-            "it was not kept, try again or use another address"
+            f"{url}: expected sha256 {sha256} ({size:,} bytes), received {received} ({len(data):,}"
+            f" bytes{more}); it was not kept, try again or use another address"
         )

@@ -2,24 +2,24 @@
 
 EdgeemoError
 ├── InvalidInput (ValueError)          an argument or array of the wrong kind
-│   └── UnknownLabel (ValueError)      a word that names none of the seven emotions
+│   └── UnknownLabel (ValueError)      a word that names none of the bundle's labels
 ├── MissingFile (FileNotFoundError)    a path that leads nowhere
 ├── StorageError (OSError)             a file or folder that cannot be written
 ├── PictureError (ValueError)          a file that is no usable picture
-├── ArchiveError (ValueError)          an archive or folder of pictures that cannot be trusted or used
+├── ArchiveError (ValueError)          an archive or folder that cannot be trusted or used
 ├── DownloadError (OSError)            a data set or model file that could not be downloaded
 ├── DataError (ValueError)             prepared data that is damaged or does not fit
 ├── RunError (ValueError)              a training run that is damaged or incomplete
-├── BundleError (ValueError)           a bundle that is damaged, tampered with or from another version
+├── BundleError (ValueError)           a bundle that is damaged or from another version
 ├── SpecMismatch (ValueError)          two artifacts that were made for different input specs
 ├── DetectorError (RuntimeError)       a face detector that cannot work here
-├── CameraError (OSError)              a camera, stream or video that cannot be opened, or gives no frames any more
+├── CameraError (OSError)              a camera or video that cannot be opened or read
 ├── ScreenError (RuntimeError)         a window that cannot be opened
 ├── FlashError (OSError)               a microcontroller that cannot be reached or written
-├── BackendError (RuntimeError)        an interpreter that refuses the model or fails while running it
+├── BackendError (RuntimeError)        an interpreter that refuses a model or fails
 ├── MissingDependency (ImportError)    an optional package that is not installed
 ├── BrokenDependency (ImportError)     an optional package that is installed and does not import
-└── GateFailed (RuntimeError)          a quantized model that lost more than the acceptance gate allows
+└── GateFailed (RuntimeError)          a quantized model that lost more than is allowed
 
 A message says what was expected, what came instead and what to do about it.
 """
@@ -34,7 +34,7 @@ class InvalidInput(EdgeemoError, ValueError):
 
 
 class UnknownLabel(InvalidInput):
-    """A word that names none of the seven emotions."""
+    """A word that names none of the labels that rule here."""
 
 
 class MissingFile(EdgeemoError, FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Optional packages: absent says which command installs them, broken says why it does not import."""
+"""Optional packages: absent says what installs them, broken says why it does not import."""
 
 import importlib
 import importlib.util
@@ -28,12 +28,14 @@ def need(module: str, extra: str, purpose: str) -> ModuleType:
     """
     if not is_installed(module):
         raise MissingDependency(
-            f"{module} is needed {purpose} and is not installed; run: pip install 'edgeemo[{extra}]'"
+            f"{module} is needed {purpose} and is not installed; run: pip install"
+            f" 'edgeemo[{extra}]'"
         )
     try:
         return importlib.import_module(module)
     except Exception as error:
         raise BrokenDependency(
-            f"{module} is installed but does not import ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); "
-            f"run: pip install --force-reinstall 'edgeemo[{extra}]'"
+            f"{module} is installed but does not import ({type(error).__name__}:"
+            f" {str(error).splitlines()[0] if str(error) else ''}); run: pip install"
+            f" --force-reinstall 'edgeemo[{extra}]'"
         ) from error

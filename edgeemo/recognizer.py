@@ -2,7 +2,6 @@
 
 import os
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -11,31 +10,33 @@ from numpy.typing import NDArray
 
 from edgeemo.backends import Backend, Providers, open_backend
 from edgeemo.contract.bundle import Bundle, read_bundle
-from edgeemo.contract.input_spec import DEFAULT_SPEC
-from edgeemo.contract.labels import LABELS
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.contract.quantize import softmax
 from edgeemo.data.pictures import read_picture
 from edgeemo.errors import InvalidInput
-from edgeemo.faces import Detector, open_detector
+from edgeemo.faces import Detector, crop_of, open_detector
 from edgeemo.models import DEFAULT_MODEL, find_model
 from edgeemo.results import Box, Face
 
 
 class Recognizer:
-    """A detector and a model, opened once and used for many pictures. A context manager; not for several threads at once.
+    """A detector and a model, opened once and used for many pictures.
+
+    A context manager; not for several threads at once. The bundle rules: `labels` and `spec` are
+    its own, so bundles of different labels and inputs live side by side in one process.
 
     Args:
         model: name of a shipped bundle, path of a .edgeemo file, or an opened Bundle.
-        detector: "auto", "yunet", "haar", "whole", or any object with `name` and `detect` (see edgeemo.faces.Detector).
-        detector_model: YuNet's model file, where it is not found by itself.
-        artifact: which model file of the bundle; by default int8.tflite, or int8.onnx without LiteRT.
+        detector: a name of edgeemo.faces.DETECTORS ("auto", "yunet", "haar", "whole" and what other
+            packages bring), or any object with `name` and `detect` (see edgeemo.faces.Detector),
+            such as `edgeemo.faces.open_detector("yunet", "yunet.onnx", smallest_face=1 / 6)`.
+        artifact: which model file of the bundle; by default the quantized TFLite one, or the
+            quantized ONNX one without LiteRT.
         threads: threads of one inference.
-        providers: ONNX Runtime's execution providers by name, or "auto" for an NVIDIA GPU where there is one (see
-            edgeemo.backends.open_backend); by default the processor alone.
-        smallest_face: the smallest face to be found, as a share of the frame's shorter side (see edgeemo.faces); None finds
-            the smallest that the detector can, which takes longer.
-        backend: an opened backend instead of the bundle's own, for tests (edgeemo.FakeBackend).
+        providers: ONNX Runtime's execution providers by name, or "auto" for an NVIDIA GPU where
+            there is one (see edgeemo.backends.open_backend); by default the processor alone.
+        backend: an opened backend instead of the bundle's own, for tests (edgeemo.FakeBackend); it
+            brings its labels and its input spec, and `model` is not looked at.
 
     Raises:
         EdgeemoError: one of its kinds, see edgeemo.errors.
@@ -46,11 +47,9 @@ class Recognizer:
         model: str | os.PathLike[str] | Bundle = DEFAULT_MODEL,
         *,
         detector: str | Detector = "auto",
-        detector_model: str | os.PathLike[str] | None = None,
         artifact: str | None = None,
         threads: int = 1,
         providers: Providers = None,
-        smallest_face: float | None = None,
         backend: Backend | None = None,
     ) -> None:
         self.bundle: Bundle | None = None
@@ -58,12 +57,10 @@ class Recognizer:
             self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
             backend = open_backend(self.bundle, artifact, threads=threads, providers=providers)
         self.backend = backend
-        self.spec = self.bundle.manifest.input_spec if self.bundle else DEFAULT_SPEC
-        path = Path(detector_model) if detector_model else None
-        if isinstance(detector, str):
-            detector = open_detector(detector, path, smallest_face=smallest_face)
-        self.detector = detector
-        self.spec.crop_for(self.detector.name)
+        self.labels, self.spec = tuple(backend.labels), backend.spec
+        self.detector = open_detector(detector) if isinstance(detector, str) else detector
+        overrides = self.bundle.manifest.crops if self.bundle else {}
+        self.crop = overrides.get(self.detector.name) or crop_of(self.detector)
 
     def __enter__(self) -> Self:
         return self
@@ -98,15 +95,19 @@ class Recognizer:
             start = time.perf_counter()
             inputs = self.inputs(frame_rgb, box)[np.newaxis]
             scores = softmax(self.infer(inputs))[0]
-            faces.append(_face(box, scores, 1000 * (time.perf_counter() - start)))
+            latency_ms = 1000 * (time.perf_counter() - start)
+            faces.append(_face(box, scores, self.labels, latency_ms))
         return faces
 
     def inputs(self, frame_rgb: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-        """What the network sees of a box: uint8 (48, 48, 1)."""
-        return face_to_input(frame_rgb, box.as_tuple(), self.spec, detector=self.detector.name)
+        """What the network sees of a box: uint8 (H, W, C) as `spec` has it."""
+        return face_to_input(frame_rgb, box.as_tuple(), self.spec, self.crop)
 
     def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 (N, 7) logits of uint8 (N, 48, 48, 1) inputs. Raises InvalidInput after `close`."""
+        """float32 (N, labels) logits of uint8 (N, H, W, C) inputs.
+
+        Raises InvalidInput after `close`.
+        """
         self._check_open()
         return self.backend.infer(inputs)
 
@@ -137,12 +138,15 @@ def _as_rgb(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.repeat(frame[:, :, np.newaxis], 3, axis=2)
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
         raise InvalidInput(
-            f"expected a frame of uint8, (H, W, 3) RGB or (H, W) grey; received {frame.dtype} {frame.shape}"
+            f"expected a frame of uint8, (H, W, 3) RGB or (H, W) grey; received {frame.dtype}"
+            f" {frame.shape}"
         )
     return np.ascontiguousarray(frame)
 
 
-def _face(box: Box, scores: NDArray[np.float32], latency_ms: float) -> Face:
-    by_label = {label: float(score) for label, score in zip(LABELS, scores, strict=True)}
-    emotion = LABELS[int(scores.argmax())]
+def _face(
+    box: Box, scores: NDArray[np.float32], labels: tuple[str, ...], latency_ms: float
+) -> Face:
+    by_label = {label: float(score) for label, score in zip(labels, scores, strict=True)}
+    emotion = labels[int(scores.argmax())]
     return Face(box, emotion, by_label[emotion], by_label, latency_ms)

@@ -4,13 +4,15 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgeemo.contract.labels import LABELS
+from edgeemo.contract.labels import MIN_LABELS
 from edgeemo.errors import InvalidInput
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in pixels of the frame: left edge, top edge, width, height; may reach beyond the frame."""
+    """A rectangle in pixels of the frame: left edge, top edge, width, height; may reach beyond the
+    frame.
+    """
 
     x: int
     y: int
@@ -36,7 +38,7 @@ class Face:
         box: where the detector found it.
         emotion: the label of the highest score.
         confidence: that score, a probability 0..1.
-        scores: probability of each of the seven labels, in LABELS order; they sum to 1.
+        scores: probability of each of the bundle's labels, in its order; they sum to 1.
         latency_ms: crop and network, without detection, in milliseconds.
     """
 
@@ -48,24 +50,24 @@ class Face:
 
     def __post_init__(self) -> None:
         total = sum(self.scores.values())
-        if (
-            tuple(self.scores) != LABELS
-            or abs(total - 1) > 1e-3
-            or not all(0 <= s <= 1 for s in self.scores.values())
-        ):
+        in_range = all(0 <= score <= 1 for score in self.scores.values())
+        if len(self.scores) < MIN_LABELS or abs(total - 1) > 1e-3 or not in_range:
             raise InvalidInput(
-                f"expected seven probabilities in label order that sum to 1, received {self.scores}"
+                "expected a probability for each of two or more labels, that sum to 1, received "
+                f"{self.scores}"
             )
         if self.emotion not in self.scores or not self.confidence == self.scores[
             self.emotion
         ] == max(self.scores.values()):
             raise InvalidInput(
-                f"expected the emotion of the highest score and that score as confidence, received {self.emotion!r} and "
-                f"{self.confidence} with {self.scores}"
+                "expected the emotion of the highest score and that score as confidence, received"
+                f" {self.emotion!r} and {self.confidence} with {self.scores}"
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: box as [x, y, width, height], emotion, confidence, scores (rounded to 1e-6)."""
+        """Plain JSON values: box as [x, y, width, height], emotion, confidence, scores (rounded to
+        1e-6).
+        """
         return {
             "box": list(self.box.as_tuple()),
             "emotion": self.emotion,
@@ -76,15 +78,20 @@ class Face:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a sensor says of one face in one frame, or of a frame without a face, or of a camera that is gone.
+    """What a sensor says of one face in one frame, or of a frame without a face, or of a camera
+    that is gone.
 
     Attributes:
-        time: seconds: when the frame was captured, on the clock of `time.time()`; in a recording, its position.
+        time: seconds: when the frame was captured, on the clock of `time.time()`; in a recording,
+            its position.
         frame: number of the frame, from 0; frames that were dropped count too.
         face_id: a number that stays with a face while it is seen; None without a face.
-        emotion: the label, smoothed over time; None without a face, or while no label is sure enough.
-        confidence: smoothed probability 0..1 of `emotion`, or of the best label while `emotion` is None; 0 without a face.
-        scores: smoothed probability of each of the seven labels, in LABELS order; empty without a face.
+        emotion: the label, smoothed over time; None without a face, or while no label is sure
+            enough.
+        confidence: smoothed probability 0..1 of `emotion`, or of the best label while `emotion` is
+            None; 0 without a face.
+        scores: smoothed probability of each of the bundle's labels, in its order; empty without a
+            face.
         box: where the face is; None without one.
         latency_ms: from the frame's capture to this reading, in milliseconds.
         fps: frames a second that were looked at lately.
@@ -106,14 +113,15 @@ class Reading:
 
     def __post_init__(self) -> None:
         seen = self.face_id is not None
-        if seen != (self.box is not None) or seen != (tuple(self.scores) == LABELS):
+        if seen != (self.box is not None) or seen != bool(self.scores):
             raise InvalidInput(
-                f"expected box and scores of a reading with a face, and neither without, received {self}"
+                "expected box and scores of a reading with a face, and neither without, received"
+                f" {self}"
             )
         if self.emotion is not None and (
             self.emotion not in self.scores or self.confidence != self.scores[self.emotion]
         ):
-            raise InvalidInput(f"expected one of the seven labels and its score, received {self}")
+            raise InvalidInput(f"expected one of the labels and its score, received {self}")
         if not (
             0 <= self.confidence <= 1
             and math.isfinite(self.time)

@@ -1,46 +1,83 @@
-"""What each kind of device gets."""
+"""What each kind of device gets: a table of profiles, which other packages may extend.
 
+A package from outside names its profile in its pyproject.toml:
+
+    [project.entry-points."edgeemo.export_targets"]
+    mine = "my_package.profile:MINE"
+"""
+
+from contextlib import suppress
 from dataclasses import dataclass
+
+from edgeemo.contract.manifest import Format
+from edgeemo.errors import BrokenDependency
+from edgeemo.registry import Registry
+from export.artifacts import FP16_ONNX, FP32_ONNX, INT8_ONNX, INT8_TFLITE, Kind
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The artifacts of a bundle for one kind of device.
-
-    Attributes:
-        artifacts: files, int8 first; those of int8 may come out as mixed ones where `wide_tflite` or ONNX allow it.
-        wide_tflite: whether layers of the TFLite file may have 16-bit activations: LiteRT runs them, generated C does not.
-        for_whom: in words.
-    """
+    """The artifacts of a bundle for one kind of device."""
 
     name: str
-    artifacts: tuple[str, ...]
+    """What `--profile` takes."""
+    artifacts: tuple[Kind, ...]
+    """int8 TFLite first; an int8 one may come out mixed, TFLite only with `wide_tflite`."""
     wide_tflite: bool
+    """Whether layers of TFLite may have 16-bit activations: LiteRT runs them, our C does not."""
     for_whom: str
+    """In words."""
+
+    @property
+    def with_onnx(self) -> bool:
+        """Whether ONNX files are among them."""
+        return any(kind.format is Format.ONNX for kind in self.artifacts)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The artifacts' names in a bundle."""
+        return tuple(kind.file for kind in self.artifacts)
 
 
-_EVERYTHING = ("int8.tflite", "int8.onnx", "fp16.onnx", "fp32.onnx")
-PROFILES = {
-    profile.name: profile
-    for profile in (
-        Profile(
-            "all",
-            _EVERYTHING,
-            False,
-            "every device: full-int8 TFLite, and ONNX in int8, fp16 and fp32",
-        ),
-        Profile(
-            "pi",
-            ("int8.tflite",),
-            True,
-            "Raspberry Pi and other Linux boards: TFLite, layers of 16 bits if need be",
-        ),
-        Profile(
-            "jetson",
-            _EVERYTHING,
-            True,
-            "Jetson: the ONNX files that TensorRT builds from, and TFLite for its processor",
-        ),
-        Profile("mcu", ("int8.tflite",), False, "microcontrollers: full-int8 TFLite alone"),
-    )
-}
+_EVERYTHING = (INT8_TFLITE, INT8_ONNX, FP16_ONNX, FP32_ONNX)
+
+ALL = Profile(
+    "all", _EVERYTHING, False, "every device: full-int8 TFLite, and ONNX in int8, fp16 and fp32"
+)
+PI = Profile(
+    "pi",
+    (INT8_TFLITE,),
+    True,
+    "Raspberry Pi and other Linux boards: TFLite, layers of 16 bits if need be",
+)
+JETSON = Profile(
+    "jetson",
+    _EVERYTHING,
+    True,
+    "Jetson: the ONNX files that TensorRT builds from, and TFLite for its processor",
+)
+MCU = Profile("mcu", (INT8_TFLITE,), False, "microcontrollers: full-int8 TFLite alone")
+
+PROFILES: Registry[Profile] = Registry(
+    "profile",
+    "edgeemo.export_targets",
+    {
+        "all": "export.profiles:ALL",
+        "pi": "export.profiles:PI",
+        "jetson": "export.profiles:JETSON",
+        "mcu": "export.profiles:MCU",
+    },
+)
+"""Profiles by name."""
+
+
+def profile_summaries() -> str:
+    """For whom each profile is, a sentence each.
+
+    One of a package that cannot be imported is left out here, and named when it is asked for.
+    """
+    summaries = []
+    for name in PROFILES:
+        with suppress(BrokenDependency):
+            summaries.append(f"{name}: {PROFILES.get(name).for_whom}.")
+    return " ".join(summaries)

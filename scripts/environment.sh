@@ -1,15 +1,17 @@
-# Sourced by the scripts beside it: makes a virtual environment once and again whenever pyproject.toml changes.
+# Sourced by the scripts beside it: makes a virtual environment once, and again whenever
+# pyproject.toml changes.
 # usage: environment FOLDER EXTRAS [PIP ARGUMENTS...]
 
 find_python() {
-    local candidate
+    local candidate fits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
     for candidate in ${PYTHON:-} python3.11 python3.12 python3.13 python3; do
-        if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+        if "$candidate" -c "$fits" 2>/dev/null; then
             echo "$candidate"
             return
         fi
     done
-    echo "edgeemo needs Python 3.11, 3.12 or 3.13 and found none; install one (Debian: apt-get install python3 python3-venv) or set PYTHON=/path/to/python3" >&2
+    echo "edgeemo needs Python 3.11, 3.12 or 3.13 and found none; install one (Debian: apt-get" \
+        "install python3 python3-venv) or set PYTHON=/path/to/python3" >&2
     return 1
 }
 
@@ -24,12 +26,14 @@ environment() {
     python=$(find_python)
     echo "installing edgeemo[$extras] into $folder (once) ..." >&2
     if ! "$python" -m venv --clear "$folder"; then
-        echo "$python cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2
+        echo "$python makes no virtual environment; on Debian: apt-get install python3-venv" >&2
         return 1
     fi
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -e ".[$extras]"
+    # Not compiled: most of what comes is never imported, and what is gets compiled then.
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile \
+        -e ".[$extras]"
     if [ $# -gt 0 ]; then
-        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile "$@"
     fi
     echo "$stamp" > "$folder/stamp"
 }

@@ -1,23 +1,77 @@
-"""Session fixtures: one drawn data set, one tiny run, one tiny bundle, made by the real code and used everywhere."""
+"""Session fixtures: one drawn data set, one tiny run, one tiny bundle, made by the real code and
+used everywhere.
+"""
 
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Test processes share the cores: threads of each for all of them would wait for one another. Read
+# when the libraries are loaded, so it stands before them; programs that tests start inherit it.
+if (processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+    for threads in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        os.environ.setdefault(threads, str(max(1, (os.cpu_count() or 1) // processes)))
 
 import csv
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgeemo.contract import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
+from edgeemo.contract.run import (
+    Predictions,
+    Progress,
+    RunConfig,
+    write_predictions,
+    write_run_config,
+)
 from edgeemo.data.prepared import DATASET, INDEX, VOTE_COLUMNS, file_sha256, load_prepared
 from tests import support
+
+# A shell lets its background jobs ignore Ctrl-C, and they pass that on to the programs that they
+# start: cameras that are interrupted would then run on for a second before they are terminated.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The longest files, longest first: processes that take a file at a time then end nearly together.
+LONGEST = (
+    "test_prepare",
+    "test_training",
+    "test_workers",
+    "test_export",
+    "test_sweep",
+    "test_qat",
+    "test_cameras_pipe",
+    "test_firmware_examples",
+    "test_distill",
+    "test_restore",
+    "test_review",
+    "test_crossval",
+    "test_selftest_apart",
+    "test_fit",
+    "test_backends",
+    "test_cortex_m",
+    "test_firmware",
+    "test_cli",
+    "test_esp32s3",
+    "test_layers",
+    "test_leaks",
+    "test_cameras_network",
+    "test_ladder",
+    "test_tensorboard",
+    "test_watch",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first. Each file's tests keep their order."""
+    rank = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +93,9 @@ def prepared(drawn_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def voted(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The drawn pictures with ten drawn votes each, as a prepared folder; every ninth without votes."""
+    """The drawn pictures with ten drawn votes each, as a prepared folder; every ninth without
+    votes.
+    """
     out = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("voted") / "drawn"))
     rng = np.random.default_rng(0)
     with (out / INDEX).open(newline="") as file:
@@ -58,13 +114,16 @@ def voted(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder of the tiny network, whose answers `support.quadrant_logits` knows. Read only."""
+    """A run folder of the tiny network, whose answers `support.quadrant_logits` knows.
+
+    Read only.
+    """
     import keras
 
     out = tmp_path_factory.mktemp("runs") / "tiny"
     out.mkdir()
     pixels = keras.Input(DEFAULT_SPEC.shape, name="pixels")
-    x = keras.layers.Rescaling(DEFAULT_SPEC.scale, DEFAULT_SPEC.offset)(pixels)
+    x = keras.layers.Rescaling(DEFAULT_SPEC.scale[0], DEFAULT_SPEC.offset[0])(pixels)
     x = keras.layers.Flatten()(keras.layers.AveragePooling2D(24)(x))
     dense = keras.layers.Dense(len(LABELS), name="logits")
     model = keras.Model(pixels, dense(x), name="tiny")
@@ -75,28 +134,33 @@ def tiny_run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_weights(out / "model.weights.h5")
     data = load_prepared(prepared, DEFAULT_SPEC)
     rows = data.indices("test")
-    logits = support.quadrant_logits(np.asarray(data.images[rows])).astype(np.float32)
-    np.savez(out / "predictions_test.npz", logits=logits, labels=data.labels[rows], rows=rows)
-    config = {
-        "recipe": {"model": "tiny"},
-        "labels": list(LABELS),
-        "input_spec": DEFAULT_SPEC.to_dict(),
-        "input_fingerprint": DEFAULT_SPEC.fingerprint(),
-        "data_sets": ["fer2013"],
-        "split_hash": data.split_hash,
-        "parameters": model.count_params(),
-        "multiply_accumulates": 28,
-        "keras": keras.__version__,
-        "backend": "tensorflow",
-        "history": {"epochs": 0},
-    }
-    (out / "config.json").write_text(strict.dumps(config))
+    logits, mirrored = (
+        support.quadrant_logits(images).astype(np.float32)
+        for images in (data.images[rows], data.images[rows][:, :, ::-1])
+    )
+    write_predictions(out, "test", Predictions(logits, mirrored, data.labels[rows], rows))
+    config = RunConfig(
+        recipe={"model": "tiny"},
+        labels=LABELS,
+        input_spec=DEFAULT_SPEC,
+        split_hash=data.split_hash,
+        data_sets=("fer2013",),
+        parameters=model.count_params(),
+        multiply_accumulates=28,
+        keras=keras.__version__,
+        backend="tensorflow",
+        history=Progress(epochs=0, best_epoch=0, seconds=0.0),
+    )
+    write_run_config(out, config)
     return out
 
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_run: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny run as a bundle, built by the real export stage and passed by the real gate. Read only."""
+    """The tiny run as a bundle, built by the real export stage and passed by the real gate.
+
+    Read only.
+    """
     from export.build import build
 
     out = tmp_path_factory.mktemp("bundle") / "tiny.edgeemo"

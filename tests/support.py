@@ -1,5 +1,8 @@
-"""What several tests need: the shared data, drawn pictures, and a tiny network whose answers are known."""
+"""What several tests need: the shared data, drawn pictures, and a tiny network whose answers are
+known.
+"""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -19,9 +22,11 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
+from edgeemo.contract.run import Predictions, write_predictions
 from edgeemo.data.prepared import load_prepared
 
 if TYPE_CHECKING:
+    import click
     import keras
 
     from training.fit.recipe import Recipe
@@ -29,7 +34,8 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("EDGEEMO_SHARED", REPOSITORY.parent / "shared"))
 
-# Brightness (dark or bright) of the four quadrants that each class's drawn pictures have: all pairwise different.
+# Brightness (dark or bright) of the four quadrants that each class's drawn pictures have: all
+# pairwise different.
 PATTERNS = np.array(
     [
         [1, 0, 0, 0],
@@ -44,7 +50,9 @@ PATTERNS = np.array(
 
 
 def shared(*parts: str) -> Path:
-    """A file of the development data beside the checkout; the test skips, saying so, where it is not there."""
+    """A file of the development data beside the checkout; the test skips, saying so, where it is
+    not there.
+    """
     path = SHARED.joinpath(*parts)
     if not path.exists():
         pytest.skip(
@@ -54,9 +62,11 @@ def shared(*parts: str) -> Path:
 
 
 def drawn_picture(label: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """uint8 (48, 48): a class's quadrants, dark about 60 and bright about 190, with a texture of the picture's own.
+    """uint8 (48, 48): a class's quadrants, dark about 60 and bright about 190, with a texture of
+    the picture's own.
 
-    The texture keeps two pictures of a class from being near copies, and has mean 0 in each quadrant.
+    The texture keeps two pictures of a class from being near copies, and has mean 0 in each
+    quadrant.
     """
     blocks = np.kron(PATTERNS[label].reshape(2, 2), np.ones((24, 24)))
     texture = cv2.resize(
@@ -67,7 +77,9 @@ def drawn_picture(label: int, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def drawn_path(split: str, label: int, number: int) -> str:
-    """Where a drawn picture lies in an archive of FER-2013's layout; the file name is unique in the archive."""
+    """Where a drawn picture lies in an archive of FER-2013's layout; the file name is unique in the
+    archive.
+    """
     part = {"train": "Training", "test": "PublicTest"}[split]
     return f"{split}/{LABELS[label]}/{part}_{label:02}{number:06}.png"
 
@@ -93,7 +105,7 @@ def write_drawn_archive(path: Path, train: int = 20, test: int = 8, seed: int = 
 
 
 def quadrant_logits(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """What the tiny network answers to uint8 (N, 48, 48, 1): the oracle, in NumPy, float64 (N, 7)."""
+    """What the tiny network answers to uint8 (N, 48, 48, 1): the oracle, float64 (N, 7)."""
     scaled = pictures.astype(np.float64)[..., 0] / 127.5 - 1
     means = scaled.reshape(-1, 2, 24, 2, 24).mean(axis=(2, 4)).reshape(-1, 4)
     return means @ tiny_weights() + tiny_bias()
@@ -110,9 +122,11 @@ def tiny_bias() -> NDArray[np.float64]:
 
 
 def drawn_network(kernel: int = 3, seed: int = 0) -> "keras.Model":
-    """A network of the kinds of layers that ours are made of, with drawn weights: 48x48 pixels to 7 logits.
+    """A network of the kinds of layers that ours are made of, with drawn weights: 48x48 pixels to 7
+    logits.
 
-    With `kernel` 1 nothing is padded, so that means of layers are what their weights and the means of their inputs say.
+    With `kernel` 1 nothing is padded, so that means of layers are what their weights and the means
+    of their inputs say.
     """
     import keras
     from keras import layers
@@ -136,7 +150,9 @@ def drawn_network(kernel: int = 3, seed: int = 0) -> "keras.Model":
 
 
 def drawn_faces(count: int, seed: int = 0) -> NDArray[np.uint8]:
-    """uint8 (count + 2, 48, 48, 1): drawn pictures of all classes in turn, and the two ends of the pixel range."""
+    """uint8 (count + 2, 48, 48, 1): drawn pictures of all classes in turn, and the two ends of the
+    pixel range.
+    """
     rng = np.random.default_rng(seed)
     pictures = [drawn_picture(i % len(LABELS), rng) for i in range(count)]
     return np.stack([*pictures, np.zeros((48, 48), np.uint8), np.full((48, 48), 255, np.uint8)])[
@@ -156,7 +172,9 @@ def rezip(bundle: Path, out: Path, change) -> Path:  # type: ignore[no-untyped-d
 
 
 def matching_hashes(entries: dict[str, bytes], manifest: dict[str, Any]) -> None:
-    """Put the manifest among a bundle's entries with sizes and hashes of what is there, as somebody who tampers would."""
+    """Put the manifest among a bundle's entries with sizes and hashes of what is there, as somebody
+    who tampers would.
+    """
     for part in (*manifest["artifacts"], *manifest["companions"]):
         content = entries[part["file"]]
         part |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -164,13 +182,18 @@ def matching_hashes(entries: dict[str, bytes], manifest: dict[str, Any]) -> None
 
 
 def store_model(run: Path, model: "keras.Model", prepared: Path) -> None:
-    """Make `model` that of a finished run: its weights, and its predictions of the prepared folder's test split."""
+    """Make `model` that of a finished run: its weights, and its predictions of the prepared
+    folder's test split.
+    """
     model.save(run / "model.keras")
     model.save_weights(run / "model.weights.h5")
     data = load_prepared(prepared, DEFAULT_SPEC)
     rows = data.indices("test")
-    logits = np.asarray(model.predict_on_batch(data.images[rows].astype(np.float32)))
-    np.savez(run / "predictions_test.npz", logits=logits, labels=data.labels[rows], rows=rows)
+    logits, mirrored = (
+        np.asarray(model.predict_on_batch(images.astype(np.float32)))
+        for images in (data.images[rows], data.images[rows][:, :, ::-1])
+    )
+    write_predictions(run, "test", Predictions(logits, mirrored, data.labels[rows], rows))
 
 
 def png_of(width: int, height: int, channels: int = 3, dtype: type = np.uint8) -> bytes:
@@ -189,16 +212,39 @@ def zip_bytes(entries: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+def done_here(
+    group: "click.Command", name: str, *words: object
+) -> subprocess.CompletedProcess[str]:
+    """What a command line of the project does and says, as a process of its own would, but in this
+    one.
+
+    Another process would import TensorFlow again, for ten seconds.
+    """
+    from edgeemo.cli import shell
+
+    arguments = list(map(str, words))
+    out, errors = io.StringIO(), io.StringIO()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+            shell.run(group, name, arguments)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
+
+
 def interrupted_after_first_epoch(
     prepared: Path, out: Path, recipe: "Recipe", seconds: float = 120
 ) -> subprocess.Popen[str]:
     """A real training process that gets Ctrl-C once its first epoch is finished."""
     code = (
-        "from pathlib import Path; from edgeemo.cli import shell; import click, sys\n"
-        "from training.fit.train import train; from training.fit.recipe import Recipe\n"
-        f"recipe = Recipe.from_dict({recipe.to_dict()!r})\n"
-        f"@click.command()\ndef main(): train(recipe, Path({str(prepared)!r}), Path({str(out)!r}))\n"
-        "shell.run(main, 'train', [])"
+        "from pathlib import Path; from edgeemo.cli import shell; import click, sys\nimport"
+        " tests.networks  # its small network\nfrom training.fit.train import train; from"
+        " training.fit.recipe import Recipe\nrecipe ="
+        f" Recipe.from_dict({recipe.to_dict()!r})\n@click.command()\ndef main(): train(recipe,"
+        f" Path({str(prepared)!r}), Path({str(out)!r}))\nshell.run(main, 'train', [])"
     )
     process = subprocess.Popen(
         [

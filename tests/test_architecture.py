@@ -1,4 +1,6 @@
-"""The folder tree is the dependency graph, and the tables below are the truth of it (docs/architecture.md)."""
+"""The folder tree is the dependency graph, and the tables below are the truth of it
+(docs/architecture.md).
+"""
 
 import ast
 import graphlib
@@ -15,22 +17,25 @@ from tests.support import REPOSITORY
 
 PACKAGES = ("edgeemo", "training", "export", "workstation")
 
-# What each part of edgeemo may import of edgeemo. A part is a file or folder right below edgeemo/; "" is edgeemo/__init__.py,
-# from which anyone may take the version. A part that is not in this table may not exist.
+# What each part of edgeemo may import of edgeemo. A part is a file or folder right below edgeemo/;
+# "" is edgeemo/__init__.py, from which anyone may take the version. A part that is not in this
+# table may not exist.
 LAYERS: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
+    "cache": set(),
     "optional": {"errors"},
+    "registry": {"errors"},
     "contract": {"errors"},
     "results": {"contract", "errors"},
     "models": {"errors"},
     "downloads": {"contract", "errors"},
     "data": {"contract", "errors", "optional"},
     "annotate": {"errors", "optional", "results"},
-    "backends": {"contract", "errors", "optional"},
+    "backends": {"cache", "contract", "errors", "optional", "registry"},
     "firmware": {"backends", "contract", "errors", "optional"},
-    "faces": {"contract", "errors", "optional", "results"},
-    "cameras": {"contract", "data", "errors", "optional"},
+    "faces": {"cache", "contract", "errors", "optional", "registry", "results"},
+    "cameras": {"contract", "data", "errors", "optional", "registry"},
     "proof": {"backends", "contract", "errors"},
     "recognizer": {"backends", "contract", "data", "errors", "faces", "models", "results"},
     "live": {
@@ -38,18 +43,24 @@ LAYERS: dict[str, set[str]] = {
         "results",
     },
     "cli": {
-        "annotate", "backends", "cameras", "contract", "data", "downloads", "errors", "faces",
-        "firmware", "live", "models", "optional", "proof", "recognizer", "results",
+        "annotate", "backends", "cache", "cameras", "contract", "data", "downloads", "errors",
+        "faces", "firmware", "live", "models", "optional", "proof", "recognizer", "results",
     },
     "__main__": {"cli"},
 }  # fmt: skip
 
 # What the workstation packages may import of the project, by the beginning of the module's name.
-_ON_ALL_SIDES = ("edgeemo.errors", "edgeemo.optional", "edgeemo.cli.shell", "edgeemo.cli.tables")
+_ON_ALL_SIDES = (
+    "edgeemo.errors",
+    "edgeemo.optional",
+    "edgeemo.registry",
+    "edgeemo.cli.shell",
+    "edgeemo.cli.tables",
+)
 WORKSTATION: dict[str, tuple[str, ...]] = {
     "training": (
         "edgeemo.contract", "edgeemo.data", "edgeemo.faces", "edgeemo.proof.evaluation",
-        "workstation", *_ON_ALL_SIDES,
+        "edgeemo.registry", "workstation", *_ON_ALL_SIDES,
     ),
     "export": (
         "edgeemo.backends", "edgeemo.contract", "edgeemo.data", "edgeemo.faces",
@@ -59,7 +70,8 @@ WORKSTATION: dict[str, tuple[str, ...]] = {
     "workstation": ("edgeemo.contract", "edgeemo.errors"),
 }  # fmt: skip
 
-# Import statements for packages from outside. edgeemo takes optional ones through `need`, which says what to install.
+# Import statements for packages from outside. edgeemo takes optional ones through `need`, which
+# says what to install.
 STATEMENTS: dict[str, set[str]] = {
     "edgeemo": {"numpy"},
     "edgeemo/cli": {"numpy", "click"},
@@ -69,6 +81,7 @@ STATEMENTS: dict[str, set[str]] = {
         "cleanlab",
         "cv2",
         "faiss",
+        "h5py",
         "keras",
         "kaggle",
         "matplotlib",
@@ -80,12 +93,13 @@ STATEMENTS: dict[str, set[str]] = {
         "tqdm",
     },
     "export": {"numpy", "click", "matplotlib", "tqdm"},
-    "workstation": {"numpy"},
+    "workstation": {"numpy", "matplotlib"},
 }
 
 # Imported in one place each, by statement or by `need`; empty: nowhere.
 SITES: dict[str, set[str]] = {
-    # Conversion; and, the one exception, the strategies for several machines, which Keras has under TensorFlow alone.
+    # Conversion; and, the one exception, the strategies for several machines, which Keras has under
+    # TensorFlow alone.
     "tensorflow": {"export/convert/tflite.py", "training/fit/workers.py"},
     "ai_edge_quantizer": {"export/convert/tflite.py"},
     "tensorboard": {"training/fit/events.py"},
@@ -122,6 +136,8 @@ COMPUTED = {
     "edgeemo/__init__.py": "its own public names",
     "edgeemo/optional.py": "what `need` is asked for",
     "edgeemo/cli/main.py": "its own verbs",
+    "edgeemo/registry.py": "the entries of its table",
+    "export/cli/main.py": "its own verbs",
     "edgeemo/cli/doctor.py": "asks whether optional packages import and uses none of them",
     "edgeemo/backends/litert.py": "one of the two interpreters",
 }
@@ -129,7 +145,10 @@ COMPUTED = {
 
 @dataclass(frozen=True)
 class Import:
-    """One imported module. `when`: "load" of the file, "call" of a function, or "typing" alone; "?" is a computed name."""
+    """One imported module.
+
+    `when`: "load" of the file, "call" of a function, or "typing" alone; "?" is a computed name.
+    """
 
     file: str
     line: int
@@ -181,7 +200,8 @@ def _imports(file: str, node: ast.AST, when: str, modules: set[str]) -> Iterator
         ):
             name = child.args[0]
             known = isinstance(name, ast.Constant) and isinstance(name.value, str)
-            yield Import(file, child.lineno, str(name.value) if known else "?", "call", False)  # type: ignore[attr-defined]
+            module = str(getattr(name, "value", "")) if known else "?"
+            yield Import(file, child.lineno, module, "call", False)
         inner = (
             "call"
             if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
@@ -271,7 +291,9 @@ def outside_violations(root: Path) -> list[str]:
 
 
 def site_violations(root: Path) -> list[str]:
-    """What SITES names is imported there and nowhere else; names are computed in the files of COMPUTED alone."""
+    """What SITES names is imported there and nowhere else; names are computed in the files of
+    COMPUTED alone.
+    """
     files = sources(root)
     found = all_imports(files)
     faults = [f"{i}: a computed name" for i in found if i.module == "?" and i.file not in COMPUTED]
@@ -298,7 +320,8 @@ def cycle_violations(root: Path) -> list[str]:
     for i in all_imports(files):
         own = module_name(i.file)
         parts = i.module.split(".")
-        # Loading a module loads the packages above it first; those above the importing file are being loaded already.
+        # Loading a module loads the packages above it first; those above the importing file are
+        # being loaded already.
         loaded = {".".join(parts[:n]) for n in range(1, len(parts) + 1)} & modules
         if i.when == "load":
             graph[own] |= {
@@ -325,9 +348,14 @@ def print_violations(root: Path) -> list[str]:
 
 
 RULES = [
-    device_violations, layer_violations, workstation_violations, outside_violations, site_violations, cycle_violations,
+    device_violations,
+    layer_violations,
+    workstation_violations,
+    outside_violations,
+    site_violations,
+    cycle_violations,
     print_violations,
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -380,34 +408,134 @@ print(json.dumps([alone, sorted({name.partition(".")[0] for name in sys.modules}
 
 
 PLANTED = [
-    (device_violations, "edgeemo/faces/new.py", "def f():\n    from sklearn import metrics", "new.py:2 imports sklearn"),
+    (
+        device_violations,
+        "edgeemo/faces/new.py",
+        "def f():\n    from sklearn import metrics",
+        "new.py:2 imports sklearn",
+    ),
     (device_violations, "edgeemo/recognizer.py", "need('torch', 'x', 'y')", "imports torch"),
-    (device_violations, "edgeemo/cli/new.py", "import training.fit.recipe", "imports training.fit.recipe"),
-    (layer_violations, "edgeemo/backends/new.py", "from edgeemo import recognizer", "imports edgeemo.recognizer"),
-    (layer_violations, "edgeemo/faces/new.py", "def f():\n    import edgeemo.cli.shell", "imports edgeemo.cli.shell"),
-    (layer_violations, "edgeemo/contract/new.py", "from edgeemo.optional import need", "contract may import errors"),
-    (layer_violations, "edgeemo/contract/new.py", "from ..backends import litert", "imports edgeemo.backends"),
-    (layer_violations, "edgeemo/errors.py", "from edgeemo.contract import labels", "errors may import nothing"),
+    (
+        device_violations,
+        "edgeemo/cli/new.py",
+        "import training.fit.recipe",
+        "imports training.fit.recipe",
+    ),
+    (
+        layer_violations,
+        "edgeemo/backends/new.py",
+        "from edgeemo import recognizer",
+        "imports edgeemo.recognizer",
+    ),
+    (
+        layer_violations,
+        "edgeemo/faces/new.py",
+        "def f():\n    import edgeemo.cli.shell",
+        "imports edgeemo.cli.shell",
+    ),
+    (
+        layer_violations,
+        "edgeemo/contract/new.py",
+        "from edgeemo.optional import need",
+        "contract may import errors",
+    ),
+    (
+        layer_violations,
+        "edgeemo/contract/new.py",
+        "from ..backends import litert",
+        "imports edgeemo.backends",
+    ),
+    (
+        layer_violations,
+        "edgeemo/errors.py",
+        "from edgeemo.contract import labels",
+        "errors may import nothing",
+    ),
     (layer_violations, "edgeemo/novel.py", "", "edgeemo/novel has no row"),
-    (layer_violations, "edgeemo/__init__.py", "from edgeemo.errors import X", "imports edgeemo.errors"),
-    (workstation_violations, "training/new.py", "from edgeemo.backends import litert", "imports edgeemo.backends"),
-    (workstation_violations, "training/new.py", "from edgeemo.cli.tables_of_others import x", "training may import"),
-    (workstation_violations, "training/new.py", "import export.prove.gate", "imports export.prove.gate"),
+    (
+        layer_violations,
+        "edgeemo/__init__.py",
+        "from edgeemo.errors import X",
+        "imports edgeemo.errors",
+    ),
+    (
+        workstation_violations,
+        "training/new.py",
+        "from edgeemo.backends import litert",
+        "imports edgeemo.backends",
+    ),
+    (
+        workstation_violations,
+        "training/new.py",
+        "from edgeemo.cli.tables_of_others import x",
+        "training may import",
+    ),
+    (
+        workstation_violations,
+        "training/new.py",
+        "import export.prove.gate",
+        "imports export.prove.gate",
+    ),
     (workstation_violations, "export/new.py", "from training import recipe", "imports training"),
-    (workstation_violations, "export/new.py", "import edgeemo.recognizer", "imports edgeemo.recognizer"),
+    (
+        workstation_violations,
+        "export/new.py",
+        "import edgeemo.recognizer",
+        "imports edgeemo.recognizer",
+    ),
     (outside_violations, "edgeemo/data/pictures.py", "import cv2", "imports cv2"),
     (outside_violations, "edgeemo/recognizer.py", "import click", "imports click"),
-    (outside_violations, "edgeemo/contract/new.py", "need('cv2', 'a', 'b')", "standard library and numpy alone"),
-    (outside_violations, "training/new.py", "try:\n    import jax\nexcept ImportError:\n    pass", "imports jax"),
-    (site_violations, "export/new.py", "need('tensorflow', 'export', 'x')", "only in export/convert/tflite.py, training/fit/workers.py"),
-    (site_violations, "training/fit/loop.py", "def f():\n    need('tensorflow', 'export', 'x')", "only in export/convert/tflite.py,"),
-    (site_violations, "training/new.py", "def f():\n    import jax", "only in training/fast/xla.py"),
-    (site_violations, "edgeemo/backends/new.py", "import onnxruntime as ort", "imports onnxruntime"),
-    (site_violations, "edgeemo/cli/main.py", "for name in ('ai_edge_litert',):\n    need(name)", "imports ai_edge_litert"),
+    (
+        outside_violations,
+        "edgeemo/contract/new.py",
+        "need('cv2', 'a', 'b')",
+        "standard library and numpy alone",
+    ),
+    (
+        outside_violations,
+        "training/new.py",
+        "try:\n    import jax\nexcept ImportError:\n    pass",
+        "imports jax",
+    ),
+    (
+        site_violations,
+        "export/new.py",
+        "need('tensorflow', 'export', 'x')",
+        "only in export/convert/tflite.py, training/fit/workers.py",
+    ),
+    (
+        site_violations,
+        "training/fit/loop.py",
+        "def f():\n    need('tensorflow', 'export', 'x')",
+        "only in export/convert/tflite.py,",
+    ),
+    (
+        site_violations,
+        "training/new.py",
+        "def f():\n    import jax",
+        "only in training/fast/xla.py",
+    ),
+    (
+        site_violations,
+        "edgeemo/backends/new.py",
+        "import onnxruntime as ort",
+        "imports onnxruntime",
+    ),
+    (
+        site_violations,
+        "edgeemo/cli/main.py",
+        "for name in ('ai_edge_litert',):\n    need(name)",
+        "imports ai_edge_litert",
+    ),
     (site_violations, "edgeemo/faces/new.py", "need(f'{name}.x', 'a', 'b')", "a computed name"),
-    (cycle_violations, "edgeemo/contract/new.py", "import edgeemo.contract.newer", "edgeemo.contract.newer"),
+    (
+        cycle_violations,
+        "edgeemo/contract/new.py",
+        "import edgeemo.contract.newer",
+        "edgeemo.contract.newer",
+    ),
     (print_violations, "edgeemo/faces/new.py", "print('x')", "new.py:1 prints"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("rule", "file", "code", "message"), PLANTED)

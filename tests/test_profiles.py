@@ -1,4 +1,6 @@
-"""What the device's profiles install: the closure of their dependencies, read from the installed packages' metadata."""
+"""What the device's profiles install: the closure of their dependencies, read from the installed
+packages' metadata.
+"""
 
 import re
 from importlib.metadata import PackageNotFoundError, requires

@@ -1,4 +1,6 @@
-"""python -m training: prepare, stats, leaks, train, family, finetune, evaluate, crossval, sweep, review, restore."""
+"""python -m training: prepare, stats, leaks, train, family, finetune, evaluate, crossval, sweep,
+review, restore.
+"""
 
 import click
 

@@ -1,5 +1,6 @@
-"""TensorFlow and the converters write to the process's stdout and stderr from C++; this keeps that, and their Python
-warnings, from burying our own lines."""
+"""TensorFlow and the converters write to the process's stdout and stderr from C++; this keeps that,
+and their Python warnings, from burying our own lines.
+"""
 
 import os
 import sys
@@ -11,13 +12,15 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back what is written to file descriptors 1 and 2; shown on stderr when the block raises an Exception."""
+    """Keep back what is written to file descriptors 1 and 2; shown on stderr when the block raises
+    an Exception.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 1)
-        os.dup2(held.fileno(), 2)
+    with tempfile.TemporaryFile() as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
         failed = False
         try:
             with warnings.catch_warnings():
@@ -34,5 +37,5 @@ def quiet() -> Iterator[None]:
             os.close(kept[0])
             os.close(kept[1])
             if failed and os.environ.get("EDGEEMO_DEBUG") == "1":
-                held.seek(0)
-                os.write(2, held.read()[-20_000:])
+                output.seek(0)
+                os.write(2, output.read()[-20_000:])

@@ -1,13 +1,17 @@
 """Inference runtimes behind one small protocol: pixels in, logits out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.bundle import Bundle
+from edgeemo.contract.input_spec import InputSpec
+from edgeemo.contract.manifest import Artifact, Format, Precision
 from edgeemo.errors import BackendError, InvalidInput, MissingDependency
+from edgeemo.registry import Registry
 
 Providers = (
     str | Sequence[str] | None
@@ -22,109 +26,137 @@ class Backend(Protocol):
         version: its version.
         artifact: file name of the model inside its bundle.
         threads: number of threads for one inference.
+        labels: what the outputs mean, in their order.
+        spec: what the inputs are.
     """
 
     name: str
     version: str
     artifact: str
     threads: int
+    labels: tuple[str, ...]
+    spec: InputSpec
 
     def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 (N, 7) logits of uint8 (N, 48, 48, 1) raw grey pixels 0..255."""
+        """float32 (N, labels) logits of uint8 (N, H, W, C) pixels 0..255 as `spec` has them."""
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """How a runtime is to run a model."""
+
+    threads: int = 1
+    """Threads of one inference, at least 1."""
+    reference_kernels: bool = False
+    """LiteRT's plain kernels: for one version the same bits on every machine, and slow."""
+    providers: Providers = None
+    """ONNX Runtime's execution providers; None is the CPU alone."""
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise InvalidInput(f"expected at least 1 thread, received {self.threads}")
+
+
+PLAIN = RuntimeOptions()
+"""One thread, the runtime's own kernels, the CPU."""
+
+Opener = Callable[[Bundle, Artifact, RuntimeOptions], Backend]
+
+RUNTIMES: Registry[Opener] = Registry(
+    "runtime",
+    "edgeemo.backends",
+    {
+        "litert": "edgeemo.backends.litert:open_artifact",
+        "onnxruntime": "edgeemo.backends.onnx:open_artifact",
+    },
+)
+"""Runtimes by name. Another package's opener takes what `Opener` says and gives a `Backend`."""
+
+_USUAL = {Format.TFLITE: "litert", Format.ONNX: "onnxruntime"}
 
 
 def open_backend(
     bundle: Bundle,
     artifact: str | None = None,
     *,
+    runtime: str | None = None,
     threads: int = 1,
     reference_kernels: bool = False,
     providers: Providers = None,
 ) -> Backend:
     """Open a bundle's model with the runtime that its format needs.
 
-    Without `artifact`, the quantized TFLite model is tried first and the ONNX one where LiteRT is not installed. "Not installed" falls
-    through; "installed but broken" raises. `reference_kernels` asks LiteRT for its plain kernels, whose results are
-    the same bits on every machine for one version (slow; ONNX Runtime knows no such switch and ignores it).
+    Without `artifact`, the quantized TFLite model is tried first and the ONNX one where LiteRT is
+    not installed. "Not installed" falls through; "installed but broken" raises.
 
-    `providers` asks for ONNX Runtime, on these execution providers ("auto": TensorRT, CUDA, CPU, as far as they are there).
-    Without `artifact`, that is the half-precision model where an NVIDIA GPU runs it, and else the quantized one.
+    Args:
+        artifact: the model's file name in the bundle.
+        runtime: one of RUNTIMES; by default the one for the artifact's format.
+        threads, reference_kernels: see `RuntimeOptions`; ONNX Runtime ignores the second.
+        providers: asks for ONNX Runtime, on these execution providers ("auto": TensorRT, CUDA, CPU,
+            as far as they are there). Without `artifact`, that is the half-precision model where an
+            NVIDIA GPU runs it, and else the quantized one.
 
     Raises:
         MissingDependency: no runtime for it is installed; the message names the install command.
-        InvalidInput: an execution provider that ONNX Runtime does not have here, or one for a TFLite model.
+        InvalidInput: an unknown runtime, an execution provider that ONNX Runtime does not have
+            here, or one for a TFLite model.
         BrokenDependency, BackendError, BundleError: what it says.
     """
+    options = RuntimeOptions(threads, reference_kernels, providers)
     if artifact is not None:
-        return _open(bundle, artifact, threads, reference_kernels, providers)
+        return _open(bundle, bundle.manifest.artifact(artifact), options, runtime)
     if providers is not None:
-        return _open_on(bundle, threads, providers)
-    held = [artifact for artifact in bundle.manifest.artifacts if artifact.is_integer]
-    candidates = [a.file for a in sorted(held, key=lambda a: a.format != "tflite")] or [
-        bundle.manifest.artifacts[0].file
-    ]
-    for file in candidates[:-1]:
+        return _open_on(bundle, options, runtime)
+    candidates = _by_default(bundle)
+    for candidate in candidates[:-1]:
         try:
-            return _open(bundle, file, threads, reference_kernels)
+            return _open(bundle, candidate, options, runtime)
         except MissingDependency:
             continue
-    return _open(bundle, candidates[-1], threads, reference_kernels)
+    return _open(bundle, candidates[-1], options, runtime)
 
 
-def _open_on(bundle: Bundle, threads: int, providers: Providers) -> Backend:
+def _by_default(bundle: Bundle) -> list[Artifact]:
+    """The quantized models, TFLite first; of a bundle without one, its first model."""
+    integer = [a for a in bundle.manifest.artifacts if a.precision.is_integer]
+    return sorted(integer, key=lambda a: a.format is not Format.TFLITE) or [
+        bundle.manifest.artifacts[0]
+    ]
+
+
+def _open_on(bundle: Bundle, options: RuntimeOptions, runtime: str | None) -> Backend:
     """The ONNX model that suits the providers.
 
-    TensorRT takes no quantization with zero points, which int8.onnx has; on a CPU the quantized model is the proved one.
+    TensorRT takes no quantization with zero points, which int8.onnx has; on a CPU the quantized
+    model is the proved one.
     """
     from edgeemo.backends.onnx import GPU, choose_providers
 
-    held = {a.precision: a.file for a in bundle.manifest.artifacts if a.format == "onnx"}
-    if not held:
+    there = {a.precision: a for a in bundle.manifest.artifacts if a.format is Format.ONNX}
+    if not there:
         raise BackendError(
             f"{bundle.path}: holds no ONNX model, and execution providers run no other"
         )
     on_gpu, on_cpu = (
-        next((held[p] for p in order if p in held), next(iter(held.values())))
-        for order in (("fp16", "fp32"), ("int8", "mixed", "fp32"))
+        next((there[p] for p in order if p in there), next(iter(there.values())))
+        for order in (
+            (Precision.FP16, Precision.FP32),
+            (Precision.INT8, Precision.MIXED, Precision.FP32),
+        )
     )
-    if choose_providers(providers)[0] in GPU:
-        backend = _open(bundle, on_gpu, threads, providers=providers)
+    if choose_providers(options.providers)[0] in GPU:
+        backend = _open(bundle, on_gpu, options, runtime)
         if getattr(backend, "providers", ("",))[0] in GPU:
             return backend
-        providers = None  # they were tried, and did not start
-    return _open(bundle, on_cpu, threads, providers=providers)
+        options = replace(options, providers=None)  # they were tried, and did not start
+    return _open(bundle, on_cpu, options, runtime)
 
 
 def _open(
-    bundle: Bundle,
-    file: str,
-    threads: int,
-    reference_kernels: bool = False,
-    providers: Providers = None,
+    bundle: Bundle, artifact: Artifact, options: RuntimeOptions, runtime: str | None
 ) -> Backend:
-    if threads < 1:
-        raise InvalidInput(f"expected at least 1 thread, received {threads}")
-    description, model = bundle.artifact(file)
-    spec = bundle.manifest.input_spec
-    if description.format == "tflite":
-        if providers is not None:
-            raise InvalidInput(
-                f"expected an ONNX model for execution providers, received {file}; leave one of them out"
-            )
-        from edgeemo.backends.litert import LiteRtBackend
-
-        return LiteRtBackend(
-            model, file, spec, threads=threads, reference_kernels=reference_kernels
-        )
-    if description.format == "onnx":
-        from edgeemo.backends.onnx import OnnxBackend
-
-        return OnnxBackend(
-            model, file, spec, threads=threads, providers=providers, precision=description.precision
-        )
-    raise BackendError(
-        f"{bundle.path}: no runtime for the format {description.format!r} of {file}; update edgeemo"
-    )
+    return RUNTIMES.get(runtime or _USUAL[artifact.format])(bundle, artifact, options)
 
 
 def check_inputs(inputs: NDArray[np.uint8], shape: tuple[int, int, int]) -> None:

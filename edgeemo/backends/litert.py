@@ -1,4 +1,6 @@
-"""TFLite models through LiteRT (ai-edge-litert), or its predecessor tflite-runtime where only that is installed."""
+"""TFLite models through LiteRT (ai-edge-litert), or its predecessor tflite-runtime where only that
+is installed.
+"""
 
 import contextlib
 import hashlib
@@ -7,18 +9,26 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.backends import check_inputs
-from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
-from edgeemo.contract.labels import LABELS
-from edgeemo.contract.manifest import TensorInfo
-from edgeemo.contract.quantize import PIXEL_QUANTIZATION, Quantization, pixels_to_int8
-from edgeemo.errors import BackendError, BrokenDependency, MissingDependency
+from edgeemo.backends import PLAIN, RuntimeOptions, check_inputs
+from edgeemo.contract.bundle import Bundle
+from edgeemo.contract.input_spec import Arithmetic, InputSpec
+from edgeemo.contract.manifest import Artifact, TensorInfo
+from edgeemo.contract.quantize import (
+    PIXEL_QUANTIZATION,
+    Quantization,
+    input_table,
+    looked_up,
+    pixels_to_int8,
+    scaled_pixels,
+)
+from edgeemo.errors import BackendError, BrokenDependency, InvalidInput, MissingDependency
 from edgeemo.optional import is_installed, need
 
 _RESOLVERS = {
@@ -27,43 +37,44 @@ _RESOLVERS = {
     "reference": "BUILTIN_REF",
 }
 _PACKAGES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite-runtime"))
-# Written to stderr from C++ once a process; no option of the Python API and no environment variable turns it off.
+# Written to stderr from C++ once a process; no option of the Python API and no environment variable
+# turns it off.
 _GREETING = b"INFO: Created TensorFlow Lite XNNPACK delegate"
 _STDERR = threading.Lock()
 
 
 class LiteRtBackend:
-    """A .tflite model with raw pixels in (int8 with scale 1 and zero point -128, or float32) and seven logits out.
+    """A .tflite model with pixels in as `spec` has them (int8 or float32) and a logit a label out.
 
     Raises:
         MissingDependency: neither interpreter is installed.
-        BackendError: the interpreter refuses the model or, later, fails while running it, or its input or output is
-            not as the contract says.
+        BackendError: the interpreter refuses the model or, later, fails while running it, or its
+            input or output is not as the contract says.
     """
 
     def __init__(
         self,
         model: bytes,
         artifact: str,
-        spec: InputSpec = DEFAULT_SPEC,
-        *,
-        threads: int = 1,
-        reference_kernels: bool = False,
+        spec: InputSpec,
+        labels: tuple[str, ...],
+        options: RuntimeOptions = PLAIN,
     ) -> None:
         self.name, self.version = installed_interpreter()
-        self.artifact, self.threads, self._shape = artifact, threads, spec.shape
-        kernels = "reference" if reference_kernels else "default"
-        self._interpreter = open_interpreter(model, artifact, threads=threads, kernels=kernels)
+        self.artifact, self.spec, self.labels = artifact, spec, labels
+        self.threads = options.threads
+        kernels = "reference" if options.reference_kernels else "default"
+        self._interpreter = open_interpreter(model, artifact, threads=self.threads, kernels=kernels)
         self._input, self._output = _tensors(self._interpreter)
         self.input_info, self.output_info = _info(self._input), _info(self._output)
         self._to_input = _input_conversion(self.input_info, spec, artifact)
-        self._to_logits = _output_conversion(self.output_info, artifact)
+        self._to_logits = _output_conversion(self.output_info, len(labels), artifact)
 
     def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 (N, 7) logits of uint8 (N, 48, 48, 1) raw grey pixels 0..255."""
-        check_inputs(inputs, self._shape)
+        """float32 (N, labels) logits of uint8 (N, H, W, C) pixels 0..255."""
+        check_inputs(inputs, self.spec.shape)
         stored = self._to_input(inputs)
-        logits = np.empty((len(inputs), len(LABELS)), np.float32)
+        logits = np.empty((len(inputs), len(self.labels)), np.float32)
         try:
             for i in range(len(inputs)):
                 self._interpreter.set_tensor(self._input["index"], stored[i : i + 1])
@@ -72,6 +83,21 @@ class LiteRtBackend:
         except (ValueError, RuntimeError) as error:
             raise _failed(self.artifact, error) from None
         return logits
+
+
+def open_artifact(bundle: Bundle, artifact: Artifact, options: RuntimeOptions) -> LiteRtBackend:
+    """A bundle's model by LiteRT.
+
+    Raises what `LiteRtBackend` raises, and InvalidInput for providers.
+    """
+    if options.providers is not None:
+        raise InvalidInput(
+            f"expected an ONNX model for execution providers, received {artifact.file}; "
+            "leave one of them out"
+        )
+    return LiteRtBackend(
+        bundle.files[artifact.file], artifact.file, bundle.spec, bundle.labels, options
+    )
 
 
 def _failed(artifact: str, error: Exception) -> BackendError:
@@ -84,15 +110,16 @@ def trace(
     model: bytes,
     artifact: str,
     inputs: NDArray[np.uint8],
-    spec: InputSpec = DEFAULT_SPEC,
+    spec: InputSpec,
     *,
     sign: Callable[[], object] = lambda: None,
 ) -> list[tuple[str, str]]:
-    """(name, digest) of every operator's output tensors under reference kernels, in the order of execution.
+    """(name, digest) of every operator's output tensors under reference kernels, in order.
 
-    A digest is the first 16 hex digits of sha256 over the tensor's bytes for each of `inputs` (uint8 (N, 48, 48, 1) raw
-    grey pixels, one at a time, in order). It is "" for a tensor whose memory the interpreter gave to a later one, as
-    tflite-runtime 2.14 does with what it adds in place. `sign` is called once the model is open and after each picture.
+    A digest is the first 16 hex digits of sha256 over the tensor's bytes for each of `inputs`
+    (uint8 (N, H, W, C) pixels, one at a time, in order). It is "" for a tensor whose memory the
+    interpreter gave to a later one, as tflite-runtime 2.14 does with what it adds in place. `sign`
+    is called once the model is open and after each picture.
 
     Raises:
         MissingDependency, BrokenDependency: no interpreter that works is installed.
@@ -103,27 +130,34 @@ def trace(
     source, _ = _tensors(interpreter)
     stored = _input_conversion(_info(source), spec, artifact)(inputs)
     try:
-        names = {
-            tensor["index"]: str(tensor["name"]) for tensor in interpreter.get_tensor_details()
-        }
-        # The operator lists of both packages begin with an underscore and have been the same since TensorFlow 2.4.
-        outputs = [
-            int(i) for step in interpreter._get_ops_details() for i in step["outputs"] if i in names
-        ]
-        hashes = [hashlib.sha256() for _ in outputs]
+        outputs = _operator_outputs(interpreter)
+        digests = [hashlib.sha256() for _ in outputs]
         sign()
         for i in range(len(inputs)):
             interpreter.set_tensor(source["index"], stored[i : i + 1])
             interpreter.invoke()
-            for index, held in zip(outputs, hashes, strict=True):
-                held.update(interpreter.get_tensor(index).tobytes())
+            for (index, _), digest in zip(outputs, digests, strict=True):
+                digest.update(interpreter.get_tensor(index).tobytes())
             sign()
-        kept = _kept(interpreter, outputs)
+        kept = _kept(interpreter, [index for index, _ in outputs])
     except (ValueError, RuntimeError) as error:
         raise _failed(artifact, error) from None
     return [
-        (names[index], held.hexdigest()[:16] if index in kept else "")
-        for index, held in zip(outputs, hashes, strict=True)
+        (name, digest.hexdigest()[:16] if index in kept else "")
+        for (index, name), digest in zip(outputs, digests, strict=True)
+    ]
+
+
+def _operator_outputs(interpreter: Any) -> list[tuple[int, str]]:
+    """(index, name) of every operator's output tensors, in the order of execution."""
+    names = {tensor["index"]: str(tensor["name"]) for tensor in interpreter.get_tensor_details()}
+    # The operator lists of both packages begin with an underscore and have been the same since
+    # TensorFlow 2.4.
+    return [
+        (int(index), names[index])
+        for operator in interpreter._get_ops_details()
+        for index in operator["outputs"]
+        if index in names
     ]
 
 
@@ -134,7 +168,9 @@ def _kept(interpreter: Any, outputs: list[int]) -> set[int]:
 
 
 def timed_call(model: bytes, name: str, threads: int) -> Callable[[], object]:
-    """A function that runs any single-input .tflite model once (set input, invoke, get output), for benchmarks."""
+    """A function that runs any single-input .tflite model once (set input, invoke, get output), for
+    benchmarks.
+    """
     interpreter = open_interpreter(model, name, threads=threads)
     source, target = _tensors(interpreter)
     rng = np.random.default_rng(0)
@@ -161,11 +197,13 @@ def open_interpreter(
     kernels: str = "default",
     keep_tensors: bool = False,
 ) -> Any:
-    """The runtime's own interpreter on a .tflite model, its tensors allocated; `name` stands in messages.
+    """The runtime's own interpreter on a .tflite model, its tensors allocated; `name` stands in
+    messages.
 
-    `kernels`: "default" (XNNPACK and what else the runtime chooses), "plain" (no delegates, so that the operators are
-    those of the file), or "reference" (for one version the same bits on every machine; slow). With `keep_tensors` (not with "default"
-    kernels) every tensor can be read after a run, because none shares its memory with another.
+    `kernels`: "default" (XNNPACK and what else the runtime chooses), "plain" (no delegates, so that
+    the operators are those of the file), or "reference" (for one version the same bits on every
+    machine; slow). With `keep_tensors` (not with "default" kernels) every tensor can be read after
+    a run, because none shares its memory with another.
 
     Raises:
         MissingDependency, BrokenDependency: no interpreter that works is installed.
@@ -190,7 +228,8 @@ def open_interpreter(
 
 
 def parse_model(model: bytes, name: str) -> Any:
-    """A .tflite as the schema's own objects (ModelT): what the interpreter does not tell, such as strides.
+    """A .tflite as the schema's own objects (ModelT): what the interpreter does not tell, such as
+    strides.
 
     The interpreter opens it first, because the schema's Python code trusts what it reads.
 
@@ -225,7 +264,10 @@ def builtin_operators() -> dict[int, str]:
 
 
 def installed_interpreter() -> tuple[str, str]:
-    """(package, version) of the interpreter that would be used. Raises MissingDependency, BrokenDependency."""
+    """(package, version) of the interpreter that would be used.
+
+    Raises MissingDependency, BrokenDependency.
+    """
     _, name, version = _interpreter_module()
     return name, version
 
@@ -234,10 +276,12 @@ def _interpreter_module() -> tuple[ModuleType, str, str]:
     for package, distribution in _PACKAGES:
         if is_installed(package):
             if package == "tflite_runtime" and int(np.__version__.split(".")[0]) >= 2:
-                # Its extension was built for NumPy 1 and crashes the process when an interpreter is made.
+                # Its extension was built for NumPy 1 and crashes the process when an interpreter is
+                # made.
                 raise BrokenDependency(
-                    f"tflite-runtime needs NumPy below 2 and this is {np.__version__}; run: pip install 'edgeemo[litert]' "
-                    "(or, where there is no ai-edge-litert: pip install 'numpy<2')"
+                    f"tflite-runtime needs NumPy below 2 and this is {np.__version__}; run: pip"
+                    " install 'edgeemo[litert]' (or, where there is no ai-edge-litert: pip install"
+                    " 'numpy<2')"
                 )
             return (
                 need(f"{package}.interpreter", "litert", "to run TFLite models"),
@@ -260,28 +304,29 @@ def _version(distribution: str) -> str:
 
 @contextlib.contextmanager
 def _without_greeting() -> Iterator[None]:
-    """Keep the greeting off stderr; whatever else is written there meanwhile comes out at the end."""
-    # The lock, because of two threads that both held stderr, the one that ends first would give back the other's copy.
+    """Keep the greeting off stderr; what else is written there meanwhile comes out at the end."""
+    # The lock, because of two threads that both held stderr, the one that ends first would give
+    # back the other's copy.
     with _STDERR, contextlib.ExitStack() as undo:
         with contextlib.suppress(
             OSError, AttributeError
         ):  # stderr is closed, or the system has no memfd
-            _hold_stderr(undo)
+            _redirect_stderr(undo)
         yield
 
 
-def _hold_stderr(undo: contextlib.ExitStack) -> None:
+def _redirect_stderr(undo: contextlib.ExitStack) -> None:
     real = os.dup(2)
     undo.callback(os.close, real)
-    held = os.memfd_create("stderr")
-    undo.callback(os.close, held)
-    os.dup2(held, 2)
-    undo.callback(_pass_on, held)
+    buffer = os.memfd_create("stderr")
+    undo.callback(os.close, buffer)
+    os.dup2(buffer, 2)
+    undo.callback(_pass_on, buffer)
     undo.callback(os.dup2, real, 2)
 
 
-def _pass_on(held: int) -> None:
-    written = os.pread(held, os.fstat(held).st_size, 0)
+def _pass_on(buffer: int) -> None:
+    written = os.pread(buffer, os.fstat(buffer).st_size, 0)
     kept = b"".join(
         line for line in written.splitlines(keepends=True) if not line.startswith(_GREETING)
     )
@@ -294,7 +339,8 @@ def _tensors(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if len(inputs) != 1 or not outputs:
         raise BackendError(
-            f"expected a model of one input and one output, received {len(inputs)} and {len(outputs)}"
+            f"expected a model of one input and one output, received {len(inputs)} and"
+            f" {len(outputs)}"
         )
     return inputs[0], outputs[0]
 
@@ -312,25 +358,26 @@ def _input_conversion(
 ) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
     if info.shape == (1, *spec.shape):
         if info.dtype == "float32":
-            return lambda pixels: pixels.astype(np.float32)
-        if info.dtype == "int8" and (info.scale, info.zero_point) == (
-            PIXEL_QUANTIZATION.scale,
-            PIXEL_QUANTIZATION.zero_point,
-        ):
-            return pixels_to_int8
+            return partial(looked_up, scaled_pixels(spec))
+        if info.dtype == "int8" and info.scale:
+            stored_as = Quantization(info.scale, int(info.zero_point or 0))
+            if spec.arithmetic is Arithmetic.GRAPH and stored_as == PIXEL_QUANTIZATION:
+                return pixels_to_int8
+            return partial(looked_up, input_table(spec, stored_as))
     raise BackendError(
-        f"{artifact}: expected an input of shape {(1, *spec.shape)}, float32 or int8 with scale 1 and zero point -128; received {info}"
+        f"{artifact}: expected an input of shape {(1, *spec.shape)}, float32 or int8; "
+        f"received {info}"
     )
 
 
 def _output_conversion(
-    info: TensorInfo, artifact: str
+    info: TensorInfo, classes: int, artifact: str
 ) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
-    if info.shape == (1, len(LABELS)):
+    if info.shape == (1, classes):
         if info.dtype == "float32":
             return lambda stored: stored
         if info.dtype == "int8" and info.scale:
             return Quantization(info.scale, int(info.zero_point or 0)).dequantize
     raise BackendError(
-        f"{artifact}: expected an output of shape {(1, len(LABELS))}, float32 or int8; received {info}"
+        f"{artifact}: expected an output of shape {(1, classes)}, float32 or int8; received {info}"
     )

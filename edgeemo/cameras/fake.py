@@ -17,10 +17,12 @@ class FakeCamera:
     """Gives the frames that it was told to give.
 
     Args:
-        events: frames, uint8 (H, W, 3) RGB, given in turn. Other things can stand between them: a `CameraError` is raised, as
-            when a plug is pulled, and reading goes on behind it once the camera is opened again; a `Frame` brings its own
-            time; a function is called, for instance to wait.
-        live: frames come at `fps` and only the newest counts, as from a real camera; else each is read in turn.
+        events: frames, uint8 (H, W, 3) RGB, given in turn. Other things can stand between them: a
+            `CameraError` is raised, as when a plug is pulled, and reading goes on behind it once
+            the camera is opened again; a `Frame` brings its own time; a function is called, for
+            instance to wait.
+        live: frames come at `fps` and only the newest counts, as from a real camera; else each is
+            read in turn.
         fps: frames a second; of a recording too, whose positions it gives.
 
     `opened` and `closed` count calls.

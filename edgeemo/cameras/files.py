@@ -1,31 +1,30 @@
-"""Recordings: a video file, a folder of pictures, one picture; and a recording played as if it were a live camera."""
+"""Recordings: a video, a folder of pictures, one picture; and one played as if it were live."""
 
 import logging
 import math
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from edgeemo.cameras import FPS, Camera, Frame
 from edgeemo.cameras.opencv import Capture
-from edgeemo.cameras.shared import not_open
+from edgeemo.cameras.source import Source
 from edgeemo.data.pictures import SUFFIXES, read_picture
 from edgeemo.errors import CameraError, MissingFile, PictureError
 
-_SLOWEST, _FASTEST = (
-    0.1,
-    300.0,
-)  # frames a second that a container may claim; others are the stuff of broken headers
+# Frames a second that a container may claim; others are the stuff of broken headers.
+_SLOWEST, _FASTEST = 0.1, 300.0
 
 log = logging.getLogger("edgeemo.camera")
 
 
-class Video:
+class Video(Source["_Playback"]):
     """A video file, through OpenCV's FFmpeg backend.
 
-    `Frame.time` is the container's position in seconds; where that is missing or runs backwards, number / fps.
+    `Frame.time` is the container's position in seconds; where that is missing or runs backwards,
+    number / fps. Opening raises MissingFile where nothing lies at the path.
 
     Args:
         path: the file.
@@ -33,80 +32,74 @@ class Video:
     """
 
     live = False
+    without_frames = "the video has no frames that can be decoded; copy or convert it again"
 
     def __init__(self, path: str | os.PathLike[str], *, loop: bool = False) -> None:
-        self.name = os.fspath(path)
+        super().__init__(os.fspath(path))
         self._loop = loop
-        self._capture: Capture | None = None
-        self._waiting: Frame | None = None
-        self._clock = _Clock(FPS)
 
-    def open(self) -> None:
-        """Open the file at its beginning.
-
-        Raises:
-            MissingDependency: OpenCV is not installed.
-            MissingFile: nothing at the path.
-            CameraError: not a video, or one without frames.
-        """
-        self.close()
+    def _start(self) -> "_Playback":
         _expect_video(self.name)
-        self._capture = self._start()
-        self._clock = _Clock(self._capture.get("FPS"))
-        self._waiting = self._take(self._capture)
-        if self._waiting is None:
-            self.close()
-            raise CameraError(
-                f"{self.name}: the video has no frames that can be decoded; copy or convert it again"
-            )
+        return _Playback(self.name, self._loop)
 
-    def read(self) -> Frame | None:
-        """The next frame; None at the end. Raises CameraError when it is closed, or a loop finds no frames any more."""
-        capture = self._capture
-        if capture is None:
-            raise not_open(self.name)
-        waiting, self._waiting = self._waiting, None
-        frame = waiting or self._take(capture)
-        if frame is None and self._loop:
-            frame = self._again(capture)
+    def _take(self, playback: "_Playback") -> Frame | None:
+        return playback.next()
+
+    def _release(self, playback: "_Playback") -> None:
+        playback.close()
+
+
+class _Playback:
+    """A video that is being played. Raises CameraError where it is none."""
+
+    def __init__(self, path: str, loop: bool) -> None:
+        self._path, self._loop = path, loop
+        self._capture = self._opened()
+        self._clock = _Clock(self._capture.get("FPS"))
+        self._played = False
+
+    def next(self) -> Frame | None:
+        """The next frame; None at the end.
+
+        Raises CameraError where a loop finds no frames again.
+        """
+        frame = self._take()
+        if frame is None and self._loop and self._played:
+            # Opened anew: whether OpenCV finds the way back to the first frame depends on the
+            # container.
+            anew = self._opened()
+            self._capture.close()
+            self._capture = anew
+            self._clock.start_again()
+            frame = self._take()
+            if frame is None:
+                raise CameraError(f"{self._path}: has no frames any more; was the file changed?")
+        self._played = True
         return frame
 
     def close(self) -> None:
-        """Close the file. Does no harm twice."""
-        capture, self._capture, self._waiting = self._capture, None, None
-        if capture:
-            capture.close()
+        """Close the file."""
+        self._capture.close()
 
-    def _start(self) -> Capture:
+    def _take(self) -> Frame | None:
+        taken = self._capture.read()
+        return None if taken is None else Frame(taken[0], self._clock.time_of(taken[1]))
+
+    def _opened(self) -> Capture:
         # An absolute path, so that no name is taken for a protocol or a device.
         try:
-            return Capture(self.name, os.path.abspath(self.name), "CAP_FFMPEG")
+            return Capture(self._path, os.path.abspath(self._path), "CAP_FFMPEG")
         except CameraError as error:
             raise CameraError(
                 f"{error}; it is no video, or damaged, or of a kind that OpenCV has no decoder for"
             ) from None
 
-    def _take(self, capture: Capture) -> Frame | None:
-        taken = capture.read()
-        return None if taken is None else Frame(taken[0], self._clock.time_of(taken[1]))
 
-    def _again(self, capture: Capture) -> Frame:
-        # Opened anew: whether OpenCV finds the way back to the first frame depends on the container.
-        anew = self._start()
-        if self._capture is not capture:
-            anew.close()
-            raise CameraError(f"{self.name} was closed")
-        self._capture = anew
-        capture.close()
-        self._clock.start_again()
-        frame = self._take(anew)
-        if frame is None:
-            raise CameraError(f"{self.name}: has no frames any more; was the file changed?")
-        return frame
-
-
-class Pictures:
+class Pictures(Source[Iterator[Path]]):
     """A folder of pictures, by name, or one picture; each is one frame, number / fps its time.
+
+    Opening raises MissingFile where nothing lies at the path, and PictureError where the one
+    picture cannot be read.
 
     Args:
         path: a folder, whose pictures that cannot be read are skipped with a warning, or a file.
@@ -116,72 +109,42 @@ class Pictures:
     live = False
 
     def __init__(self, path: str | os.PathLike[str], *, fps: float = FPS) -> None:
-        self.name = os.fspath(path)
-        self._fps = fps
-        self._left: Iterator[Path] | None = None
-        self._waiting: Frame | None = None
+        super().__init__(os.fspath(path), fps=fps)
+        self._is_folder = False
         self._number = 0
 
-    def open(self) -> None:
-        """Look the pictures up, and read the first.
-
-        Raises:
-            MissingDependency: OpenCV is not installed.
-            MissingFile: nothing at the path.
-            PictureError: the one picture cannot be read.
-            CameraError: a folder without a picture that can be read.
-        """
-        self.close()
+    def _start(self) -> Iterator[Path]:
         path = Path(self.name)
-        self._number = 0
-        if not path.is_dir():
-            self._waiting = self._frame(path)
-            self._left = iter(())
-            return
-        pictures = _pictures_in(path)
-        self._left = iter(pictures)
-        self._waiting = self._take(self._left)
-        if self._waiting is None:
-            self.close()
-            reason = (
-                f"none of its {len(pictures)} pictures can be read"
-                if pictures
-                else "no pictures in it"
-            )
-            raise CameraError(
-                f"{self.name}: {reason}; expected {', '.join(sorted(SUFFIXES))} files"
-            )
+        self._number, self._is_folder = 0, path.is_dir()
+        pictures = _pictures_in(path) if self._is_folder else [path]
+        reason = (
+            f"none of its {len(pictures)} pictures can be read" if pictures else "no pictures in it"
+        )
+        self.without_frames = f"{reason}; expected {', '.join(sorted(SUFFIXES))} files"
+        return iter(pictures)
 
-    def read(self) -> Frame | None:
-        """The next picture; None behind the last. Raises CameraError when it is closed."""
-        left = self._left
-        if left is None:
-            raise not_open(self.name)
-        waiting, self._waiting = self._waiting, None
-        return waiting or self._take(left)
-
-    def close(self) -> None:
-        """Forget the pictures. Does no harm twice."""
-        self._left = self._waiting = None
-
-    def _take(self, left: Iterable[Path]) -> Frame | None:
-        for path in left:
+    def _take(self, pictures: Iterator[Path]) -> Frame | None:
+        for path in pictures:
             try:
-                return self._frame(path)
+                frame = Frame(read_picture(path), self._number / self._fps)
             except (PictureError, MissingFile) as error:
+                if not self._is_folder:
+                    raise
                 log.warning("skipped: %s", error)
+                continue
+            self._number += 1
+            return frame
         return None
 
-    def _frame(self, path: Path) -> Frame:
-        frame = Frame(read_picture(path), self._number / self._fps)
-        self._number += 1
-        return frame
+    def _release(self, pictures: Iterator[Path]) -> None:
+        """Nothing: no file stays open."""
 
 
 class Paced:
-    """A recording that behaves like a live camera: its frames come at their time, and bear the time at which they came.
+    """A recording that behaves like a live camera.
 
-    Every frame is given, one that is late at once.
+    Its frames come at their time, and bear the time at which they came. Every frame is given, one
+    that is late at once.
 
     Args:
         recording: a camera that is not live; opened and closed with this one.
@@ -196,13 +159,20 @@ class Paced:
         self._shut = threading.Event()
 
     def open(self) -> None:
-        """Open the recording; its time begins to run with the first `read`. Raises what the recording raises."""
+        """Open the recording; its time begins to run with the first `read`.
+
+        Raises what it raises.
+        """
         self._begin = None
         self._recording.open()
         self._shut.clear()
 
     def read(self) -> Frame | None:
-        """The next frame when its time has come; None at the end. Raises CameraError when it is closed meanwhile."""
+        """The next frame when its time has come; None at the end.
+
+        Raises:
+            CameraError: it was closed meanwhile.
+        """
         frame = self._recording.read()
         if frame is None:
             return None
@@ -229,7 +199,10 @@ class _Clock:
         self._last = -1.0
 
     def time_of(self, position: float) -> float:
-        """The time of the next frame, in seconds; `position` is what the container says, from its beginning."""
+        """The time of the next frame in seconds.
+
+        `position` is the container's, from its beginning.
+        """
         counted = self._start + self._number / self.fps
         claimed = self._start + position
         later = math.isfinite(claimed) and claimed > self._last and position >= 0
@@ -254,7 +227,10 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 
 def _expect_video(name: str) -> None:
-    """Raises MissingFile, CameraError for what FFmpeg must not see: it draws a text as video, and follows playlists."""
+    """Raises MissingFile, CameraError for what FFmpeg must not see.
+
+    It draws a text as video, and follows playlists.
+    """
     try:
         with open(name, "rb") as file:
             head = file.read(512)

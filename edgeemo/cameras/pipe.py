@@ -9,126 +9,103 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.cameras import FPS, Frame
-from edgeemo.cameras.redact import masked
-from edgeemo.cameras.shared import Held, not_open
+from edgeemo.cameras.redact import redacted
+from edgeemo.cameras.source import Source
 from edgeemo.errors import CameraError, MissingDependency
 
 _PATIENCE = 10.0  # seconds without a frame after which a program counts as hanging
-_GRACE = 1.0  # seconds that a program has to end by itself when it is interrupted, and half of that when it is terminated
-_KEPT = 4096  # bytes of the end of what it says beside its frames
+# Seconds that a program has to end by itself when it is interrupted; half of that when terminated.
+_GRACE = 1.0
+_OUTPUT_END = 4096  # bytes that are kept of what it says beside its frames
 
 Pixels = NDArray[np.uint8]
 
 log = logging.getLogger("edgeemo.camera")
 
 
-class PipeCamera:
+@dataclass(frozen=True)
+class FrameProgram:
+    """A program that writes raw frames of a fixed size."""
+
+    command: Sequence[str]
+    """The program and its arguments; no shell sees them."""
+    frame_bytes: int
+    """Bytes of one frame."""
+    to_rgb: Callable[[Pixels], Pixels]
+    """Makes uint8 (H, W, 3) RGB of uint8 (frame_bytes,), which is not used again."""
+    missing: str
+    """What to say where the program is not installed, and how to install it."""
+    sink: Callable[[int], list[str]] | None = None
+    """The end of the command, which tells the program the number of the descriptor that takes its
+    frames; without, they come on its standard output, on which nothing else may come then."""
+
+
+class PipeCamera(Source["Program"]):
     """A program that writes frames of a fixed size.
 
     Args:
-        command: the program and its arguments; no shell sees them.
+        program: what is run, and what it writes.
         name: for messages.
-        frame_bytes: of one frame.
-        to_rgb: makes uint8 (H, W, 3) RGB of uint8 (frame_bytes,), which is not used again.
-        live: frames come by themselves; a program that ends is then an error. Else it plays a recording.
-        missing: what to say where the program is not installed, and how to install it.
-        sink: the end of the command, which tells the program the number of the descriptor that takes its frames; without,
-            they come on its standard output, on which nothing else may come then.
+        live: frames come by themselves; a program that ends is then an error. Else it plays a
+            recording.
         fps: of a recording, for `Frame.time`.
         patience: seconds without a frame after which the program counts as hanging.
     """
 
     def __init__(
         self,
-        command: Sequence[str],
+        program: FrameProgram,
         *,
         name: str,
-        frame_bytes: int,
-        to_rgb: Callable[[Pixels], Pixels],
         live: bool,
-        missing: str,
-        sink: Callable[[int], list[str]] | None = None,
         fps: float = FPS,
         patience: float = _PATIENCE,
     ) -> None:
-        self.name, self.live = name, live
-        self._command, self._sink, self._missing = list(command), sink, missing
-        self._frame_bytes, self._to_rgb = frame_bytes, to_rgb
-        self._fps, self._patience = fps, patience
-        self._program: Held[Program] | None = None
-        self._first: Frame | None = None
+        super().__init__(name, fps=fps)
+        self.live = live
+        self._program, self._patience = program, patience
         self._number = 0
 
-    def open(self) -> None:
-        """Start the program, and wait for a first frame, which `read` will give.
-
-        Raises:
-            MissingDependency: the program is not installed.
-            CameraError: it ends, or gives no frame within 10 s; with the last of what it said.
-        """
-        self.close()
-        path = shutil.which(self._command[0])
+    def _start(self) -> "Program":
+        self._number = 0
+        name, *arguments = self._program.command
+        path = shutil.which(name)
         if path is None:
-            raise MissingDependency(self._missing)
+            raise MissingDependency(self._program.missing)
         try:
-            program = Program([path, *self._command[1:]], self._sink)
+            return Program([path, *arguments], self._program.sink)
         except OSError as error:
             raise CameraError(f"{self.name}: {path} cannot be started ({error.strerror})") from None
-        self._program = Held(program, Program.end, self.name)
-        self._number = 0
-        try:
-            self._first = self.read()
-        except CameraError:
-            self.close()
-            raise
-        if self._first is None:
-            self.close()
-            raise CameraError(f"{self.name}: gives no frame; is it empty?")
 
-    def read(self) -> Frame | None:
-        """The next frame; None at the end of a recording.
-
-        Raises:
-            CameraError: the program has ended or hangs, with the last of what it said; or the camera was closed.
-        """
-        held = self._program
-        if held is None:
-            raise not_open(self.name)
-        first, self._first = self._first, None
-        if first:
-            return first
-        with held.use() as program:
-            raw = self._raw(program)
-            if held.closed:
-                raise CameraError(f"{self.name} was closed")
+    def _take(self, program: "Program") -> Frame | None:
+        raw = self._raw(program)
         if raw is None:
             return None
         number, self._number = self._number, self._number + 1
-        moment = time.monotonic() if self.live else number / self._fps
-        return Frame(self._to_rgb(raw), moment)
+        timestamp = time.monotonic() if self.live else number / self._fps
+        return Frame(self._program.to_rgb(raw), timestamp)
 
-    def close(self) -> None:
-        """End the program and all that it started; ends a `read` that waits. Does no harm twice."""
-        held, self._program, self._first = self._program, None, None
-        if held:
-            with contextlib.suppress(CameraError), held.use() as program:
-                program.wake()
-            held.close()
+    def _interrupt(self, program: "Program") -> None:
+        program.wake()
 
-    def complaint(self, said: str) -> str:
+    def _release(self, program: "Program") -> None:
+        program.end()
+
+    def complaint(self, output: str) -> str:
         """What matters of all that the program said: its last line."""
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        lines = [line.strip() for line in output.splitlines() if line.strip()]
         return lines[-1] if lines else ""
 
     def _raw(self, program: "Program") -> Pixels | None:
-        raw = np.empty(self._frame_bytes, np.uint8)
+        raw = np.empty(self._program.frame_bytes, np.uint8)
         count = program.fill(raw.data, time.monotonic() + self._patience)
-        if count == self._frame_bytes:
+        if count == self._program.frame_bytes:
             return raw
         if program.woken:
             raise CameraError(f"{self.name} was closed")
@@ -137,14 +114,16 @@ class PipeCamera:
         code = program.wait_for_end()
         if code == 0 and not count and not self.live:
             return None
-        part = f" within a frame ({count:,} of {self._frame_bytes:,} bytes)" if count else ""
+        part = (
+            f" within a frame ({count:,} of {self._program.frame_bytes:,} bytes)" if count else ""
+        )
         raise self._failure(
             f"{os.path.basename(program.path)} ended{part} with exit code {code}", program
         )
 
     def _failure(self, what: str, program: "Program") -> CameraError:
-        said = masked(self.complaint(program.said()))[:300]
-        return CameraError(f"{self.name}: {what}" + (f": {said}" if said else ""))
+        complaint = redacted(self.complaint(program.output()))[:300]
+        return CameraError(f"{self.name}: {what}" + (f": {complaint}" if complaint else ""))
 
 
 class Program:
@@ -154,7 +133,7 @@ class Program:
 
     Args:
         command: what is run.
-        sink: as of `PipeCamera`.
+        sink: as of `FrameProgram`.
 
     Raises:
         OSError: it cannot be started.
@@ -165,7 +144,7 @@ class Program:
     ) -> None:
         self.path = command[0]
         self.woken = False
-        self._said = bytearray()
+        self._output = bytearray()
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as childs:
             self._frames, frames = _pipe(ours, childs)
             self._talk, talk = _pipe(ours, childs)
@@ -185,9 +164,9 @@ class Program:
             self._selector.register(descriptor, selectors.EVENT_READ)
 
     def fill(self, buffer: memoryview, deadline: float) -> int | None:
-        """Fill `buffer` from its output. The bytes that came before it closed its output or we were woken; None too late.
+        """Fill `buffer` from its output, until `deadline`, a time of `time.monotonic()`.
 
-        `deadline` is a time of `time.monotonic()`.
+        The number of bytes that came before it closed its output or we were woken; None too late.
         """
         count = 0
         while count < len(buffer):
@@ -212,13 +191,16 @@ class Program:
         """End a `fill` that waits."""
         os.write(self._bell, b"!")
 
-    def said(self) -> str:
+    def output(self) -> str:
         """The end of what it said beside its frames."""
         self._listen()
-        return self._said.decode(errors="replace")
+        return self._output.decode(errors="replace")
 
     def wait_for_end(self) -> int:
-        """The exit code of a program that has closed its output, negative for a signal; killed if it does not end."""
+        """The exit code of a program that has closed its output, negative for a signal.
+
+        It is killed if it does not end.
+        """
         if self._process.returncode is None:
             self._has_ended(time.monotonic() + _GRACE)
             self._listen()
@@ -246,15 +228,17 @@ class Program:
                     if self._talk in self._selector.get_map():
                         self._selector.unregister(self._talk)  # closed: it would be ready for ever
                     return
-                self._said += some
-                del self._said[:-_KEPT]
+                self._output += some
+                del self._output[:-_OUTPUT_END]
 
     def _has_ended(self, deadline: float) -> bool:
-        """Wait for its end without reaping it: while it is a zombie, no other process can get its group's number."""
+        """Wait for its end without reaping it.
+
+        While it is a zombie, no other process can get its group's number.
+        """
         wait = 0.001
-        with contextlib.suppress(
-            ChildProcessError
-        ):  # a program that ignores SIGCHLD has its children reaped at once
+        # A program that ignores SIGCHLD has its children reaped at once.
+        with contextlib.suppress(ChildProcessError):
             while not os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 if time.monotonic() >= deadline:
                     return False

@@ -2,7 +2,8 @@
 
 import re
 
-# Up to the last @ before a blank: a password may contain an @ or a slash that should have been escaped.
+# Up to the last @ before a blank: a password may contain an @ or a slash that should have been
+# escaped.
 _IN_AUTHORITY = re.compile(r"://[^\s\"']*@")
 _WORDS = r"user|usr|login|pass|pwd|psw|pw|token|key|auth|secret|sig|session|credential"
 _IN_QUERY = re.compile(rf"([?&;][\w.-]*(?:{_WORDS})[\w.-]*=)[^&;\s\"']*", re.IGNORECASE)
@@ -12,8 +13,11 @@ _IN_PROPERTY = re.compile(
 )
 
 
-def masked(text: str) -> str:
-    """A URL, a pipeline or a message with *** where users and passwords stand. May hide more than it has to."""
+def redacted(text: str) -> str:
+    """A URL, a pipeline or a message with *** where users and passwords stand.
+
+    May hide more than it has to.
+    """
     text = _IN_AUTHORITY.sub("://***@", text)
     text = _IN_QUERY.sub(r"\1***", text)
     return _IN_PROPERTY.sub(r"\1***", text)

@@ -1,4 +1,7 @@
-"""CSI cameras of a Raspberry Pi through its program rpicam-vid (libcamera-vid on older systems): no Python package needed."""
+"""CSI cameras of a Raspberry Pi through its program rpicam-vid: no Python package needed.
+
+On older systems it is called libcamera-vid.
+"""
 
 import shutil
 
@@ -6,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.cameras import FPS, SIZE
-from edgeemo.cameras.pipe import PipeCamera
+from edgeemo.cameras.pipe import FrameProgram, PipeCamera
 from edgeemo.errors import InvalidInput
 from edgeemo.optional import need
 
 PROGRAMS = ("rpicam-vid", "libcamera-vid")
-# Rows of the frames are padded, which nothing in the output tells: to 64 pixels up to the Pi 4, to 128 on the Pi 5, whose
-# kernel wants the colour planes, of half the width, on 64 (rpicam-apps issue 188; pisp_be_formats.h).
+# Rows of the frames are padded, which nothing in the output tells: to 64 pixels up to the Pi 4, to
+# 128 on the Pi 5, whose kernel wants the colour planes, of half the width, on 64 (rpicam-apps issue
+# 188; pisp_be_formats.h).
 _STEP = 128
 
 
@@ -33,32 +37,38 @@ class RpiCam(PipeCamera):
         if width % _STEP or height % 2:
             below = max(_STEP, width // _STEP * _STEP)
             raise InvalidInput(
-                f"expected a width in multiples of {_STEP} and an even height of rpicam-vid, received {width}x{height}; "
-                f"ask for {below}x{height // 2 * 2} or {below + _STEP}x{height // 2 * 2}, or install picamera2"
+                f"expected a width in multiples of {_STEP} and an even height of rpicam-vid, "
+                f"received {width}x{height}; ask for {below}x{height // 2 * 2} or "
+                f"{below + _STEP}x{height // 2 * 2}, or install picamera2"
             )
         program = next((name for name in PROGRAMS if shutil.which(name)), PROGRAMS[0])
-        super().__init__(
+        run = FrameProgram(
             [program, *arguments(number, size, fps)],
-            name=f"csi:{number} ({program})",
             frame_bytes=width * height * 3 // 2,
             to_rgb=lambda raw: i420_to_rgb(raw, size),
-            live=True,
-            missing=f"{' or '.join(PROGRAMS)} is needed for CSI cameras without picamera2, and neither is installed; "
-            "on Raspberry Pi OS run: sudo apt install rpicam-apps-lite",
+            missing=(
+                f"{' or '.join(PROGRAMS)} is needed for CSI cameras without picamera2, and "
+                "neither is installed; on Raspberry Pi OS run: sudo apt install rpicam-apps-lite"
+            ),
         )
+        super().__init__(run, name=f"csi:{number} ({program})", live=True)
 
 
 def arguments(number: int, size: tuple[int, int], fps: float) -> list[str]:
-    """What rpicam-vid is called with: raw frames without end, each written out at once, to standard output."""
+    """What rpicam-vid is called with: raw frames without end, each at once, to standard output."""
     camera = ["--camera", str(number)] if number else []
     return [
-        *camera, "--codec", "yuv420", "--width", str(size[0]), "--height", str(size[1]), "--framerate", f"{fps:g}",
+        *camera, "--codec", "yuv420", "--width", str(size[0]), "--height", str(size[1]),
+        "--framerate", f"{fps:g}",
         "--timeout", "0", "--nopreview", "--flush", "--verbose", "0", "--output", "-",
     ]  # fmt: skip
 
 
 def i420_to_rgb(raw: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """uint8 (H * W * 3 / 2,) of I420 to uint8 (H, W, 3) RGB; BT.601 in the full range, as in JPEG, which rpicam-vid gives."""
+    """uint8 (H * W * 3 / 2,) of I420 to uint8 (H, W, 3) RGB.
+
+    BT.601 in the full range, as in JPEG, which rpicam-vid gives.
+    """
     cv2 = need("cv2", "opencv", "to convert camera pictures")
     width, height = size
     luma = raw[: width * height].reshape(height, width)

@@ -1,4 +1,4 @@
-"""What one thread uses and any thread may close: an OpenCV capture, a program, a camera of libcamera."""
+"""A resource that one thread uses and any thread may close, such as an OpenCV capture."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,22 +10,22 @@ from edgeemo.errors import CameraError
 T = TypeVar("T")
 
 
-class Held(Generic[T]):
-    """A resource that is let go exactly once: by `close`, or, while another thread uses it, by that thread when it is done.
+class SharedResource(Generic[T]):
+    """A resource that is released exactly once: by `close`, or by the thread that uses it then.
 
-    Such a resource must not be released under the feet of a thread that reads from it.
+    It must not be released under the feet of a thread that reads from it, so who closes it
+    meanwhile leaves the release to that thread, when it is done.
 
     Args:
-        thing: the resource.
-        let_go: releases it.
+        resource: what is shared.
+        release: releases it.
         name: of the camera, for messages.
     """
 
-    def __init__(self, thing: T, let_go: Callable[[T], None], name: str) -> None:
-        self._thing, self._let_go, self._name = thing, let_go, name
-        self._lock = (
-            threading.RLock()
-        )  # reentrant: a signal handler may close what its own thread is reading from
+    def __init__(self, resource: T, release: Callable[[T], None], name: str) -> None:
+        self._resource, self._release, self._name = resource, release, name
+        # Reentrant: a signal handler may close what its own thread is reading from.
+        self._lock = threading.RLock()
         self._users = 0
         self._closed = False
 
@@ -42,23 +42,18 @@ class Held(Generic[T]):
                 raise CameraError(f"{self._name} was closed")
             self._users += 1
         try:
-            yield self._thing
+            yield self._resource
         finally:
             with self._lock:
                 self._users -= 1
                 last = self._closed and not self._users
             if last:
-                self._let_go(self._thing)
+                self._release(self._resource)
 
     def close(self) -> None:
-        """Let the resource go, or leave that to the thread that uses it. Does no harm twice."""
+        """Release the resource, or leave that to the thread that uses it. Does no harm twice."""
         with self._lock:
             last = not self._closed and not self._users
             self._closed = True
         if last:
-            self._let_go(self._thing)
-
-
-def not_open(name: str) -> CameraError:
-    """What `read` raises on a camera that is closed."""
-    return CameraError(f"{name} is not open; call open() first")
+            self._release(self._resource)

@@ -6,6 +6,6 @@ _OLDEST = 2.0  # seconds; a frame that claims to be older bears the time of anot
 
 
 def captured_at(claimed: float) -> float:
-    """`claimed`, a driver's time in seconds, where it can be one of `time.monotonic()`; else now."""
+    """`claimed`, a driver's time in seconds, where it can be of `time.monotonic()`; else now."""
     now = time.monotonic()
     return claimed if now - _OLDEST < claimed <= now else now

@@ -13,9 +13,11 @@ _QUERYCAP = (
 _CAPTURE = 0x1 | 0x1000  # V4L2_CAP_VIDEO_CAPTURE, V4L2_CAP_VIDEO_CAPTURE_MPLANE
 _CONVERTER = 0x4000 | 0x8000  # V4L2_CAP_VIDEO_M2M_MPLANE, V4L2_CAP_VIDEO_M2M
 _METADATA = 0x00800000  # V4L2_CAP_META_CAPTURE: the second node of a UVC camera
-_DEVICE_CAPS = 0x80000000  # V4L2_CAP_DEVICE_CAPS: device_caps speaks for this node, capabilities for the whole device
+# V4L2_CAP_DEVICE_CAPS: device_caps speaks for this node, capabilities for the whole device.
+_DEVICE_CAPS = 0x80000000
 
-# Names of drivers, as the beginning of /sys/class/video4linux/videoN/name: a camera's raw sensor; codecs and image processors.
+# Names of drivers, as the beginning of /sys/class/video4linux/videoN/name: a camera's raw sensor;
+# codecs and image processors.
 _RAW = ("unicam", "rp1-cfe", "vi-output", "tegra-video")
 _CODECS = (
     "bcm2835-codec",
@@ -31,27 +33,24 @@ _CODECS = (
 
 @dataclass(frozen=True)
 class Node:
-    """A device node.
-
-    Attributes:
-        path: /dev/videoN.
-        trouble: errno of opening it; 0 when it could be opened.
-        group: name of the group that owns it.
-        label: the driver's name of it.
-        caps: V4L2's capability bits; None where it is no V4L2 device.
-    """
+    """A device node."""
 
     path: str
+    """/dev/videoN."""
     trouble: int = 0
+    """errno of opening it; 0 when it could be opened."""
     group: str = "video"
+    """Name of the group that owns it."""
     label: str = ""
+    """The driver's name of it."""
     caps: int | None = _CAPTURE
+    """V4L2's capability bits; None where it is no V4L2 device."""
 
 
-def nodes() -> list[str]:
+def video_devices() -> list[str]:
     """The /dev/videoN that are there, by number."""
-    found = [str(path) for path in Path("/dev").glob("video*") if path.name[5:].isdigit()]
-    return sorted(found, key=lambda path: int(path.removeprefix("/dev/video")))
+    paths = [str(path) for path in Path("/dev").glob("video*") if path.name[5:].isdigit()]
+    return sorted(paths, key=lambda path: int(path.removeprefix("/dev/video")))
 
 
 def look_at(path: str) -> Node:
@@ -88,28 +87,36 @@ def is_camera(node: Node) -> bool | None:
 
 
 def why_not(node: Node, there: list[str]) -> str:
-    """Why a node cannot be used, and what to do; "" where nothing speaks against it. `there`: the nodes of this machine."""
+    """Why a node cannot be used, and what to do; "" where nothing speaks against it.
+
+    `there` are the /dev/videoN of this machine.
+    """
     path = node.path
     if node.trouble in (errno.ENOENT, errno.ENOTDIR):
-        found = (
+        others = (
             f"there is {', '.join(there)}"
             if there
             else "there is no /dev/video* at all: plug a camera in"
         )
-        return f"{path}: no such device; {found}"
+        return f"{path}: no such device; {others}"
     if node.label.startswith(_RAW):
         return f"{path} ({node.label}) is a CSI sensor's raw data, not pictures; use --camera csi"
     if node.label.startswith(_CODECS):
-        return f"{path} ({node.label}) is a codec or image processor, no camera; use another number, --camera csi, or auto"
+        return (
+            f"{path} ({node.label}) is a codec or image processor, no camera; use another number, "
+            "--camera csi, or auto"
+        )
     if node.trouble in (errno.EACCES, errno.EPERM):
         return (
-            f"{path}: permission denied, it belongs to the group {node.group}; run: sudo usermod -aG {node.group} $USER, "
-            "then log in again (in a container: pass the device in, and --group-add)"
+            f"{path}: permission denied, it belongs to the group {node.group}; run: sudo usermod "
+            f"-aG {node.group} $USER, then log in again (in a container: pass the device in, and "
+            "--group-add)"
         )
     if node.trouble in (errno.ENODEV, errno.ENXIO):
         return f"{path}: the device behind it has gone; unplug the camera and plug it in again"
     if node.trouble and node.trouble != errno.EBUSY:
-        return f"{path}: cannot be opened as a camera ({os.strerror(node.trouble)}); name a video device"
+        reason = os.strerror(node.trouble)
+        return f"{path}: cannot be opened as a camera ({reason}); name a video device"
     return "" if node.trouble else _why_not_by_caps(node)
 
 
@@ -117,7 +124,10 @@ def _why_not_by_caps(node: Node) -> str:
     if node.caps is None:
         return f"{node.path} is no V4L2 device; name a /dev/videoN"
     if node.caps & _METADATA and not node.caps & _CAPTURE:
-        return f"{node.path} ({node.label}) is a camera's metadata; its pictures come from the number before it"
+        return (
+            f"{node.path} ({node.label}) is a camera's metadata; its pictures come from the number "
+            "before it"
+        )
     if node.caps & _CONVERTER or not node.caps & _CAPTURE:
         return f"{node.path} ({node.label}) does not capture; use another number, or auto"
     return ""
@@ -125,7 +135,7 @@ def _why_not_by_caps(node: Node) -> str:
 
 def holders(path: str) -> list[str]:
     """Who holds a file or device open, as far as we may see it: "cheese (process 4711)"."""
-    found = []
+    programs = []
     try:
         wanted = os.stat(path)
     except OSError:
@@ -133,10 +143,10 @@ def holders(path: str) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         if any(_same(wanted, descriptor) for descriptor in _descriptors(process)):
             own = " (this program)" if int(process.name) == os.getpid() else ""
-            found.append(
+            programs.append(
                 f"{_text(str(process / 'comm')) or 'a program'} (process {process.name}){own}"
             )
-    return found
+    return programs
 
 
 def _descriptors(process: Path) -> list[Path]:
@@ -148,14 +158,13 @@ def _descriptors(process: Path) -> list[Path]:
 
 def _same(wanted: os.stat_result, descriptor: Path) -> bool:
     try:
-        found = descriptor.stat()
+        opened = descriptor.stat()
     except OSError:
         return False
-    if stat.S_ISCHR(
-        wanted.st_mode
-    ):  # a container's /dev is another file system with the same devices
-        return stat.S_ISCHR(found.st_mode) and found.st_rdev == wanted.st_rdev
-    return (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)
+    # A container's /dev is another file system with the same devices.
+    if stat.S_ISCHR(wanted.st_mode):
+        return stat.S_ISCHR(opened.st_mode) and opened.st_rdev == wanted.st_rdev
+    return (opened.st_dev, opened.st_ino) == (wanted.st_dev, wanted.st_ino)
 
 
 def _capabilities(device: int) -> int | None:
@@ -165,9 +174,8 @@ def _capabilities(device: int) -> int | None:
         answer = fcntl.ioctl(device, _QUERYCAP, bytes(104))
     except OSError:
         return None
-    whole, own = struct.unpack_from(
-        "II", answer, 16 + 32 + 32 + 4
-    )  # behind driver, card, bus_info and version
+    # Behind driver, card, bus_info and version.
+    whole, own = struct.unpack_from("II", answer, 16 + 32 + 32 + 4)
     return int(own if whole & _DEVICE_CAPS else whole)
 
 

@@ -36,7 +36,8 @@ def bench(
 ) -> None:
     """Time single-face inference on this machine: pixels in, logits out, one face at a time.
 
-    Figures hold for this machine alone. --beside runs the two models in turns in one process, so that noise meets both.
+    Figures hold for this machine alone. --beside runs the two models in turns in one process, so
+    that noise meets both.
     """
     import numpy as np
 
@@ -89,9 +90,9 @@ def machine() -> str:
         ]
     except OSError:
         lines = []
-    found = {key.strip(): value.strip() for key, _, value in lines}
+    fields = {key.strip(): value.strip() for key, _, value in lines}
     name = next(
-        (found[key] for key in names if key in found), platform.processor() or "unknown processor"
+        (fields[key] for key in names if key in fields), platform.processor() or "unknown processor"
     )
     return f"{name}, {platform.machine()}, {platform.system()} {platform.release()}"
 
@@ -129,15 +130,25 @@ def summary(seconds: list[float]) -> dict[str, float]:
 def _text(result: dict[str, Any]) -> str:
     ms = result["ms"]
     lines = [
-        f"{result['model']} {result['artifact']}  {result['interpreter']}  {result['threads']} thread(s)  {result['machine']}",
-        f"one face     p50 {ms['p50']:.3f} ms  p95 {ms['p95']:.3f} ms  mean {ms['mean']:.3f} ms  ({result['runs']:,} runs)",
-        f"start        model load {result['load_ms']:.1f} ms, first inference {result['first_inference_ms']:.2f} ms",
+        (
+            f"{result['model']} {result['artifact']}  {result['interpreter']}  {result['threads']}"
+            f" thread(s)  {result['machine']}"
+        ),
+        (
+            f"one face     p50 {ms['p50']:.3f} ms  p95 {ms['p95']:.3f} ms  mean {ms['mean']:.3f} ms"
+            f"  ({result['runs']:,} runs)"
+        ),
+        (
+            f"start        model load {result['load_ms']:.1f} ms, first inference"
+            f" {result['first_inference_ms']:.2f} ms"
+        ),
         f"memory       peak RSS {result['peak_rss_mb']:.0f} MB",
     ]
     if "beside" in result:
         other = result["beside_ms"]
         lines.append(
-            f"beside       {result['beside']}: p50 {other['p50']:.3f} ms  p95 {other['p95']:.3f} ms  mean {other['mean']:.3f} ms"
+            f"beside       {result['beside']}: p50 {other['p50']:.3f} ms  p95 {other['p95']:.3f} ms"
+            f"  mean {other['mean']:.3f} ms"
         )
         lines.append(
             f"ratio        {result['ratio_p50']:.2f} (p50 of {result['model']} / p50 of the other)"

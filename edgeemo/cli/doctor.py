@@ -25,12 +25,14 @@ _INT8_FEATURES = ("avx2", "avx512_vnni", "avx_vnni", "neon", "asimd", "asimddp",
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the diagnosis: `state` is "ok", "note" (works without) or "problem"; `mend` is the command that mends it."""
+    """One line of the diagnosis: `state` is "ok", "note" (works without) or "problem"; `fix` is
+    the command that fixes it.
+    """
 
     name: str
     state: str
     text: str
-    mend: str = ""
+    fix: str = ""
 
 
 @click.command()
@@ -42,17 +44,20 @@ class Check:
     default=8.0,
     show_default=True,
     metavar="SECONDS",
-    help="The self-test runs in a process of its own, which is ended when it gives no sign of life for so long: a damaged "
-    "model can hang. A sign comes with each picture, so only a very slow machine or a huge model needs more.",
+    help=(
+        "The self-test runs in a process of its own, which is ended when it gives no sign of life"
+        " for so long: a damaged model can hang. A sign comes with each picture, so only a very"
+        " slow machine or a huge model needs more."
+    ),
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a check on stdout.")
 def doctor(
     model: str, detector: str, detector_model: str | None, time_limit: float, as_json: bool
 ) -> None:
-    """Check what works on this machine and print, for each problem, the one command that mends it.
+    """Check what works on this machine and print, for each problem, the one command that fixes it.
 
-    The bundle is checked too: every hash, whether its numbers are those of the answers in its report, and its self-test,
-    which must give the same bits as where it was built.
+    The bundle is checked too: every hash, whether its numbers are those of the answers in its
+    report, and its self-test, which must give the same bits as where it was built.
 
     Exit code 1 when something that `predict` needs does not work.
     """
@@ -66,10 +71,10 @@ def doctor(
             continue
         colour = {"ok": "green", "note": "yellow", "problem": "red"}[check.state]
         click.echo(click.style(f"{check.state:<8}", fg=colour) + f"{check.name:<13}{check.text}")
-        if check.mend:
-            click.echo(" " * 21 + f"mend: {check.mend}")
+        if check.fix:
+            click.echo(" " * 21 + f"fix: {check.fix}")
     if problems:
-        click.echo(f"edgeemo: {problems} problem(s) found", err=True)
+        click.echo(f"edgeemo: {problems} problem(s)", err=True)
         sys.exit(1)
 
 
@@ -91,7 +96,10 @@ def _python() -> Iterator[Check]:
     import numpy
 
     libc = " ".join(platform.libc_ver()) or "unknown libc"
-    text = f"{platform.python_version()}, ABI {sysconfig.get_config_var('SOABI')}, {libc}, NumPy {numpy.__version__}"
+    text = (
+        f"{platform.python_version()}, ABI {sysconfig.get_config_var('SOABI')}, {libc}, NumPy"
+        f" {numpy.__version__}"
+    )
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
         yield Check("Python", "ok", text)
     else:
@@ -124,11 +132,11 @@ def _cpu() -> Check:
                 words.update(value.split())
     except OSError:
         pass
-    found = [feature for feature in _INT8_FEATURES if feature in words]
+    known = [feature for feature in _INT8_FEATURES if feature in words]
     return Check(
         "CPU",
         "ok",
-        f"{machine()}, {os.cpu_count()} cores; int8 features: {', '.join(found) or 'none known'}",
+        f"{machine()}, {os.cpu_count()} cores; int8 features: {', '.join(known) or 'none known'}",
     )
 
 
@@ -163,10 +171,10 @@ def _package(name: str, module: str, extra: str, without: str) -> Check:
 
 
 def _cameras() -> Iterator[Check]:
-    found = sorted(Path("/dev").glob("video*"))
-    if not found:
+    devices = sorted(Path("/dev").glob("video*"))
+    if not devices:
         yield Check("camera", "note", "no /dev/video* device; pictures work without one")
-    for device in found:
+    for device in devices:
         if os.access(device, os.R_OK | os.W_OK):
             yield Check("camera", "ok", f"{device} may be read")
         else:
@@ -179,10 +187,14 @@ def _cameras() -> Iterator[Check]:
 
 
 def _detector(name: str, model: str | None) -> Check:
-    from edgeemo.faces import choose_detector
+    from edgeemo.faces import DetectorOptions, open_detector
+    from edgeemo.faces.auto import choose_detector
     from edgeemo.faces.yunet import PULL
 
-    detector, reason = choose_detector(name, model)
+    if name == "auto":
+        detector, reason = choose_detector(DetectorOptions(Path(model) if model else None))
+    else:
+        detector, reason = open_detector(name, model), "asked for by name"
     if (name, detector.name) == ("auto", "haar"):
         return Check("detector", "note", f"haar, which finds frontal faces only ({reason})", PULL)
     return Check("detector", "ok", f"{detector.name} ({reason})")
@@ -201,7 +213,8 @@ def _bundle(model: str, time_limit: float) -> Iterator[Check]:
     yield Check(
         "bundle",
         "ok",
-        f"{bundle.manifest.name} {bundle.manifest.version}, {len(bundle.files) + 1} entries, every hash right",
+        f"{bundle.manifest.name} {bundle.manifest.version}, {len(bundle.files) + 1} entries, every"
+        " hash right",
     )
     faults = report_faults(bundle)
     for fault in faults:
@@ -251,5 +264,7 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
 
 
 def _command(error: EdgeemoError) -> str:
-    """The one command that an error's message asks to run, if it names one; alternatives stay in the message."""
+    """The one command that an error's message asks to run, if it names one; alternatives stay in
+    the message.
+    """
     return re.split(r", or |, then | \(|;", str(error).partition("run: ")[2])[0]

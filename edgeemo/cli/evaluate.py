@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from edgeemo.contract.bundle import Bundle
     from edgeemo.data.labelled import LabelledInputs
     from edgeemo.proof.agreement import Agreement
+    from edgeemo.proof.evaluation import Scorecard
+    from edgeemo.recognizer import Recognizer
 
 
 @click.command()
@@ -41,8 +43,11 @@ if TYPE_CHECKING:
 @click.option(
     "--against",
     metavar="report|REPORT.json",
-    help="Repeat the check after quantization here: `report` is the bundle's own. Exit 0 when at least 99.5 % of the answers are those "
-    "that it lists and top-1 lies within its interval, else 1 with the difference.",
+    help=(
+        "Repeat the check after quantization here: `report` is the bundle's own. Exit 0 when at"
+        " least 99.5 % of the answers are those that it lists and top-1 lies within its interval,"
+        " else 1 with the difference."
+    ),
 )
 def evaluate(
     bundle: str,
@@ -55,70 +60,102 @@ def evaluate(
 ) -> None:
     """Measure a bundle's accuracy on labelled pictures, through the same code that `predict` runs.
 
-    BUNDLE is a shipped name or a .edgeemo file. DATA is a prepared folder, or a folder or zip archive of cropped faces
-    in <class>/ folders (angry, neutral, disgust, fear, happy, sad, surprise, or a known data set's words for them).
-    Where a prepared folder holds FER+ votes, a second line counts the faces on which more than half of the taggers agree.
+    BUNDLE is a shipped name or a .edgeemo file. DATA is a prepared folder, or a folder or zip
+    archive of cropped faces in <class>/ folders named after the bundle's labels, or a known data
+    set's words for them. Where a prepared folder holds FER+ votes, a second line counts the faces
+    on which more than half of the taggers agree.
     """
-    import numpy as np
-
-    from edgeemo.cli.tables import scorecard_lines
-    from edgeemo.contract import strict
-    from edgeemo.contract.files import written_beside
-    from edgeemo.contract.labels import LABELS
-    from edgeemo.data.labelled import load_inputs
     from edgeemo.proof.evaluation import score
     from edgeemo.recognizer import Recognizer
 
     with Recognizer(bundle, detector="whole", artifact=artifact, threads=threads) as recognizer:
-        labelled = load_inputs(data, split, recognizer.spec)
-        for reason, count in labelled.left_out.items():
-            click.echo(f"warning: {count:,} files left out: {reason}", err=True)
-        predicted: list[int] = []
-        with click.progressbar(
-            length=len(labelled.labels), label="evaluating", file=sys.stderr
-        ) as bar:
-            for start in range(0, len(labelled.labels), 64):
-                part = labelled.inputs[start : start + 64]
-                predicted += recognizer.infer(part).argmax(axis=1).tolist()
-                bar.update(len(part))
-        backend = recognizer.backend
-        said = np.array(predicted, np.int64)
-        card = score(labelled.labels, said)
-    title = f"{bundle} {backend.artifact} on {data}"
-    for line in scorecard_lines(card, title):
-        click.echo(line)
-    ferplus, majority = None, labelled.majority
-    if majority is not None and (majority >= 0).any():
-        ferplus = score(majority[majority >= 0], said[majority >= 0])
-        click.echo(next(iter(scorecard_lines(ferplus, f"{title}, against the FER+ majority"))))
-    assert recognizer.bundle is not None
-    for promise in recognizer.bundle.manifest.evaluation:
-        if promise.artifact == backend.artifact:
-            click.echo(
-                f"its report promises: n {promise.n:,} ({', '.join(recognizer.bundle.manifest.data.sets)} {promise.split})  "
-                f"top-1 {promise.top1:.2%}  macro-F1 {promise.macro_f1:.2%}  (float {promise.float_top1:.2%})"
-            )
-    compared = (
-        _compared(recognizer.bundle, against, backend.artifact, labelled, said) if against else None
-    )
+        labelled, answers = _answers(recognizer, data, split)
+        backend, opened = recognizer.backend, recognizer.bundle
+    assert opened is not None
+    card = score(labelled.labels, answers, opened.labels)
+    ferplus = _against_majority(labelled, answers, opened.labels)
+    _print_cards(card, ferplus, f"{bundle} {backend.artifact} on {data}")
+    _print_promises(opened, backend.artifact)
+    compared = _compared(opened, against, backend.artifact, labelled, answers) if against else None
     if compared:
         click.echo("\n".join(_agreement_lines(compared)))
     if json_path:
         result = asdict(card) | {
-            "labels": list(LABELS),
+            "labels": list(opened.labels),
             "artifact": backend.artifact,
             "split": split,
+            "ferplus_majority": asdict(ferplus) if ferplus else None,
+            "backend": f"{backend.name} {backend.version}",
+            "left_out": labelled.left_out,
+            "against": asdict(compared) if compared else None,
         }
-        result |= {"ferplus_majority": asdict(ferplus) if ferplus else None}
-        result |= {"backend": f"{backend.name} {backend.version}", "left_out": labelled.left_out}
-        result |= {"against": asdict(compared) if compared else None}
-        with written_beside(json_path) as part_path:
-            part_path.write_text(strict.dumps(result))
-        click.echo(f"wrote {json_path}")
+        _write(json_path, result)
     if compared and compared.faults:
         raise BundleError(
             f"{bundle} does not answer here as its report says: {'; '.join(compared.faults)}"
         )
+
+
+def _answers(
+    recognizer: "Recognizer", data: str, split: str
+) -> tuple["LabelledInputs", "NDArray[np.int64]"]:
+    """The labelled pictures, and the label numbers (N,) that the bundle gives them."""
+    import numpy as np
+
+    from edgeemo.data.labelled import load_inputs
+
+    labelled = load_inputs(data, split, recognizer.spec, recognizer.labels)
+    for reason, count in labelled.left_out.items():
+        click.echo(f"warning: {count:,} files left out: {reason}", err=True)
+    answers: list[int] = []
+    with click.progressbar(length=len(labelled.labels), label="evaluating", file=sys.stderr) as bar:
+        for start in range(0, len(labelled.labels), 64):
+            part = labelled.inputs[start : start + 64]
+            answers += recognizer.infer(part).argmax(axis=1).tolist()
+            bar.update(len(part))
+    return labelled, np.array(answers, np.int64)
+
+
+def _against_majority(
+    labelled: "LabelledInputs", answers: "NDArray[np.int64]", class_names: tuple[str, ...]
+) -> "Scorecard | None":
+    """How the answers meet FER+'s majority; None where no votes are known."""
+    from edgeemo.proof.evaluation import score
+
+    majority = labelled.majority
+    if majority is None or not (majority >= 0).any():
+        return None
+    known = majority >= 0
+    return score(majority[known], answers[known], class_names)
+
+
+def _print_cards(card: "Scorecard", ferplus: "Scorecard | None", title: str) -> None:
+    from edgeemo.cli.tables import scorecard_lines
+
+    for line in scorecard_lines(card, title):
+        click.echo(line)
+    if ferplus:
+        click.echo(next(iter(scorecard_lines(ferplus, f"{title}, against the FER+ majority"))))
+
+
+def _print_promises(bundle: "Bundle", artifact: str) -> None:
+    for promise in bundle.manifest.evaluation:
+        if promise.artifact == artifact:
+            sets = ", ".join(bundle.manifest.data.sets)
+            click.echo(
+                f"its report promises: n {promise.n:,} ({sets} {promise.split})  "
+                f"top-1 {promise.top1:.2%}  macro-F1 {promise.macro_f1:.2%}  "
+                f"(float {promise.float_top1:.2%})"
+            )
+
+
+def _write(path: Path, result: dict[str, Any]) -> None:
+    from edgeemo.contract import strict
+    from edgeemo.contract.files import written_beside
+
+    with written_beside(path) as part:
+        part.write_text(strict.dumps(result))
+    click.echo(f"wrote {path}")
 
 
 def _compared(
@@ -128,16 +165,19 @@ def _compared(
     labelled: "LabelledInputs",
     answers: "NDArray[np.int64]",
 ) -> "Agreement":
-    """What was answered here beside the report that --against names, and what is wrong with the bundle's own claims."""
+    """What was answered here beside the report that --against names, and what is wrong with the
+    bundle's own claims.
+    """
     from dataclasses import replace
 
-    from edgeemo.proof.agreement import agree
+    from edgeemo.proof.agreement import Answered, agree
     from edgeemo.proof.provenance import report_faults
 
     own = against == "report"
     report = bundle.report() if own else _read_report(Path(against))
     where = f"the report of {bundle.path.name}" if own else against
-    compared = agree(report, artifact, labelled.inputs, labelled.labels, answers, where)
+    here = Answered(labelled.inputs, labelled.labels, answers, bundle.labels)
+    compared = agree(report, artifact, here, where)
     return replace(compared, faults=(*report_faults(bundle), *compared.faults)) if own else compared
 
 
@@ -146,7 +186,8 @@ def _read_report(path: Path) -> dict[str, Any]:
 
     if not path.is_file():
         raise MissingFile(
-            f"{path}: expected `report` for the bundle's own or a report.json, found no file"
+            f"{path}: expected `report` for the bundle's own or a report.json, there is no such"
+            " file"
         )
     try:
         report = strict.loads(path.read_bytes())
@@ -164,7 +205,8 @@ def _agreement_lines(compared: "Agreement") -> Iterator[str]:
     yield (
         f"against its report: {compared.n:,} of its {compared.promised_n:,} pictures"
         + (f" ({compared.unknown:,} here that it does not know)" if compared.unknown else "")
-        + f"  same label {compared.same:.2%}  top-1 {compared.top1:.2%}, report {compared.promised_top1:.2%} ({low:.2%} to {high:.2%}): "
+        + f"  same label {compared.same:.2%}  top-1 {compared.top1:.2%}, report"
+        f" {compared.promised_top1:.2%} ({low:.2%} to {high:.2%}): "
         + ("it does not agree" if compared.faults else "it agrees")
     )
     yield from (f"  {fault}" for fault in compared.faults)

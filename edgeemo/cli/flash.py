@@ -44,13 +44,22 @@ def _offset(context: click.Context, parameter: click.Parameter, text: str | None
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and touch nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def flash(
-    bundle: str, port: str, partition: str, offset: int | None, chip: str, baud: int, no_stub: bool, no_reset: bool,
-    dry_run: bool, as_json: bool,
-) -> None:  # fmt: skip
-    """Write the int8 model of BUNDLE into a flash partition of an ESP32 that runs edgeemo's firmware.
+    bundle: str,
+    port: str,
+    partition: str,
+    offset: int | None,
+    chip: str,
+    baud: int,
+    no_stub: bool,
+    no_reset: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Write the int8 model of BUNDLE into a flash partition of an ESP32 with edgeemo's firmware.
 
-    BUNDLE is a file, a shipped name, or a model.bin of `python -m export flash-image`. The firmware stays as it is: at its next
-    start it checks the model and takes it, or keeps its old one when anything is wrong.
+    BUNDLE is a file, a shipped name, or a model.bin of `python -m export flash-image`. The firmware
+    stays as it is: at its next start it checks the model and takes it, or keeps its old one when
+    anything is wrong, such as other labels than its own.
 
     \b
     edgeemo flash nano --port /dev/ttyACM0
@@ -70,6 +79,7 @@ def flash(
         "version": header.version,
         "bytes": len(image),
         "sha256": header.sha256,
+        "labels_crc32": header.labels_crc32,
         "port": port,
     }
     if not dry_run:
@@ -90,7 +100,8 @@ def flash(
     verb = "would write" if dry_run else "wrote"
     click.echo(f"{port}: {verb} {header.name} {header.version}, {len(image):,} bytes, {place}")
     click.echo(
-        f"it needs {header.arena_bytes:,} bytes of RAM; the firmware checks it at its next start and says so on this port"
+        f"it needs {header.arena_bytes:,} bytes of RAM; the firmware checks it at its next "
+        "start and says so on this port"
     )
 
 
@@ -109,19 +120,21 @@ def _image(bundle: str) -> bytes:
 
 
 def _check_port(port: str) -> None:
-    """Raise FlashError for a serial port that is not there, naming those that are; a URL or COM3 is left to esptool."""
+    """Raise FlashError for a serial port that is not there, naming those that are.
+
+    A URL or COM3 is left to esptool.
+    """
     from edgeemo.errors import FlashError
 
     if os.name != "posix" or "://" in port or Path(port).exists():
         return
-    found = sorted(
-        glob.glob("/dev/ttyACM*") + glob.glob("/dev/ttyUSB*") + glob.glob("/dev/cu.usb*")
-    )
+    patterns = ("/dev/ttyACM*", "/dev/ttyUSB*", "/dev/cu.usb*")
+    ports = sorted(port for pattern in patterns for port in glob.glob(pattern))
     raise FlashError(
         f"{port}: no such port; "
         + (
-            f"there is {', '.join(found)}"
-            if found
+            f"there is {', '.join(ports)}"
+            if ports
             else "no serial device is plugged in, or its driver is missing"
         )
     )

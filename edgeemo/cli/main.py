@@ -15,7 +15,7 @@ _VERBS = {
     "info": "what a bundle holds and what it promises",
     "flash": "write a model into a microcontroller's flash partition",
     "models": "model files: those that ship, and the face detector's to fetch",
-    "doctor": "what works on this machine, and how to mend the rest",
+    "doctor": "what works on this machine, and how to fix the rest",
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cache import cache_folder
 from edgeemo.contract import strict
 
 
@@ -26,8 +27,8 @@ class Remote:
 def _remotes() -> dict[str, Remote]:
     from edgeemo.faces import yunet
 
-    target = yunet.cache_folder() / yunet.MODEL_FILE
-    found = Remote(
+    target = cache_folder() / yunet.MODEL_FILE
+    remote = Remote(
         "yunet",
         "face detector, MIT licence",
         yunet.MODEL_URL,
@@ -35,7 +36,7 @@ def _remotes() -> dict[str, Remote]:
         yunet.MODEL_BYTES,
         yunet.MODEL_SHA256,
     )
-    return {found.name: found}
+    return {remote.name: remote}
 
 
 @click.group()
@@ -85,8 +86,8 @@ def list_models(as_json: bool) -> None:
 def pull(name: str, url: str | None) -> None:
     """Fetch a model file into the user's cache and check its sha256.
 
-    A file that is there and right is left as it is, without asking anybody. Nothing but the file of the known sha256 is
-    kept. $XDG_CACHE_HOME moves the cache, $HTTPS_PROXY names a proxy.
+    A file that is there and right is left as it is, without asking anybody. Nothing but the file of
+    the known sha256 is kept. $XDG_CACHE_HOME moves the cache, $HTTPS_PROXY names a proxy.
     """
     from edgeemo.downloads import fetch
 

@@ -26,7 +26,10 @@ def artifact_option() -> Decorator:
     return click.option(
         "--artifact",
         metavar="FILE",
-        help="int8.tflite, int8.onnx, fp16.onnx or fp32.onnx [default: the int8 model that this machine can run].",
+        help=(
+            "int8.tflite, int8.onnx, fp16.onnx or fp32.onnx [default: the int8 model that this"
+            " machine can run]."
+        ),
     )
 
 
@@ -44,13 +47,19 @@ def detector_options() -> Decorator:
         command = click.option(
             "--detector-model",
             metavar="FILE",
-            help="YuNet's ONNX file [default: $EDGEEMO_YUNET, then the cache folder].",
+            help=(
+                "The detector's model file, such as YuNet's ONNX one [default: $EDGEEMO_YUNET, then"
+                " the cache folder]."
+            ),
         )(command)
         return click.option(
             "--detector",
-            type=click.Choice(DETECTORS),
+            type=click.Choice(tuple(DETECTORS)),
             default="auto",
-            help="auto: YuNet where its model file is found, else Haar; whole: each picture is one face.",
+            help=(
+                "auto: YuNet where its model file is found, else Haar; whole: each picture is one "
+                "face; others come with other packages."
+            ),
         )(command)
 
     return decorate

@@ -35,19 +35,19 @@ def predict(
 ) -> None:
     """Find the faces in pictures and name each one's emotion.
 
-    A picture without a face is no error. A file that is no picture is named on stderr; the others are still done, and
-    the exit code is 1.
+    A picture without a face is no error. A file that is no picture is named on stderr; the others
+    are still done, and the exit code is 1.
     """
     from edgeemo.annotate import annotate as draw
     from edgeemo.data.pictures import read_picture, write_picture
+    from edgeemo.faces import open_detector
     from edgeemo.recognizer import Recognizer
 
     if annotate and len(images) > 1:
         raise click.UsageError("--annotate takes one picture at a time")
     failed = 0
-    with Recognizer(
-        model, detector=detector, detector_model=detector_model, artifact=artifact
-    ) as recognizer:
+    finder = open_detector(detector, detector_model)
+    with Recognizer(model, detector=finder, artifact=artifact) as recognizer:
         for image in images:
             try:
                 frame = read_picture(image)
@@ -77,5 +77,6 @@ def _print_faces(image: str, faces: Sequence[Face]) -> None:
     for face in faces:
         x, y, width, height = face.box.as_tuple()
         click.echo(
-            f"{image}: {face.emotion:<8} {face.confidence:>4.0%}  box x {x} y {y} {width}x{height}  {face.latency_ms:.2f} ms"
+            f"{image}: {face.emotion:<8} {face.confidence:>4.0%}  box x {x} y {y} {width}x{height} "
+            f" {face.latency_ms:.2f} ms"
         )

@@ -1,4 +1,6 @@
-"""How every command line of the project ends: exit 0 done, 1 not possible (one line on stderr), 2 wrong usage."""
+"""How every command line of the project ends: exit 0 done, 1 not possible (one line on stderr), 2
+wrong usage.
+"""
 
 import os
 import signal
@@ -49,7 +51,8 @@ def run(group: click.Command, name: str, arguments: Sequence[str] | None = None)
         text = " ".join(str(error).split())[:500]
         _fail(
             name,
-            f"unexpected {type(error).__name__}: {text} (EDGEEMO_DEBUG=1 shows where; please report it)",
+            f"unexpected {type(error).__name__}: {text} (EDGEEMO_DEBUG=1 shows where; please"
+            " report it)",
         )
 
 

@@ -2,35 +2,39 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from edgeemo.contract.labels import LABELS
 from edgeemo.proof.evaluation import Scorecard
 
 
 def scorecard_lines(card: Scorecard, title: str) -> Iterator[str]:
     """Top-1 with its interval, macro-F1, and the confusion matrix with recall, as lines."""
     low, high = card.interval
-    yield f"{title}: n {card.n:,}  top-1 {card.top1:.2%} (95 % interval {low:.2%} to {high:.2%})  macro-F1 {card.macro_f1:.2%}"
+    yield (
+        f"{title}: n {card.n:,}  top-1 {card.top1:.2%} (95 % interval {low:.2%} to {high:.2%}) "
+        f" macro-F1 {card.macro_f1:.2%}"
+    )
     yield from confusion_lines(card.confusion, card.per_class_recall)
 
 
 def confusion_lines(
     confusion: Sequence[Sequence[int]], recall: Mapping[str, float | None]
 ) -> Iterator[str]:
-    """A confusion matrix with per-class recall, rows true and columns predicted, as lines."""
+    """A confusion matrix with per-class recall, rows true and columns predicted, as lines.
+
+    Classes are the keys of `recall`, in their order.
+    """
     width = (
         max(
             *(len(str(count)) for row in confusion for count in row),
-            *(len(label) for label in LABELS),
+            *(len(label) for label in recall),
         )
         + 1
     )
     yield (
         "true \\ predicted".ljust(17)
-        + "".join(label.rjust(width) for label in LABELS)
+        + "".join(label.rjust(width) for label in recall)
         + "   recall"
     )
-    for label, row in zip(LABELS, confusion, strict=True):
-        share = recall[label]
+    for (label, share), row in zip(recall.items(), confusion, strict=True):
         yield (
             label.ljust(17)
             + "".join(str(n).rjust(width) for n in row)

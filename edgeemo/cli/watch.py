@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
 
+from edgeemo.cameras.select import forms
 from edgeemo.cli.options import artifact_option, detector_options, model_option, threads_option
 from edgeemo.contract import strict
 from edgeemo.errors import EdgeemoError, StorageError
@@ -20,15 +22,30 @@ from edgeemo.faces import SMALLEST_FACE
 if TYPE_CHECKING:
     from edgeemo.cli.window import Window
     from edgeemo.live.health import Health
+    from edgeemo.live.options import SensorOptions
     from edgeemo.live.sensor import EmotionSensor
+    from edgeemo.recognizer import Recognizer
     from edgeemo.results import Reading
 
 _REDRAW = 0.1  # seconds between two live lines
 
 
+_HELP = """Watch a camera, or read a video, folder or picture (SOURCE), and say who looks how.
+
+\b
+edgeemo watch                            the first camera that works; a live line
+edgeemo watch --camera 0 --json          one JSON object a frame and face
+edgeemo watch visit.mp4 --json           each frame of a file, none dropped
+edgeemo watch rtsp://camera/stream --fps 5 --record day.jsonl
+
+A camera that is unplugged or hangs is opened again by itself; JSON lines say "camera_ok": false
+meanwhile. Ctrl-C and SIGTERM end it: the exit code is 0.
+"""
+
+
 def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
-    size = (int(found[1]), int(found[2])) if found else (0, 0)
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
     if not all(16 <= side <= 8192 for side in size):
         raise click.BadParameter(
             f"expected WIDTHxHEIGHT of 16 to 8192 pixels, such as 640x480; received {value!r}"
@@ -36,12 +53,12 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
     return size
 
 
-@click.command()
+@click.command(help=_HELP)
 @click.argument("source", required=False)
 @click.option(
     "--camera",
     metavar="CAMERA",
-    help="auto, 0, /dev/video0, rtsp://…, csi, gst:PIPELINE, or the path of a video, folder or picture  [default: auto]",
+    help=f"{forms()}  [default: auto]",
 )
 @model_option()
 @artifact_option()
@@ -91,7 +108,10 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
     "--detect-every",
     type=click.IntRange(1, 1000),
     metavar="K",
-    help="Let the detector look at every K-th frame and follow faces between  [default: each of a file; as the frame rate allows]",
+    help=(
+        "Let the detector look at every K-th frame and follow faces between  "
+        "[default: each of a file; as the frame rate allows]"
+    ),
 )
 @click.option(
     "--smallest-face",
@@ -99,7 +119,10 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
     default=SMALLEST_FACE,
     show_default=f"{SMALLEST_FACE:.2f}",
     metavar="SHARE",
-    help="The smallest face to be found, as a share of the frame's shorter side; smaller takes longer.",
+    help=(
+        "The smallest face to be found, as a share of the frame's shorter side; "
+        "smaller takes longer."
+    ),
 )
 @click.option(
     "--size",
@@ -136,57 +159,95 @@ def watch(
     size: tuple[int, int],
     verbose: bool,
 ) -> None:
-    """Watch a camera, or read a video, folder or picture (SOURCE), and say who looks how.
-
-    \b
-    edgeemo watch                            the first camera that works; a live line
-    edgeemo watch --camera 0 --json          one JSON object a frame and face
-    edgeemo watch visit.mp4 --json           each frame of a file, none dropped
-    edgeemo watch rtsp://camera/stream --fps 5 --record day.jsonl
-
-    A camera that is unplugged or hangs is opened again by itself; JSON lines say "camera_ok": false meanwhile. Ctrl-C and SIGTERM end it:
-    the exit code is 0.
-    """
-    from edgeemo.cli.window import Window
-    from edgeemo.live.sensor import EmotionSensor
+    """The command; its text is _HELP."""
+    from edgeemo.live.options import SensorOptions
 
     if source is not None and camera is not None:
         raise click.UsageError("name either SOURCE or --camera, not both")
     _start_log(verbose)
-    try:
-        with ExitStack() as stack:
-            lines = stack.enter_context(_recording(record)) if record else None
-            window = stack.enter_context(Window()) if show else None
-            sensor = stack.enter_context(
-                EmotionSensor(
-                    camera or source or "auto",
-                    model=model,
-                    detector=detector,
-                    detector_model=detector_model,
-                    artifact=artifact,
-                    threads=threads,
-                    faces=faces,
-                    smoothing=smoothing == "on",
-                    hold_time=hold_time,
-                    floor=floor,
-                    detect_every=detect_every,
-                    smallest_face=smallest_face,
-                    size=size,
-                    fps=fps,
-                    realtime=realtime,
-                )
-            )
-            stack.callback(lambda: click.echo(f"edgeemo: {_summary(sensor.health())}", err=True))
-            _run(sensor, as_json, window, lines)
-    except KeyboardInterrupt:
-        pass  # Ctrl-C and SIGTERM are how this usually ends
+    recognizer = _Recognizer(model, artifact, detector, detector_model, threads, smallest_face)
+    options = SensorOptions(
+        smoothing == "on",
+        floor=floor,
+        detect_every=detect_every,
+        fps=fps,
+        size=size,
+        realtime=realtime,
+    )
+    output = _Output(as_json, show, record)
+    _run(camera or source or "auto", recognizer, faces, hold_time, options, output)
+
+
+@dataclass(frozen=True)
+class _Recognizer:
+    """The recognizer that the command line asks for."""
+
+    model: str
+    """Name or path of the bundle."""
+    artifact: str | None
+    """Model file in it."""
+    detector: str
+    """One of DETECTORS."""
+    detector_model: str | None
+    """The detector's model file."""
+    threads: int
+    """Threads of one inference."""
+    smallest_face: float
+    """Share of the frame's shorter side."""
+
+    def open(self) -> "Recognizer":
+        from edgeemo.faces import open_detector
+        from edgeemo.recognizer import Recognizer
+
+        detector = open_detector(
+            self.detector, self.detector_model, smallest_face=self.smallest_face
+        )
+        return Recognizer(
+            self.model, detector=detector, artifact=self.artifact, threads=self.threads
+        )
+
+
+@dataclass(frozen=True)
+class _Output:
+    """Where readings go."""
+
+    as_json: bool
+    """JSON lines on stdout, instead of a live line."""
+    show: bool
+    """Frames in a window."""
+    record: Path | None
+    """JSON lines into a file."""
 
 
 def _run(
-    sensor: "EmotionSensor", as_json: bool, window: "Window | None", lines: IO[str] | None
+    camera: str,
+    recognizer: _Recognizer,
+    faces: str,
+    hold_time: float | None,
+    options: "SensorOptions",
+    output: _Output,
 ) -> None:
-    with closing(_LiveLine()) as live:
-        _watch(sensor, as_json, window, lines, live)
+    from edgeemo.cli.window import Window
+    from edgeemo.live.sensor import EmotionSensor
+
+    try:
+        with ExitStack() as stack:
+            lines = stack.enter_context(_recording(output.record)) if output.record else None
+            window = stack.enter_context(Window()) if output.show else None
+            sensor = stack.enter_context(
+                EmotionSensor(
+                    camera,
+                    recognizer=stack.enter_context(recognizer.open()),
+                    faces=faces,
+                    hold_time=hold_time,
+                    options=options,
+                )
+            )
+            stack.callback(lambda: click.echo(f"edgeemo: {_summary(sensor.health())}", err=True))
+            live = stack.enter_context(closing(_LiveLine()))
+            _watch(sensor, output.as_json, window, lines, live)
+    except KeyboardInterrupt:
+        pass  # Ctrl-C and SIGTERM are how this usually ends
 
 
 def _watch(
@@ -210,17 +271,17 @@ def _watch(
 
 
 class _LiveLine:
-    """One line that changes in place on a terminal; elsewhere a line each time that something changes."""
+    """One line that changes in place on a terminal; elsewhere a line for each change."""
 
     def __init__(self) -> None:
         self._in_place = sys.stdout.isatty()
         self._drawn = 0.0
-        self._said: object = None
+        self._shown: object = None
 
     def show(self, readings: Sequence["Reading"]) -> None:
         now = time.monotonic()
-        says = [(reading.face_id, reading.emotion, reading.camera_ok) for reading in readings]
-        changed, self._said = says != self._said, says
+        state = [(reading.face_id, reading.emotion, reading.camera_ok) for reading in readings]
+        changed, self._shown = state != self._shown, state
         if not changed and (not self._in_place or now - self._drawn < _REDRAW):
             return
         self._drawn = now
@@ -243,7 +304,8 @@ def _words(reading: "Reading") -> str:
     if reading.face_id is None:
         return "no face"
     bar = "#" * round(10 * reading.confidence)
-    return f"face {reading.face_id}  {reading.emotion or 'unsure':<8} {reading.confidence:>4.0%} {bar:<10}"
+    emotion = reading.emotion or "unsure"
+    return f"face {reading.face_id}  {emotion:<8} {reading.confidence:>4.0%} {bar:<10}"
 
 
 def _rates(reading: "Reading") -> str:
@@ -257,14 +319,14 @@ def _summary(health: "Health") -> str:
     )
     bad = f", {health.bad_frames} unusable" if health.bad_frames else ""
     return (
-        f"looked at {health.looked_at:,} of {health.frames:,} frames in {health.uptime_s:.1f} s ({per_second:.1f} a second), "
-        f"{health.inferences:,} faces{bad}{losses}"
+        f"looked at {health.looked_at:,} of {health.frames:,} frames in {health.uptime_s:.1f} s "
+        f"({per_second:.1f} a second), {health.inferences:,} faces{bad}{losses}"
     )
 
 
 @contextmanager
 def _recording(path: Path) -> Iterator[IO[str]]:
-    """OUT.jsonl, written as OUT.jsonl.part line by line and renamed at the end, whatever ends it."""
+    """OUT.jsonl, written as OUT.jsonl.part line by line and renamed, whatever ends it."""
     part = path.with_name(path.name + ".part")
     try:
         with part.open("w", encoding="utf-8", buffering=1) as file:

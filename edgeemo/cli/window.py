@@ -1,4 +1,7 @@
-"""A window that shows frames with their faces. Tkinter, because headless OpenCV has no window of its own."""
+"""A window that shows frames with their faces.
+
+Tkinter, because headless OpenCV has no window of its own.
+"""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -53,7 +56,10 @@ class Window:
         self._root.destroy()
 
     def show(self, frame_rgb: NDArray[np.uint8], readings: Sequence[Reading]) -> bool:
-        """Show uint8 (H, W, 3) RGB with the boxes of its faces; False once the window was closed (or Escape or q pressed)."""
+        """Show uint8 (H, W, 3) RGB with the boxes of its faces.
+
+        False once the window was closed, or Escape or q pressed.
+        """
         import tkinter
 
         from edgeemo.annotate import annotate

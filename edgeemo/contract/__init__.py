@@ -1,1 +1,3 @@
-"""The one truth that training, export and device share: labels, input spec, preprocessing, quantization, files."""
+"""The one truth that training, export and device share: labels, input spec, preprocessing,
+quantization, files.
+"""

@@ -1,4 +1,6 @@
-"""The bundle: NAME.edgeemo, a zip of stored entries. Read as if it were hostile, written beside and renamed."""
+"""The bundle: NAME.edgeemo, a zip of stored entries. Read as if it were hostile, written beside and
+renamed.
+"""
 
 import hashlib
 import io
@@ -17,8 +19,9 @@ from numpy.typing import NDArray
 import edgeemo
 from edgeemo.contract import npy, strict
 from edgeemo.contract.files import written_beside
-from edgeemo.contract.labels import LABELS
-from edgeemo.contract.manifest import Artifact, Manifest, parse_manifest
+from edgeemo.contract.input_spec import InputSpec
+from edgeemo.contract.labels import check_same_labels
+from edgeemo.contract.manifest import Artifact, Format, Manifest, Role, parse_manifest
 from edgeemo.contract.onnx_guard import check_self_contained
 from edgeemo.errors import BundleError, MissingFile
 
@@ -27,8 +30,9 @@ MAX_BUNDLE_BYTES = 64 * 1024 * 1024
 MAX_ENTRIES = 16
 MAX_MANIFEST_BYTES = 1024 * 1024
 _MAX_SELFTEST_INPUTS = 1024
-# Opening a zip builds an object for each entry, of which a hostile file may list a million: its signatures are counted
-# first. They stand before the entries of the bundle and of its selftest.npz, and by chance inside a model.
+# Opening a zip builds an object for each entry, of which a hostile file may list a million: its
+# signatures are counted first. They stand before the entries of the bundle and of its selftest.npz,
+# and by chance inside a model.
 _ENTRY_SIGNATURE, _MAX_SIGNATURES = b"PK\x01\x02", 4 * MAX_ENTRIES
 
 
@@ -37,8 +41,8 @@ class SelfTest:
     """Inputs and what the bundle's artifacts answer to them.
 
     Attributes:
-        inputs: uint8 (N, 48, 48, 1). Drawn patterns, never faces, because bundles are published.
-        logits: float32 (N, 7) by artifact file; of TFLite files under reference kernels.
+        inputs: uint8 (N, H, W, C). Drawn patterns, never faces, because bundles are published.
+        logits: float32 (N, labels) by artifact file; of TFLite files under reference kernels.
     """
 
     inputs: NDArray[np.uint8]
@@ -53,14 +57,27 @@ class Bundle:
     manifest: Manifest
     files: Mapping[str, bytes]
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the models' outputs."""
+        return self.manifest.labels
+
+    @property
+    def spec(self) -> InputSpec:
+        """What the models take."""
+        return self.manifest.input_spec
+
     def artifact(self, file: str) -> tuple[Artifact, bytes]:
         """A model file's description and bytes. Raises BundleError naming those there are."""
         return self.manifest.artifact(file), self.files[file]
 
     def report(self) -> dict[str, Any]:
-        """The parsed report.json: what was measured when the bundle was built. Raises BundleError."""
+        """The parsed report.json: what was measured when the bundle was built.
+
+        Raises BundleError.
+        """
         try:
-            report = strict.loads(self.files["report.json"])
+            report = strict.loads(self.files[self.manifest.companion(Role.REPORT).file])
         except ValueError as error:
             raise BundleError(
                 f"{self.path}: its report.json is not valid ({error}); build or copy it again"
@@ -72,13 +89,17 @@ class Bundle:
         return report
 
     def selftest(self) -> SelfTest:
-        """The self-test's arrays, checked. Raises BundleError for pickled, misshapen or missing ones."""
+        """The self-test's arrays, checked.
+
+        Raises BundleError for pickled, misshapen or missing ones.
+        """
         size = self.manifest.input_spec.shape
         try:
-            arrays = _read_npz(self.files["selftest.npz"])
+            arrays = npy.parse_npz(self.files[self.manifest.companion(Role.SELFTEST).file])
         except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             raise BundleError(
-                f"{self.path}: its selftest.npz is not readable without pickle ({str(error)[:200]}); do not use it"
+                f"{self.path}: its selftest.npz is not readable without pickle"
+                f" ({str(error)[:200]}); do not use it"
             ) from None
         inputs = arrays.pop("inputs", None)
         count = 0 if inputs is None or not inputs.ndim else len(inputs)
@@ -89,17 +110,18 @@ class Bundle:
             or not 1 <= count <= _MAX_SELFTEST_INPUTS
         ):
             raise BundleError(
-                f"{self.path}: its selftest.npz holds no uint8 inputs of {size}; do not use this bundle"
+                f"{self.path}: its selftest.npz holds no uint8 inputs of {size}; do not use this"
+                " bundle"
             )
         expected = {artifact.file for artifact in self.manifest.artifacts}
         right = (
-            a.dtype == np.float32 and a.shape == (count, len(LABELS)) and np.isfinite(a).all()
+            a.dtype == np.float32 and a.shape == (count, len(self.labels)) and np.isfinite(a).all()
             for a in arrays.values()
         )
         if set(arrays) != expected or not all(right):
             raise BundleError(
-                f"{self.path}: its selftest.npz does not hold float32 logits for each of {', '.join(sorted(expected))}; "
-                "do not use this bundle"
+                f"{self.path}: its selftest.npz does not hold float32 logits for each of"
+                f" {', '.join(sorted(expected))}; do not use this bundle"
             )
         return SelfTest(inputs, arrays)
 
@@ -145,7 +167,9 @@ def _parse(data: bytes, file: Path) -> Bundle:
     _check_version(manifest, file)
     _check_files(manifest, files, file)
     bundle = Bundle(file, manifest, files)
-    bundle.report()
+    report = bundle.report()
+    if isinstance(named := report.get("labels"), list):  # not in reports of the first bundles
+        check_same_labels(named, manifest.labels, f"{file}: its report", BundleError)
     bundle.selftest()
     return bundle
 
@@ -153,7 +177,8 @@ def _parse(data: bytes, file: Path) -> Bundle:
 def write_bundle(
     path: str | os.PathLike[str], manifest: Manifest, files: Mapping[str, bytes]
 ) -> Bundle:
-    """Write a bundle in one step and return it as read back, so that what is written is what can be read.
+    """Write a bundle in one step and return it as read back, so that what is written is what can be
+    read.
 
     Entries are in a fixed order with a fixed date, so the same content gives the same bytes.
 
@@ -217,12 +242,14 @@ def _checked_entries(
             or info.flag_bits & 1
         ):
             raise BundleError(
-                f"{file}: entry {name} is compressed or encrypted, expected stored entries; do not use this bundle"
+                f"{file}: entry {name} is compressed or encrypted, expected stored entries; do not"
+                " use this bundle"
             )
         entries[name] = info
     if sum(info.file_size for info in infos) > total:
         raise BundleError(
-            f"{file}: its entries claim more bytes than the file has (a zip bomb); do not use this bundle"
+            f"{file}: its entries claim more bytes than the file has (a zip bomb); do not use this"
+            " bundle"
         )
     if MANIFEST not in entries:
         raise BundleError(f"{file}: no {MANIFEST} inside; this is no bundle")
@@ -239,7 +266,8 @@ def _check_version(manifest: Manifest, file: Path) -> None:
 
     if numbers(manifest.minimum_edgeemo) > numbers(edgeemo.__version__):
         raise BundleError(
-            f"{file}: needs edgeemo {manifest.minimum_edgeemo}, this is {edgeemo.__version__}; run: pip install --upgrade edgeemo"
+            f"{file}: needs edgeemo {manifest.minimum_edgeemo}, this is {edgeemo.__version__}; run:"
+            " pip install --upgrade edgeemo"
         )
 
 
@@ -253,22 +281,9 @@ def _check_files(manifest: Manifest, files: Mapping[str, bytes], file: Path) -> 
     for name, content in files.items():
         if len(content) != promised[name].bytes or sha256(content) != promised[name].sha256:
             raise BundleError(
-                f"{file}: {name} is not the file that its manifest names (size or sha256 differs); copy it again"
+                f"{file}: {name} is not the file that its manifest names (size or sha256 differs);"
+                " copy it again"
             )
-        if name.endswith(".onnx"):
+        entry = promised[name]
+        if isinstance(entry, Artifact) and entry.format is Format.ONNX:
             check_self_contained(content, f"{file}: {name}")
-
-
-def _read_npz(data: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz as np.savez writes it: a zip of stored .npy files."""
-    arrays: dict[str, NDArray[Any]] = {}
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        infos = archive.infolist()
-        if len(infos) > MAX_ENTRIES or sum(info.file_size for info in infos) > len(data):
-            raise ValueError("more or larger arrays than a self-test holds")
-        for info in infos:
-            name = info.filename.removesuffix(".npy")
-            if info.compress_type != zipfile.ZIP_STORED or name in arrays:
-                raise ValueError(f"{name[:40]!r} is compressed or appears twice")
-            arrays[name] = npy.parse(archive.read(info))
-    return arrays

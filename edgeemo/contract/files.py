@@ -1,4 +1,6 @@
-"""Writing so that an interrupt or a full disk leaves no half-written file: write beside, then rename into place."""
+"""Writing so that an interrupt or a full disk leaves no half-written file: write beside, then
+rename into place.
+"""
 
 import errno
 import os
@@ -22,7 +24,8 @@ _WAYS_OUT = {
 
 @contextmanager
 def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path in `path`'s folder; on success it replaces `path`, on any exception it is removed.
+    """Yield a temporary path in `path`'s folder; on success it replaces `path`, on any exception it
+    is removed.
 
     Missing parent folders are made. Raises StorageError when the file system refuses.
     """
@@ -47,19 +50,21 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
 def folder_written_beside(path: str | os.PathLike[str], *, marker: str) -> Iterator[Path]:
     """Like `written_beside` for a whole folder.
 
-    An existing folder is replaced only when it is empty or holds the file `marker`, which says that we made it.
-    Of a link to a folder, the folder is replaced and the link stays.
+    An existing folder is replaced only when it is empty or holds the file `marker`, which says that
+    we made it. Of a link to a folder, the folder is replaced and the link stays.
     """
     target = Path(path)
     target = target.resolve() if target.is_symlink() else target
     with _translated(target):
         if target.exists() and not target.is_dir():
             raise StorageError(
-                f"{target}: expected a folder or nothing there, found a file; choose another --out"
+                f"{target}: expected a folder or nothing there, received a file; choose another"
+                " --out"
             )
         if target.is_dir() and any(target.iterdir()) and not (target / marker).is_file():
             raise StorageError(
-                f"{target}: the folder holds files but no {marker}, so it is not replaced; choose another --out or empty it"
+                f"{target}: the folder holds files but no {marker}, so it is not replaced; choose"
+                " another --out or empty it"
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         part = _part_of(target)
@@ -75,7 +80,9 @@ def folder_written_beside(path: str | os.PathLike[str], *, marker: str) -> Itera
 
 
 def _swap(target: Path, part: Path) -> None:
-    """Put `part` in the place of the folder `target`; when that is interrupted halfway, the old one goes back."""
+    """Put `part` in the place of the folder `target`; when that is interrupted halfway, the old one
+    goes back.
+    """
     old = part.with_name(part.name + ".old")
     try:
         target.replace(old)
@@ -101,8 +108,11 @@ def _translated(target: Path) -> Iterator[None]:
 
 
 def _part_of(target: Path) -> Path:
-    """A name beside `target` that nobody has. Not through tempfile, whose rights are the owner's alone: what the umask would
-    have left is told only by setting it, for all threads."""
+    """A name beside `target` that nobody has.
+
+    Not through tempfile, whose rights are the owner's alone: what the umask would have left is told
+    only by setting it, for all threads.
+    """
     return target.parent / f".part-{secrets.token_hex(4)}-{target.name}"
 
 

@@ -1,12 +1,20 @@
-"""The seven labels, in the order that every artifact stores, and the words that data sets use for them."""
+"""Names of classes: what a bundle may call them, and the words that data sets use for the usual
+seven.
+
+Labels belong to the bundle, the prepared data and the run that carry them. `LABELS` is what
+`python -m training prepare` and the shipped models use, and a default nowhere else.
+"""
 
 from collections.abc import Sequence
 
-from edgeemo.errors import UnknownLabel
+from edgeemo.errors import InvalidInput, UnknownLabel
 
 LABELS: tuple[str, ...] = ("angry", "neutral", "disgust", "fear", "happy", "sad", "surprise")
 
-# What data sets call them (folder names, FER+ nouns, RAF-DB and AffectNet words). Compared in lower case.
+MIN_LABELS, MAX_LABELS = 2, 64
+MAX_LABEL_CHARACTERS = 48
+
+# What data sets call them (folder names, FER+ nouns, RAF-DB and AffectNet words), in lower case.
 _VOCABULARY: dict[str, tuple[str, ...]] = {
     "angry": ("angry", "anger", "annoyed"),
     "neutral": ("neutral", "neutrality", "calm"),
@@ -21,8 +29,16 @@ _BY_WORD: dict[str, str] = {word: label for label, words in _VOCABULARY.items() 
 # Words that data sets use for pictures that have no place among the seven.
 DROPPED_WORDS: frozenset[str] = frozenset({"contempt", "unknown", "nf", "not a face"})
 
-# fer2013.csv numbers its classes so (Kaggle challenge 2013); a bare number as a folder name means nothing elsewhere.
-FER2013_CODES: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+# fer2013.csv numbers its classes so (Kaggle challenge 2013); elsewhere a bare number means nothing.
+FER2013_CODES: tuple[str, ...] = (
+    "angry",
+    "disgust",
+    "fear",
+    "happy",
+    "sad",
+    "surprise",
+    "neutral",
+)
 
 # Columns of the FER+ votes, in the order of its file (Barsoum et al. 2016).
 FERPLUS_COLUMNS: tuple[str, ...] = (
@@ -40,31 +56,85 @@ FERPLUS_COLUMNS: tuple[str, ...] = (
 
 
 def known_label(word: str) -> str | None:
-    """The label that `word` stands for in any known vocabulary, or None. Case and outer blanks do not count."""
+    """Which of the seven `word` stands for in any known vocabulary, or None.
+
+    Case and outer blanks do not count.
+    """
     return _BY_WORD.get(word.strip().lower())
 
 
-def parse_label(word: str) -> str:
-    """The label that `word` stands for.
+def match_label_or_none(word: str, labels: Sequence[str]) -> str | None:
+    """What `match_label` gives, or None where it would raise."""
+    if word in labels:
+        return word
+    plain = word.strip().casefold()
+    matches = [label for label in labels if label.casefold() == plain]
+    matches = matches or [label for label in labels if _same_meaning(label, word)]
+    return matches[0] if len(matches) == 1 else None
+
+
+def match_label(word: str, labels: Sequence[str]) -> str:
+    """The one of `labels` that `word` stands for: by its name, else by its vocabulary.
+
+    Case and outer blanks do not count, unless two labels differ by them alone:
+    `match_label("Anger", LABELS)` is "angry".
 
     Raises:
-        UnknownLabel: `word` is in no vocabulary; the message lists the seven.
+        UnknownLabel: `word` is none of them; the message lists them.
     """
-    label = known_label(word)
+    label = match_label_or_none(str(word), labels)
     if label is None:
-        raise UnknownLabel(f"expected one of {', '.join(LABELS)}; received {word!r}")
+        raise UnknownLabel(f"expected one of {', '.join(labels)}; received {str(word)[:80]!r}")
     return label
 
 
-def label_index(word: str) -> int:
-    """Position of `word`'s label in `LABELS`, 0 to 6. Raises UnknownLabel like `parse_label`."""
-    return LABELS.index(parse_label(word))
+def label_index(word: str, labels: Sequence[str]) -> int:
+    """Position of the label of `word` in `labels`. Raises UnknownLabel like `match_label`."""
+    return tuple(labels).index(match_label(word, labels))
 
 
-def check_label_order(labels: Sequence[str], where: str, error: type[Exception]) -> None:
-    """Raise `error` unless `labels` are the seven in their order; `where` names what carried them."""
-    if tuple(labels) != LABELS:
+def check_labels(labels: Sequence[str], where: str, error: type[Exception] = InvalidInput) -> None:
+    """Raise `error`, naming `where`, unless `labels` are 2 to 64 distinct names.
+
+    A name has 1 to 48 printable characters, without blanks at its ends.
+    """
+    if not MIN_LABELS <= len(labels) <= MAX_LABELS or len(set(labels)) != len(labels):
         raise error(
-            f"{where}: expected the labels {', '.join(LABELS)}, in this order; "
-            f"received {', '.join(map(str, labels))[:200]!r}; it was made for another edgeemo, so make it again with this one"
+            f"{where}: expected {MIN_LABELS} to {MAX_LABELS} distinct labels, received "
+            f"{len(labels)}: {_shown(labels)}"
         )
+    for label in labels:
+        if not _is_name(label):
+            raise error(
+                f"{where}: expected labels of 1 to {MAX_LABEL_CHARACTERS} printable characters "
+                f"without outer blanks, received {str(label)[:60]!a}"
+            )
+
+
+def check_same_labels(
+    labels: Sequence[str], expected: Sequence[str], where: str, error: type[Exception]
+) -> None:
+    """Raise `error`, naming `where`, unless `labels` are `expected`, in the same order."""
+    if tuple(labels) != tuple(expected):
+        raise error(
+            f"{where}: expected the labels {_shown(expected)}, in this order; received "
+            f"{_shown(labels)}; it was made for other labels, so make it again with these"
+        )
+
+
+def _same_meaning(label: str, word: str) -> bool:
+    meaning = known_label(word)
+    return meaning is not None and known_label(label) == meaning
+
+
+def _is_name(label: object) -> bool:
+    return (
+        isinstance(label, str)
+        and 0 < len(label) <= MAX_LABEL_CHARACTERS
+        and label.isprintable()
+        and label == label.strip()
+    )
+
+
+def _shown(labels: Sequence[str]) -> str:
+    return ascii(", ".join(map(str, labels))[:200])[1:-1]

@@ -1,51 +1,99 @@
 """`manifest.json` of a bundle: strict and versioned. Nobody parses meaning out of a file name."""
 
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edgeemo.contract import strict
-from edgeemo.contract.input_spec import PREPROCESS_VERSION, InputSpec
-from edgeemo.contract.labels import LABELS, check_label_order
+from edgeemo.contract.crop import Crop
+from edgeemo.contract.input_spec import PREPROCESS_VERSION, InputSpec, parse_spec
+from edgeemo.contract.labels import check_labels
+from edgeemo.contract.words import Word
 from edgeemo.errors import BundleError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+OLDEST_READER = "0.2.0"
+"""The first edgeemo that reads SCHEMA_VERSION: what a bundle of it needs at least."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[0-9]{1,5}\.[0-9]{1,5}\.[0-9]{1,5}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_ARTIFACT_FILE = re.compile(r"[a-z0-9]{1,16}\.(tflite|onnx)")
-# mixed: int8, but for some layers that have 16-bit activations (TFLite) or stay float (ONNX).
-PRECISIONS = ("int8", "mixed", "fp16", "fp32")
-COMPANIONS = ("report.json", "selftest.npz")
+_FILE = re.compile(r"[a-z0-9]{1,32}\.[a-z]{1,16}")
+_DETECTOR = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_MAX_CROPS = 64
+
+
+class Format(Word):
+    """Kind of a model file, which decides the runtime."""
+
+    TFLITE = "tflite"
+    ONNX = "onnx"
+
+
+class Precision(Word):
+    """Numbers that a model file computes with."""
+
+    INT8 = "int8"
+    MIXED = "mixed"
+    """int8, but for some layers of 16-bit activations (TFLite) or in float (ONNX)."""
+    FP16 = "fp16"
+    FP32 = "fp32"
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether tensors are integers, so that reference kernels give the same bits everywhere."""
+        return self in (Precision.INT8, Precision.MIXED)
+
+
+class Role(Word):
+    """What a file of the bundle is for."""
+
+    MODEL = "model"
+    REPORT = "report"
+    SELFTEST = "selftest"
+
+
+COMPANIONS = {Role.REPORT: "report.json", Role.SELFTEST: "selftest.npz"}
+"""Files beside the models, by their role, and the names that we write them under."""
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A model's input or output: shape with batch, dtype ("int8" or "float32"), and its quantization if it is int8."""
+    """A model's input or output."""
 
     shape: tuple[int, ...]
+    """With the batch in front."""
     dtype: str
+    """"int8" or "float32"."""
     scale: float | None
+    """Of int8: real = scale * (stored - zero_point)."""
     zero_point: int | None
+    """Of int8, -128 to 127."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A model file of the bundle: format "tflite" or "onnx", one of PRECISIONS; opset for ONNX alone."""
+    """A model file of the bundle."""
 
     file: str
-    format: str
-    precision: str
+    """Its name in the bundle; a key, of which nothing is read off."""
+    format: Format
+    """Kind of file."""
+    precision: Precision
+    """Numbers that it computes with."""
     bytes: int
+    """Size of the file."""
     sha256: str
+    """Hash of the file, 64 hex digits."""
     input: TensorInfo
+    """Its one input."""
     output: TensorInfo
+    """Its one output."""
     opset: int | None
-
-    @property
-    def is_integer(self) -> bool:
-        """Whether its tensors are integers, so that reference kernels give the same bits everywhere."""
-        return self.precision in ("int8", "mixed")
+    """Of ONNX alone."""
+    role: Role = Role.MODEL
+    """Always a model."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +101,13 @@ class Companion:
     """A file of the bundle that is no model."""
 
     file: str
+    """Its name in the bundle."""
+    role: Role
+    """What it is: the report or the self-test."""
     bytes: int
+    """Size of the file."""
     sha256: str
+    """Hash of the file, 64 hex digits."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +122,9 @@ class DataInfo:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The representative data set: number of pictures, method, the split they came from, sha256 of their pixels."""
+    """The representative data set: number of pictures, method, the split they came from, sha256 of
+    their pixels.
+    """
 
     n: int
     method: str
@@ -79,7 +134,9 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one artifact scored against the float model on the same `n` pictures of `split`; shares are 0..1."""
+    """What one artifact scored against the float model on the same `n` pictures of `split`; shares
+    are 0..1.
+    """
 
     artifact: str
     split: str
@@ -98,16 +155,23 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Smoothing:
-    """Defaults for readings over time: averaging window and hold time in seconds, confidence floor 0..1."""
+    """How readings become steady over time. The defaults are what new bundles bring."""
 
-    window: float
-    hold_time: float
-    floor: float
+    window: float = 0.5
+    """Seconds over which scores are averaged."""
+    hold_time: float = 0.8
+    """Seconds that another answer must last before it counts."""
+    floor: float = 0.4
+    """Probability 0..1 below which no label is reported."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A bundle's manifest; see docs/bundle.md for each field."""
+    """A bundle's manifest; see docs/bundle.md for each field.
+
+    `crops` holds, by a detector's name, the crop that this bundle wants instead of the detector's
+    own.
+    """
 
     schema_version: int
     name: str
@@ -125,6 +189,7 @@ class Manifest:
     evaluation: tuple[Evaluation, ...]
     smoothing: Smoothing
     tensor_arena_bytes: int
+    crops: dict[str, Crop] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The manifest as JSON text."""
@@ -135,13 +200,21 @@ class Manifest:
         """Every file of the bundle but the manifest."""
         return (*self.artifacts, *self.companions)
 
+    def companion(self, role: Role) -> Companion:
+        """The file of that role. Raises BundleError where there is none."""
+        for companion in self.companions:
+            if companion.role is role:
+                return companion
+        raise BundleError(f"{self.name}: holds no {role}; build or copy the bundle again")
+
     def artifact(self, file: str) -> Artifact:
         """The artifact stored as `file`. Raises BundleError naming those there are."""
         for artifact in self.artifacts:
             if artifact.file == file:
                 return artifact
         raise BundleError(
-            f"{self.name}: expected one of its artifacts ({', '.join(a.file for a in self.artifacts)}), received {file!r}"
+            f"{self.name}: expected one of its artifacts"
+            f" ({', '.join(a.file for a in self.artifacts)}), received {file!r}"
         )
 
 
@@ -149,77 +222,126 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
     """Read and check manifest.json's bytes; `where` names the bundle in messages.
 
     Raises:
-        BundleError: not JSON, of a newer schema, an unknown, missing or ill-typed field, other labels, a
-            fingerprint that is not its input spec's.
+        BundleError: not JSON, of a newer schema, an unknown, missing or ill-typed field, other
+            labels, a fingerprint that is not its input spec's.
     """
     try:
         raw = strict.loads(text)
-        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        if not isinstance(raw, dict):
+            raise ValueError("manifest: expected an object")
+        version = raw.get("schema_version")
         if type(version) is int and version > SCHEMA_VERSION:
             raise BundleError(
-                f"{where}: schema {version}, this edgeemo reads up to {SCHEMA_VERSION}; run: pip install --upgrade edgeemo"
+                f"{where}: schema {version}, this edgeemo reads up to {SCHEMA_VERSION}; "
+                "run: pip install --upgrade edgeemo"
             )
-        manifest = strict.from_dict(Manifest, raw, "manifest")
+        if type(version) is int and version == 1:
+            raw = _from_schema_1(raw)
+        manifest = _built(raw)
+        check_labels(manifest.labels, "manifest.labels", ValueError)
     except BundleError:
         raise
     except (ValueError, UnicodeDecodeError) as error:
         raise BundleError(
             f"{where}: its manifest is not valid ({error}); build or copy the bundle again"
         ) from None
-    _check(manifest, where)
-    return manifest
-
-
-def _check(manifest: Manifest, where: str) -> None:
-    check_label_order(manifest.labels, where, BundleError)
-    fault = _fault(manifest)
-    if fault:
+    if fault := next(_faults(manifest), None):
         raise BundleError(
             f"{where}: its manifest is not valid ({fault}); build or copy the bundle again"
         )
+    return manifest
 
 
-def _fault(manifest: Manifest) -> str | None:
+def _built(raw: dict[str, Any]) -> Manifest:
+    fingerprint = raw.get("input_fingerprint")
+    if not isinstance(fingerprint, str):
+        raise ValueError("manifest.input_fingerprint: expected str")
+    spec, old_crops = parse_spec(raw.get("input_spec"), fingerprint, "manifest.input_spec")
+    plain = {"input_spec": spec.to_dict(), "input_fingerprint": spec.fingerprint()}
+    if old_crops:
+        plain["crops"] = {name: asdict(crop) for name, crop in old_crops.items()}
+    return strict.from_dict(Manifest, raw | plain, "manifest")
+
+
+def _from_schema_1(raw: dict[str, Any]) -> dict[str, Any]:
+    """A manifest of schema 1 in today's words: roles were file names, crops part of the spec."""
+    roles = {file: role.value for role, file in COMPANIONS.items()}
+
+    def with_role(entry: Any, role: Any) -> Any:
+        return entry | {"role": role} if isinstance(entry, dict) else entry
+
+    def entries(key: str) -> list[Any]:
+        listed = raw.get(key)
+        return listed if isinstance(listed, list) else []
+
+    return (
+        raw
+        | {
+            "schema_version": SCHEMA_VERSION,
+            "artifacts": [with_role(entry, Role.MODEL.value) for entry in entries("artifacts")],
+            "companions": [
+                with_role(
+                    entry, roles.get(str(entry.get("file")) if isinstance(entry, dict) else "")
+                )
+                for entry in entries("companions")
+            ],
+        }
+        | ({} if "crops" in raw else {"crops": {}})
+    )
+
+
+def _faults(manifest: Manifest) -> Iterator[str]:
+    """What is wrong with a manifest whose fields have the right types, in words."""
     if manifest.schema_version != SCHEMA_VERSION:
-        return f"expected schema {SCHEMA_VERSION}, received {manifest.schema_version}"
+        yield f"expected schema {SCHEMA_VERSION}, received {manifest.schema_version}"
     if not _NAME.fullmatch(manifest.name):
-        return f"expected a name of a-z, 0-9, . _ -, received {manifest.name[:80]!r}"
+        yield f"expected a name of a-z, 0-9, . _ -, received {manifest.name[:80]!r}"
     for version in (manifest.version, manifest.minimum_edgeemo):
         if not _VERSION.fullmatch(version):
-            return f"expected a version like 1.2.3, received {version[:40]!r}"
-    if manifest.input_fingerprint != manifest.input_spec.fingerprint():
-        return f"fingerprint {manifest.input_fingerprint[:40]!r} is not its input spec's ({manifest.input_spec.fingerprint()})"
+            yield f"expected a version like 1.2.3, received {version[:40]!r}"
     if manifest.input_spec.preprocess != PREPROCESS_VERSION:
-        return f"made for the preprocessing {manifest.input_spec.preprocess[:40]!r}, this edgeemo has {PREPROCESS_VERSION!r}"
-    for artifact in manifest.artifacts:
-        if (
-            not _ARTIFACT_FILE.fullmatch(artifact.file)
-            or artifact.format != artifact.file.rpartition(".")[2]
-        ):
-            return f"artifact {artifact.file[:80]!r} of format {artifact.format[:20]!r} is none that this version knows"
-        if artifact.precision not in PRECISIONS:
-            return f"{artifact.file}: expected a precision of {', '.join(PRECISIONS)}, received {artifact.precision[:20]!r}"
-    if tuple(companion.file for companion in manifest.companions) != COMPANIONS:
-        return f"expected the companions {', '.join(COMPANIONS)}"
-    files = [entry.file for entry in manifest.entries]
-    if not manifest.artifacts or len(set(files)) != len(files):
-        return "expected at least one artifact and each file once"
-    for entry in manifest.entries:
-        if not _SHA256.fullmatch(entry.sha256) or entry.bytes < 0:
-            return f"{entry.file}: expected a sha256 of 64 hex digits and a size"
+        yield (
+            f"made for the preprocessing {manifest.input_spec.preprocess[:40]!r}, "
+            f"this edgeemo has {PREPROCESS_VERSION!r}"
+        )
+    yield from _entry_faults(manifest)
     smoothing = manifest.smoothing
     if min(smoothing.window, smoothing.hold_time, smoothing.floor) < 0 or smoothing.floor > 1:
-        return "expected smoothing of 0 seconds or more and a floor of 0 to 1"
+        yield "expected smoothing of 0 seconds or more and a floor of 0 to 1"
     if manifest.tensor_arena_bytes < 0:
-        return "expected a tensor arena of 0 bytes or more"
+        yield "expected a tensor arena of 0 bytes or more"
+    if len(manifest.crops) > _MAX_CROPS or not all(map(_DETECTOR.fullmatch, manifest.crops)):
+        yield f"expected crops of at most {_MAX_CROPS} detectors, by names of a-z, 0-9, _ -"
     for evaluation in manifest.evaluation:
-        if evaluation.artifact not in [artifact.file for artifact in manifest.artifacts]:
-            return f"an evaluation names {evaluation.artifact[:80]!r}, which is no artifact"
-        if set(evaluation.per_class_recall) != set(LABELS):
-            return f"the evaluation of {evaluation.artifact} has other classes than the seven"
-        for confusion in (evaluation.confusion, evaluation.float_confusion):
-            if len(confusion) != len(LABELS) or any(len(row) != len(LABELS) for row in confusion):
-                return f"the confusion matrix of {evaluation.artifact} is not {len(LABELS)}x{len(LABELS)}"
-            if sum(map(sum, confusion)) != evaluation.n or min(map(min, confusion)) < 0:
-                return f"the confusion matrix of {evaluation.artifact} does not add up to its n of {evaluation.n}"
-    return None
+        yield from _evaluation_faults(evaluation, manifest)
+
+
+def _entry_faults(manifest: Manifest) -> Iterator[str]:
+    if any(artifact.role is not Role.MODEL for artifact in manifest.artifacts):
+        yield "expected the role model of every artifact"
+    if sorted(c.role for c in manifest.companions) != sorted(COMPANIONS):
+        yield f"expected the companions {', '.join(map(str, COMPANIONS))}, each once"
+    files = [entry.file for entry in manifest.entries]
+    if not manifest.artifacts or len(set(files)) != len(files):
+        yield "expected at least one artifact and each file once"
+    for entry in manifest.entries:
+        if not _FILE.fullmatch(entry.file):
+            yield f"expected a plain file name, received {entry.file[:80]!r}"
+        if not _SHA256.fullmatch(entry.sha256) or entry.bytes < 0:
+            yield f"{entry.file}: expected a sha256 of 64 hex digits and a size"
+
+
+def _evaluation_faults(evaluation: Evaluation, manifest: Manifest) -> Iterator[str]:
+    if evaluation.artifact not in [artifact.file for artifact in manifest.artifacts]:
+        yield f"an evaluation names {evaluation.artifact[:80]!r}, which is no artifact"
+    if set(evaluation.per_class_recall) != set(manifest.labels):
+        yield f"the evaluation of {evaluation.artifact} has other classes than the labels"
+    size = len(manifest.labels)
+    for confusion in (evaluation.confusion, evaluation.float_confusion):
+        if len(confusion) != size or any(len(row) != size for row in confusion):
+            yield f"the confusion matrix of {evaluation.artifact} is not {size}x{size}"
+        elif sum(map(sum, confusion)) != evaluation.n or min(map(min, confusion)) < 0:
+            yield (
+                f"the confusion matrix of {evaluation.artifact} does not add up to its n of "
+                f"{evaluation.n}"
+            )

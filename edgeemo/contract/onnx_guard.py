@@ -1,7 +1,8 @@
-"""Finds references to files outside an ONNX model, by walking its protobuf: the device has no onnx package.
+"""Finds references to files outside an ONNX model, by walking its protobuf: the device has no onnx
+package.
 
-Field numbers from onnx.proto (ONNX 1.23, IR version 13). An ONNX tensor may name any path for its weights
-(`external_data`), which the runtime would open.
+Field numbers from onnx.proto (ONNX 1.23, IR version 13). An ONNX tensor may name any path for its
+weights (`external_data`), which the runtime would open.
 """
 
 from collections.abc import Iterator
@@ -23,7 +24,9 @@ _MAX_DEPTH = 64
 
 
 def check_self_contained(model: bytes, where: str) -> None:
-    """Raise BundleError when the ONNX model's bytes name external data or are no protobuf; `where` names it."""
+    """Raise BundleError when the ONNX model's bytes name external data or are no protobuf; `where`
+    names it.
+    """
     try:
         external = _has_external(memoryview(model), "model", 0)
     except (ValueError, IndexError):
@@ -32,7 +35,8 @@ def check_self_contained(model: bytes, where: str) -> None:
         ) from None
     if external:
         raise BundleError(
-            f"{where}: keeps weights in external files, expected all of them inside; do not use this bundle"
+            f"{where}: keeps weights in external files, expected all of them inside; do not use"
+            " this bundle"
         )
 
 
@@ -52,12 +56,15 @@ def _has_external(message: memoryview, kind: str, depth: int) -> bool:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """(field number, value) of a protobuf message: bytes for length-delimited fields, an int for the others."""
+    """(field number, value) of a protobuf message: bytes for length-delimited fields, an int for
+    the others.
+    """
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
         if not 8 <= key < 1 << 32:
-            # Some readers cut a longer key to 32 bits, and would see another field than this one does.
+            # Some readers cut a longer key to 32 bits, and would see another field than this one
+            # does.
             raise ValueError("a field number out of range")
         wire = key & 7
         if wire == 0:

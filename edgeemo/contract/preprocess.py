@@ -2,11 +2,13 @@
 
 All of it is integer arithmetic, defined so that a few lines of C give the same bytes:
 
-* grey: (9798 R + 19235 G + 3735 B + 16384) >> 15, the ITU-R BT.601 luma in 15 bits, as OpenCV computes it;
-* square: `Crop.square`; where it leaves the frame, the nearest edge pixel stands in;
-* resize from side m to n: for m >= n the exact mean over each output pixel's area (each source pixel counts by its
-  overlap in 1/n pixels), for m < n bilinear with pixel centres at half (weights in 1/2n pixels); one division,
-  rounded half up.
+* grey: (9798 R + 19235 G + 3735 B + 16384) >> 15, the ITU-R BT.601 luma in 15 bits, as OpenCV
+  computes it; a grey frame for an RGB network has three equal channels;
+* region: `Crop.region`; where it leaves the frame, the nearest edge pixel stands in;
+* resize, each axis by itself, from side m to n: for m >= n the exact mean over each output pixel's
+  span (each source pixel counts by its overlap in 1/n pixels, m in all), for m < n linear with
+  pixel centres at half (weights in 1/2n pixels, 2n in all); one division by the product of both
+  axes' totals, rounded half up.
 
 OpenCV, where it is already loaded, only speeds up steps that give the very same bytes.
 """
@@ -18,21 +20,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.crop import BOX, Crop, Region
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.errors import InvalidInput
 
-# A square many times larger than its frame shows hardly any face; the bound also keeps memory finite.
+# A region many times larger than its frame shows hardly any face; the bound also keeps memory
+# finite.
 MAX_SIDE_OVER_FRAME = 4
-# cv2.integral sums in int32: 255 * side^2 has to stay below 2^31.
-_INTEGRAL_MAX_SIDE = 2896
+# cv2.integral sums in int32: 255 * height * width has to stay below 2^31.
+_INTEGRAL_MAX_PIXELS = (2**31 - 1) // 255
 
 
 def face_to_input(
     frame_rgb: NDArray[np.uint8],
     box: tuple[int, int, int, int],
     spec: InputSpec = DEFAULT_SPEC,
-    *,
-    detector: str = "whole",
+    crop: Crop = BOX,
 ) -> NDArray[np.uint8]:
     """The network's input for one face.
 
@@ -40,10 +43,10 @@ def face_to_input(
         frame_rgb: uint8 (H, W, 3) in RGB order, or (H, W) grey.
         box: (x, y, width, height) in pixels; may reach beyond the frame.
         spec: the input spec of the model.
-        detector: whose box it is; chooses the crop geometry ("whole": the box itself).
+        crop: of the detector whose box it is; by default the box itself.
 
     Returns:
-        uint8 (spec.height, spec.width, 1), grey 0..255.
+        uint8 (spec.height, spec.width, spec.channels): grey 0..255, or RGB.
 
     Raises:
         InvalidInput: another dtype or shape, an empty box, or a box outside the frame.
@@ -52,14 +55,21 @@ def face_to_input(
     x, y, width, height = (int(v) for v in box)
     if width < 1 or height < 1:
         raise InvalidInput(f"expected a box of at least 1x1 pixel, received {width}x{height}")
-    left, top, side = spec.crop_for(detector).square(x, y, width, height)
+    region = crop.region((x, y, width, height), spec.height, spec.width)
     frame_height, frame_width = frame_rgb.shape[:2]
-    inside = left < frame_width and top < frame_height and left + side > 0 and top + side > 0
-    if not inside or side > MAX_SIDE_OVER_FRAME * max(frame_height, frame_width):
+    inside = region.left < frame_width and region.top < frame_height
+    inside = inside and region.left + region.width > 0 and region.top + region.height > 0
+    longer = max(region.width, region.height)
+    if not inside or longer > MAX_SIDE_OVER_FRAME * max(frame_height, frame_width):
         raise InvalidInput(
-            f"expected a box within the {frame_width}x{frame_height} frame, received {(x, y, width, height)}"
+            f"expected a box within the {frame_width}x{frame_height} frame, "
+            f"received {(x, y, width, height)}"
         )
-    return resize_grey(_square_grey(frame_rgb, left, top, side), spec.height)[:, :, np.newaxis]
+    planes = _planes(frame_rgb, region, spec.channels)
+    resized = [resize_grey(plane, spec.height, spec.width) for plane in planes]
+    if spec.channels > len(resized):
+        resized *= spec.channels
+    return np.stack(resized, axis=-1)
 
 
 def to_grey(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -73,17 +83,23 @@ def to_grey(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     ).astype(np.uint8)
 
 
-def resize_grey(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize uint8 (m, m) to (size, size): exact area mean downwards, bilinear upwards; see the module's text."""
-    side = square.shape[0]
-    if side == size:
-        return square.copy()
-    if side < size:
-        return _weighted(square, _bilinear_weights(side, size), 2 * size)
-    cv2 = _cv2()
-    if cv2 is not None and side <= _INTEGRAL_MAX_SIDE:
-        return _area_by_integral(cv2, square, size)
-    return _area_by_bands(square, size)
+def resize_grey(
+    plane: NDArray[np.uint8], height: int, width: int | None = None
+) -> NDArray[np.uint8]:
+    """Resize uint8 (h, w) to (height, width), by default square; see the module's text."""
+    width = height if width is None else width
+    if plane.shape == (height, width):
+        return plane.copy()
+    source_height, source_width = plane.shape
+    down, across = source_height >= height, source_width >= width
+    if down and across:
+        cv2 = _cv2()
+        if cv2 is not None and source_height * source_width <= _INTEGRAL_MAX_PIXELS:
+            return _area_by_integral(cv2, plane, height, width)
+        return _area_by_bands(plane, height, width)
+    rows, row_total = _weights(source_height, height)
+    columns, column_total = _weights(source_width, width)
+    return _rounded(rows @ plane.astype(np.int64) @ columns.T, row_total * column_total)
 
 
 def _check_frame(frame: NDArray[np.uint8]) -> None:
@@ -100,20 +116,43 @@ def _check_frame(frame: NDArray[np.uint8]) -> None:
         )
 
 
-def _square_grey(frame: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
+def _planes(frame: NDArray[np.uint8], region: Region, channels: int) -> list[NDArray[np.uint8]]:
+    """The region as uint8 planes: grey, or R, G and B where the network and the frame have them."""
     height, width = frame.shape[:2]
-    x0, x1, y0, y1 = max(left, 0), min(left + side, width), max(top, 0), min(top + side, height)
+    left, top = region.left, region.top
+    right, bottom = left + region.width, top + region.height
+    x0, x1, y0, y1 = max(left, 0), min(right, width), max(top, 0), min(bottom, height)
     part = np.ascontiguousarray(frame[y0:y1, x0:x1])
-    grey = to_grey(part) if part.ndim == 3 else part
-    outside = ((y0 - top, top + side - y1), (x0 - left, left + side - x1))
-    return np.pad(grey, outside, mode="edge") if any(map(any, outside)) else grey
+    if part.ndim == 3 and channels == 1:
+        part = to_grey(part)
+    planes = [part] if part.ndim == 2 else [part[..., i] for i in range(channels)]
+    outside = ((y0 - top, bottom - y1), (x0 - left, right - x1))
+    if any(map(any, outside)):
+        planes = [np.pad(plane, outside, mode="edge") for plane in planes]
+    return [np.ascontiguousarray(plane) for plane in planes]
+
+
+def _weights(side: int, size: int) -> tuple[NDArray[np.int64], int]:
+    """(size, side) weights that take `side` pixels to `size`, and what each row sums to."""
+    if side >= size:
+        return _area_weights(side, size), side
+    return _bilinear_weights(side, size), 2 * size
+
+
+def _area_weights(side: int, size: int) -> NDArray[np.int64]:
+    """Overlaps in 1/size pixels of each output pixel's span with each source pixel; rows sum to
+    side.
+    """
+    starts = np.arange(size, dtype=np.int64)[:, np.newaxis] * side
+    pixels = np.arange(side, dtype=np.int64)[np.newaxis] * size
+    overlap = np.minimum(starts + side, pixels + size) - np.maximum(starts, pixels)
+    return np.asarray(np.maximum(overlap, 0), np.int64)
 
 
 def _bilinear_weights(side: int, size: int) -> NDArray[np.int64]:
     """(size, side) weights in 1/(2 size); each row sums to 2 size."""
-    centre = (
-        2 * np.arange(size, dtype=np.int64) + 1
-    ) * side - size  # of the output pixel, in 1/(2 size), from pixel 0
+    # Centres of the output pixels, in 1/(2 size), from pixel 0.
+    centre = (2 * np.arange(size, dtype=np.int64) + 1) * side - size
     first, fraction = centre // (2 * size), centre % (2 * size)
     weights = np.zeros((size, side), np.int64)
     rows = np.arange(size)
@@ -122,18 +161,13 @@ def _bilinear_weights(side: int, size: int) -> NDArray[np.int64]:
     return weights
 
 
-def _weighted(
-    square: NDArray[np.uint8], weights: NDArray[np.int64], total: int
-) -> NDArray[np.uint8]:
-    return _rounded(weights @ square.astype(np.int64) @ weights.T, total * total)
-
-
-def _area_by_bands(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    side = square.shape[0]
-    edges = (
-        np.arange(size + 1, dtype=np.int64) * side
-    )  # of the output pixels, in 1/size source pixels
-    return _rounded(_band_sums(_band_sums(square, edges, size).T, edges, size).T, side * side)
+def _area_by_bands(plane: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    source_height, source_width = plane.shape
+    # Edges of the output pixels, in 1/height and 1/width source pixels.
+    rows = np.arange(height + 1, dtype=np.int64) * source_height
+    columns = np.arange(width + 1, dtype=np.int64) * source_width
+    sums = _band_sums(_band_sums(plane, rows, height).T, columns, width).T
+    return _rounded(sums, source_height * source_width)
 
 
 def _band_sums(values: NDArray[Any], edges: NDArray[np.int64], size: int) -> NDArray[np.int64]:
@@ -147,18 +181,24 @@ def _band_sums(values: NDArray[Any], edges: NDArray[np.int64], size: int) -> NDA
     return sums
 
 
-def _area_by_integral(cv2: Any, square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The same sums from an integral image, whose values between pixels are linear: about ten times faster."""
-    side = square.shape[0]
-    whole, fraction = np.divmod(np.arange(size + 1, dtype=np.int64) * side, size)
-    after = np.minimum(whole + 1, side)
-    integral = cv2.integral(square)
-    rows = (
-        integral[whole] * (size - fraction)[:, np.newaxis]
-        + integral[after] * fraction[:, np.newaxis]
-    )
-    both = rows[:, whole] * (size - fraction) + rows[:, after] * fraction
-    return _rounded(np.diff(np.diff(both, axis=0), axis=1), side * side)
+def _area_by_integral(
+    cv2: Any, plane: NDArray[np.uint8], height: int, width: int
+) -> NDArray[np.uint8]:
+    """The same sums from an integral image, linear between pixels: about ten times faster."""
+    source_height, source_width = plane.shape
+    integral = cv2.integral(plane)
+    row, row_part, next_row = _edges(source_height, height)
+    column, column_part, next_column = _edges(source_width, width)
+    above, below = (height - row_part)[:, np.newaxis], row_part[:, np.newaxis]
+    rows = integral[row] * above + integral[next_row] * below
+    both = rows[:, column] * (width - column_part) + rows[:, next_column] * column_part
+    return _rounded(np.diff(np.diff(both, axis=0), axis=1), source_height * source_width)
+
+
+def _edges(side: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Of the output pixels' edges: the source pixel, its part in 1/size, the pixel after it."""
+    whole, part = np.divmod(np.arange(size + 1, dtype=np.int64) * side, size)
+    return whole, part, np.minimum(whole + 1, side)
 
 
 def _rounded(sums: NDArray[np.int64], total: int) -> NDArray[np.uint8]:
@@ -166,5 +206,7 @@ def _rounded(sums: NDArray[np.int64], total: int) -> NDArray[np.uint8]:
 
 
 def _cv2() -> Any:
-    """OpenCV if something has loaded it: whoever decoded the frame usually has, and this module alone never should."""
+    """OpenCV if something has loaded it: whoever decoded the frame usually has, and this module
+    alone never should.
+    """
     return sys.modules.get("cv2")

@@ -1,16 +1,20 @@
 """Numbers in and out of quantized tensors, and the one softmax."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.input_spec import Arithmetic, InputSpec
 from edgeemo.errors import InvalidInput
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """Affine int8 quantization of a tensor: real = scale * (stored - zero_point)  (TFLite quantization spec)."""
+    """Affine int8 quantization of a tensor: real = scale * (stored - zero_point)  (TFLite
+    quantization spec).
+    """
 
     scale: float
     zero_point: int
@@ -27,7 +31,9 @@ class Quantization:
         return np.asarray(real, np.float32)
 
     def quantize(self, real: NDArray[np.float32]) -> NDArray[np.int8]:
-        """int8 values nearest to `real` (ties away from zero, as TFLite rounds), clipped to -128..127."""
+        """int8 values nearest to `real` (ties away from zero, as TFLite rounds), clipped to
+        -128..127.
+        """
         scaled = np.asarray(real, np.float64) / self.scale
         fraction, whole = np.modf(
             scaled
@@ -45,7 +51,38 @@ def pixels_to_int8(pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
     return (pixels ^ np.uint8(0x80)).view(np.int8)
 
 
+def input_table(spec: InputSpec, quantization: Quantization) -> NDArray[np.int8]:
+    """int8 (C, 256): what an int8 model stores for each uint8 pixel of each of the C channels.
+
+    The model's number is the pixel itself where the graph computes pixel * scale + offset, and that
+    value (in float64) where the runtime does. So a table of 256 answers, in Python as in C, is all
+    the arithmetic that an int8 model from elsewhere needs.
+    """
+    return quantization.quantize(scaled_pixels(spec))
+
+
+def scaled_pixels(spec: InputSpec) -> NDArray[np.float32]:
+    """float32 (C, 256): the number that a float model takes for each pixel of each channel."""
+    pixels = np.arange(256, dtype=np.float64)
+    if spec.arithmetic is Arithmetic.GRAPH:
+        table = np.broadcast_to(pixels, (spec.channels, 256))
+    else:
+        scale = np.broadcast_to(np.array(spec.scale), spec.channels)[:, np.newaxis]
+        offset = np.broadcast_to(np.array(spec.offset), spec.channels)[:, np.newaxis]
+        table = pixels * scale + offset
+    return np.asarray(table, np.float32)
+
+
+def looked_up(table: NDArray[Any], pixels: NDArray[np.uint8]) -> NDArray[Any]:
+    """`table` (C, 256) applied to uint8 (N, H, W, C) pixels, in the table's dtype."""
+    if table.shape[0] == 1:
+        return np.asarray(table[0][pixels])
+    return np.stack([table[i][pixels[..., i]] for i in range(table.shape[0])], axis=-1)
+
+
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities over the last axis, float32; the largest logit is subtracted first, so nothing overflows."""
+    """Probabilities over the last axis, float32; the largest logit is subtracted first, so nothing
+    overflows.
+    """
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)

@@ -1,4 +1,6 @@
-"""JSON from outside, read strictly: no doubled keys, no NaN, no unknown or missing fields, types as declared."""
+"""JSON from outside, read strictly: no doubled keys, no NaN, no unknown or missing fields, types as
+declared.
+"""
 
 import json
 import math
@@ -6,16 +8,20 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from enum import Enum
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 
-# Our own files nest a dozen levels; whatever walks a parsed value (repr, asdict, dumps) does it by recursion.
+# Our own files nest a dozen levels; whatever walks a parsed value (repr, asdict, dumps) does it by
+# recursion.
 _MAX_DEPTH = 64
 
 
 def loads(text: str | bytes) -> Any:
-    """Parse JSON; raises ValueError for doubled keys, NaN, infinities and too deep nesting as for bad syntax."""
+    """Parse JSON; raises ValueError for doubled keys, NaN, infinities and too deep nesting as for
+    bad syntax.
+    """
     try:
         value = json.loads(
             text,
@@ -40,7 +46,8 @@ def dumps_line(value: Any) -> str:
 
 
 def from_dict(kind: type[T], value: Any, where: str) -> T:
-    """Build the dataclass `kind` from parsed JSON, refusing what does not match its fields and types.
+    """Build the dataclass `kind` from parsed JSON, refusing what does not match its fields and
+    types.
 
     Raises:
         ValueError: naming the field by its path from `where`.
@@ -106,6 +113,8 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             key: _convert(args[1] if args else Any, item, f"{where}[{key[:60]!r}]")
             for key, item in value.items()
         }
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _convert_enum(kind, value, where)
     if kind is float:
         _expect(
             isinstance(value, (int, float)) and not isinstance(value, bool),
@@ -116,6 +125,14 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         return float(value)
     _expect(type(value) is kind, where, f"{kind.__name__}", value)
     return value
+
+
+def _convert_enum(kind: type[Enum], value: Any, where: str) -> Enum:
+    for member in kind:
+        if type(value) is type(member.value) and value == member.value:
+            return member
+    words = ", ".join(str(member.value) for member in kind)
+    raise ValueError(f"{where}: expected one of {words}, received {str(value)[:60]!r}")
 
 
 def _convert_dataclass(kind: Any, value: Any, where: str) -> Any:

@@ -1,10 +1,12 @@
-"""Folders and zip archives of labelled pictures, `.../<class>/<file>`, read as if they were hostile."""
+"""Folders and zip archives of labelled pictures, `.../<class>/<file>`, read as if they were
+hostile.
+"""
 
 import os
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.input_spec import InputSpec
-from edgeemo.contract.labels import DROPPED_WORDS, LABELS, known_label
+from edgeemo.contract.labels import DROPPED_WORDS, match_label_or_none
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.pictures import MAX_BYTES, SUFFIXES, decode_picture
@@ -30,7 +32,8 @@ _NEVER_PICTURES = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
 # Folder names that mean a split, and the split they mean.
 SPLIT_WORDS = {
     "train": "train", "training": "train", "train_dir": "train",
-    "validation": "validation", "valid": "validation", "val": "validation", "validation_dir": "validation",
+    "validation": "validation", "valid": "validation", "val": "validation",
+    "validation_dir": "validation",
     "test": "test", "testing": "test", "test_dir": "test",
 }  # fmt: skip
 
@@ -41,7 +44,7 @@ class LabelledFile:
 
     Attributes:
         path: inside the folder or archive, with `/`.
-        label: one of LABELS, from the nearest folder name that is one in any vocabulary.
+        label: one of the class names, from the nearest folder's name, by itself or its vocabulary.
         split: "train", "validation" or "test" where a folder above says so, else None.
     """
 
@@ -53,15 +56,23 @@ class LabelledFile:
 class PictureArchive:
     """A folder or zip archive of `<class>/` pictures; a context manager.
 
-    With `labels_from="name"` the file's own name is the class (`<subject>/Happy.jpg`) instead of its folder.
-    `files` are the usable entries in path order, `rejected` the others with their reason; nothing is skipped silently.
+    With `labels_from="name"` the file's own name is the class (`<subject>/Happy.jpg`) instead of
+    its folder. `files` are the usable entries in path order, `rejected` the others with their
+    reason; nothing is skipped silently.
 
     Raises:
         MissingFile: nothing at `path`.
         ArchiveError: neither a folder nor a zip archive, or one of too many files.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, labels_from: str = "folder") -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        class_names: Sequence[str],
+        *,
+        labels_from: str = "folder",
+    ) -> None:
+        self.class_names = tuple(class_names)
         self.path = Path(path)
         self._labels_from = labels_from
         self._zip: zipfile.ZipFile | None = None
@@ -92,7 +103,10 @@ class PictureArchive:
             self._zip.close()
 
     def read(self, path: str) -> bytes:
-        """The bytes of one entry. Raises PictureError when it is damaged, too large or unreadable."""
+        """The bytes of one entry.
+
+        Raises PictureError when it is damaged, too large or unreadable.
+        """
         try:
             if self._zip is None:
                 with (self.path / path).open("rb") as file:
@@ -157,7 +171,8 @@ class PictureArchive:
         if len(entries) > MAX_FILES:
             self._zip.close()
             raise ArchiveError(
-                f"{self.path}: {len(entries):,} entries, expected at most {MAX_FILES:,}; split the archive"
+                f"{self.path}: {len(entries):,} entries, expected at most {MAX_FILES:,}; split the"
+                " archive"
             )
         seen: set[str] = set()
         total = 0
@@ -188,9 +203,10 @@ class PictureArchive:
         if path.suffix.lower() not in SUFFIXES:
             self.reject(name, "not a picture file")
             return None
-        # A folder above that merely happens to be a label word must not label the pictures of an unknown class.
+        # A folder above that merely happens to be a label word must not label the pictures of an
+        # unknown class.
         word = path.stem if self._labels_from == "name" else folders[-1] if folders else ""
-        label = known_label(word)
+        label = match_label_or_none(word, self.class_names)
         if label is None:
             dropped = word.strip().lower() in DROPPED_WORDS
             unknown = (
@@ -198,7 +214,7 @@ class PictureArchive:
                 if self._labels_from == "folder"
                 else "file name of no known class"
             )
-            self.reject(name, "class without a place among the seven" if dropped else unknown)
+            self.reject(name, "class without a place among the labels" if dropped else unknown)
             return None
         split = next(
             (
@@ -230,10 +246,10 @@ def _entry_fault(entry: zipfile.ZipInfo, seen: set[str]) -> str | None:
 
 @dataclass(frozen=True)
 class LabelledInputs:
-    """Network inputs uint8 (N, 48, 48, 1) with label numbers int64 (N,), and how many files were left out, by reason.
+    """Network inputs uint8 (N, H, W, C) with label numbers (N,), and files left out, by reason.
 
-    `majority` is the label number that more than half of FER+'s taggers agree on, int64 (N,), -1 where they agree on none of the
-    seven; None where no votes are known.
+    `majority` is the label number that more than half of FER+'s taggers agree on, int64 (N,), -1
+    where they agree on none; None where no votes are known.
     """
 
     inputs: NDArray[np.uint8]
@@ -242,20 +258,29 @@ class LabelledInputs:
     majority: NDArray[np.int64] | None = None
 
 
-def load_inputs(path: str | os.PathLike[str], split: str, spec: InputSpec) -> LabelledInputs:
-    """The labelled inputs of a prepared folder, or of a folder or zip archive of `<class>/` pictures of cropped faces.
+def load_inputs(
+    path: str | os.PathLike[str], split: str, spec: InputSpec, class_names: Sequence[str]
+) -> LabelledInputs:
+    """The labelled inputs of a prepared folder, or of a folder or zip archive of `<class>/`
+    pictures of cropped faces.
 
-    Where folder names mean splits (train/, test/, ...), only the files of `split` count; where none do, all.
+    Where folder names mean splits (train/, test/, ...), only the files of `split` count; where none
+    do, all.
 
     Raises:
-        MissingFile, ArchiveError, DataError, SpecMismatch: what it says; also when not a single picture is usable.
+        MissingFile, ArchiveError, DataError, SpecMismatch: what it says; also when not a single
+            picture is usable.
     """
     if is_prepared(path):
-        data = load_prepared(path, spec)
+        data = load_prepared(path, spec, class_names)
         rows = data.indices(split)
-        majority = None if data.votes is None else ferplus_majority(group_votes(data)[rows])[0]
+        majority = (
+            None
+            if data.votes is None
+            else ferplus_majority(group_votes(data)[rows], class_names)[0]
+        )
         return LabelledInputs(np.asarray(data.images[rows]), data.labels[rows], {}, majority)
-    with PictureArchive(path) as archive:
+    with PictureArchive(path, class_names) as archive:
         files = archive.files
         splits = sorted({file.split for file in files if file.split})
         if splits:
@@ -268,14 +293,15 @@ def load_inputs(path: str | os.PathLike[str], split: str, spec: InputSpec) -> La
                 archive.reject(file.path, "not a usable picture")
                 continue
             inputs.append(face_to_input(frame, (0, 0, frame.shape[1], frame.shape[0]), spec))
-            labels.append(LABELS.index(file.label))
+            labels.append(archive.class_names.index(file.label))
         left_out = archive.rejected_counts()
     if not inputs:
         reasons = [f"{count} x {reason}" for reason, count in left_out.items()]
         if splits and split not in splits:
             reasons.append(f"its folders name the split {', '.join(splits)}")
         raise ArchiveError(
-            f"{path}: not a single usable picture for the split {split!r} ({', '.join(reasons) or 'it is empty'}); expected <class>/ folders named "
-            f"after {', '.join(LABELS)}, or a prepared folder"
+            f"{path}: not a single usable picture for the split {split!r}"
+            f" ({', '.join(reasons) or 'it is empty'}); expected <class>/ folders named after"
+            f" {', '.join(class_names)}, or a prepared folder"
         )
     return LabelledInputs(np.stack(inputs), np.array(labels, np.int64), left_out)

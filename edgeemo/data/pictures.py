@@ -1,4 +1,6 @@
-"""The one place that decodes and encodes picture files. Bytes from outside in, bounded; RGB uint8 out.
+"""The one place that decodes and encodes picture files.
+
+Bytes from outside in, bounded; RGB uint8 out.
 
 Needs OpenCV (extra `opencv`).
 """
@@ -23,7 +25,8 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff",
 
 
 def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """A picture file as uint8 (H, W, 3) RGB; grey, RGBA and 16-bit files are converted, EXIF rotation is applied.
+    """A picture file as uint8 (H, W, 3) RGB; grey, RGBA and 16-bit files are converted, EXIF
+    rotation is applied.
 
     Raises:
         MissingFile: nothing at `path`.
@@ -33,18 +36,20 @@ def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise PictureError(
-                f"{file}: {file.stat().st_size:,} bytes, expected at most {MAX_BYTES:,}; scale it down"
+                f"{file}: {file.stat().st_size:,} bytes, expected at most {MAX_BYTES:,}; scale it"
+                " down"
             )
         data = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFile(f"{file}: no such file; check the path") from None
     except IsADirectoryError:
         raise PictureError(
-            f"{file}: expected a picture, found a folder; name the files in it"
+            f"{file}: expected a picture, received a folder; name the files in it"
         ) from None
     except (OSError, ValueError) as error:
         raise PictureError(
-            f"{file}: cannot be read ({getattr(error, 'strerror', None) or error}); check its permissions"
+            f"{file}: cannot be read ({getattr(error, 'strerror', None) or error}); check its"
+            " permissions"
         ) from None
     return decode_picture(data, str(file))
 
@@ -60,7 +65,8 @@ def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
     size = _declared_size(data)
     if size is None:
         raise PictureError(
-            f"{name}: not a picture that can be read (expected PNG, JPEG, BMP, WebP, TIFF or PNM); convert it"
+            f"{name}: not a picture that can be read (expected PNG, JPEG, BMP, WebP, TIFF or PNM);"
+            " convert it"
         )
     _check_size(size, name)
     cv2 = _cv2()
@@ -80,12 +86,16 @@ def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
 
 
 def write_picture(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:
-    """Write uint8 (H, W, 3) RGB as the format that `path`'s ending names. Raises PictureError, StorageError."""
+    """Write uint8 (H, W, 3) RGB as the format that `path`'s ending names.
+
+    Raises PictureError, StorageError.
+    """
     cv2 = _cv2()
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise PictureError(
-            f"{path}: expected an ending of {', '.join(sorted(SUFFIXES))}; received {suffix or 'none'}"
+            f"{path}: expected an ending of {', '.join(sorted(SUFFIXES))}; received"
+            f" {suffix or 'none'}"
         )
     done, encoded = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     if not done:
@@ -95,7 +105,8 @@ def write_picture(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:
 
 
 def _cv2() -> Any:
-    # imread's own limits raise as C++ errors; ours come first, so its limit only has to be no lower.
+    # imread's own limits raise as C++ errors; ours come first, so its limit only has to be no
+    # lower.
     return need("cv2", "opencv", "to read pictures")
 
 
@@ -107,8 +118,8 @@ def _check_size(size: tuple[int, int], name: str) -> None:
         )
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise PictureError(
-            f"{name}: {width}x{height} pixels, expected sides of at most {MAX_SIDE:,} and at most {MAX_PIXELS:,} pixels; "
-            "scale it down"
+            f"{name}: {width}x{height} pixels, expected sides of at most {MAX_SIDE:,} and at most"
+            f" {MAX_PIXELS:,} pixels; scale it down"
         )
 
 
@@ -126,7 +137,9 @@ def _to_8_bit(picture: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _declared_size(data: bytes) -> tuple[int, int] | None:
-    """(width, height) from the header, without decoding, so that a bomb is refused first; None for no known picture."""
+    """(width, height) from the header, without decoding, so that a bomb is refused first; None for
+    no known picture.
+    """
     try:
         if data[:8] == b"\x89PNG\r\n\x1a\n":
             width, height = struct.unpack(">II", data[16:24])
@@ -190,26 +203,30 @@ def _tiff_size(data: bytes) -> tuple[int, int] | None:
     order = "<" if data[:2] == b"II" else ">"
     (at,) = struct.unpack(order + "I", data[4:8])
     (count,) = struct.unpack(order + "H", data[at : at + 2])
-    found = {}
+    sides = {}
     for i in range(min(count, 512)):
         tag, kind, _ = struct.unpack(order + "HHI", data[at + 2 + 12 * i : at + 10 + 12 * i])
         value = data[at + 10 + 12 * i : at + 14 + 12 * i]
         if tag in (256, 257) and kind in (3, 4):
-            found[tag] = struct.unpack(
+            sides[tag] = struct.unpack(
                 order + ("H" if kind == 3 else "I"), value[: 2 if kind == 3 else 4]
             )[0]
-    return (found[256], found[257]) if len(found) == 2 else None
+    return (sides[256], sides[257]) if len(sides) == 2 else None
 
 
 def _is_cut(data: bytes) -> bool:
-    """Whether the end of a JPEG or PNG is missing (OpenCV fills it with grey and says nothing) or a PNG is damaged."""
+    """Whether the end of a JPEG or PNG is missing (OpenCV fills it with grey and says nothing) or a
+    PNG is damaged.
+    """
     if data[:2] == b"\xff\xd8":
         return data.find(b"\xff\xd9", _jpeg_frame(data) or 0) < 0
     return data[:4] == b"\x89PNG" and not _png_is_whole(memoryview(data))
 
 
 def _png_is_whole(data: memoryview) -> bool:
-    """Whether all chunks up to IEND are there, the critical ones (capital first letter) with the right checksum."""
+    """Whether all chunks up to IEND are there, the critical ones (capital first letter) with the
+    right checksum.
+    """
     at = 8
     while at + 12 <= len(data):
         (length,) = struct.unpack(">I", data[at : at + 4])

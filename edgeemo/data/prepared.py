@@ -1,13 +1,14 @@
-"""Prepared data: the folder that training writes and that training, export and `edgeemo evaluate` read.
+"""Prepared data: the folder that training writes and that training, export and `edgeemo evaluate`
+read.
 
-`images.npy` uint8 (N, 48, 48, 1), `index.csv` with a row a picture, `dataset.json` with label order, input spec,
-seeds, counts and what was rejected.
+`images.npy` uint8 (N, H, W, C), `index.csv` with a row a picture, `dataset.json` with class names,
+input spec, seeds, counts and what was rejected.
 """
 
 import csv
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract import npy, strict
-from edgeemo.contract.input_spec import InputSpec
-from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS, check_label_order
+from edgeemo.contract.input_spec import InputSpec, parse_spec
+from edgeemo.contract.labels import FERPLUS_COLUMNS, check_labels, check_same_labels
 from edgeemo.errors import DataError, MissingFile, SpecMismatch
 
 IMAGES, INDEX, DATASET = "images.npy", "index.csv", "dataset.json"
@@ -43,14 +44,17 @@ class Prepared:
     """A checked prepared folder.
 
     Attributes:
-        images: uint8 (N, 48, 48, 1), read lazily from the file.
-        labels: int64 (N,), positions in LABELS: what to train on and measure against.
-        given_labels: int64 (N,), positions in LABELS: what the set's folder says.
+        images: uint8 (N, H, W, C), read lazily from the file.
+        labels: int64 (N,), positions in `class_names`: what to train on and measure against.
+        given_labels: int64 (N,), positions in `class_names`: what the set's folder says.
         splits: (N,) of "train", "validation", "test" or "excluded".
         groups: int64 (N,), one number for all copies and near copies of one picture.
-        votes: int64 (N, 10) FER+ votes in FERPLUS_COLUMNS order, -1 where unknown; None without FER+.
+        votes: int64 (N, 10) FER+ votes in FERPLUS_COLUMNS order, -1 where unknown; None without
+            FER+.
         rows: the index as text, a dict a picture.
         dataset: the parsed dataset.json.
+        class_names: what label numbers mean.
+        spec: the input spec that the pictures were prepared for.
     """
 
     path: Path
@@ -62,27 +66,35 @@ class Prepared:
     votes: NDArray[np.int64] | None
     rows: list[dict[str, str]]
     dataset: dict[str, Any]
+    class_names: tuple[str, ...]
+    spec: InputSpec
 
     @property
     def fingerprint(self) -> str:
         """Fingerprint of the input spec that the pictures were prepared for."""
-        return str(self.dataset["input_fingerprint"])
+        return self.spec.fingerprint()
 
     @property
     def split_hash(self) -> str:
-        """sha256 over every picture's hash, label and split: equal exactly when the same pictures are split equally."""
+        """sha256 over every picture's hash, label and split: equal exactly when the same pictures
+        are split equally.
+        """
         return split_hash((row["sha256"], row["label"], row["split"]) for row in self.rows)
 
     def indices(self, split: str) -> NDArray[np.int64]:
-        """Row numbers of a split, ascending. Raises DataError when the split is unknown or empty."""
+        """Row numbers of a split, ascending.
+
+        Raises DataError when the split is unknown or empty.
+        """
         if split not in SPLITS:
             raise DataError(f"expected a split of {', '.join(SPLITS)}, received {split!r}")
-        found = np.flatnonzero(self.splits == split)
-        if not len(found):
+        rows = np.flatnonzero(self.splits == split)
+        if not len(rows):
             raise DataError(
-                f"{self.path}: holds no picture in the split {split!r}; prepare the data again with one"
+                f"{self.path}: holds no picture in the split {split!r}; prepare the data again"
+                " with one"
             )
-        return found
+        return rows
 
 
 def split_hash(rows: Iterable[tuple[str, str, str]]) -> str:
@@ -96,8 +108,15 @@ def is_prepared(path: str | os.PathLike[str]) -> bool:
     return (Path(path) / DATASET).is_file()
 
 
-def load_prepared(path: str | os.PathLike[str], spec: InputSpec) -> Prepared:
+def load_prepared(
+    path: str | os.PathLike[str],
+    spec: InputSpec | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Prepared:
     """Read and check a prepared folder.
+
+    Args:
+        spec, class_names: what it must have been prepared for; by default whatever it says.
 
     Raises:
         MissingFile: no such folder, or one of its files is missing.
@@ -108,24 +127,35 @@ def load_prepared(path: str | os.PathLike[str], spec: InputSpec) -> Prepared:
     for name in (DATASET, INDEX, IMAGES):
         if not (folder / name).is_file():
             raise MissingFile(
-                f"{folder}: expected a prepared folder with {name}; make one with: python -m training prepare --out {folder}"
+                f"{folder}: expected a prepared folder with {name}; make one with: python -m"
+                f" training prepare --out {folder}"
             )
-    dataset = _load_dataset(folder / DATASET, spec)
-    images = _load_images(folder / IMAGES, spec)
+    dataset, own_spec = _load_dataset(folder / DATASET)
+    if spec is not None and own_spec != spec:
+        raise SpecMismatch(
+            f"{folder}: prepared for {own_spec.size} (input spec {own_spec.fingerprint()}),"
+            f" expected {spec.size} ({spec.fingerprint()}); prepare the data again for this input"
+        )
+    names = tuple(dataset["labels"])
+    if class_names is not None:
+        check_same_labels(names, class_names, str(folder), DataError)
+    images = _load_images(folder / IMAGES, own_spec)
     rows = _load_index(folder / INDEX)
     if len(rows) != len(images) or dataset["images"] != len(images):
         raise DataError(
-            f"{folder}: {IMAGES} holds {len(images)} pictures, {INDEX} {len(rows)} rows and {DATASET} promises "
-            f"{dataset['images']}; prepare the data again"
+            f"{folder}: {IMAGES} holds {len(images)} pictures, {INDEX} {len(rows)} rows and"
+            f" {DATASET} promises {dataset['images']}; prepare the data again"
         )
     if (
         file_sha256(folder / IMAGES) != dataset["images_sha256"]
         or file_sha256(folder / INDEX) != dataset["index_sha256"]
     ):
         raise DataError(
-            f"{folder}: its files have changed since they were prepared (sha256 differs); prepare the data again"
+            f"{folder}: its files have changed since they were prepared (sha256 differs); prepare"
+            " the data again"
         )
-    return Prepared(folder, images, *_parse_rows(rows, folder / INDEX), rows, dataset)
+    columns = _parse_rows(rows, names, folder / INDEX)
+    return Prepared(folder, images, *columns, rows, dataset, names, own_spec)
 
 
 def file_sha256(path: Path) -> str:
@@ -134,7 +164,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _load_dataset(path: Path, spec: InputSpec) -> dict[str, Any]:
+def _load_dataset(path: Path) -> tuple[dict[str, Any], InputSpec]:
     try:
         dataset = strict.loads(path.read_bytes())
         labels, fingerprint, count = (
@@ -143,21 +173,19 @@ def _load_dataset(path: Path, spec: InputSpec) -> dict[str, Any]:
             dataset["images"],
         )
         hashes = dataset["images_sha256"], dataset["index_sha256"]
-        if not isinstance(count, int) or not all(
-            isinstance(word, str) for word in [*labels, fingerprint, *hashes]
+        if (
+            not isinstance(labels, list)
+            or not isinstance(count, int)
+            or not all(isinstance(word, str) for word in [*labels, fingerprint, *hashes])
         ):
             raise ValueError("a field has the wrong type")
+        check_labels(labels, "labels", ValueError)
+        spec, _ = parse_spec(dataset["input_spec"], fingerprint, "input_spec")
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: not the dataset.json of prepared data ({error}); prepare the data again"
         ) from None
-    check_label_order(labels, str(path), DataError)
-    if fingerprint != spec.fingerprint():
-        raise SpecMismatch(
-            f"{path.parent}: prepared for the input spec {fingerprint[:40]!r}, expected {spec.fingerprint()}; "
-            "prepare the data again with this version"
-        )
-    return dict(dataset)
+    return dict(dataset), spec
 
 
 def _load_images(path: Path, spec: InputSpec) -> NDArray[np.uint8]:
@@ -172,8 +200,8 @@ def _load_images(path: Path, spec: InputSpec) -> NDArray[np.uint8]:
         ) from None
     if dtype != np.uint8 or shape[1:] != spec.shape or not 0 < shape[0] <= _MAX_PICTURES:
         raise DataError(
-            f"{path}: expected uint8 (N, {', '.join(map(str, spec.shape))}), received {dtype} {shape}; "
-            "prepare the data again"
+            f"{path}: expected uint8 (N, {', '.join(map(str, spec.shape))}), received {dtype}"
+            f" {shape}; prepare the data again"
         )
     return np.memmap(path, dtype, "r", offset, shape)
 
@@ -185,10 +213,12 @@ def _load_index(path: Path) -> list[dict[str, str]]:
             columns = tuple(reader.fieldnames or ())
             if columns not in (INDEX_COLUMNS, INDEX_COLUMNS + VOTE_COLUMNS):
                 raise ValueError(
-                    f"expected the columns {', '.join(INDEX_COLUMNS)}, received {', '.join(columns)[:200]!r}"
+                    f"expected the columns {', '.join(INDEX_COLUMNS)}, received"
+                    f" {', '.join(columns)[:200]!r}"
                 )
             rows = list(reader)
-            # DictReader fills a short row with None, and puts what a long one has too much under the key None.
+            # DictReader fills a short row with None, and puts what a long one has too much under
+            # the key None.
             if any(None in row or None in row.values() for row in rows):
                 raise ValueError(f"a row of more or fewer than {len(columns)} cells")
     except (ValueError, csv.Error) as error:
@@ -197,7 +227,7 @@ def _load_index(path: Path) -> list[dict[str, str]]:
 
 
 def _parse_rows(
-    rows: list[dict[str, str]], path: Path
+    rows: list[dict[str, str]], class_names: Sequence[str], path: Path
 ) -> tuple[
     NDArray[np.int64],
     NDArray[np.int64],
@@ -209,7 +239,9 @@ def _parse_rows(
     try:
         if any(int(row["row"]) != i for i, row in enumerate(rows)):
             raise ValueError("rows are not numbered from 0")
-        labels, given_labels = (_label_column(rows, name) for name in ("label", "given_label"))
+        labels, given_labels = (
+            _label_column(rows, name, class_names) for name in ("label", "given_label")
+        )
         splits = np.array([row["split"] for row in rows], np.str_)
         if not np.isin(splits, (*SPLITS, EXCLUDED)).all():
             raise ValueError(f"expected a split of {', '.join(SPLITS)} or {EXCLUDED}")
@@ -226,10 +258,13 @@ def _parse_rows(
     return labels, given_labels, splits, groups, votes
 
 
-def _label_column(rows: list[dict[str, str]], name: str) -> NDArray[np.int64]:
+def _label_column(
+    rows: list[dict[str, str]], name: str, class_names: Sequence[str]
+) -> NDArray[np.int64]:
+    number = {label: i for i, label in enumerate(class_names)}
     for row in rows:
-        if row[name] not in LABELS:
+        if row[name] not in number:
             raise ValueError(
-                f"expected a {name} of {', '.join(LABELS)}, received {row[name][:60]!r}"
+                f"expected a {name} of {', '.join(class_names)}, received {row[name][:60]!r}"
             )
-    return np.array([LABELS.index(row[name]) for row in rows], np.int64)
+    return np.array([number[row[name]] for row in rows], np.int64)

@@ -1,21 +1,12 @@
-"""How far a frame is scaled down before a detector looks at it: the detector, and its input's size, is what a frame costs."""
+"""How far a frame is scaled down before a detector looks at it: the detector, and its input's size,
+is what a frame costs.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from edgeemo.errors import InvalidInput
-
-
-def check_share(smallest_face: float | None) -> None:
-    """Raises InvalidInput unless `smallest_face` is None or a share of the frame's shorter side, above 0 and at most 1."""
-    if smallest_face is not None and not 0 < smallest_face <= 1:
-        raise InvalidInput(
-            f"expected the smallest face as a share of the frame's shorter side, above 0 and at most 1, or None; "
-            f"received {smallest_face!r}"
-        )
 
 
 @dataclass(frozen=True)
@@ -25,18 +16,13 @@ class Scaling:
     Attributes:
         max_side: longer side of the input in pixels, at most.
         face_pixels: side of a face in the input, in pixels, from which on the detector finds it.
-        smallest_face: smallest face to be found, as a share of the frame's shorter side; None scales down for `max_side` alone.
-
-    Raises:
-        InvalidInput: `smallest_face` is no such share.
+        smallest_face: smallest face to be found, as a share of the frame's shorter side; None
+            scales down for `max_side` alone.
     """
 
     max_side: int
     face_pixels: int
     smallest_face: float | None = None
-
-    def __post_init__(self) -> None:
-        check_share(self.smallest_face)
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the input for a frame, in pixels; never more than the frame's own."""
@@ -48,7 +34,9 @@ class Scaling:
     def shrink(
         self, cv2: Any, picture: NDArray[np.uint8]
     ) -> tuple[NDArray[np.uint8], tuple[float, float]]:
-        """uint8 (H, W) or (H, W, 3) scaled down, and the frame's pixels for one of the input's, across and down."""
+        """uint8 (H, W) or (H, W, 3) scaled down, and the frame's pixels for one of the input's,
+        across and down.
+        """
         height, width = picture.shape[:2]
         size = self.size(width, height)
         if self.smallest_face is not None:
@@ -59,7 +47,8 @@ class Scaling:
 
 
 def shrink_fast(cv2: Any, picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """uint8 (H, W) or (H, W, 3) as `size` (width, height), not larger: halved as often as fits, then bilinear.
+    """uint8 (H, W) or (H, W, 3) as `size` (width, height), not larger: halved as often as fits,
+    then bilinear.
 
     The exact area mean takes 7 times as long on 640x480, and a detector finds as much in this.
     """

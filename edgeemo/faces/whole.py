@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.crop import BOX
+from edgeemo.faces import DetectorOptions
 from edgeemo.results import Box
 
 
@@ -10,6 +12,10 @@ class Whole:
     """Gives one box, the frame itself."""
 
     name = "whole"
+    crop = BOX
+
+    def __init__(self, options: DetectorOptions = DetectorOptions()) -> None:  # noqa: B008  frozen
+        pass
 
     def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Box]:
         """One box of the size of uint8 (H, W, 3) RGB."""

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.cache import cache_folder
+from edgeemo.contract.crop import Crop
 from edgeemo.errors import DetectorError, MissingFile
+from edgeemo.faces import DetectorOptions
 from edgeemo.faces.scaling import Scaling
 from edgeemo.optional import need
 from edgeemo.results import Box
@@ -16,10 +19,12 @@ ENVIRONMENT = "EDGEEMO_YUNET"
 PULL = "edgeemo models pull yunet"  # the command that fetches the file below into the cache folder
 
 MODEL_FILE = "face_detection_yunet_2026may.onnx"
-# The repository keeps models in Git LFS: of its addresses, media.githubusercontent.com serves the file and not its pointer.
-# The commit is one that holds it (pull request 310); what is trusted is the hash.
+# The repository keeps models in Git LFS: of its addresses, media.githubusercontent.com serves the
+# file and not its pointer. The commit is one that holds it (pull request 310); what is trusted is
+# the hash.
 MODEL_URL = (
-    "https://media.githubusercontent.com/media/opencv/opencv_zoo/26cc381e4d2594bb9f47a26eb8fd96c94a13660d/"
+    "https://media.githubusercontent.com/media/opencv/opencv_zoo/"
+    "26cc381e4d2594bb9f47a26eb8fd96c94a13660d/"
     f"models/face_detection_yunet/{MODEL_FILE}"
 )
 MODEL_BYTES = 229_738
@@ -29,15 +34,11 @@ _MIN_FACE = (
     10  # pixels; its smallest face (OpenCV Zoo, face_detection_yunet: "around 10x10 to 300x300")
 )
 _MAX_SIDE = 640  # pixels of the frame that the network sees
-# Side of a face from which on 95 % of what is found at any size is found: python -m benchmarks.detector_scale (docs/detectors.md).
+# Side of a face from which on 95 % of what is found at any size is found: python -m
+# benchmarks.detector_scale (docs/detectors.md).
 _FACE_PIXELS = 48
 _SCORE = 0.7
 _PATTERN = "face_detection_yunet*.onnx"
-
-
-def cache_folder() -> Path:
-    """Where model files of the user lie: $XDG_CACHE_HOME/edgeemo, by default ~/.cache/edgeemo."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeemo"
 
 
 def find_model(explicit: str | Path | None = None) -> tuple[Path | None, str]:
@@ -61,31 +62,31 @@ def find_model(explicit: str | Path | None = None) -> tuple[Path | None, str]:
         return in_cache[-1], f"its model file lies in {cache_folder()}"
     return (
         None,
-        f"no YuNet model file ({_PATTERN}) in {cache_folder()}, in ${ENVIRONMENT} or --detector-model",
+        (
+            f"no YuNet model file ({_PATTERN}) in {cache_folder()}, in ${ENVIRONMENT} or"
+            " --detector-model"
+        ),
     )
 
 
 class YuNet:
     """OpenCV's FaceDetectorYN with YuNet's ONNX file.
 
-    Args:
-        model: the file; by default where `find_model` finds it.
-        smallest_face: smallest face to be found, as a share of the frame's shorter side (see edgeemo.faces.open_detector).
+    Its model file is `options.model`, by default where `find_model` finds it.
 
     Raises:
-        InvalidInput: `smallest_face` is no such share.
         MissingDependency: OpenCV is not installed.
         DetectorError: no model file, or one that OpenCV cannot load.
     """
 
     name = "yunet"
+    # Median over 1,500 FER-2013 training faces, as for Haar (docs/preprocessing.md).
+    crop = Crop(shift_y_q10=25)
 
-    def __init__(
-        self, model: str | Path | None = None, *, smallest_face: float | None = None
-    ) -> None:
-        self.scaling = Scaling(_MAX_SIDE, _FACE_PIXELS, smallest_face)
+    def __init__(self, options: DetectorOptions = DetectorOptions()) -> None:  # noqa: B008  frozen
+        self.scaling = Scaling(_MAX_SIDE, _FACE_PIXELS, options.smallest_face)
         self._cv2 = need("cv2", "opencv", "to find faces")
-        path, reason = find_model(model)
+        path, reason = find_model(options.model)
         if path is None:
             raise DetectorError(f"{reason}; run: {PULL}, or use --detector haar")
         try:
@@ -93,7 +94,8 @@ class YuNet:
         except (self._cv2.error, AttributeError) as error:
             again = f"run: {PULL}" if path.parent == cache_folder() else "fetch the file again"
             raise DetectorError(
-                f"{path}: OpenCV {self._cv2.__version__} cannot load it ({str(error).splitlines()[0][:160]}); {again}"
+                f"{path}: OpenCV {self._cv2.__version__} cannot load it"
+                f" ({str(error).splitlines()[0][:160]}); {again}"
             ) from None
 
     def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Box]:
@@ -102,13 +104,16 @@ class YuNet:
         small, (across, down) = self.scaling.shrink(cv2, frame_rgb)
         bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
         if min(bgr.shape[:2]) < _MIN_FACE:
-            return []  # no face fits in, and on frames of a pixel or two OpenCV's result is now and then a wild box
+            # No face fits in, and on frames of a pixel or two OpenCV's result is now and then a
+            # wild box
+            return []
         self._detector.setInputSize(bgr.shape[1::-1])
         try:
             _, rows = self._detector.detect(bgr)
         except cv2.error as error:
             raise DetectorError(
-                f"YuNet fails on a frame of {frame_rgb.shape[1]}x{frame_rgb.shape[0]} ({str(error).splitlines()[0][:160]})"
+                f"YuNet fails on a frame of {frame_rgb.shape[1]}x{frame_rgb.shape[0]}"
+                f" ({str(error).splitlines()[0][:160]})"
             ) from None
         to_frame = np.array([across, down, across, down])
         faces = [

@@ -1,4 +1,5 @@
-"""Espressif's esptool as a program of its own: it reads and writes a device's flash over a serial port."""
+"""Espressif's esptool as a program of its own: it reads and writes a device's flash over a serial
+port."""
 
 import subprocess
 import sys
@@ -15,14 +16,20 @@ _SECONDS = 600  # 1 MB at 115,200 baud takes 100
 
 @dataclass(frozen=True)
 class Device:
-    """How a device is reached. `show` hands esptool's own output to stderr; `no_stub` talks to the ROM alone."""
+    """How a device is reached."""
 
     port: str
+    """The serial port, such as /dev/ttyACM0 or COM3."""
     baud: int = 460800
+    """Bits a second."""
     chip: str = "esp32s3"
+    """The chip's name as esptool knows it."""
     no_stub: bool = False
+    """Talk to the chip's ROM alone: slower, for boards where esptool's stub does not start."""
     reset: bool = True
+    """Reset the board before and after; else it is in download mode already."""
     show: bool = False
+    """Hand esptool's own output to stderr."""
 
     def read(self, offset: int, size: int) -> bytes:
         """`size` bytes of flash from `offset`. Raises FlashError, MissingDependency."""
@@ -37,7 +44,12 @@ class Device:
         return data
 
     def write(self, offset: int, data: bytes) -> None:
-        """Write `data` at `offset`; esptool compares the device's MD5. Raises FlashError, MissingDependency."""
+        """Write `data` at `offset`; esptool compares the device's MD5.
+
+        Raises:
+            FlashError: the device does not answer, or refuses.
+            MissingDependency: esptool is not installed.
+        """
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.bin")
             path.write_bytes(data)
@@ -53,7 +65,8 @@ class Device:
     def _run(self, *words: str) -> None:
         if not is_installed("esptool"):
             raise MissingDependency(
-                "esptool is needed to write to a device and is not installed; run: pip install 'edgeemo[flash]'"
+                "esptool is needed to write to a device and is not installed; run: "
+                "pip install 'edgeemo[flash]'"
             )
         try:
             done = subprocess.run(
@@ -68,14 +81,14 @@ class Device:
                 f"{self.port}: the device did not answer for {_SECONDS} seconds"
             ) from None
         if done.returncode:
-            said = (done.stdout or b"") + done.stderr
+            output = ((done.stdout or b"") + done.stderr).decode("utf-8", "replace")
             raise FlashError(
-                f"{self.port}: esptool {words[0]} failed: {_last_words(said.decode('utf-8', 'replace').splitlines())}"
+                f"{self.port}: esptool {words[0]} failed: {_last_words(output.splitlines())}"
             )
 
 
 def _last_words(lines: Sequence[str]) -> str:
     """What esptool says is wrong, or its last line."""
-    told = [line.strip() for line in lines if line.strip()]
-    wrong = [line for line in told if "error" in line.lower()]
-    return (wrong or told or ["it said nothing"])[-1][:300]
+    words = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in words if "error" in line.lower()]
+    return (errors or words or ["it said nothing"])[-1][:300]

@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 
 def fixed_point(real: float) -> tuple[int, int]:
-    """(multiplier, shift) with real = multiplier / 2^31 * 2^shift and 2^30 <= multiplier < 2^31 (TFLite's QuantizeMultiplier).
+    """TFLite's QuantizeMultiplier: (multiplier, shift) with real = multiplier / 2^31 * 2^shift and
+    2^30 <= multiplier < 2^31. A number too small for 31 bits becomes 0.
 
-    A number too small for 31 bits becomes 0. Raises ValueError for one that is negative, not finite, or 2^30 and more.
+    Raises:
+        ValueError: a number that is negative, not finite, or 2^30 and more.
     """
     if not 0 <= real < 1 << 30:
         raise ValueError(f"expected a multiplier of 0 to 2^30, received {real}")
@@ -21,7 +23,8 @@ def fixed_point(real: float) -> tuple[int, int]:
 
 
 def requantized(values: NDArray[np.int64], multiplier: int, shift: int) -> NDArray[np.int64]:
-    """values * multiplier / 2^31 * 2^shift, rounded twice (gemmlowp's doubling high multiplication and rounding shift)."""
+    """values * multiplier / 2^31 * 2^shift, rounded twice: gemmlowp's doubling high multiplication
+    and rounding shift."""
     wide = np.asarray(values, np.int64) << max(0, shift)
     high = (wide * multiplier + (1 << 30)) >> 31
     if shift >= 0:

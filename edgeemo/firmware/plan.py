@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from edgeemo.firmware.network import Network
+from edgeemo.firmware.layers import Network
 
 ALIGNMENT = 4  # bytes: the widest load of the C kernels
 _TRIES, _SEED = 400, 1
@@ -11,29 +11,35 @@ _TRIES, _SEED = 400, 1
 
 @dataclass(frozen=True)
 class Plan:
-    """Offsets in bytes of tensors by number and of each layer's scratch, in an arena of `arena_bytes`.
-
-    `least_bytes` is what no plan can go below: the most that is alive at one layer.
-    """
+    """Where everything lies in the arena."""
 
     offsets: dict[int, int]
+    """Of each tensor by its number, in bytes."""
     scratch: tuple[int, ...]
+    """Offset of each layer's scratch, in bytes."""
     arena_bytes: int
+    """Size of the arena."""
     least_bytes: int
+    """What no plan can go below: the most that is alive at one layer."""
 
 
 @dataclass(frozen=True)
 class _Buffer:
-    """Tensors that share their place, or a layer's scratch (numbered -1 - layer); alive from layer `first` to `last`."""
+    """Tensors that share their place, or a layer's scratch."""
 
     members: tuple[int, ...]
+    """Numbers of the tensors; -1 - layer for a scratch."""
     size: int
+    """Bytes."""
     first: int
+    """The layer from which on it is alive."""
     last: int
+    """The last layer at which it is alive."""
 
 
 def plan_arena(network: Network) -> Plan:
-    """The smallest plan that is found: largest buffers first, and drawn orders (of a fixed seed) until one is the least possible.
+    """The smallest plan that is found: largest buffers first, then drawn orders (of a fixed seed)
+    until one is the least possible.
 
     A layer that may work in place does, where its input is not read again.
     """
@@ -73,7 +79,7 @@ def _buffers(network: Network) -> list[_Buffer]:
                 shared[layer.output] = shared[source]
                 break
     groups = {tuple(members) for members in shared.values()}
-    found = [
+    buffers = [
         _Buffer(
             g,
             _aligned(network.tensor_bytes[g[0]]),
@@ -87,7 +93,7 @@ def _buffers(network: Network) -> list[_Buffer]:
         for step, layer in enumerate(network.layers)
         if layer.scratch_bytes
     )
-    return found + [_Buffer((-1 - step,), _aligned(size), step, step) for step, size in scratch]
+    return buffers + [_Buffer((-1 - step,), _aligned(size), step, step) for step, size in scratch]
 
 
 def _placed(order: list[_Buffer]) -> dict[_Buffer, int]:

@@ -1,41 +1,58 @@
-"""When which handler is called: readings in, events out. Pure: time comes with each reading's frame."""
+"""When which handler is called: readings in, events out. Pure: time comes with each frame."""
 
+import enum
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from edgeemo.contract.labels import parse_label
+from edgeemo.contract.labels import match_label
 from edgeemo.errors import InvalidInput
 from edgeemo.results import Reading
 
 Handler = Callable[[], Any] | Callable[[Reading], Any]
-CHANGED, NO_FACE = "changed", "no face"
+
+
+class Happening(enum.Enum):
+    """What happens beside labels. No string, so that a bundle may call a label as it likes."""
+
+    CHANGED = enum.auto()
+    """The emotion is another one, or None."""
+    NO_FACE = enum.auto()
+    """The last face has gone, or the camera."""
+
+
+Event = str | Happening
 
 
 class Events:
     """Handlers for what happens, one for each event: a label, CHANGED or NO_FACE.
 
-    The first reading sets the state and calls nobody. A face that comes or goes counts after `hold_time` seconds without
-    a break (a face's emotion is held by its smoothing already), and so does a camera that is gone, which is no face.
+    The first reading sets the state and calls nobody. A face that comes or goes counts after
+    `hold_time` seconds without a break (a face's emotion waits in its smoothing already), and so
+    does a camera that is gone, which is no face.
+
+    Args:
+        hold_time: seconds.
+        labels: that readings can bring: the recognizer's.
     """
 
-    def __init__(self, hold_time: float) -> None:
-        self._hold = hold_time
-        self._handlers: dict[str, Callable[[Reading], Any]] = {}
+    def __init__(self, hold_time: float, labels: Sequence[str]) -> None:
+        self._hold, self._labels = hold_time, tuple(labels)
+        self._handlers: dict[Event, Callable[[Reading], Any]] = {}
         self._state: Reading | None = None
         self._coming: int | None = None
-        self._held = 0.0
+        self._coming_for = 0.0  # seconds that `_coming` has been there
         self._time = 0.0
         self.entered: dict[str, Reading] = {}  # the last reading that brought each label
 
-    def set(self, event: str, handler: Handler | None) -> None:
-        """Set the handler of a label (an alias is as good), CHANGED or NO_FACE; None takes it away.
+    def set(self, event: Event, handler: Handler | None) -> None:
+        """Set the handler of a label (an alias is as good) or a Happening; None takes it away.
 
         Raises:
-            UnknownLabel: another word.
+            UnknownLabel: a word for none of the labels; the message lists them.
             InvalidInput: a handler that takes neither nothing nor one Reading.
         """
-        key = event if event in (CHANGED, NO_FACE) else parse_label(event)
+        key = event if isinstance(event, Happening) else match_label(event, self._labels)
         if handler is None:
             self._handlers.pop(key, None)
         else:
@@ -47,7 +64,7 @@ class Events:
         return self._state.emotion if self._state else None
 
     def update(self, reading: Reading, time: float) -> None:
-        """Take in the reading of the largest face (or of none) at `time` seconds, and call whom it concerns."""
+        """Take in the reading of the largest face (or of none) at `time` seconds; call handlers."""
         before = self._state
         if before is None:
             self._state, self._coming, self._time = reading, reading.face_id, time
@@ -55,17 +72,18 @@ class Events:
             return
         passed, self._time = max(0.0, time - self._time), time
         if reading.face_id != before.face_id:
-            self._held = self._held + passed if reading.face_id == self._coming else 0.0
+            same = reading.face_id == self._coming
+            self._coming_for = self._coming_for + passed if same else 0.0
             self._coming = reading.face_id
-            if self._held < self._hold:
+            if self._coming_for < self._hold:
                 return
-        self._held = 0.0
+        self._coming_for = 0.0
         self._state, self._coming = reading, reading.face_id
         if reading.face_id is None and before.face_id is not None:
-            self._call(NO_FACE, reading)
+            self._call(Happening.NO_FACE, reading)
         if reading.emotion != before.emotion:
             self._enter(reading)
-            self._call(CHANGED, reading)
+            self._call(Happening.CHANGED, reading)
             if reading.emotion is not None:
                 self._call(reading.emotion, reading)
 
@@ -73,7 +91,7 @@ class Events:
         if reading.emotion is not None:
             self.entered[reading.emotion] = reading
 
-    def _call(self, event: str, reading: Reading) -> None:
+    def _call(self, event: Event, reading: Reading) -> None:
         if event in self._handlers:
             self._handlers[event](reading)
 
@@ -82,7 +100,8 @@ def _callable(handler: Handler) -> Callable[[Reading], Any]:
     """The handler as one that takes the reading. Raises InvalidInput."""
     if not callable(handler):
         raise InvalidInput(
-            f"expected a handler that can be called, received {handler!r}; leave its parentheses out"
+            f"expected a handler that can be called, received {handler!r}; "
+            "leave its parentheses out"
         )
     try:
         signature = inspect.signature(handler)
@@ -94,7 +113,8 @@ def _callable(handler: Handler) -> Callable[[Reading], Any]:
     if _binds(signature, None):
         return handler  # type: ignore[return-value]
     raise InvalidInput(
-        f"expected a handler without arguments or with one, the reading; received {handler!r}, which takes {signature}"
+        "expected a handler without arguments or with one, the reading; "
+        f"received {handler!r}, which takes {signature}"
     )
 
 

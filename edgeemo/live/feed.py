@@ -1,4 +1,7 @@
-"""Frames from a camera to the sensor: in turn from a recording; from a live camera the newest, and the camera is healed."""
+"""Frames from a camera to the sensor: in turn from a recording, the newest from a live camera.
+
+A live camera that is gone is opened again.
+"""
 
 import logging
 import math
@@ -7,65 +10,75 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgeemo.cameras import FPS, Camera, Frame
 from edgeemo.errors import CameraError, EdgeemoError
+from edgeemo.live.picture_watch import PictureWatch, is_picture
 
 STALL = 3.0  # seconds without a frame after which a camera counts as gone
 FROZEN = 30.0  # seconds of the very same picture, which a sensor's noise never gives
-RETRY = 0.5  # seconds until a camera that is gone is opened again; doubled after each vain attempt, up to
+# Seconds until a camera that is gone is opened again; doubled after each vain attempt, up to
+RETRY = 0.5
 _LONGEST_WAIT = 4.0
-_FLAT = 8.0  # standard deviation of pixels below which a picture may stand still: night, or a cap on the lens
 
 log = logging.getLogger("edgeemo.camera")
 
 
 @dataclass(frozen=True)
 class Taken:
-    """A frame on its way: its number, from 0, and when it was captured (a recording's: read), in seconds of `time.monotonic()`."""
+    """A frame on its way to the sensor."""
 
     frame: Frame
+    """The picture, with its own time."""
     number: int
+    """Position among all frames that came, from 0."""
     captured: float
+    """When it was captured (a recording's: read), seconds of `time.monotonic()`."""
 
 
 @dataclass
 class Counters:
-    """What came from the camera so far: `frames` is the sum of what was taken, what was dropped, and at most one that waits.
-
-    `bad` frames (no picture, or one of the wrong kind) are not among `frames`; `bad_times` are.
-    """
+    """What came from the camera so far."""
 
     frames: int = 0
+    """Frames that were taken, those that were dropped, and at most one that waits."""
     dropped: int = 0
+    """Frames that nobody took in time."""
     bad: int = 0
+    """Frames that were no picture, or one of the wrong kind; not among `frames`."""
     bad_times: int = 0
+    """Frames whose time of capture could not be; among `frames`."""
     losses: int = 0
+    """Times that the camera was gone."""
     reconnects: int = 0
+    """Times that it came back."""
 
 
 class Feed(Protocol):
-    """Where the sensor gets its frames from. `lost` says why the camera is gone, while it is; `over` that no frame will come.
-
-    `interval` is the time between two frames, in seconds.
-    """
+    """Where the sensor gets its frames from."""
 
     counters: Counters
+    """What came so far."""
     lost: CameraError | None
+    """Why the camera is gone, while it is."""
     over: bool
+    """Whether no more frames will come."""
     interval: float
+    """Time between two frames, seconds."""
 
     def next(self, timeout: float) -> Taken | None:
-        """The next frame; None if none came within `timeout` seconds, or the camera is gone, or all is over.
+        """The next frame.
+
+        None if none came within `timeout` seconds, the camera is gone, or all is over.
 
         Raises:
             EdgeemoError: a recording that cannot be read on.
         """
 
     def check(self) -> None:
-        """Give up a camera that hangs; for whoever does not call `next` for a while, which does it too."""
+        """Give up a camera that hangs.
+
+        For whoever does not call `next` for a while, which does it too.
+        """
 
     def close(self) -> None:
         """End it, and close the camera. Does no harm twice."""
@@ -83,9 +96,12 @@ class InTurn:
         self._last = -math.inf
 
     def next(self, timeout: float) -> Taken | None:
-        """The next frame, however long reading it takes; None when the recording is over. Raises CameraError."""
+        """The next frame, however long reading it takes; None when the recording is over.
+
+        Raises CameraError.
+        """
         frame = self._camera.read()
-        while frame is not None and not _is_picture(frame):
+        while frame is not None and not is_picture(frame):
             self.counters.bad += 1
             frame = self._camera.read()
         if frame is None:
@@ -109,16 +125,19 @@ class InTurn:
 
 
 class Newest:
-    """The newest frame of an opened live camera, read by a thread of its own, which opens the camera again when it is gone.
+    """The newest frame of an opened live camera, read by a thread of its own.
 
-    Gone is a camera that says so, gives no frame for `stall` seconds, another size than before, or the very same picture
-    for `frozen` seconds. A frame that waited for longer than two frame times is dropped.
+    The thread opens the camera again when it is gone.
+
+    Gone is a camera that says so, gives no frame for `stall` seconds, another size than before, or
+    the very same picture for `frozen` seconds. A frame that waited for longer than two frame times
+    is dropped.
 
     Args:
         camera: opened; closed in the end.
         retry: seconds until a camera that is gone is opened again.
-        heal: open it again; without, as for a recording at its own pace, nothing is taken for a fault but what the camera
-            raises, and `next` raises that.
+        heal: open it again; without, as for a recording at its own pace, nothing is taken for a
+            fault but what the camera raises, and `next` raises that.
     """
 
     def __init__(
@@ -134,20 +153,14 @@ class Newest:
         self.lost: CameraError | None = None
         self.over = False
         self.interval = 1 / FPS
-        self._camera, self._stall, self._frozen, self._retry, self._heal = (
-            camera,
-            stall,
-            frozen,
-            retry,
-            heal,
-        )
+        self._camera, self._stall, self._frozen = camera, stall, frozen
+        self._retry, self._heal = retry, heal
         self._failure: BaseException | None = None
         self._news = threading.Condition()
         self._waiting: Taken | None = None
         self._stop = threading.Event()
-        self._given_up = (
-            False  # the sensor no longer waits for the frame that the thread is waiting for
-        )
+        # Whether the sensor no longer waits for the frame that the thread is waiting for.
+        self._given_up = False
         self._reading_since: float | None = time.monotonic()  # None while the camera is not open
         self._last = -math.inf
         self._arrived = 0.0
@@ -155,7 +168,10 @@ class Newest:
         self._thread.start()
 
     def next(self, timeout: float) -> Taken | None:
-        """The newest frame, if one comes within `timeout` seconds. Raises what ended a feed that does not heal."""
+        """The newest frame, if one comes within `timeout` seconds.
+
+        Raises what ended a feed that does not heal.
+        """
         with self._news:
             self._news.wait_for(lambda: self._waiting or self.over, timeout)
             taken, self._waiting = self._waiting, None
@@ -170,7 +186,10 @@ class Newest:
         return taken
 
     def check(self) -> None:
-        """Give up a camera that gave no frame for too long: the thread that waits for it cannot say so itself."""
+        """Give up a camera that gave no frame for too long.
+
+        The thread that waits for it cannot say so itself.
+        """
         since = self._reading_since
         if (
             since is None
@@ -184,7 +203,10 @@ class Newest:
         self._camera.close()  # ends the wait, where the camera allows that
 
     def close(self) -> None:
-        """End the thread and close the camera; a camera that hangs in its driver is left to its thread."""
+        """End the thread and close the camera.
+
+        A camera that hangs in its driver is left to its thread.
+        """
         self._stop.set()
         self._camera.close()
         if threading.current_thread() is not self._thread:
@@ -219,7 +241,7 @@ class Newest:
 
     def _read_frames(self) -> None:
         """Read until the end. Raises CameraError where the camera is gone."""
-        watch = _Watch(self._camera.name, self._frozen) if self._heal else None
+        watch = PictureWatch(self._camera.name, self._frozen) if self._heal else None
         while not self._stop.is_set():
             frame = self._camera.read()
             if self._given_up:
@@ -228,7 +250,7 @@ class Newest:
                 )
             if frame is None:
                 return
-            if not _is_picture(frame):
+            if not is_picture(frame):
                 self.counters.bad += 1
                 self._stop.wait(0.005)
                 continue
@@ -239,7 +261,8 @@ class Newest:
 
     def _publish(self, frame: Frame, now: float) -> None:
         counters = self.counters
-        # A camera's own time counts if it can be one: not before the last frame's, not to come, not of long ago.
+        # A camera's own time counts if it can be one: not before the last frame's, not to come, not
+        # of long ago.
         captured = frame.time if max(self._last, now - 10) <= frame.time <= now else now
         with self._news:
             counters.bad_times += captured != frame.time
@@ -260,9 +283,8 @@ class Newest:
             self._news.notify_all()
 
     def _lose(self, error: CameraError) -> None:
-        error.__traceback__ = (
-            None  # it would keep the last frame alive, for as long as the camera is gone
-        )
+        # It would keep the last frame alive, for as long as the camera is gone.
+        error.__traceback__ = None
         with self._news:
             if self.lost is None:
                 self.lost = error
@@ -286,38 +308,3 @@ class Newest:
             self._given_up = False
             self._reading_since = time.monotonic()
             return
-
-
-class _Watch:
-    """Sees a picture that changes its size, or stands still."""
-
-    def __init__(self, name: str, frozen: float) -> None:
-        self._name, self._frozen = name, frozen
-        self._sample: NDArray[np.uint8] | None = None
-        self._shape: tuple[int, ...] = ()
-        self._since = 0.0
-
-    def check(self, frame: Frame, now: float) -> None:
-        """Raises CameraError."""
-        shape = frame.pixels.shape
-        if self._shape and shape != self._shape:
-            raise CameraError(
-                f"{self._name}: frames of {shape[1]}x{shape[0]} where they were {self._shape[1]}x{self._shape[0]} before"
-            )
-        self._shape = shape
-        sample = frame.pixels[::16, ::16].copy()
-        if self._sample is None or not np.array_equal(sample, self._sample):
-            self._sample, self._since = sample, now
-        elif now - self._since > self._frozen and sample.std() > _FLAT:
-            raise CameraError(f"{self._name}: the very same picture for {self._frozen:g} s")
-
-
-def _is_picture(frame: Frame) -> bool:
-    pixels = frame.pixels
-    return (
-        isinstance(pixels, np.ndarray)
-        and pixels.dtype == np.uint8
-        and pixels.ndim == 3
-        and pixels.shape[2] == 3
-        and pixels.size > 0
-    )

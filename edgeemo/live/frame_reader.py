@@ -1,4 +1,4 @@
-"""What a frame says: faces found or followed, recognized, smoothed. One step of the sensor, without its thread."""
+"""One frame's step of the sensor, without its thread: detect or follow, recognize, smooth."""
 
 import math
 import time
@@ -12,16 +12,18 @@ from edgeemo.live.tracking import Track, Tracker
 from edgeemo.recognizer import Recognizer
 from edgeemo.results import Reading
 
-_BUSY = 0.85  # share of the time between two frames that may be spent; the rest is for whatever else runs
+_BUSY = 0.85  # share of the time between two frames that may be spent; the rest is for others
 _LONGEST_BLIND = 0.5  # seconds between two looks of the detector; a new face waits no longer
 _RATE_FRAMES = 31  # over which the frame rate is averaged
 
 
 class Cadence:
-    """How often the detector looks: as often as the frame rate allows, or at every `every`-th frame.
+    """How often the detector looks.
 
-    With d the time of a look, o that of all else and t the time between two frames, looking at every k-th frame takes
-    d / k + o of each t.
+    As often as the frame rate allows, or at every `every`-th frame.
+
+    With d the time of a look, o that of all else and t the time between two frames, looking at
+    every k-th frame takes d / k + o of each t.
     """
 
     def __init__(self, every: int | None = None) -> None:
@@ -39,7 +41,13 @@ class Cadence:
         self._since = math.inf
 
     def spent(self, detection: float | None, other: float, interval: float) -> None:
-        """Take in the seconds that a frame took: of the detector (None if it did not look), of all else; and `interval`."""
+        """Take in the seconds that a frame took.
+
+        Args:
+            detection: of the detector; None if it did not look.
+            other: of all else.
+            interval: seconds between two frames.
+        """
         self._since = self._since + 1 if detection is None else 1
         if detection is not None:
             self._detection = _averaged(self._detection, detection)
@@ -109,12 +117,12 @@ class FrameReader:
         return [
             reading(
                 face_id=track.face_id,
-                emotion=said.emotion,
-                confidence=said.confidence,
-                scores=said.scores,
+                emotion=answer.emotion,
+                confidence=answer.confidence,
+                scores=answer.scores,
                 box=track.box,
             )
-            for track, said in smoothed
+            for track, answer in smoothed
         ]
 
     def forget(self) -> None:
@@ -132,7 +140,7 @@ class FrameReader:
             boxes = self._recognizer.detector.detect(pixels)
             detection = time.perf_counter() - start
             self.detections += 1
-            tracks = self._tracker.found(boxes, taken.frame.time, pixels)
+            tracks = self._tracker.detected(boxes, taken.frame.time, pixels)
             self._smoothers = {
                 key: self._smoothers[key] for key in self._smoothers.keys() & self._tracker.known()
             }

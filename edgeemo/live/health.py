@@ -8,42 +8,40 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Health:
-    """A sensor's counters since its start.
-
-    Attributes:
-        uptime_s: seconds.
-        camera_ok: whether frames can be expected.
-        frames: that came from the camera; the sum of `looked_at`, `dropped`, and one that may just wait.
-        looked_at: frames that were looked at.
-        dropped: frames that came and were not looked at, because a newer one came or they were too old.
-        bad_frames: that were no picture; not among `frames`.
-        bad_times: frames with an impossible time of capture; they count as captured when they came.
-        detections: looks of the face detector.
-        detect_every: the detector looks at every so many frames now.
-        inferences: faces that the network was asked about.
-        losses, reconnects: times that the camera was gone, and that it came back.
-        fps: frames a second that were looked at lately.
-        latency_ms: of the last reading.
-        rss_mb: resident memory of the process in 10**6 bytes; None where the system does not tell.
-        temperature_c: of the hottest thermal zone, in degrees Celsius; None where the system does not tell.
-    """
+    """A sensor's counters since its start."""
 
     uptime_s: float
+    """Seconds."""
     camera_ok: bool
+    """Whether frames can be expected."""
     frames: int
+    """Frames from the camera: `looked_at`, `dropped`, and one that may just wait."""
     looked_at: int
+    """Frames that were looked at."""
     dropped: int
+    """Frames not looked at, because a newer one came or they were too old."""
     bad_frames: int
+    """Frames that were no picture; not among `frames`."""
     bad_times: int
+    """Frames with an impossible time of capture; they count as captured when they came."""
     detections: int
+    """Looks of the face detector."""
     detect_every: int
+    """The detector looks at every so many frames now."""
     inferences: int
+    """Faces that the network was asked about."""
     losses: int
+    """Times that the camera was gone."""
     reconnects: int
+    """Times that it came back."""
     fps: float
+    """Frames a second that were looked at lately."""
     latency_ms: float
+    """Of the last reading, milliseconds."""
     rss_mb: float | None
+    """Resident memory of the process in 10**6 bytes; None where the system does not tell."""
     temperature_c: float | None
+    """Of the hottest thermal zone, degrees Celsius; None where the system does not tell."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -70,10 +68,10 @@ def rss_mb() -> float | None:
 
 def temperature_c(zones: Path = Path("/sys/class/thermal")) -> float | None:
     """The hottest thermal zone in degrees Celsius, or None where there is none that can be read."""
-    found = []
+    temperatures = []
     for zone in zones.glob("thermal_zone*/temp"):
         try:
-            found.append(int(zone.read_text()) / 1000)
+            temperatures.append(int(zone.read_text()) / 1000)
         except (OSError, ValueError):
             continue
-    return max((value for value in found if -40 < value < 150), default=None)
+    return max((value for value in temperatures if -40 < value < 150), default=None)

@@ -12,19 +12,24 @@ from edgeemo.results import Reading
 
 @dataclass(frozen=True)
 class Seen:
-    """A frame that was looked at, and what was read from it; no frame where the camera is gone."""
+    """A frame that was looked at, and what was read from it."""
 
     frame: Frame | None
+    """None where the camera is gone."""
     readings: tuple[Reading, ...]
+    """One a face, or one without a face."""
 
 
-class Outlet:
-    """Between the sensor's thread and who iterates: of a live camera the newest, of a recording one after the other."""
+class ReadingsQueue:
+    """Between the sensor's thread and who iterates.
+
+    Of a live camera it gives the newest, of a recording one after the other.
+    """
 
     def __init__(self, live: bool) -> None:
         self._live = live
         self._news = threading.Condition()
-        self._held: deque[Seen] = deque(maxlen=1)
+        self._waiting: deque[Seen] = deque(maxlen=1)
         self._takers = 0
         self.over = False
 
@@ -43,23 +48,26 @@ class Outlet:
             self._news.notify_all()
 
     def put(self, seen: Seen, stop: threading.Event) -> None:
-        """Offer the next; of a recording, once the one before was taken, if anybody takes, or `stop` is set."""
+        """Offer the next.
+
+        Of a recording, waits until the one before was taken, nobody takes, or `stop` is set.
+        """
         with self._news:
             if not self._live:
-                self._news.wait_for(lambda: not self._held or not self._takers or stop.is_set())
-            self._held.append(seen)
+                self._news.wait_for(lambda: not self._waiting or not self._takers or stop.is_set())
+            self._waiting.append(seen)
             self._news.notify_all()
 
     def take(self) -> Seen | None:
         """The next; None when all is over."""
         with self._news:
-            self._news.wait_for(lambda: self._held or self.over)
-            seen = self._held.popleft() if self._held else None
+            self._news.wait_for(lambda: self._waiting or self.over)
+            seen = self._waiting.popleft() if self._waiting else None
             self._news.notify_all()
             return seen
 
     def finish(self) -> None:
-        """Nothing comes any more; what is held may still be taken."""
+        """Nothing comes any more; what waits may still be taken."""
         with self._news:
             self.over = True
             self._news.notify_all()

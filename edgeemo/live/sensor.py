@@ -1,4 +1,4 @@
-"""The main job on a device: a camera, watched for months, whose faces' emotions become readings and calls."""
+"""The main job on a device: a camera, watched for months; emotions become readings and calls."""
 
 import atexit
 import logging
@@ -6,32 +6,26 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from edgeemo.backends import Backend, Providers
-from edgeemo.cameras import FPS, SIZE, Camera, open_camera
+from edgeemo.cameras import FPS, Camera, open_camera
 from edgeemo.cameras.files import Paced
 from edgeemo.contract.bundle import Bundle
-from edgeemo.contract.labels import parse_label
-from edgeemo.contract.manifest import Smoothing
+from edgeemo.contract.labels import match_label
 from edgeemo.errors import EdgeemoError, InvalidInput
-from edgeemo.faces import SMALLEST_FACE, Detector
-from edgeemo.live.events import CHANGED, NO_FACE, Events, Handler
-from edgeemo.live.feed import STALL, Feed, InTurn, Newest, Taken
+from edgeemo.faces import SMALLEST_FACE, Detector, open_detector
+from edgeemo.live.events import Event, Events, Handler, Happening
+from edgeemo.live.feed import Feed, InTurn, Newest, Taken
 from edgeemo.live.frame_reader import FrameReader
 from edgeemo.live.health import Health, rss_mb, temperature_c
-from edgeemo.live.readings_queue import Outlet, Seen
-from edgeemo.live.smoothing import OFF, check
+from edgeemo.live.options import SensorOptions
+from edgeemo.live.readings_queue import ReadingsQueue, Seen
 from edgeemo.live.systemd import Notifier
 from edgeemo.models import DEFAULT_MODEL
 from edgeemo.recognizer import Recognizer
 from edgeemo.results import Reading
 
-DEFAULT_SMOOTHING = Smoothing(
-    window=0.5, hold_time=0.8, floor=0.4
-)  # where no bundle brings its own
 FACES = ("largest", "all")
 _TICK = 0.2  # seconds in which the thread notices that it is to end
 _LOSS_EVERY = 1.0  # seconds between two readings that say that the camera is gone
@@ -41,32 +35,46 @@ log = logging.getLogger("edgeemo.live.sensor")
 
 
 class EmotionSensor:
-    """A camera with a model behind it. A context manager, an iterator of readings, and a caller of handlers.
+    """A camera with a model behind it: an iterator of readings, and a caller of handlers.
 
-    The camera is opened at once. A thread of its own looks at the newest frame of a live camera, from the first handler, wait
-    or iteration on; each frame of a recording in turn, from the first wait or iteration on. A camera that is gone, hangs
-    or comes back with another size is opened again, with growing pauses; readings say `camera_ok` meanwhile.
+    A context manager.
+
+    Most need no more than the model's name and a hold time; who wants another artifact, more
+    threads,
+    an NVIDIA GPU or a detector of their own opens the recognizer, and passes it on:
+
+        EmotionSensor(hold_time=0.8)
+        EmotionSensor("rtsp://door/live", model="small", detector="haar", faces="all")
+        EmotionSensor("csi", recognizer=Recognizer("visitors.edgeemo", threads=2))
+        EmotionSensor("0", options=SensorOptions(fps=5, size=(1280, 720)))
+
+    The camera is opened at once. A thread of its own looks at the newest frame of a live camera,
+    from the first handler, wait or iteration on; each frame of a recording in turn, from the first
+    wait or iteration on. A camera that is gone, hangs or comes back with another size is opened
+    again, with growing pauses; readings say `camera_ok` meanwhile.
+
+    Labels are the recognizer's (`labels`), which are its bundle's: sensors of different labels live
+    side by side.
 
     Args:
-        camera: "auto", "0", "/dev/video0", "rtsp://…", "csi", "gst:PIPELINE", the path of a video, folder or picture, or any
-            object with the protocol of edgeemo.cameras.Camera, such as a FakeCamera.
-        model, detector, detector_model, artifact, threads, providers, backend: as of `Recognizer`.
-        faces: "largest", or "all" for a reading a face; handlers are told of the largest alone.
-        smoothing: False gives the network's answer on each frame.
-        window: seconds over which scores are averaged; by default the bundle's.
-        hold_time: seconds that another label, a new face or no face must last before it counts; by default the bundle's.
-        floor: probability 0..1 below which the emotion is None; by default the bundle's.
-        detect_every: the detector looks at every so many frames and faces are followed between; by default at each frame
-            of a recording, and of a live camera as often as its frame rate allows.
-        smallest_face: the smallest face to be found, as a share of the frame's shorter side.
-        size: width and height in pixels that a camera is asked for.
-        fps: frames a second to look at; by default all that a live camera gives. A recording needs `realtime` with it.
-        realtime: play a recording at its own pace, as if it were a live camera.
-        stall: seconds without a frame after which a live camera counts as gone.
+        camera: a word such as "auto", "0", "rtsp://…", "csi" or a path
+            (edgeemo.cameras.open_camera), or any object with the protocol of
+            edgeemo.cameras.Camera, such as a FakeCamera.
+        recognizer: opened; stays the caller's, who closes it after the sensor. By default one is
+            opened for `model` and `detector`, and closed with the sensor.
+        model: name of a shipped bundle, path of a .edgeemo file, or an opened Bundle; by default
+            "small".
+        detector: its name, or an object (see `Recognizer`); by default "auto". A name is opened for
+            faces of a sixth of the frame's shorter side and more (edgeemo.faces.SMALLEST_FACE).
+        faces: "largest", or "all" for a reading a face; handlers hear of the largest alone.
+        hold_time: seconds that another label, a new face or no face must last before it counts; by
+            default the bundle's.
+        options: what few need, see `SensorOptions`.
 
     Raises:
         CameraError: no camera, or one that cannot be opened, with the reason and what to do.
-        InvalidInput: an argument that does not fit.
+        InvalidInput: an argument that does not fit, or a recognizer together with model or
+            detector.
         EdgeemoError: of another kind where model or detector cannot be opened.
     """
 
@@ -74,61 +82,43 @@ class EmotionSensor:
         self,
         camera: str | os.PathLike[str] | Camera = "auto",
         *,
-        model: str | os.PathLike[str] | Bundle = DEFAULT_MODEL,
-        detector: str | Detector = "auto",
-        detector_model: str | os.PathLike[str] | None = None,
-        artifact: str | None = None,
-        threads: int = 1,
-        providers: Providers = None,
-        backend: Backend | None = None,
+        recognizer: Recognizer | None = None,
+        model: str | os.PathLike[str] | Bundle | None = None,
+        detector: str | Detector | None = None,
         faces: str = "largest",
-        smoothing: bool = True,
-        window: float | None = None,
         hold_time: float | None = None,
-        floor: float | None = None,
-        detect_every: int | None = None,
-        smallest_face: float = SMALLEST_FACE,
-        size: tuple[int, int] = SIZE,
-        fps: float | None = None,
-        realtime: bool = False,
-        stall: float = STALL,
+        options: SensorOptions = SensorOptions(),  # noqa: B008 - frozen
     ) -> None:
-        _check(faces, detect_every, fps, stall)
-        self._recognizer = Recognizer(
-            model,
-            detector=detector,
-            detector_model=detector_model,
-            artifact=artifact,
-            threads=threads,
-            providers=providers,
-            backend=backend,
-            smallest_face=smallest_face,
-        )
-        settings = _smoothing(self._recognizer.bundle, smoothing, window, hold_time, floor)
-        opened = _opened(camera, size, fps or FPS)
-        recorded = not opened.live
-        if fps and recorded and not realtime:
-            opened.close()
-            raise InvalidInput(
-                f"expected a live camera with fps, received {opened.name}; add realtime (--realtime)"
-            )
-        self._camera: Camera = Paced(opened) if recorded and realtime else opened
-        self._live, self._stall, self._heal = self._camera.live, stall, not recorded
-        every = detect_every or (None if self._live else 1)
-        self._reader = FrameReader(self._recognizer, settings, faces=faces, detect_every=every)
-        self._events = Events(settings.hold_time)
-        self._pause = 1 / fps if fps else 0.0
-        self._outlet = Outlet(self._live)
+        if faces not in FACES:
+            raise InvalidInput(f"expected faces {' or '.join(FACES)}, received {faces!r}")
+        self._owns_recognizer = recognizer is None
+        self._recognizer = _recognizer(recognizer, model, detector)
+        smoothing = options.smoothing_of(self._recognizer.bundle, hold_time)
+        opened = _opened(camera, options)
+        self._camera: Camera = opened
+        if options.realtime and not opened.live:
+            self._camera = Paced(opened)
+        self._live, self._stall, self._heal = self._camera.live, options.stall, opened.live
+        every = options.detect_every or (None if self._live else 1)
+        self._reader = FrameReader(self._recognizer, smoothing, faces=faces, detect_every=every)
+        self._events = Events(smoothing.hold_time, self.labels)
+        self._pause = 1 / options.fps if options.fps else 0.0
+        self._queue = ReadingsQueue(self._live)
         self._feed: Feed | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._lock = threading.RLock()
-        self._told = threading.Condition()  # guards the state that `wait_for` looks at
+        self._news = threading.Condition()  # guards the state that `wait_for` looks at
         self._frame = -1  # number of the last frame that was looked at
         self._failure: BaseException | None = None
         self._started = time.monotonic()
         self._closed = False
         atexit.register(self.close)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that readings can bring: the recognizer's, in the order of its scores."""
+        return self._recognizer.labels
 
     def __enter__(self) -> Self:
         return self
@@ -148,7 +138,7 @@ class EmotionSensor:
             log.error("while closing after %r: %r", error, second)
 
     def __iter__(self) -> Iterator[Reading]:
-        """Readings as they come, until the end of a recording or `close`; of a live camera always the newest.
+        """Readings as they come, until a recording ends or `close`; of a live camera the newest.
 
         Raises:
             EdgeemoError: what ended the sensor; and whatever a handler raised.
@@ -157,10 +147,10 @@ class EmotionSensor:
             yield from seen.readings
 
     def observations(self) -> Iterator[Seen]:
-        """Like iterating, frame by frame, with each frame's pixels, for those who want to show them."""
-        with self._outlet.attached():
+        """Like iterating, with each frame's pixels, for those who want to show them."""
+        with self._queue.attached():
             self.start()
-            while (seen := self._outlet.take()) is not None:
+            while (seen := self._queue.take()) is not None:
                 yield seen
         self._raise_failure()
 
@@ -184,46 +174,56 @@ class EmotionSensor:
                 self._thread.start()
 
     def when(self, label: str, handler: Handler | None) -> None:
-        """Call `handler`, without arguments or with the Reading, each time that the emotion becomes `label`.
+        """Call `handler`, without arguments or with the Reading, when the emotion becomes `label`.
 
-        Handlers run on the sensor's thread, one at a time. The first reading sets the state and calls nobody. Another
-        handler for the same label replaces the first; None removes it. What a handler raises ends the sensor, and is
-        raised again by `wait`, `wait_for`, iterating or `close`.
+        Handlers run on the sensor's thread, one at a time. The first reading sets the state and
+        calls nobody. Another handler for the same label replaces the first; None removes it. What a
+        handler raises ends the sensor, and is raised again by `wait`, `wait_for`, iterating or
+        `close`.
 
         Raises:
-            UnknownLabel: a word that is none of the seven; the message lists them.
+            UnknownLabel: a word for none of `labels`; the message lists them.
             InvalidInput: a handler that takes neither nothing nor one argument.
         """
-        self._set(parse_label(label), handler)
+        self._set(match_label(label, self.labels), handler)
 
     @property
     def when_changed(self) -> Callable[[Handler | None], None]:
-        """Call a handler each time that the emotion changes, to None too: `sensor.when_changed = show`, or as a call."""
-        return lambda handler: self._set(CHANGED, handler)
+        """Call a handler each time that the emotion changes, to None too.
+
+        `sensor.when_changed = show`, or as a call.
+        """
+        return lambda handler: self._set(Happening.CHANGED, handler)
 
     @when_changed.setter
     def when_changed(self, handler: Handler | None) -> None:
-        self._set(CHANGED, handler)
+        self._set(Happening.CHANGED, handler)
 
     @property
     def when_no_face(self) -> Callable[[Handler | None], None]:
-        """Call a handler when the last face has gone, or the camera: `sensor.when_no_face = lamp.off`, or as a call."""
-        return lambda handler: self._set(NO_FACE, handler)
+        """Call a handler when the last face has gone, or the camera.
+
+        `sensor.when_no_face = lamp.off`, or as a call.
+        """
+        return lambda handler: self._set(Happening.NO_FACE, handler)
 
     @when_no_face.setter
     def when_no_face(self, handler: Handler | None) -> None:
-        self._set(NO_FACE, handler)
+        self._set(Happening.NO_FACE, handler)
 
     def wait_for(self, label: str, timeout: float | None = None) -> Reading | None:
-        """Wait until the emotion is `label`, and give the reading that brought it; None after `timeout` seconds or at the end.
+        """Wait until the emotion is `label`, and give the reading that brought it.
+
+        None after `timeout` seconds, or at the end.
 
         Raises:
-            UnknownLabel: a word that is none of the seven.
-            InvalidInput: the sensor is closed, or a handler waits for what only its return could bring.
+            UnknownLabel: a word for none of `labels`.
+            InvalidInput: the sensor is closed, or a handler waits for what only its return could
+                bring.
         """
-        label = parse_label(label)
+        label = match_label(label, self.labels)
         self._not_from_a_handler("wait_for")
-        with self._told:
+        with self._news:
             since = self._frame
         self.start()
 
@@ -235,23 +235,25 @@ class EmotionSensor:
                 else None
             )
 
-        with self._told:
-            self._told.wait_for(lambda: there() or self._outlet.over, timeout)
-            found = there()
-        if found is None:
+        with self._news:
+            self._news.wait_for(lambda: there() or self._queue.over, timeout)
+            reading = there()
+        if reading is None:
             self._raise_failure()
-        return found
+        return reading
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end: of a recording, or by `close` in another thread. False after `timeout` seconds without it.
+        """Wait for the end: of a recording, or by `close` in another thread.
+
+        False after `timeout` seconds without it.
 
         Raises:
             EdgeemoError: what ended the sensor; and whatever a handler raised.
         """
         self._not_from_a_handler("wait")
         self.start()
-        with self._told:
-            over = self._told.wait_for(lambda: self._outlet.over, timeout)
+        with self._news:
+            over = self._news.wait_for(lambda: self._queue.over, timeout)
         self._raise_failure()
         return over
 
@@ -279,15 +281,16 @@ class EmotionSensor:
         )
 
     def close(self) -> None:
-        """End the thread, close camera and model. Does no harm twice.
+        """End the thread, close the camera and what the sensor opened itself. Does no harm twice.
 
         Raises:
-            EdgeemoError: what ended the sensor, and whatever a handler raised, unless it was raised already.
+            EdgeemoError: what ended the sensor, and whatever a handler raised, unless it was raised
+                already.
         """
         with self._lock:
             self._closed = True
             self._stop.set()
-            self._outlet.finish()
+            self._queue.finish()
             if self._feed:
                 self._feed.close()
             self._camera.close()
@@ -297,16 +300,15 @@ class EmotionSensor:
             if thread.is_alive():
                 log.error("a handler has not come back for 10 s; it is left to itself")
                 return
-            self._recognizer.close()
-        elif thread is None:
+        if thread is not threading.current_thread() and self._owns_recognizer:
             self._recognizer.close()
         atexit.unregister(self.close)
-        with self._told:
-            self._told.notify_all()
+        with self._news:
+            self._news.notify_all()
         if thread is not threading.current_thread():
             self._raise_failure()
 
-    def _set(self, event: str, handler: Handler | None) -> None:
+    def _set(self, event: Event, handler: Handler | None) -> None:
         self._events.set(event, handler)
         if self._live and handler is not None:
             self.start()
@@ -322,13 +324,13 @@ class EmotionSensor:
         finally:
             notifier.stopping()
             feed.close()
-            self._outlet.finish()
-            with self._told:
-                self._told.notify_all()
+            self._queue.finish()
+            with self._news:
+                self._news.notify_all()
 
     def _watch(self, feed: Feed, notifier: Notifier) -> None:
-        lost_told, came = 0.0, 0
-        health_told = due = time.monotonic()
+        lost_at, came = 0.0, 0
+        health_at = due = time.monotonic()
         while not self._stop.is_set():
             resting = time.monotonic() < due
             taken = None if resting else feed.next(_TICK)
@@ -342,17 +344,17 @@ class EmotionSensor:
             elif feed.over:
                 break
             if feed.lost:
-                if now - lost_told >= _LOSS_EVERY:
-                    self._tell_loss(feed, notifier, first=not lost_told)
-                    lost_told = now
+                if now - lost_at >= _LOSS_EVERY:
+                    self._tell_loss(feed, notifier, first=not lost_at)
+                    lost_at = now
             elif taken is not None or (resting and feed.counters.frames > came):
-                if lost_told:
+                if lost_at:
                     notifier.status("frames come again")
                 notifier.alive()
-                lost_told = 0.0
+                lost_at = 0.0
             came = feed.counters.frames
-            if now - health_told >= _HEALTH_EVERY:
-                health_told = now
+            if now - health_at >= _HEALTH_EVERY:
+                health_at = now
                 log.info("%s", self.health())
 
     def _look(self, taken: Taken, feed: Feed) -> None:
@@ -366,7 +368,7 @@ class EmotionSensor:
             wall_time=wall_time,
         )
         self._tell(readings[0], taken.frame.time)
-        self._outlet.put(Seen(taken.frame, tuple(readings)), self._stop)
+        self._queue.put(Seen(taken.frame, tuple(readings)), self._stop)
 
     def _tell_loss(self, feed: Feed, notifier: Notifier, *, first: bool) -> None:
         if first:
@@ -375,13 +377,13 @@ class EmotionSensor:
         number, dropped = max(self._frame, 0), feed.counters.dropped
         gone = Reading(time.time(), number, dropped=dropped, fps=self._reader.fps, camera_ok=False)
         self._tell(gone, time.monotonic())
-        self._outlet.put(Seen(None, (gone,)), self._stop)
+        self._queue.put(Seen(None, (gone,)), self._stop)
 
     def _tell(self, reading: Reading, frame_time: float) -> None:
         self._events.update(reading, frame_time)
-        with self._told:
+        with self._news:
             self._frame = reading.frame
-            self._told.notify_all()
+            self._news.notify_all()
 
     def _raise_failure(self) -> None:
         with self._lock:
@@ -396,39 +398,40 @@ class EmotionSensor:
             )
 
 
-def _opened(camera: str | os.PathLike[str] | Camera, size: tuple[int, int], fps: float) -> Camera:
+def _recognizer(
+    recognizer: Recognizer | None,
+    model: str | os.PathLike[str] | Bundle | None,
+    detector: str | Detector | None,
+) -> Recognizer:
+    """The caller's, or one opened for a live camera's frames. Raises InvalidInput for both."""
+    if recognizer is not None:
+        if model is not None or detector is not None:
+            raise InvalidInput(
+                "expected a recognizer, or a model and a detector, received both; the recognizer "
+                "brings its own: Recognizer(model, detector=...)"
+            )
+        return recognizer
+    detector = "auto" if detector is None else detector
+    if isinstance(detector, str):
+        detector = open_detector(detector, smallest_face=SMALLEST_FACE)
+    return Recognizer(DEFAULT_MODEL if model is None else model, detector=detector)
+
+
+def _opened(camera: str | os.PathLike[str] | Camera, options: SensorOptions) -> Camera:
+    """The camera, opened. Raises InvalidInput, CameraError and what else opening raises."""
     if isinstance(camera, str | os.PathLike):
-        return open_camera(os.fspath(camera), size=size, fps=fps)
-    try:
-        camera.open()
-    except AttributeError:
+        opened = open_camera(os.fspath(camera), size=options.size, fps=options.fps or FPS)
+    else:
+        try:
+            camera.open()
+        except AttributeError:
+            raise InvalidInput(
+                f"expected a camera's name, a path or a Camera, received {camera!r}"
+            ) from None
+        opened = camera
+    if options.fps and not opened.live and not options.realtime:
+        opened.close()
         raise InvalidInput(
-            f"expected a camera's name, a path or a Camera, received {camera!r}"
-        ) from None
-    return camera
-
-
-def _smoothing(
-    bundle: Bundle | None,
-    wanted: bool,
-    window: float | None,
-    hold_time: float | None,
-    floor: float | None,
-) -> Smoothing:
-    """The bundle's smoothing, or none, with what was asked for in its place. Raises InvalidInput."""
-    base = (bundle.manifest.smoothing if bundle else DEFAULT_SMOOTHING) if wanted else OFF
-    given = {"window": window, "hold_time": hold_time, "floor": floor}
-    smoothing = replace(base, **{key: value for key, value in given.items() if value is not None})
-    check(smoothing)
-    return smoothing
-
-
-def _check(faces: str, detect_every: int | None, fps: float | None, stall: float) -> None:
-    if faces not in FACES:
-        raise InvalidInput(f"expected faces {' or '.join(FACES)}, received {faces!r}")
-    if detect_every is not None and not 1 <= detect_every <= 1000:
-        raise InvalidInput(f"expected detect_every of 1 to 1000 frames, received {detect_every}")
-    if fps is not None and not 0.01 <= fps <= 1000:
-        raise InvalidInput(f"expected fps of 0.01 to 1000 frames a second, received {fps}")
-    if not 0.1 <= stall <= 3600:
-        raise InvalidInput(f"expected a stall of 0.1 to 3600 seconds, received {stall}")
+            f"expected a live camera with fps, received {opened.name}; add realtime (--realtime)"
+        )
+    return opened

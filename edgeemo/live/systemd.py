@@ -1,4 +1,4 @@
-"""Tells systemd that all is well, over the socket that it names (sd_notify(3)); without one, nobody is told."""
+"""Tells systemd that all is well, over the socket that it names (sd_notify(3)), if any."""
 
 import os
 import socket
@@ -6,18 +6,21 @@ import time
 
 
 class Notifier:
-    """READY=1 at the first `alive`, WATCHDOG=1 at each further one, at most once a second; `stopping` at the end."""
+    """READY=1 at the first `alive`, WATCHDOG=1 at each further one, at most once a second.
+
+    `stopping` comes at the end.
+    """
 
     def __init__(self) -> None:
         self._address = os.environ.get("NOTIFY_SOCKET", "")
-        self._told = -1.0
+        self._notified_at = -1.0
 
     def alive(self) -> None:
         """A frame was looked at."""
         now = time.monotonic()
-        if self._address and (self._told < 0 or now - self._told >= 1):
-            self._send("READY=1\nWATCHDOG=1" if self._told < 0 else "WATCHDOG=1")
-            self._told = now
+        if self._address and (self._notified_at < 0 or now - self._notified_at >= 1):
+            self._send("READY=1\nWATCHDOG=1" if self._notified_at < 0 else "WATCHDOG=1")
+            self._notified_at = now
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""

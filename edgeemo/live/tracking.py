@@ -1,4 +1,7 @@
-"""Faces keep their number, and are followed between two looks of the detector. Pure: time comes with each call."""
+"""Faces keep their number, and are followed between two looks of the detector.
+
+Pure: time comes with each call.
+"""
 
 import math
 from collections.abc import Sequence
@@ -12,10 +15,10 @@ from edgeemo.results import Box
 
 KEEP = 1.0  # seconds that a face which is not found keeps its number for its return
 _OVERLAP = 0.2  # intersection over union that makes two boxes one face
-_NEAR = (
-    0.7  # or centres so near, in widths of the face; a fast head leaves its box between two looks
-)
-_PATTERN = 24  # pixels of the side to which a face is scaled to be followed; its surroundings to twice as many
+# Or centres so near, in widths of the face; a fast head leaves its box between two looks.
+_NEAR = 0.7
+# Pixels of the side to which a face is scaled to be followed; its surroundings to twice as many.
+_PATTERN = 24
 _ALIKE = 0.5  # normalized correlation from which a place is taken for the face's own
 _LARGER = 1.25  # area by which another face must lead before it is taken for the largest one
 _PROVEN = 3  # looks that must have found it before; detectors see faces in curtains, for a moment
@@ -23,22 +26,28 @@ _PROVEN = 3  # looks that must have found it before; detectors see faces in curt
 
 @dataclass(frozen=True)
 class Track:
-    """A face: its number and where it is."""
+    """A face that is seen."""
 
     face_id: int
+    """Its number, from 1."""
     box: Box
+    """Where it is."""
 
 
 @dataclass
 class _State:
     track: Track
-    last_found: float
-    looks: int = 0  # of the detector that found it
-    pattern: NDArray[np.uint8] | None = None  # what the face looked like when it was last found
+    """Number and box."""
+    last_seen: float
+    """Time of the detector's last look that saw it, seconds."""
+    looks: int = 0
+    """Looks of the detector that saw it."""
+    pattern: NDArray[np.uint8] | None = None
+    """uint8 (24, 24): what the face looked like then."""
 
 
 class Tracker:
-    """Gives each face a number, 1, 2, ..., that stays with it while it is seen, and a second beyond."""
+    """Gives each face a number, from 1, that stays with it while it is seen, and a second more."""
 
     def __init__(self) -> None:
         self._states: list[_State] = []
@@ -47,12 +56,14 @@ class Tracker:
         self._count = 0
         self._largest: int | None = None
 
-    def found(self, boxes: Sequence[Box], time: float, frame_rgb: NDArray[np.uint8]) -> list[Track]:
+    def detected(
+        self, boxes: Sequence[Box], time: float, frame_rgb: NDArray[np.uint8]
+    ) -> list[Track]:
         """The faces that the detector found in uint8 (H, W, 3) RGB at `time`, in its order.
 
         `time` is in seconds, on a clock that does not step back.
         """
-        self._states = [state for state in self._states if time - state.last_found <= KEEP]
+        self._states = [state for state in self._states if time - state.last_seen <= KEEP]
         free = list(self._states)
         matches: dict[int, _State] = {}
         pairs = (
@@ -73,14 +84,14 @@ class Tracker:
             self._count += 1
             state = _State(Track(self._count, box), time)
             self._states.append(state)
-        state.track, state.last_found, state.pattern = Track(state.track.face_id, box), time, None
+        state.track, state.last_seen, state.pattern = Track(state.track.face_id, box), time, None
         state.looks += 1
         return state
 
     def carried(self, frame_rgb: NDArray[np.uint8]) -> list[Track]:
-        """The faces of the detector's last look, each where the frame uint8 (H, W, 3) RGB looks most like it, nearby.
+        """The faces of the detector's last look, each nearby where the frame looks most like it.
 
-        Needs OpenCV; without it they stay where they were.
+        The frame is uint8 (H, W, 3) RGB. Needs OpenCV; without it they stay where they were.
         """
         if self._frame is not None and is_installed("cv2"):
             for state in self._shown:
@@ -96,9 +107,11 @@ class Tracker:
         return [state.track for state in self._shown]
 
     def largest(self) -> Track | None:
-        """The largest face; but the one that was it before stays it while it is seen, until a clearly larger one is proven.
+        """The largest face.
 
-        When that one is missed for a moment, a face that is not proven does not take its place: then there is none.
+        The one that was it before stays it while it is seen, until a clearly larger one is proven.
+        When that one is missed for a moment, a face that is not proven does not take its place:
+        then there is none.
         """
         best = max(self._shown, key=lambda state: _area(state.track.box), default=None)
         before = next(
@@ -126,7 +139,10 @@ def _area(box: Box) -> int:
 
 
 def _likeness(a: Box, b: Box) -> float:
-    """How likely two boxes are the same face: above 0 if they may be, more where they overlap more."""
+    """How likely two boxes are the same face.
+
+    Above 0 if they may be, more where they overlap more.
+    """
     width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
     height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
     both = max(0, width) * max(0, height)
@@ -142,12 +158,16 @@ def _likeness(a: Box, b: Box) -> float:
 
 
 def _scaled(frame_rgb: NDArray[np.uint8], box: Box, sides: int) -> NDArray[np.uint8]:
-    """The green channel, near enough to grey, of a square of `sides` times the box's size around its centre."""
+    """The green channel, near enough to grey, of a square around the box's centre.
+
+    The square is `sides` times as large as the box.
+    """
     cv2 = need("cv2", "opencv", "to follow faces")
     side, pixels = sides * max(box.width, box.height), sides * _PATTERN
     scale = pixels / side
     left, top = box.x + (box.width - side) / 2, box.y + (box.height - side) / 2
-    # A strided view of one channel would be copied whole, so only the part around the face is taken.
+    # A strided view of one channel would be copied whole, so only the part around the face is
+    # taken.
     x, y = max(0, math.floor(left) - 1), max(0, math.floor(top) - 1)
     part = np.ascontiguousarray(frame_rgb[y : y + side + 3, x : x + side + 3, 1])
     if not part.size:
@@ -164,7 +184,8 @@ def _followed(frame_rgb: NDArray[np.uint8], box: Box, pattern: NDArray[np.uint8]
     likeness = cv2.matchTemplate(_scaled(frame_rgb, box, 2), pattern, cv2.TM_CCOEFF_NORMED)
     _, best, _, (x, y) = cv2.minMaxLoc(likeness)
     middle = _PATTERN // 2
-    # A face without any contrast gives no number or an infinite one; one that is as like where it was stays there.
+    # A face without any contrast gives no number or an infinite one; one that is as like where it
+    # was stays there.
     if not _ALIKE <= best <= 1.001 or likeness[middle, middle] > best - 0.01:
         return box
     step = max(box.width, box.height) / _PATTERN

@@ -25,5 +25,6 @@ def find_model(name_or_path: str) -> Path:
     if os.path.exists(name_or_path):  # unlike Path.exists, False for a name that is too long
         return Path(name_or_path)
     raise MissingFile(
-        f"{name_or_path}: no such bundle; expected the path of a .edgeemo file or one of {', '.join(shipped_models()) or 'none'}"
+        f"{name_or_path}: no such bundle; expected the path of a .edgeemo file or one of"
+        f" {', '.join(shipped_models()) or 'none'}"
     )

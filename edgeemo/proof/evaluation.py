@@ -1,16 +1,18 @@
-"""Metrics of labelled predictions, and the paired comparison of two models on the same pictures. NumPy only.
+"""Metrics of labelled predictions, and the paired comparison of two models on the same pictures.
+
+NumPy only.
 
 Confusion matrices have true labels in rows and predicted ones in columns.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.labels import LABELS
 from edgeemo.contract.quantize import softmax
 from edgeemo.errors import InvalidInput
 
@@ -28,7 +30,7 @@ class Scorecard:
         interval: 95 % Wilson interval of `top1`.
         macro_f1: mean F1 over the classes that occur in labels or predictions.
         per_class_recall: recall by label; None where a label does not occur.
-        confusion: counts, rows true and columns predicted, in LABELS order.
+        confusion: counts, rows true and columns predicted, in the order of the class names.
     """
 
     n: int
@@ -43,9 +45,10 @@ class Scorecard:
 class PairedDrop:
     """The drop in top-1 from a reference to a candidate on the same n pictures.
 
-    b pictures only the reference gets right, c only the candidate: drop = (b - c)/n, its standard error
-    sqrt((b + c) - (b - c)^2/n)/n (Agresti, Categorical Data Analysis, matched pairs); `upper95` is the
-    one-sided 95 % bound and `lower95` its mirror. `mcnemar_p` is the exact two-sided McNemar test.
+    b pictures only the reference gets right, c only the candidate: drop = (b - c)/n, its standard
+    error sqrt((b + c) - (b - c)^2/n)/n (Agresti, Categorical Data Analysis, matched pairs);
+    `upper95` is the one-sided 95 % bound and `lower95` its mirror. `mcnemar_p` is the exact
+    two-sided McNemar test.
     """
 
     n: int
@@ -58,12 +61,14 @@ class PairedDrop:
     mcnemar_p: float
 
 
-def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """int64 (7, 7) counts, rows true, columns predicted."""
-    size = len(LABELS)
+def confusion_matrix(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], size: int
+) -> NDArray[np.int64]:
+    """int64 (size, size) counts of label numbers (N,), rows true, columns predicted."""
     if labels.shape != predicted.shape or labels.ndim != 1 or not len(labels):
         raise InvalidInput(
-            f"expected as many labels as predictions and at least one, received {labels.shape}, {predicted.shape}"
+            f"expected as many labels as predictions and at least one, received {labels.shape},"
+            f" {predicted.shape}"
         )
     if min(labels.min(), predicted.min()) < 0 or max(labels.max(), predicted.max()) >= size:
         raise InvalidInput(f"expected label numbers of 0 to {size - 1}")
@@ -74,9 +79,11 @@ def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64]) ->
     )
 
 
-def score(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> Scorecard:
+def score(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], class_names: Sequence[str]
+) -> Scorecard:
     """Scorecard of predicted label numbers (N,) against true ones (N,)."""
-    confusion = confusion_matrix(labels, predicted)
+    confusion = confusion_matrix(labels, predicted, len(class_names))
     right, n = int(np.trace(confusion)), int(confusion.sum())
     recall = recalls(confusion)
     return Scorecard(
@@ -86,14 +93,14 @@ def score(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> Scorecard:
         macro_f1=macro_f1(confusion),
         per_class_recall={
             label: None if math.isnan(value) else float(value)
-            for label, value in zip(LABELS, recall, strict=True)
+            for label, value in zip(class_names, recall, strict=True)
         },
         confusion=confusion.tolist(),
     )
 
 
 def recalls(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Recall of each class (7,), NaN where the class does not occur."""
+    """Recall of each class (classes,), NaN where the class does not occur."""
     support = confusion.sum(axis=1)
     shares = np.full(len(confusion), np.nan)
     np.divide(np.diag(confusion), support, out=shares, where=support > 0)
@@ -112,7 +119,10 @@ def wilson_interval(hits: int, n: int, z: float = Z95_TWO_SIDED) -> tuple[float,
     share, zz = hits / n, z * z
     centre = (share + zz / (2 * n)) / (1 + zz / n)
     half = z * math.sqrt(share * (1 - share) / n + zz / (4 * n * n)) / (1 + zz / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Exact at the ends, where rounding may leave the share itself outside.
+    low = 0.0 if hits == 0 else max(0.0, centre - half)
+    high = 1.0 if hits == n else min(1.0, centre + half)
+    return low, high
 
 
 def paired_drop(
@@ -141,7 +151,7 @@ def mcnemar_exact(b: int, c: int) -> float:
 def expected_calibration_error(
     logits: NDArray[np.float32], labels: NDArray[np.int64], bins: int = 15
 ) -> float:
-    """ECE over equal-width confidence bins (Guo et al. 2017, 15 bins) of logits (N, 7)."""
+    """ECE over equal-width confidence bins (Guo et al. 2017, 15 bins) of logits (N, classes)."""
     _check_same_pictures(logits[:, 0], labels)
     scores = softmax(logits)
     confidence, right = scores.max(axis=1), scores.argmax(axis=1) == labels
@@ -154,33 +164,39 @@ def expected_calibration_error(
 
 
 def mean_kl(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
-    """Mean KL divergence in nats of the candidate's softmax from the reference's, from logits (N, 7)."""
+    """Mean KL divergence in nats of the candidate's softmax from the reference's, from logits (N,
+    classes).
+    """
     _check_same_pictures(reference, candidate)
     p, q = _log_softmax(reference), _log_softmax(candidate)
     return float((np.exp(p) * (p - q)).sum(axis=1).mean())
 
 
 def psnr(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float | None:
-    """Peak signal to noise ratio in dB of the candidate's logits (N, 7): 10 log10(peak^2 / mean squared difference).
+    """Peak signal to noise ratio in dB of the candidate's logits (N, classes): 10 log10(peak^2 /
+    mean squared difference).
 
-    The peak is the span of the reference's logits, largest less smallest. None where nothing differs.
+    The peak is the span of the reference's logits, largest less smallest. None where nothing
+    differs.
     """
     _check_same_pictures(reference, candidate)
     error = float(np.mean((reference.astype(np.float64) - candidate) ** 2))
     return 10 * math.log10(float(np.ptp(reference)) ** 2 / error) if error else None
 
 
-def recall_intervals(confusion: NDArray[np.int64]) -> dict[str, tuple[float, float] | None]:
-    """95 % Wilson interval of each class's recall, by label; None where the class does not occur."""
+def recall_intervals(
+    confusion: NDArray[np.int64], class_names: Sequence[str]
+) -> dict[str, tuple[float, float] | None]:
+    """95 % Wilson interval of each class's recall, by label; None where it does not occur."""
     support = confusion.sum(axis=1)
     return {
         label: wilson_interval(int(confusion[i, i]), int(support[i])) if support[i] else None
-        for i, label in enumerate(LABELS)
+        for i, label in enumerate(class_names)
     }
 
 
 def agreement(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
-    """Share of pictures, 0..1, on which both logits (N, 7) have the same top label."""
+    """Share of pictures, 0..1, on which both logits (N, classes) have the same top label."""
     _check_same_pictures(reference, candidate)
     return float((reference.argmax(axis=1) == candidate.argmax(axis=1)).mean())
 
@@ -188,7 +204,8 @@ def agreement(reference: NDArray[np.float32], candidate: NDArray[np.float32]) ->
 def _check_same_pictures(reference: NDArray[Any], candidate: NDArray[Any]) -> None:
     if reference.shape != candidate.shape or not len(reference):
         raise InvalidInput(
-            f"expected values for the same pictures and at least one, received {reference.shape}, {candidate.shape}"
+            f"expected values for the same pictures and at least one, received {reference.shape},"
+            f" {candidate.shape}"
         )
 
 

@@ -1,4 +1,6 @@
-"""Replays a bundle's self-test: does this machine's interpreter answer what the bundle's builder got?"""
+"""Replays a bundle's self-test: does this machine's interpreter answer what the bundle's builder
+got?
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,16 +11,17 @@ from numpy.typing import NDArray
 
 from edgeemo.backends import open_backend
 from edgeemo.contract.bundle import Bundle, SelfTest
-from edgeemo.contract.manifest import Artifact, Manifest
+from edgeemo.contract.manifest import Artifact, Format, Manifest, Precision
 from edgeemo.errors import BundleError, MissingDependency
 
-# Optimized int8 kernels differ from the reference ones by up to 6 steps of the output scale on faces and 9 on the drawn
-# patterns, and among machines by as much (docs/stack.md); far beyond that something is wrong.
+# Optimized int8 kernels differ from the reference ones by up to 6 steps of the output scale on
+# faces and 9 on the drawn patterns, and among machines by as much (docs/stack.md); far beyond that
+# something is wrong.
 OPTIMIZED_BOUND_LSB = 16.0
 # Float kernels sum in another order on other processors.
 FLOAT_BOUND = 1e-3
-# Half floats are rounded after each layer, or wherever a runtime or processor does not compute in more; logits of up to
-# 8 are rounded to 0.008.
+# Half floats are rounded after each layer, or wherever a runtime or processor does not compute in
+# more; logits of up to 8 are rounded to 0.008.
 HALF_BOUND = 0.1
 # A report may list this many tensors of a model; our deepest has under a hundred.
 _MAX_TENSORS = 10_000
@@ -33,15 +36,17 @@ class SelfTestResult:
 
     Attributes:
         artifact: the model file.
-        passed: whether the largest difference stays within `bound` and no inner tensor differs; None where no runtime
-            for it is installed.
+        passed: whether the largest difference stays within `bound` and no inner tensor differs;
+            None where no runtime for it is installed.
         kernels: "reference" or "default".
-        difference: largest difference of a logit, in steps of the output scale (integer TFLite) or logits; infinite where
-            the model gave no answer.
+        difference: largest difference of a logit, in steps of the output scale (integer TFLite) or
+            logits; infinite where the model gave no answer.
         bound: the largest difference allowed.
-        note: the missing dependency, where `passed` is None; what went wrong, where a difference does not say it.
-        tensor: where it failed, the first tensor that differs: an operator's output by its name, or "the output" where
-            the bundle tells no inner ones (ONNX, default kernels, bundles from before edgeemo recorded them).
+        note: the missing dependency, where `passed` is None; what went wrong, where a difference
+            does not say it.
+        tensor: where it failed, the first tensor that differs: an operator's output by its name, or
+            "the output" where the bundle tells no inner ones (ONNX, default kernels, bundles from
+            before edgeemo recorded them).
     """
 
     artifact: str
@@ -55,7 +60,9 @@ class SelfTestResult:
 
 @dataclass(frozen=True)
 class Replay:
-    """What is to be replayed: an artifact, the kernels ("reference" or "default"), the largest difference allowed."""
+    """What is to be replayed: an artifact, the kernels ("reference" or "default"), the largest
+    difference allowed.
+    """
 
     artifact: Artifact
     kernels: str
@@ -63,9 +70,11 @@ class Replay:
 
 
 def run_selftest(bundle: Bundle) -> list[SelfTestResult]:
-    """Replay the self-test for every artifact: TFLite under reference kernels (exact) and under default ones (bounded).
+    """Replay the self-test for every artifact: TFLite under reference kernels (exact) and under
+    default ones (bounded).
 
-    It runs in this process, which a damaged model can hang or crash; `edgeemo.proof.selftest_apart` is for bundles of others.
+    It runs in this process, which a damaged model can hang or crash; `edgeemo.proof.selftest_apart`
+    is for bundles of others.
 
     Raises:
         BrokenDependency, BackendError: a runtime that is installed and fails.
@@ -79,15 +88,16 @@ def replays(manifest: Manifest) -> list[Replay]:
     """What a self-test of the bundle consists of, in order."""
     plans = []
     for artifact in manifest.artifacts:
-        if artifact.format == "tflite":
-            integer = artifact.is_integer
+        if artifact.format is Format.TFLITE:
+            integer = artifact.precision.is_integer
             plans.append(Replay(artifact, "reference", 0.0 if integer else FLOAT_BOUND))
             plans.append(
                 Replay(artifact, "default", OPTIMIZED_BOUND_LSB if integer else FLOAT_BOUND)
             )
         else:
-            # A QDQ graph's output is float, so its bound is in logits: the same number of steps of a typical scale.
-            bounds = {"fp32": FLOAT_BOUND, "fp16": HALF_BOUND}
+            # A QDQ graph's output is float, so its bound is in logits: the same number of steps of
+            # a typical scale.
+            bounds = {Precision.FP32: FLOAT_BOUND, Precision.FP16: HALF_BOUND}
             plans.append(Replay(artifact, "default", bounds.get(artifact.precision, 0.5)))
     return plans
 
@@ -95,7 +105,8 @@ def replays(manifest: Manifest) -> list[Replay]:
 def replay(
     bundle: Bundle, plan: Replay, selftest: SelfTest, sign: Callable[[], object] = lambda: None
 ) -> SelfTestResult:
-    """Run one artifact on the self-test's pictures and compare; `sign` is called after each step of the work.
+    """Run one artifact on the self-test's pictures and compare; `sign` is called after each step of
+    the work.
 
     Raises: as `run_selftest`.
     """
@@ -111,9 +122,9 @@ def replay(
         sign()
     difference = _difference(logits, selftest.logits[file], plan)
     within = difference <= plan.bound
-    # The logits of an interpreter that shares memory among tensors are those that users get, so the inner tensors are
-    # read in a second run. Float ones are exact on one kind of processor alone.
-    exact = plan.kernels == "reference" and plan.artifact.is_integer
+    # The logits of an interpreter that shares memory among tensors are those that users get, so the
+    # inner tensors are read in a second run. Float ones are exact on one kind of processor alone.
+    exact = plan.kernels == "reference" and plan.artifact.precision.is_integer
     tensor = _first_inner_difference(bundle, file, selftest, sign) if exact else ""
     note = "the logits agree and an inner tensor does not" if within and tensor else ""
     passed = within and not tensor
@@ -122,7 +133,8 @@ def replay(
 
 
 def stored_trace(bundle: Bundle, file: str) -> list[tuple[str, str]] | None:
-    """(name, digest) of each operator's output as the report lists them; None in bundles from before it did.
+    """(name, digest) of each operator's output as the report lists them; None in bundles from
+    before it did.
 
     Raises:
         BundleError: the report's list is not of that kind.
@@ -138,16 +150,18 @@ def stored_trace(bundle: Bundle, file: str) -> list[tuple[str, str]] | None:
         or not all(map(_is_entry, entries))
     ):
         raise BundleError(
-            f"{bundle.path}: expected its report to list [name, 16 hex digits] for each inner tensor of {file}, received "
-            f"{ascii(entries)[:60]}; build or copy it again"
+            f"{bundle.path}: expected its report to list [name, 16 hex digits] for each inner"
+            f" tensor of {file}, received {ascii(entries)[:60]}; build or copy it again"
         )
     return [(name, digest) for name, digest in entries]
 
 
 def first_difference(stored: Trace, found: Trace) -> str:
-    """Name of the first tensor whose digest differs, or that only one of the two has; "" where there is none.
+    """Name of the first tensor whose digest differs, or that only one of the two has; "" where
+    there is none.
 
-    Names decide nothing, and neither does an empty digest, which says that an interpreter did not keep the tensor.
+    Names decide nothing, and neither does an empty digest, which says that an interpreter did not
+    keep the tensor.
     """
     for (name, digest), (_, again) in zip(stored, found, strict=False):
         if digest and again and digest != again:
@@ -163,8 +177,9 @@ def _difference(logits: NDArray[np.float32], expected: NDArray[np.float32], plan
         difference = float(np.abs(logits - expected).max()) / abs(plan.artifact.output.scale or 1.0)
     if not np.isfinite(difference):
         return float("inf")
-    if plan.artifact.format == "tflite" and plan.artifact.is_integer:
-        # Whole steps, which float32's rounding must not take over their bound; but nothing is rounded to exact.
+    if plan.artifact.format is Format.TFLITE and plan.artifact.precision.is_integer:
+        # Whole steps, which float32's rounding must not take over their bound; but nothing is
+        # rounded to exact.
         return round(difference, 3) or difference
     return difference
 
@@ -191,7 +206,7 @@ def _is_entry(entry: object) -> bool:
 
 
 def printable(text: str) -> str:
-    """The text as a terminal may show it: it may come out of a file that anyone may have written."""
+    """The text as a terminal may show it: anyone may have written the file that it is from."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 

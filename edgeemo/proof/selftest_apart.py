@@ -1,4 +1,6 @@
-"""The self-test in a process of its own, watched: a damaged model can hang or crash an interpreter, and takes only that."""
+"""The self-test in a process of its own, watched: a damaged model can hang or crash an interpreter,
+and takes only that.
+"""
 
 import contextlib
 import json
@@ -21,7 +23,8 @@ TIME_LIMIT = 8.0
 OVERALL_LIMIT = 300.0
 # Longer lines are none of ours, and of what else the process writes only the end is kept.
 _MAX_LINE, _MAX_TAIL = 16_384, 2_048
-# One thread each: a library that makes one a core also reserves memory for each, of which the child has little.
+# One thread each: a library that makes one a core also reserves memory for each, of which the child
+# has little.
 _ONE_THREAD = (
     "OPENBLAS_NUM_THREADS",
     "OMP_NUM_THREADS",
@@ -34,19 +37,24 @@ _ONE_THREAD = (
 def run_selftest_apart(
     bundle: Bundle, *, time_limit: float = TIME_LIMIT, overall_limit: float = OVERALL_LIMIT
 ) -> list[SelfTestResult]:
-    """`edgeemo.proof.selftest.run_selftest` in a fresh process, of which only its messages are used.
+    """`edgeemo.proof.selftest.run_selftest` in a fresh process, of which only its messages are
+    used.
 
-    A model that hangs, crashes or refuses is a result that has not passed and whose note says so; after a hang or crash
-    it is the last one. The process is killed when this function is left, whatever the reason.
+    A model that hangs, crashes or refuses is a result that has not passed and whose note says so;
+    after a hang or crash it is the last one. The process is killed when this function is left,
+    whatever the reason.
 
     Args:
-        bundle: as read from its file, so that every hash is right; the process reads the file again.
-        time_limit: seconds without a sign of life (a picture takes milliseconds) after which the process is killed.
+        bundle: as read from its file, so that every hash is right; the process reads the file
+            again.
+        time_limit: seconds without a sign of life (a picture takes milliseconds) after which the
+            process is killed.
         overall_limit: seconds for all of it.
 
     Raises:
         BackendError: no process can be started, or it ends before it opens a model.
-        BundleError: it cannot read the bundle, which has changed meanwhile or needs more memory than it may have.
+        BundleError: it cannot read the bundle, which has changed meanwhile or needs more memory
+            than it may have.
     """
     with _child(bundle.path, overall_limit) as process:
         story = _Story(
@@ -83,7 +91,10 @@ class _Story:
     _line: bytes = b""
 
     def hear(self, data: bytes) -> bool:
-        """Take bytes of the message pipe; whether a message was among them. What is no message is passed over."""
+        """Take bytes of the message pipe; whether a message was among them.
+
+        What is no message is passed over.
+        """
         *lines, self._line = (self._line + data).split(b"\n")
         self._line = self._line[: _MAX_LINE + 1]  # so much that it cannot become a message
         heard = [
@@ -155,7 +166,8 @@ def _child(path: Path, overall_limit: float) -> Iterator[subprocess.Popen[bytes]
         )
     except OSError as error:
         raise BackendError(
-            f"the self-test's process cannot be started ({error}); expected a Python that {sys.executable!r} starts"
+            f"the self-test's process cannot be started ({error}); expected a Python that"
+            f" {sys.executable!r} starts"
         ) from None
     try:
         yield process

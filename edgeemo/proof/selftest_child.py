@@ -1,4 +1,5 @@
-"""The process that replays a bundle's self-test for `edgeemo.proof.selftest_apart`: python -m edgeemo.proof.selftest_child BUNDLE SECONDS
+"""The process that replays a bundle's self-test for `edgeemo.proof.selftest_apart`: python -m
+edgeemo.proof.selftest_child BUNDLE SECONDS
 
 It tells its parent what it does, one JSON object a line, on what was its standard output:
     {"sign": N}                       it is alive (a picture or another step is done)
@@ -19,14 +20,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
-# A damaged model may ask for any amount (XNNPACK clears gigabytes for one wrong byte). Ours take 0.2 GiB, 64 MB ones below 1.
+# A damaged model may ask for any amount (XNNPACK clears gigabytes for one wrong byte). Ours take
+# 0.2 GiB, 64 MB ones below 1.
 _MAX_ADDRESS_SPACE = 2 << 30
-# Nothing here writes files; what native code says while stderr is held back in memory counts as one.
+# Nothing here writes files; what native code says while stderr is held back in memory counts as
+# one.
 _MAX_FILE = 16 << 20
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """Replay the self-test of the bundle file `arguments[0]`, within `arguments[1]` seconds of processor time."""
+    """Replay the self-test of the bundle file `arguments[0]`, within `arguments[1]` seconds of
+    processor time.
+    """
     _limit_self(int(arguments[1]))
     told = os.dup(1)
     os.dup2(2, 1)
@@ -40,7 +45,8 @@ def main(arguments: list[str]) -> NoReturn:
     tell({"sign": 0})
     _replay_all(arguments[0], tell)
     tell({"done": True})
-    # Every model has been closed by now; what else the runtimes do at the end of a process is not in question.
+    # Every model has been closed by now; what else the runtimes do at the end of a process is not
+    # in question.
     os._exit(0)
 
 
@@ -68,7 +74,10 @@ def _replay_all(path: str, tell: Callable[[dict[str, object]], None]) -> None:
         except (
             Exception
         ) as error:  # a refusal, or whatever else a damaged model makes a runtime raise
-            fails = f"{plan.artifact.file}: its interpreter fails ({type(error).__name__}: {str(error)[:200]}); do not use this bundle"
+            fails = (
+                f"{plan.artifact.file}: its interpreter fails ({type(error).__name__}:"
+                f" {str(error)[:200]}); do not use this bundle"
+            )
             note = " ".join((str(error) if isinstance(error, EdgeemoError) else fails).split())[
                 :600
             ]
@@ -82,7 +91,9 @@ def _replay_all(path: str, tell: Callable[[dict[str, object]], None]) -> None:
 
 
 def _limit_self(seconds: int) -> None:
-    """No core file, bounded memory and files, a processor time that ends it even when nobody watches, first to be killed."""
+    """No core file, bounded memory and files, a processor time that ends it even when nobody
+    watches, first to be killed.
+    """
     limits = (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_AS, _MAX_ADDRESS_SPACE),

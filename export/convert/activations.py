@@ -1,4 +1,4 @@
-"""What a float network's tensors hold while it looks at the representative data set, and the ranges that follow."""
+"""What a float network's tensors hold on the representative data set, and their ranges."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,20 +11,26 @@ from export.convert import onnx
 from export.convert.graph import read_graph
 
 Ranges = dict[str, tuple[float, float]]
-# Of each picture, values of a tensor that are kept for its distribution; its ends and means are of all values.
+# Of each picture, values of a tensor that are kept for its distribution; its ends and means are of
+# all values.
 _KEPT = 4096
-# The input, and what the rescaling makes of it in two steps: every pixel value has to stay apart from the others.
+# The input, and what the rescaling makes of it in two steps: every pixel value has to stay apart
+# from the others.
 _OF_PIXELS = 3
 
 
 @dataclass
 class Activation:
-    """One tensor over all pictures: its ends, a drawn sample of its values, and the mean of each channel (last axis)."""
+    """One tensor over all pictures."""
 
     low: float = np.inf
+    """Its smallest value."""
     high: float = -np.inf
+    """Its largest one."""
     samples: list[NDArray[np.float32]] = field(default_factory=list)
+    """Of each picture, values drawn from it."""
     channel_means: list[NDArray[np.float64]] = field(default_factory=list)
+    """Of each picture, the mean of each channel (last axis)."""
 
     def add(self, values: NDArray[np.float32], rng: np.random.Generator) -> None:
         """Take in the float32 (1, ..., channels) values of one picture."""
@@ -42,7 +48,10 @@ class Activation:
 
 
 def record(fp32: bytes, pictures: NDArray[np.uint8], seed: int) -> dict[str, Activation]:
-    """The activations of a float .tflite, by tensor name, over uint8 (N, 48, 48, 1) pictures; samples are drawn with `seed`."""
+    """The activations of a float .tflite, by tensor name, over uint8 (N, H, W, C) pictures.
+
+    Samples are drawn with `seed`.
+    """
     graph = read_graph(fp32, "fp32.tflite")
     interpreter = open_interpreter(fp32, "fp32.tflite", kernels="plain", keep_tensors=True)
     source = graph.input["index"]
@@ -50,35 +59,41 @@ def record(fp32: bytes, pictures: NDArray[np.uint8], seed: int) -> dict[str, Act
         source,
         *(int(tensor) for operator in graph.operators for tensor in operator["outputs"]),
     ]
-    found = {graph.tensors[tensor]["name"]: Activation() for tensor in watched}
+    activations = {graph.tensors[tensor]["name"]: Activation() for tensor in watched}
     rng = np.random.default_rng(seed)
     for picture in pictures:
         interpreter.set_tensor(source, picture[np.newaxis].astype(np.float32))
         interpreter.invoke()
         for tensor in watched:
-            found[graph.tensors[tensor]["name"]].add(interpreter.get_tensor(tensor), rng)
-    return found
+            activations[graph.tensors[tensor]["name"]].add(interpreter.get_tensor(tensor), rng)
+    return activations
 
 
 def min_max(activations: dict[str, Activation]) -> Ranges:
     """Everything that was seen is inside."""
-    return {name: (seen.low, seen.high) for name, seen in activations.items()}
+    return {name: (tensor.low, tensor.high) for name, tensor in activations.items()}
 
 
 def percentile(activations: dict[str, Activation]) -> Ranges:
-    """All but the outermost hundredth of a percent at each end is inside, of each tensor but pixels and logits."""
+    """All but the outermost hundredth of a percent at each end is inside.
 
-    def middle(seen: Activation) -> tuple[float, float]:
-        values = np.concatenate(seen.samples)
+    Pixels and logits keep their ends.
+    """
+
+    def middle(tensor: Activation) -> tuple[float, float]:
+        values = np.concatenate(tensor.samples)
         low, high = np.percentile(values, [100 - onnx.PERCENTILE, onnx.PERCENTILE])
         return float(low), float(high)
 
-    return _inner(activations, {name: middle(seen) for name, seen in activations.items()})
+    return _inner(activations, {name: middle(tensor) for name, tensor in activations.items()})
 
 
 def entropy(activations: dict[str, Activation]) -> Ranges:
-    """The range whose 8-bit histogram has the smallest KL divergence to that of the values (ONNX Runtime's search)."""
-    samples = {name: np.concatenate(seen.samples) for name, seen in activations.items()}
+    """The range whose 8-bit histogram has the smallest KL divergence to that of the values.
+
+    The search is ONNX Runtime's.
+    """
+    samples = {name: np.concatenate(tensor.samples) for name, tensor in activations.items()}
     return _inner(activations, onnx.entropy_ranges(samples))
 
 
@@ -90,7 +105,10 @@ METHODS: dict[str, Callable[[dict[str, Activation]], Ranges]] = {
 
 
 def _inner(activations: dict[str, Activation], narrower: Ranges) -> Ranges:
-    """`narrower` ranges, kept inside of what was seen; pixels, what is made of them alone, and logits keep their ends."""
+    """`narrower` ranges, kept inside of the values' ends.
+
+    Pixels, what is made of them alone, and logits keep their ends.
+    """
     names = list(activations)
     whole = min_max(activations)
     clipped = {

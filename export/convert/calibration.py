@@ -1,43 +1,51 @@
-"""The representative data set: real training faces, drawn by class, plus the two ends of the pixel range."""
+"""The representative data set: training faces, drawn by class, plus the ends of the pixel range."""
 
 import hashlib
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.labels import LABELS
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import DataError
 
-PER_CLASS = 72  # 504 faces: ranges of `small` move by less than 1 % when they are doubled (docs/quantization.md)
+# 72 of each of seven classes: when they are doubled, ranges of `small` move by less than 1 %
+# (docs/quantization.md).
+FACES = 504
 SPLIT = "train"
 
 
-def calibration_set(data: Prepared, seed: int) -> NDArray[np.uint8]:
-    """uint8 (N, 48, 48, 1): `PER_CLASS` training faces of each class, and an all-0 and an all-255 picture.
+def faces_per_class(classes: int) -> int:
+    """How many training faces of each of `classes` classes are drawn: FACES in equal parts."""
+    return -(-FACES // classes)
 
-    The two ends make the int8 input scale exactly 1 and its zero point -128.
+
+def calibration_set(data: Prepared, seed: int) -> NDArray[np.uint8]:
+    """uint8 (N, H, W, C): about FACES training faces, as many of each class, and two flat pictures.
+
+    Those of 0 and of 255 make the int8 input scale exactly 1 and its zero point -128.
 
     Raises:
         DataError: the train split lacks a class.
     """
     rows = data.indices(SPLIT)
     rng = np.random.default_rng(seed)
+    wanted = faces_per_class(len(data.class_names))
     chosen: list[NDArray[np.int64]] = []
-    for number, label in enumerate(LABELS):
+    for number, label in enumerate(data.class_names):
         of_class = rows[data.labels[rows] == number]
         if not len(of_class):
             raise DataError(
-                f"{data.path}: no {label} picture in the train split to calibrate with; prepare data with all seven classes"
+                f"{data.path}: no {label} picture in the train split to calibrate with; "
+                f"prepare data with all {len(data.class_names)} classes"
             )
-        chosen.append(rng.choice(of_class, min(PER_CLASS, len(of_class)), replace=False))
+        chosen.append(rng.choice(of_class, min(wanted, len(of_class)), replace=False))
     faces = data.images[np.sort(np.concatenate(chosen))]
     ends = np.stack([np.zeros_like(faces[0]), np.full_like(faces[0], 255)])
     return np.concatenate([faces, ends])
 
 
 def thinned(calibration: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """At least `count` pictures of a calibration set, or all where it holds fewer, evenly over it and so over the rows."""
+    """At least `count` pictures of a calibration set, or all, evenly over it and so its rows."""
     return calibration[:: max(1, len(calibration) // count)]
 
 

@@ -1,4 +1,7 @@
-"""What a .tflite holds, read through the interpreter: its operators, whether it is purely integer, how much memory it needs."""
+"""What a .tflite holds, read through the interpreter.
+
+Its operators, whether it is purely integer, and how much memory it needs.
+"""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +14,8 @@ from edgeemo.contract.quantize import PIXEL_QUANTIZATION
 from edgeemo.errors import BackendError
 
 ALIGNMENT = 16  # bytes, as TensorFlow Lite Micro's planner aligns tensors
-# Change the scale of a tensor and nothing else; the quantizer puts them between operators of different widths.
+# Change the scale of a tensor and nothing else; the quantizer puts them between operators of
+# different widths.
 CASTS = ("QUANTIZE", "DEQUANTIZE")
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _NARROW = (np.int8, np.int32)  # activations and weights; biases and shapes
@@ -20,17 +24,25 @@ _WIDE = (*_NARROW, np.int16, np.int64)  # int16 activations have int64 biases
 
 @dataclass(frozen=True)
 class Graph:
-    """Tensors by index and operators in order, as the interpreter describes them; `constants` are indices of tensors."""
+    """A model's graph, as the interpreter describes it."""
 
     tensors: dict[int, dict[str, Any]]
+    """Tensors by index."""
     operators: list[dict[str, Any]]
+    """Operators in the order of execution."""
     constants: set[int]
+    """Indices of the tensors that no operator writes."""
     input: dict[str, Any]
+    """The one input."""
     output: dict[str, Any]
+    """The one output."""
 
 
 def read_graph(tflite: bytes, name: str = "int8.tflite") -> Graph:
-    """The graph of a .tflite file of one input and one output; `name` stands in messages. Raises BackendError."""
+    """The graph of a .tflite file of one input and one output; `name` stands in messages.
+
+    Raises BackendError.
+    """
     interpreter = open_interpreter(tflite, name, kernels="plain")
     operators = interpreter._get_ops_details()
     tensors = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
@@ -46,9 +58,9 @@ def read_graph(tflite: bytes, name: str = "int8.tflite") -> Graph:
 
 
 def check_full_int8(tflite: bytes, *, wide: bool = False) -> None:
-    """Raise BackendError unless a .tflite is purely int8, per-channel, with scale 1 and zero point -128 at its input.
+    """Raise BackendError unless a .tflite is purely int8, per-channel, and takes pixels.
 
-    With `wide`, activations of 16 bits are right too.
+    So its input has scale 1 and zero point -128. With `wide`, activations of 16 bits are right too.
     """
     graph = read_graph(tflite)
     allowed = _WIDE if wide else _NARROW
@@ -60,9 +72,11 @@ def check_full_int8(tflite: bytes, *, wide: bool = False) -> None:
             if tensor >= 0
         }
         if strange := kinds - set(allowed):
+            layer = graph.tensors[int(operator["outputs"][0])]["name"]
+            types = " and ".join(sorted(np.dtype(kind).name for kind in strange))
             raise BackendError(
-                f"int8.tflite: the operator {operator['op_name']} of layer {graph.tensors[int(operator['outputs'][0])]['name']} works on "
-                f"{' and '.join(sorted(np.dtype(kind).name for kind in strange))}, expected int8 alone: there is no int8 kernel for it; "
+                f"int8.tflite: the operator {operator['op_name']} of layer {layer} works on "
+                f"{types}, expected int8 alone: there is no int8 kernel for it; "
                 "use another layer there and train again"
             )
         if operator["op_name"] in _WEIGHTED:
@@ -75,13 +89,16 @@ def check_full_int8(tflite: bytes, *, wide: bool = False) -> None:
     scale, zero_point = graph.input["quantization"]
     if (scale, zero_point) != (PIXEL_QUANTIZATION.scale, PIXEL_QUANTIZATION.zero_point):
         raise BackendError(
-            f"int8.tflite: expected scale 1 and zero point -128 at the input, the converter chose {scale} and {zero_point}; "
-            "the calibration set must reach 0 and 255"
+            "int8.tflite: expected scale 1 and zero point -128 at the input, the converter chose "
+            f"{scale} and {zero_point}; the calibration set must reach 0 and 255"
         )
 
 
 def activation_bytes(tflite: bytes) -> int:
-    """Largest sum of tensors alive at once over the operators in order, each aligned to 16 bytes; weights not counted."""
+    """Largest sum of tensors alive at once over the operators in order, each aligned to 16 bytes.
+
+    Weights are not counted.
+    """
     graph = read_graph(tflite)
     first: dict[int, int] = {graph.input["index"]: 0}
     last: dict[int, int] = {}

@@ -19,12 +19,18 @@ _WEIGHTED = ("Conv", "Gemm")
 
 
 def check_installed(purpose: str) -> None:
-    """Raise MissingDependency or BrokenDependency, before anything takes time, where ONNX Runtime does not work."""
+    """Say before anything takes time where ONNX Runtime does not work.
+
+    Raises MissingDependency, BrokenDependency.
+    """
     need("onnxruntime", "export", purpose)
 
 
 def convert_fp32(model: Any) -> bytes:
-    """fp32 ONNX of a Keras model: float32 (1, 48, 48, 1) raw pixels in, (1, 7) logits out. Raises BackendError."""
+    """fp32 ONNX of a Keras model: float32 (1, H, W, C) raw pixels in, (1, classes) logits out.
+
+    Raises BackendError.
+    """
     keras = need("keras", "export", "to convert to ONNX")
     onnx = need("onnx", "export", "to write ONNX")
     signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name=_INPUT)]
@@ -40,14 +46,19 @@ def convert_fp32(model: Any) -> bytes:
                     opset_version=OPSET,
                 )
         except Exception as error:  # tf2onnx raises ValueErrors, RuntimeErrors and its own
-            raise BackendError(f"tf2onnx cannot convert {model.name} ({_said(error)})") from None
+            raise BackendError(
+                f"tf2onnx cannot convert {model.name} ({_in_short(error)})"
+            ) from None
         exported = onnx.load(path)
     onnx.checker.check_model(exported)
     return bytes(exported.SerializeToString())
 
 
 def convert_fp16(fp32: bytes) -> bytes:
-    """The fp32 ONNX with float16 weights and arithmetic; input and output stay float32. Raises BackendError."""
+    """The fp32 ONNX with float16 weights and arithmetic; input and output stay float32.
+
+    Raises BackendError.
+    """
     onnx = need("onnx", "export", "to write ONNX")
     float16 = need("onnxruntime.transformers.float16", "export", "to convert ONNX to float16")
     onnx_model = need("onnxruntime.quantization.onnx_model", "export", "to convert ONNX to float16")
@@ -60,7 +71,7 @@ def convert_fp16(fp32: bytes) -> bytes:
         onnx.checker.check_model(halved)
     except Exception as error:  # it raises ValueErrors and onnx's own
         raise BackendError(
-            f"ONNX Runtime cannot convert the model to float16 ({_said(error)})"
+            f"ONNX Runtime cannot convert the model to float16 ({_in_short(error)})"
         ) from None
     return bytes(halved.SerializeToString())
 
@@ -71,11 +82,11 @@ def convert_int8(
     method: str = "min-max",
     as_float: Collection[str] = (),
 ) -> bytes:
-    """int8 QDQ ONNX: per-channel weights in 7 bits, activations int8, calibrated on uint8 (N, 48, 48, 1) pictures.
+    """int8 QDQ ONNX: per-channel weights in 7 bits, activations int8.
 
-    Seven bits (`reduce_range`), because on x86-64 without VNNI the products of full 8-bit weights saturate (docs/stack.md).
-    `method` is how ranges are found: "min-max" or "percentile". The nodes `as_float` stay float32.
-    Raises BackendError.
+    Seven bits (`reduce_range`), because on x86-64 without VNNI the products of full 8-bit weights
+    saturate (docs/stack.md). `calibration` are uint8 (N, H, W, C) pictures, `method` is "min-max"
+    or "percentile", and the nodes `as_float` stay float32. Raises BackendError.
     """
     quantization = need("onnxruntime.quantization", "export", "to quantize ONNX")
     calibrate = {"min-max": "MinMax", "percentile": "Percentile"}[method]
@@ -98,12 +109,17 @@ def convert_int8(
                     extra_options={"CalibPercentile": PERCENTILE},
                 )
         except Exception as error:  # ONNX Runtime's own classes derive from Exception only
-            raise BackendError(f"ONNX Runtime cannot quantize the model ({_said(error)})") from None
+            raise BackendError(
+                f"ONNX Runtime cannot quantize the model ({_in_short(error)})"
+            ) from None
         return target.read_bytes()
 
 
 def folded(fp32: bytes) -> bytes:
-    """The fp32 ONNX as quantization wants it: shapes inferred, what can be computed ahead folded away. Raises BackendError."""
+    """The fp32 ONNX as quantization wants it: shapes inferred, constants folded away.
+
+    Raises BackendError.
+    """
     shape_inference = need("onnxruntime.quantization.shape_inference", "export", "to quantize ONNX")
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "fp32.onnx"), Path(folder, "folded.onnx")
@@ -113,28 +129,32 @@ def folded(fp32: bytes) -> bytes:
                 shape_inference.quant_pre_process(source, target, skip_symbolic_shape=True)
         except Exception as error:
             raise BackendError(
-                f"ONNX Runtime cannot prepare the model for quantization ({_said(error)})"
+                f"ONNX Runtime cannot prepare the model for quantization ({_in_short(error)})"
             ) from None
         return target.read_bytes()
 
 
 def entropy_ranges(samples: Mapping[str, NDArray[np.float32]]) -> dict[str, tuple[float, float]]:
-    """Low and high of each tensor's values, cut where the 8-bit histogram has the smallest KL divergence to theirs."""
+    """Low and high of each tensor's values.
+
+    They are cut where the 8-bit histogram has the smallest KL divergence to that of the values.
+    """
     calibrate = need("onnxruntime.quantization.calibrate", "export", "to calibrate")
-    # Bins of the values, and levels that they are cut to; with as many of the one as of the other there would be nothing
-    # to search.
+    # Bins of the values, and levels that they are cut to; with as many of the one as of the other
+    # there would be nothing to search.
     collector = calibrate.HistogramCollector("entropy", False, 2048, 256, PERCENTILE, "same")
     with quiet():
         collector.collect({name: [values] for name, values in samples.items()})
-        found = collector.compute_collection_result()
-    return {name: (float(low), float(high)) for name, (low, high, *_) in found.items()}
+        ranges = collector.compute_collection_result()
+    return {name: (float(low), float(high)) for name, (low, high, *_) in ranges.items()}
 
 
 def with_corrected_biases(fp32: bytes, int8: bytes, calibration: NDArray[np.uint8]) -> bytes:
-    """`fp32`, as `folded` gives it, with biases that make up for the rounding of its weights in `int8`, which was made from it.
+    """`fp32`, as `folded` gives it, with biases that make up for the rounding of its weights.
 
-    Rounded weights W' shift an output channel's mean by (W' - W) E[x], where E[x] are the means of the node's input channels;
-    that much is taken off its bias (Nagel et al. 2019, 4.2; the padded border is not accounted for).
+    `int8` was made from it. Rounded weights W' shift an output channel's mean by (W' - W) E[x],
+    where E[x] are the means of the node's input channels; that much is taken off its bias (Nagel
+    et al. 2019, 4.2; the padded border is not accounted for).
     """
     onnx = need("onnx", "export", "to write ONNX")
     model, rounded = onnx.load_from_string(fp32), _dequantized(int8)
@@ -142,48 +162,53 @@ def with_corrected_biases(fp32: bytes, int8: bytes, calibration: NDArray[np.uint
     nodes = [
         node
         for node in model.graph.node
-        if node.op_type in _WEIGHTED and {*node.input[1:]} <= {*values}
+        if node.op_type in _WEIGHTED and {*node.input[1:]} <= {*values} and len(node.input) > 2
     ]
-    nodes = [node for node in nodes if len(node.input) > 2]
     if not nodes:
         return fp32
     means = _channel_means(fp32, [node.input[0] for node in nodes], calibration)
     for node in nodes:
-        weights, bias = (onnx.numpy_helper.to_array(values[name]) for name in node.input[1:3])
         if node.input[1] not in rounded:
             continue  # a node that stays float
-        error = (rounded[node.input[1]] - weights).reshape(*weights.shape[:2], -1).sum(axis=2)
-        if node.op_type == "Gemm" and not any(a.name == "transB" and a.i for a in node.attribute):
-            error = error.T
-        each = means[node.input[0]]
-        # A depthwise convolution has one input channel an output.
-        shift = (
-            error @ each
-            if error.shape[1] == len(each)
-            else error[:, 0] * np.repeat(each, len(error) // len(each))
-        )
-        values[node.input[2]].CopyFrom(
-            onnx.numpy_helper.from_array((bias - shift).astype(np.float32), node.input[2])
-        )
+        weights, bias = (onnx.numpy_helper.to_array(values[name]) for name in node.input[1:3])
+        error = rounded[node.input[1]] - weights
+        shift = _mean_shift(node, error, means[node.input[0]])
+        corrected = onnx.numpy_helper.from_array((bias - shift).astype(np.float32), node.input[2])
+        values[node.input[2]].CopyFrom(corrected)
     return bytes(model.SerializeToString())
 
 
-def worst_nodes(fp32: bytes, int8: bytes, pictures: NDArray[np.uint8]) -> list[str]:
-    """Names of the nodes with weights, those first whose output in `int8` is the furthest (in SQNR) from that in `fp32`.
+def _mean_shift(
+    node: Any, error: NDArray[np.float64], means: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """float64 (outputs,): what `error` of the weights adds to the mean of each output."""
+    error = error.reshape(*error.shape[:2], -1).sum(axis=2)
+    if node.op_type == "Gemm" and not any(a.name == "transB" and a.i for a in node.attribute):
+        error = error.T
+    if error.shape[1] == len(means):
+        return np.asarray(error @ means)
+    # A depthwise convolution has one input channel an output.
+    return np.asarray(error[:, 0] * np.repeat(means, len(error) // len(means)))
 
-    `fp32` is what `int8` was made from; the comparison is ONNX Runtime's own. Each node is judged with the inputs that the
-    nodes before it gave.
+
+def worst_nodes(fp32: bytes, int8: bytes, pictures: NDArray[np.uint8]) -> list[str]:
+    """Names of the nodes with weights, those that lose most (in SQNR) first.
+
+    `fp32` is what `int8` was made from; the comparison is ONNX Runtime's own. Each node is judged
+    with the inputs that the nodes before it gave.
     """
     debug = need("onnxruntime.quantization.qdq_loss_debug", "export", "to compare layers")
     onnx = need("onnx", "export", "to read ONNX")
     with tempfile.TemporaryDirectory() as folder, quiet():
-        seen = []
+        activations = []
         for name, model in (("fp32", fp32), ("int8", int8)):
             plain, watched = Path(folder, f"{name}.onnx"), Path(folder, f"{name}-watched.onnx")
             plain.write_bytes(model)
             debug.modify_model_output_intermediate_tensors(str(plain), str(watched))
-            seen.append(debug.collect_activations(str(watched), _Reader(model, pictures)))
-        errors = debug.compute_activation_error(debug.create_activation_matching(seen[1], seen[0]))
+            activations.append(debug.collect_activations(str(watched), _Reader(model, pictures)))
+        errors = debug.compute_activation_error(
+            debug.create_activation_matching(*reversed(activations))
+        )
     graph = onnx.load_from_string(fp32).graph
     # A ReLU belongs to the node before it, and only what comes out of it is quantized.
     behind = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "Relu"}
@@ -229,7 +254,7 @@ def _dequantized(int8: bytes) -> dict[str, NDArray[np.float64]]:
     onnx = need("onnx", "export", "to read ONNX")
     graph = onnx.load_from_string(int8).graph
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    found = {}
+    weights = {}
     for node in graph.node:
         if (
             node.op_type != "DequantizeLinear"
@@ -241,16 +266,16 @@ def _dequantized(int8: bytes) -> dict[str, NDArray[np.float64]]:
         axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
         shape = [1] * stored.ndim
         shape[axis] = -1
-        found[node.input[0].removesuffix("_quantized")] = stored * (
+        weights[node.input[0].removesuffix("_quantized")] = stored * (
             scale.reshape(shape) if scale.ndim else scale
         )
-    return found
+    return weights
 
 
 def _channel_means(
     fp32: bytes, tensors: Sequence[str], pictures: NDArray[np.uint8]
 ) -> dict[str, NDArray[np.float64]]:
-    """float64 (channels,) means over the pictures of tensors (1, channels, ...) of an ONNX model."""
+    """float64 (channels,) means over the pictures of an ONNX model's tensors (1, channels, ...)."""
     onnx, runtime = (
         need("onnx", "export", "to read ONNX"),
         need("onnxruntime", "export", "to run ONNX"),
@@ -279,5 +304,5 @@ def _channel_means(
     return {name: total / len(pictures) for name, total in totals.items()}
 
 
-def _said(error: Exception) -> str:
+def _in_short(error: Exception) -> str:
     return " ".join(str(error).split())[:300]

@@ -1,7 +1,8 @@
-"""TensorRT engines of a bundle's ONNX files: the commands, and where `trtexec` is installed the engines and their check.
+"""TensorRT engines of a bundle's ONNX files: the commands and, with `trtexec`, engines and check.
 
-An engine fits the GPU and the TensorRT version that built it, so it is built on the device and is no part of a bundle. This
-needs none of the workstation's packages: it runs on a Jetson with NumPy and click.
+An engine fits the GPU and the TensorRT version that built it, so it is built on the device and is
+no part of a bundle. This needs none of the workstation's packages: it runs on a Jetson with NumPy
+and click.
 """
 
 import os
@@ -18,29 +19,55 @@ from numpy.typing import NDArray
 from edgeemo.contract import strict
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.files import written_beside
-from edgeemo.contract.labels import LABELS
+from edgeemo.contract.manifest import Artifact, Format, Precision
+from edgeemo.contract.quantize import looked_up, scaled_pixels
 from edgeemo.errors import BackendError, BundleError, MissingDependency
 from edgeemo.proof.selftest import replays
 
 SCRIPT = "build-engines.sh"
-# A QDQ graph says itself what is int8; --fp16 is for what it leaves float. TF32 would round what fp32.onnx promises.
+# A QDQ graph says itself what is int8; --fp16 is for what it leaves float. TF32 would round what
+# fp32.onnx promises.
 _FLAGS = {
-    "int8": ("--int8", "--fp16"),
-    "mixed": ("--int8", "--fp16"),
-    "fp16": ("--fp16",),
-    "fp32": ("--noTF32",),
+    Precision.INT8: ("--int8", "--fp16"),
+    Precision.MIXED: ("--int8", "--fp16"),
+    Precision.FP16: ("--fp16",),
+    Precision.FP32: ("--noTF32",),
 }
 _CHECKED = 8  # pictures of the self-test; each is a start of trtexec
 _SECONDS = 1800  # an engine takes minutes on the smallest Jetson
 
 
 @dataclass(frozen=True)
+class Plan:
+    """An engine that is to be built."""
+
+    artifact: Artifact
+    """The ONNX file that it is made from."""
+    engine: str
+    """File name of the engine, in the same folder."""
+
+    @property
+    def command(self) -> list[str]:
+        """The words that build it, to be run in that folder."""
+        return [
+            "trtexec",
+            f"--onnx={self.artifact.file}",
+            f"--saveEngine={self.engine}",
+            *_FLAGS[self.artifact.precision],
+            "--skipInference",
+        ]
+
+
+@dataclass(frozen=True)
 class Engine:
-    """A built engine and the largest difference of its logits from the bundle's; `passed` says whether it is within `bound`."""
+    """A built engine, and how far its logits are from the bundle's."""
 
     path: Path
+    """Its file."""
     difference: float
+    """Largest difference of a logit."""
     bound: float
+    """The largest that is allowed."""
 
     @property
     def passed(self) -> bool:
@@ -48,42 +75,39 @@ class Engine:
         return self.difference <= self.bound
 
 
-def write_commands(bundle: Bundle, out: Path) -> list[list[str]]:
-    """Write the bundle's ONNX files and the script that builds their engines into `out`; the commands, one a file.
+def write_commands(bundle: Bundle, out: Path) -> list[Plan]:
+    """Write the bundle's ONNX files and the script that builds their engines into `out`.
 
     Raises:
         BundleError: no ONNX file in the bundle.
         StorageError: `out` cannot be written.
     """
-    files = [artifact for artifact in bundle.manifest.artifacts if artifact.format == "onnx"]
-    if not files:
+    plans = [
+        Plan(artifact, Path(artifact.file).with_suffix(".engine").name)
+        for artifact in bundle.manifest.artifacts
+        if artifact.format is Format.ONNX
+    ]
+    if not plans:
         raise BundleError(
-            f"{bundle.path}: holds no ONNX file for TensorRT; build it with: python -m export build RUN --profile jetson"
+            f"{bundle.path}: holds no ONNX file for TensorRT; "
+            "build it with: python -m export build RUN --profile jetson"
         )
-    commands = []
-    for artifact in files:
-        with written_beside(out / artifact.file) as part:
-            part.write_bytes(bundle.files[artifact.file])
-        engine = artifact.file.replace(".onnx", ".engine")
-        commands.append(
-            [
-                "trtexec",
-                f"--onnx={artifact.file}",
-                f"--saveEngine={engine}",
-                *_FLAGS[artifact.precision],
-                "--skipInference",
-            ]
-        )
+    for plan in plans:
+        with written_beside(out / plan.artifact.file) as part:
+            part.write_bytes(bundle.files[plan.artifact.file])
     lines = [
         "#!/bin/sh",
-        f"# TensorRT engines of {bundle.manifest.name} {bundle.manifest.version}; run this on the device that will use them.",
+        (
+            f"# TensorRT engines of {bundle.manifest.name} {bundle.manifest.version}; "
+            "run this on the device that will use them."
+        ),
         'set -eu; cd "$(dirname "$0")"',
-        *map(shlex.join, commands),
+        *(shlex.join(plan.command) for plan in plans),
     ]
     with written_beside(out / SCRIPT) as part:
         part.write_text("\n".join(lines) + "\n")
     (out / SCRIPT).chmod(0o755)
-    return commands
+    return plans
 
 
 def find_trtexec() -> str | None:
@@ -92,30 +116,30 @@ def find_trtexec() -> str | None:
 
 
 def build_engines(bundle: Bundle, out: Path, trtexec: str) -> list[Engine]:
-    """Run the commands of `write_commands` and hold each engine against the self-test's logits.
+    """Run the commands of `write_commands` and compare each engine with the self-test's logits.
 
     Raises:
         BackendError: trtexec fails or answers something else than logits.
     """
-    selftest = bundle.selftest()
+    selftest, classes = bundle.selftest(), len(bundle.labels)
+    inputs = looked_up(scaled_pixels(bundle.spec), selftest.inputs[:_CHECKED])
     bounds = {plan.artifact.file: plan.bound for plan in replays(bundle.manifest)}
     engines = []
-    for command in write_commands(bundle, out):
-        file = command[1].removeprefix("--onnx=")
-        _run([trtexec, *command[1:]], out)
-        path = out / file.replace(".onnx", ".engine")
-        answered = np.stack(
-            [_answer(trtexec, path, picture) for picture in selftest.inputs[:_CHECKED]]
-        )
-        difference = float(np.abs(answered - selftest.logits[file][:_CHECKED]).max())
+    for plan in write_commands(bundle, out):
+        _run([trtexec, *plan.command[1:]], out)
+        path, file = out / plan.engine, plan.artifact.file
+        logits = np.stack([_answer(trtexec, path, values, classes) for values in inputs])
+        difference = float(np.abs(logits - selftest.logits[file][:_CHECKED]).max())
         engines.append(Engine(path, difference, bounds[file]))
     return engines
 
 
-def _answer(trtexec: str, engine: Path, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """float32 (7,) logits of an engine for one uint8 (48, 48, 1) picture."""
+def _answer(
+    trtexec: str, engine: Path, values: NDArray[np.float32], classes: int
+) -> NDArray[np.float32]:
+    """float32 (classes,) logits of an engine for one input, float32 (H, W, C)."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "pixels.bin").write_bytes(picture.astype(np.float32).tobytes())
+        Path(folder, "pixels.bin").write_bytes(values.astype(np.float32).tobytes())
         words = [
             f"--loadEngine={engine.resolve()}",
             "--loadInputs=pixels:pixels.bin",
@@ -130,8 +154,8 @@ def _answer(trtexec: str, engine: Path, picture: NDArray[np.uint8]) -> NDArray[n
             raise BackendError(
                 f"{engine}: trtexec wrote no output that can be read ({str(error)[:200]})"
             ) from None
-    if logits.shape != (len(LABELS),) or not np.isfinite(logits).all():
-        raise BackendError(f"{engine}: expected {len(LABELS)} logits, trtexec wrote {logits.shape}")
+    if logits.shape != (classes,) or not np.isfinite(logits).all():
+        raise BackendError(f"{engine}: expected {classes} logits, trtexec wrote {logits.shape}")
     return logits
 
 
@@ -144,8 +168,9 @@ def _run(command: list[str], folder: Path) -> None:
         raise BackendError(f"{shlex.join(command)}: not done after {_SECONDS} s") from None
     except OSError as error:
         raise MissingDependency(
-            f"{command[0]}: cannot be run ({error.strerror}); install TensorRT (on a Jetson it comes with JetPack)"
+            f"{command[0]}: cannot be run ({error.strerror}); "
+            "install TensorRT (on a Jetson it comes with JetPack)"
         ) from None
     if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split())[-300:]
-        raise BackendError(f"{shlex.join(command)} failed with {done.returncode}: {said}")
+        output = " ".join((done.stderr or done.stdout).split())[-300:]
+        raise BackendError(f"{shlex.join(command)} failed with {done.returncode}: {output}")

@@ -1,4 +1,7 @@
-"""Keras model -> TFLite, in float and in int8. The only importer of TensorFlow and of ai-edge-quantizer in the project."""
+"""Keras model -> TFLite, in float and in int8.
+
+The only importer of TensorFlow (but for training on several machines) and of ai-edge-quantizer.
+"""
 
 import re
 from collections import Counter
@@ -20,17 +23,22 @@ _INT8, _INT16 = 8, 16  # bits
 
 
 def convert_fp32(model: Any) -> bytes:
-    """Float .tflite of a Keras model: float32 (1, 48, 48, 1) raw pixels in, (1, 7) logits out. Raises BackendError."""
+    """Float .tflite of a Keras model: float32 (1, H, W, C) raw pixels in, (1, classes) logits out.
+
+    Raises BackendError.
+    """
     tensorflow = need("tensorflow", "export", "to convert to TFLite")
     converter = tensorflow.lite.TFLiteConverter.from_keras_model(_batch_of_one(model))
     return _converted(converter, model)
 
 
 def convert_trained(simulated: Any) -> bytes:
-    """Full-int8, per-channel .tflite of a network of quantization-aware training, with the ranges that its layers hold.
+    """Full-int8, per-channel .tflite of a network of quantization-aware training.
+
+    It has the ranges that the network's layers hold.
 
     Raises:
-        BackendError: the converter fails, or what it made is not purely int8 as the contract wants it.
+        BackendError: the converter fails, or what it made is not purely int8 as the contract wants.
     """
     tensorflow = need("tensorflow", "export", "to convert to TFLite")
     converter = tensorflow.lite.TFLiteConverter.from_keras_model(_batch_of_one(simulated))
@@ -45,16 +53,20 @@ def convert_trained(simulated: Any) -> bytes:
 def quantize(
     fp32: bytes, ranges: Mapping[str, tuple[float, float]], *, wide: Collection[str] = ()
 ) -> bytes:
-    """int8 .tflite of a float one: per-channel weights, activations by their `ranges`, low and high by tensor.
+    """int8 .tflite of a float one, with per-channel weights.
 
-    The operators that make the tensors `wide` get 16-bit activations.
+    Args:
+        ranges: low and high of each tensor, by name.
+        wide: tensors whose operators get 16-bit activations.
 
     Raises:
-        BackendError: the quantizer fails, or there is an operator without an int8 kernel; the message names its layer.
+        BackendError: the quantizer fails, or there is an operator without an int8 kernel; the
+            message names its layer.
     """
     library = need("ai_edge_quantizer", "export", "to quantize TFLite")
     every = library.qtyping.TFLOperationName.ALL_SUPPORTED
     graph = read_graph(fp32, "fp32.tflite")
+    named_ends = {name: (("min", low), ("max", high)) for name, (low, high) in ranges.items()}
     ranks = {tensor["name"]: len(tensor["shape"]) for tensor in graph.tensors.values()}
     try:
         with quiet():
@@ -68,17 +80,15 @@ def quantize(
                     exactly, every, activation_num_bits=_INT16, weight_num_bits=_INT8
                 )
             statistics = {
-                name: {"min": np.full((1,) * ranks[name], low, np.float32), "max": np.full((1,) * ranks[name], high, np.float32)}
-                for name, (low, high) in ranges.items()
-            }  # fmt: skip
+                name: {end: np.full((1,) * ranks[name], value, np.float32) for end, value in ends}
+                for name, ends in named_ends.items()
+            }
             quantized = bytes(
                 quantizer.quantize(statistics, enable_progress_report=False).quantized_model
             )
-    except (
-        Exception
-    ) as error:  # the quantizer raises ValueErrors, KeyErrors and RuntimeErrors of its own
+    except Exception as error:  # its own ValueErrors, KeyErrors and RuntimeErrors
         raise BackendError(
-            f"ai-edge-quantizer cannot quantize the model ({_said(error)})"
+            f"ai-edge-quantizer cannot quantize the model ({_in_short(error)})"
         ) from None
     check_full_int8(quantized, wide=bool(wide))
     return quantized
@@ -87,10 +97,11 @@ def quantize(
 def with_corrected_biases(
     fp32: bytes, int8: bytes, means: Mapping[str, NDArray[np.float64]]
 ) -> bytes:
-    """The float .tflite `fp32` with biases that make up for the rounding of its weights in `int8`, which was made from it.
+    """The float .tflite `fp32` with biases that make up for the rounding of its weights.
 
-    Rounded weights W' shift an output channel's mean by (W' - W) E[x], where E[x] are the means of the layer's input
-    channels, `means` by tensor; that much is taken off its bias (Nagel et al. 2019, 4.2; the padded border is not accounted for).
+    `int8` was made from it. Rounded weights W' shift an output channel's mean by (W' - W) E[x],
+    where E[x] are the means of the layer's input channels, `means` by tensor; that much is taken
+    off its bias (Nagel et al. 2019, 4.2; the padded border is not accounted for).
     """
     utils = need("tensorflow.lite.tools.flatbuffer_utils", "export", "to write TFLite")
     rounded = _weights_by_name(int8)
@@ -117,7 +128,10 @@ def with_corrected_biases(
 def _mean_shift(
     operator: str, error: NDArray[np.float64], means: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """float64 (outputs,): what `error` of the weights adds to the mean of each output, given the means of the inputs."""
+    """float64 (outputs,): what `error` of the weights adds to the mean of each output.
+
+    `means` are those of the inputs.
+    """
     if operator == "DEPTHWISE_CONV_2D":  # (1, height, width, outputs)
         each = error.sum(axis=(0, 1, 2))
         return np.asarray(each * np.repeat(means, len(each) // len(means)))
@@ -130,20 +144,17 @@ def _weights_by_name(int8: bytes) -> dict[str, NDArray[np.float64]]:
     """The real values of an int8 file's constant tensors of more than one axis, by name."""
     graph = read_graph(int8)
     interpreter = open_interpreter(int8, "int8.tflite", kernels="plain")
-    found = {}
+    weights = {}
     for index in graph.constants:
         tensor = graph.tensors[index]
-        scales, axis = (
-            tensor["quantization_parameters"]["scales"],
-            tensor["quantization_parameters"]["quantized_dimension"],
-        )
+        parameters = tensor["quantization_parameters"]
+        scales, axis = parameters["scales"], parameters["quantized_dimension"]
         if tensor["dtype"] == np.int8 and len(tensor["shape"]) > 1 and len(scales):
             shape = [1] * len(tensor["shape"])
             shape[axis] = -1
-            found[tensor["name"]] = interpreter.get_tensor(index) * scales.astype(
-                np.float64
-            ).reshape(shape)
-    return found
+            by_channel = scales.astype(np.float64).reshape(shape)
+            weights[tensor["name"]] = interpreter.get_tensor(index) * by_channel
+    return weights
 
 
 def _converted(converter: Any, model: Any) -> bytes:
@@ -152,7 +163,7 @@ def _converted(converter: Any, model: Any) -> bytes:
             converted = bytes(converter.convert())
     except Exception as error:  # the converter raises its own and C++ kinds
         raise BackendError(
-            f"TensorFlow cannot convert {model.name} to TFLite ({_said(error)})"
+            f"TensorFlow cannot convert {model.name} to TFLite ({_in_short(error)})"
         ) from None
     return _with_short_names(converted, [layer.name for layer in model.layers])
 
@@ -164,11 +175,11 @@ def _with_short_names(tflite: bytes, layers: Collection[str]) -> bytes:
     """
     utils = need("tensorflow.lite.tools.flatbuffer_utils", "export", "to write TFLite")
     graph = utils.convert_bytearray_to_object(tflite)
-    seen: Counter[str] = Counter()
+    uses: Counter[str] = Counter()
     for tensor in graph.subgraphs[0].tensors:
         name = _short_name(tensor.name.decode(), layers)
-        seen[name] += 1
-        tensor.name = name if seen[name] == 1 else f"{name}.{seen[name]}"
+        uses[name] += 1
+        tensor.name = name if uses[name] == 1 else f"{name}.{uses[name]}"
     return _packed(graph, len(tflite))
 
 
@@ -177,7 +188,10 @@ def _packed(graph: Any, size: int) -> bytes:
     flatbuffers = need("flatbuffers", "export", "to write TFLite")
 
     class Builder(flatbuffers.Builder):  # type: ignore[misc,name-defined]
-        """Puts bytes, which weights are, at multiples of 16 as TFLite's schema asks; the library's own forgets it."""
+        """Puts bytes, which weights are, at multiples of 16, as TFLite's schema asks.
+
+        The library's own builder forgets it.
+        """
 
         def StartVector(self, size: int, count: int, alignment: int) -> Any:  # noqa: N802
             return super().StartVector(size, count, ALIGNMENT if size == 1 else alignment)
@@ -206,5 +220,5 @@ def _batch_of_one(model: Any) -> Any:
     return keras.Model(pixels, model(pixels), name=model.name)
 
 
-def _said(error: Exception) -> str:
+def _in_short(error: Exception) -> str:
     return " ".join(str(error).split())[:300]

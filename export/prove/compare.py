@@ -1,32 +1,36 @@
 """Two bundles on the same pictures, so that "better" means something."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edgeemo.backends import open_backend
 from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.labels import check_same_labels
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import DataError, SpecMismatch
 from edgeemo.proof.evaluation import PairedDrop, Scorecard, paired_drop, score
+from export.artifacts import infer
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Bundles A and B against one kind of labels; `drop` is from A to B, so a negative one says that B is better.
-
-    `class_drops` are the same of each class's recall, by label.
-    """
+    """Bundles A and B against one kind of labels."""
 
     labels: str
+    """Which labels, in words."""
     a: Scorecard
+    """A's scorecard."""
     b: Scorecard
+    """B's."""
     drop: PairedDrop
+    """From A to B, so a negative one says that B is better."""
     class_drops: dict[str, PairedDrop]
+    """The same of each class's recall, by label."""
 
     @property
     def verdict(self) -> str:
@@ -44,17 +48,21 @@ def compare(
     """Both bundles' titles, and a comparison for each kind of labels that the prepared folder has.
 
     Raises:
-        SpecMismatch: the bundles see pictures differently, or the data was prepared for another input spec.
-        DataError: one of them was trained on another split of the data, whose test pictures it may have seen.
+        SpecMismatch: the bundles have other labels or see pictures differently, or the data was
+            prepared for another input spec.
+        DataError: the data has other labels, or one of the bundles was trained on another split of
+            it, whose test pictures it may have seen.
         EdgeemoError: a bundle or the data is damaged or missing.
     """
     bundles = [read_bundle(path) for path in paths]
-    specs = [bundle.manifest.input_fingerprint for bundle in bundles]
-    if specs[0] != specs[1]:
+    a, b = bundles
+    if a.spec != b.spec:
         raise SpecMismatch(
-            f"{paths[0]} was made for the input spec {specs[0]}, {paths[1]} for {specs[1]}; compare like with like"
+            f"{a.path} was made for the input spec {a.spec.fingerprint()} ({a.spec.size}), "
+            f"{b.path} for {b.spec.fingerprint()} ({b.spec.size}); compare like with like"
         )
-    data = load_prepared(data_path, bundles[0].manifest.input_spec)
+    check_same_labels(b.labels, a.labels, str(b.path), SpecMismatch)
+    data = load_prepared(data_path, a.spec, a.labels)
     for bundle in bundles:
         _check_split(bundle, data, split)
     rows = data.indices(split)
@@ -62,21 +70,22 @@ def compare(
     titles, answers = zip(
         *(_answers(bundle, artifact, pictures) for bundle in bundles), strict=True
     )
-    found = [_comparison("labels of the data set", data.labels[rows], answers)]
+    names = data.class_names
+    comparisons = [_comparison("labels of the data set", data.labels[rows], answers, names)]
     if data.votes is not None:
-        majority, known = ferplus_majority(group_votes(data)[rows])
+        majority, known = ferplus_majority(group_votes(data)[rows], names)
         if known.any():
-            found.append(
-                _comparison("FER+ majority", majority[known], [answer[known] for answer in answers])
-            )
-    return list(titles), found
+            of_known = [answer[known] for answer in answers]
+            comparisons.append(_comparison("FER+ majority", majority[known], of_known, names))
+    return list(titles), comparisons
 
 
 def _check_split(bundle: Bundle, data: Prepared, split: str) -> None:
     if split == "test" and bundle.manifest.data.split_hash != data.split_hash:
         raise DataError(
-            f"{bundle.path} was trained on another split than {data.path} holds (hashes {bundle.manifest.data.split_hash[:12]} and "
-            f"{data.split_hash[:12]}), so it may have seen these pictures; compare on the data that both were trained on"
+            f"{bundle.path} was trained on another split than {data.path} holds (hashes "
+            f"{bundle.manifest.data.split_hash[:12]} and {data.split_hash[:12]}), so it may have "
+            "seen these pictures; compare on the data that both were trained on"
         )
 
 
@@ -85,22 +94,20 @@ def _answers(
 ) -> tuple[str, NDArray[np.int64]]:
     backend = open_backend(bundle, artifact)
     title = f"{bundle.manifest.name} {bundle.manifest.version} {backend.artifact}"
-    starts = tqdm(range(0, len(pictures), 64), title, unit="batch", leave=False)
-    return title, np.concatenate(
-        [backend.infer(pictures[i : i + 64]).argmax(axis=1) for i in starts]
-    )
+    return title, infer(backend, pictures, progress=True).argmax(axis=1)
 
 
 def _comparison(
     name: str,
     labels: NDArray[np.int64],
-    answers: tuple[NDArray[np.int64], ...] | list[NDArray[np.int64]],
+    answers: Sequence[NDArray[np.int64]],
+    class_names: Sequence[str],
 ) -> Comparison:
     right = [answer == labels for answer in answers]
-    a, b = (score(labels, answer) for answer in answers)
+    a, b = (score(labels, answer, class_names) for answer in answers)
     classes = {
         label: paired_drop(right[0][labels == i], right[1][labels == i])
-        for i, label in enumerate(a.per_class_recall)
+        for i, label in enumerate(class_names)
         if (labels == i).any()
     }
     return Comparison(name, a, b, paired_drop(right[0], right[1]), classes)

@@ -1,4 +1,4 @@
-"""Where a run loses what in int8: its layers in float and in int8 side by side, as rows and as a picture."""
+"""Where a run loses what in int8: its layers in float and in int8 side by side, and a picture."""
 
 from pathlib import Path
 
@@ -8,32 +8,36 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from edgeemo.contract.files import written_beside
-from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.run import check_finished, read_run_config
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import MissingFile
+from export.artifacts import Candidate
 from export.convert import tflite
 from export.convert.calibration import calibration_set, thinned
-from export.prove.ladder import TRAINED, Candidate, TfliteMaker, TrainedMaker
 from export.prove.layers import Layer, compare_layers, worst
-from export.run import load_config, load_float_run
+from export.prove.makers import TfliteMaker, TrainedMaker
+from export.prove.steps import TRAINED
+from export.run import load_float_run
 
 
 def inspect_run(
     run_path: Path, data_path: Path | None, method: str, count: int, seed: int
 ) -> tuple[str, list[Layer]]:
-    """How the run was quantized, in words, and each of its layers on about `count` pictures of the representative data set.
+    """How the run was quantized, in words, and each of its layers on about `count` pictures.
 
-    `method` is how ranges are found (export.convert.activations.METHODS); a run of quantization-aware training has its own.
-    Without `data_path` the data is where the run says that it was trained.
+    The pictures are of the representative data set. `method` is how ranges are chosen
+    (export.convert.activations.METHODS); a run of quantization-aware training has its own. Without
+    `data_path` the data is where the run says that it was trained.
 
     Raises:
         MissingFile: no data there.
         EdgeemoError: the run, the data or the conversion does not fit.
     """
-    config, _ = load_config(run_path)
-    data = load_prepared(data_path or _trained_on(run_path, config.get("data")), DEFAULT_SPEC)
+    config = read_run_config(run_path)
+    check_finished(run_path)
+    data = load_prepared(data_path or _trained_on(run_path, config.data))
     calibration = calibration_set(data, seed)
-    run = load_float_run(run_path, data)
+    run = load_float_run(run_path, config, data)
     candidate: Candidate
     if run.simulated is None:
         candidate = TfliteMaker(run.model, calibration, seed).calibrated(method)
@@ -43,16 +47,20 @@ def inspect_run(
     return candidate.detail, compare_layers(fp32, candidate.model, thinned(calibration, count))
 
 
-def _trained_on(run_path: Path, told: object) -> Path:
-    if not isinstance(told, str) or not Path(told).is_dir():
+def _trained_on(run_path: Path, data: str | None) -> Path:
+    if data is None or not Path(data).is_dir():
         raise MissingFile(
-            f"{run_path}: does not say where its data is, or it has moved ({told}); name the prepared folder with --data"
+            f"{run_path}: does not say where its data is, or it has moved ({data}); "
+            "name the prepared folder with --data"
         )
-    return Path(told)
+    return Path(data)
 
 
 def plot_layers(path: Path, title: str, layers: list[Layer], marked: int = 5) -> None:
-    """Write `path` as PNG: by layer, SQNR, the noise that it adds, and how its range is used; the `marked` worst ones in red."""
+    """Write `path` as PNG: by layer, SQNR, the noise that it adds, and how its range is used.
+
+    The `marked` worst ones are red.
+    """
     names = [f"{layer.name}  ({layer.operator.lower()})" for layer in layers]
     red = {layer.name for layer in worst(layers, marked)}
     colours = ["tab:red" if layer.name in red else "tab:blue" for layer in layers]

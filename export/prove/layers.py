@@ -11,77 +11,84 @@ from edgeemo.contract.quantize import pixels_to_int8
 from edgeemo.errors import BackendError
 from export.convert.graph import CASTS, Graph, read_graph
 
-_SATURATED, _WASTED = (
-    0.001,
-    0.4,
-)  # shares of values outside of the range, and of the range that is used
+# Shares of values outside of the range, and of the range that is used.
+_SATURATED, _WASTED = 0.001, 0.4
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What one operator's output lost in int8, over all pictures.
-
-    Attributes:
-        name: its tensor in the int8 file; operator: its kind; bits: of the stored values.
-        sqnr_db: signal to quantization noise, 10 log10(sum x^2 / sum (x - q)^2); infinite where nothing was lost.
-        added_noise: relative noise power sum (x - q)^2 / sum x^2, less that of the noisiest input: what this layer adds.
-        cosine: cosine similarity of all float and int8 values.
-        range_low, range_high: what can be stored. range_used: the share of it that the float values span.
-        saturated: share of float values outside of it.
-    """
+    """What one operator's output lost in int8, over all pictures."""
 
     name: str
+    """Its tensor in the int8 file."""
     operator: str
+    """Its kind."""
     bits: int
+    """Of the stored values."""
     sqnr_db: float
+    """Signal to quantization noise, 10 log10(sum x^2 / sum (x - q)^2); infinite: nothing lost."""
     added_noise: float
+    """Relative noise power sum (x - q)^2 / sum x^2, less that of its noisiest input."""
     cosine: float
+    """Cosine similarity of all float and int8 values."""
     range_low: float
+    """Smallest value that can be stored."""
     range_high: float
+    """Largest one."""
     range_used: float
+    """Share of the range that the float values span."""
     saturated: float
+    """Share of float values outside of it."""
 
     @property
     def advice(self) -> str:
         """What to do about it, in words."""
         if self.saturated > _SATURATED:
-            return "values are cut off: a wider range (min-max, or faces like the ones that are cut in the calibration set)"
+            return (
+                "values are cut off: a wider range (min-max, or faces like the ones that are cut "
+                "in the calibration set)"
+            )
         if self.range_used < _WASTED:
-            return "the range is mostly empty: a narrower one (percentile or entropy), or a layer without such outliers"
-        return "steps are too coarse: 16-bit activations here (the ladder's mixed step), or python -m training finetune --qat"
+            return (
+                "the range is mostly empty: a narrower one (percentile or entropy), or a layer "
+                "without such outliers"
+            )
+        return (
+            "steps are too coarse: 16-bit activations here (the ladder's mixed step), or "
+            "python -m training finetune --qat"
+        )
 
 
 def compare_layers(fp32: bytes, int8: bytes, pictures: NDArray[np.uint8]) -> list[Layer]:
-    """Each operator of an int8 .tflite against the same one of the float .tflite, in order, on uint8 (N, 48, 48, 1) pictures.
+    """Each operator of an int8 .tflite against the same one of the float .tflite, in order.
+
+    They see the same uint8 (N, H, W, C) pictures.
 
     Raises:
         BackendError: the two are not the same network.
     """
     graphs = read_graph(fp32, "fp32.tflite"), read_graph(int8)
-    outputs = [
-        [int(op["outputs"][0]) for op in graph.operators if op["op_name"] not in CASTS]
-        for graph in graphs
-    ]
-    kinds = [
-        [op["op_name"] for op in graph.operators if op["op_name"] not in CASTS] for graph in graphs
-    ]
+    steps = [[op for op in graph.operators if op["op_name"] not in CASTS] for graph in graphs]
+    outputs = [[int(op["outputs"][0]) for op in operators] for operators in steps]
+    kinds = [[op["op_name"] for op in operators] for operators in steps]
     if kinds[0] != kinds[1]:
         raise BackendError(
-            f"expected the same operators in float and int8, received {', '.join(kinds[0])} and {', '.join(kinds[1])}; "
-            "compare an int8 model with the float model that it was made from"
+            f"expected the same operators in float and int8, received {', '.join(kinds[0])} and "
+            f"{', '.join(kinds[1])}; compare an int8 model with the float model that it was made "
+            "from"
         )
     sums = [_Sums(graphs[1].tensors[tensor]) for tensor in outputs[1]]
-    models = [
+    real, stored = (
         open_interpreter(model, "model", kernels="plain", keep_tensors=True)
         for model in (fp32, int8)
-    ]
+    )
     for picture in pictures:
-        models[0].set_tensor(graphs[0].input["index"], picture[np.newaxis].astype(np.float32))
-        models[1].set_tensor(graphs[1].input["index"], pixels_to_int8(picture[np.newaxis]))
-        for model in models:
-            model.invoke()
-        for pair, real, stored in zip(sums, *outputs, strict=True):
-            pair.add(models[0].get_tensor(real), models[1].get_tensor(stored))
+        real.set_tensor(graphs[0].input["index"], picture[np.newaxis].astype(np.float32))
+        stored.set_tensor(graphs[1].input["index"], pixels_to_int8(picture[np.newaxis]))
+        real.invoke()
+        stored.invoke()
+        for pair, of_real, of_stored in zip(sums, *outputs, strict=True):
+            pair.add(real.get_tensor(of_real), stored.get_tensor(of_stored))
     return _layers(graphs[1], outputs[1], kinds[1], sums)
 
 
@@ -91,7 +98,7 @@ def worst(layers: list[Layer], count: int) -> list[Layer]:
 
 
 class _Sums:
-    """Running sums over the pictures of one tensor's float values and of what int8 makes of them."""
+    """Running sums over the pictures: one tensor's float values, and what int8 makes of them."""
 
     def __init__(self, tensor: dict[str, Any]) -> None:
         scale, zero_point = tensor["quantization"]
@@ -126,6 +133,23 @@ class _Sums:
     def relative_noise(self) -> float:
         return self.noise / self.signal if self.signal else float(self.noise > 0)
 
+    def layer(self, name: str, operator: str, noise_before: float) -> Layer:
+        """The sums as figures; `noise_before` is the relative noise of its noisiest input."""
+        noise, power = self.relative_noise, self.signal * self.stored
+        span = min(self.largest, self.high) - max(self.smallest, self.low)
+        return Layer(
+            name=name,
+            operator=operator,
+            bits=self.bits,
+            sqnr_db=float(-10 * np.log10(noise)) if noise > 0 else float("inf"),
+            added_noise=max(0.0, noise - noise_before),
+            cosine=self.product / np.sqrt(power) if power else 0.0,
+            range_low=self.low,
+            range_high=self.high,
+            range_used=max(0.0, span / (self.high - self.low)),
+            saturated=self.outside / self.count,
+        )
+
 
 def _layers(graph: Graph, outputs: list[int], kinds: list[str], sums: list[_Sums]) -> list[Layer]:
     noise = dict(zip(outputs, (pair.relative_noise for pair in sums), strict=True))
@@ -139,23 +163,5 @@ def _layers(graph: Graph, outputs: list[int], kinds: list[str], sums: list[_Sums
     layers = []
     for tensor, kind, pair in zip(outputs, kinds, sums, strict=True):
         before = max((noise.get(source, 0.0) for source in inputs[tensor]), default=0.0)
-        span = min(pair.largest, pair.high) - max(pair.smallest, pair.low)
-        layers.append(
-            Layer(
-                name=graph.tensors[tensor]["name"],
-                operator=kind,
-                bits=pair.bits,
-                sqnr_db=float(-10 * np.log10(pair.relative_noise))
-                if pair.relative_noise > 0
-                else float("inf"),
-                added_noise=max(0.0, pair.relative_noise - before),
-                cosine=pair.product / np.sqrt(pair.signal * pair.stored)
-                if pair.signal * pair.stored
-                else 0.0,
-                range_low=pair.low,
-                range_high=pair.high,
-                range_used=max(0.0, span / (pair.high - pair.low)),
-                saturated=pair.outside / pair.count,
-            )
-        )
+        layers.append(pair.layer(graph.tensors[tensor]["name"], kind, before))
     return layers

@@ -1,63 +1,75 @@
-"""What export says in the terminal: a line for each step of the ladder, a table of what was measured."""
+"""What export prints in the terminal: a line a step of the ladder, tables of what was measured."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from edgeemo.cli.tables import confusion_lines
-from edgeemo.proof.evaluation import PairedDrop, Scorecard
+from edgeemo.proof.evaluation import Scorecard
 from export.prove.compare import Comparison
-from export.prove.ladder import Attempt
 from export.prove.layers import Layer, worst
-from export.report.report import Measured
+from export.prove.measurement import Attempt, Measurement
+from export.report.words import change, decibels, interval, p_value, percent, points
 
 
 def attempt_heading() -> str:
     """The heading of `attempt_line`s."""
-    return f"{'artifact':<13}{'step':<11}{'bytes':>9}  {'agreement':>9}  {'drop, pp':>8}  {'bound':>6}  {'KL':>7}  {'ms/face':>7}  {'took':>6}  on validation"
+    return (
+        f"{'artifact':<13}{'step':<11}{'bytes':>9}  {'agreement':>9}  {'drop, pp':>8}  "
+        f"{'bound':>6}  {'KL':>7}  {'ms/face':>7}  {'took':>6}  on validation"
+    )
 
 
 def attempt_line(attempt: Attempt) -> str:
     """One step of the ladder, its price and what comes of it."""
-    more = f" (and {len(attempt.reasons) - 2} more reasons)" if len(attempt.reasons) > 2 else ""
+    others = len(attempt.reasons) - 2
+    more = f" (and {others} more reasons)" if others > 0 else ""
     verdict = "passes" if attempt.passed else f"refused: {'; '.join(attempt.reasons[:2])}{more}"
     return (
-        f"{attempt.file:<13}{attempt.step:<11}{attempt.bytes:>9,}  {attempt.agreement:>9.2%}  {100 * attempt.drop:>+8.2f}  "
-        f"{100 * attempt.drop_upper95:>+6.2f}  {attempt.mean_kl:>7.5f}  {attempt.ms_per_face:>7.3f}  {attempt.seconds:>5.1f}s  "
-        f"{verdict} ({attempt.detail})"
+        f"{attempt.file:<13}{attempt.step:<11}{attempt.bytes:>9,}  "
+        f"{percent(attempt.agreement):>9}  {points(attempt.drop):>8}  "
+        f"{points(attempt.drop_upper95):>6}  {attempt.mean_kl:>7.5f}  "
+        f"{attempt.ms_per_face:>7.3f}  {attempt.seconds:>5.1f}s  {verdict} ({attempt.detail})"
     )
 
 
-def measured_lines(made: Mapping[str, Measured]) -> Iterator[str]:
-    """Every artifact against the float model on the test split: a table, then the matrices and where they differ."""
-    full = next(iter(made.values())).verdict.float_card
+def measurement_lines(measurements: Sequence[Measurement]) -> Iterator[str]:
+    """Every artifact against the float model on the test split.
+
+    A table, then the confusion matrices and where they differ.
+    """
+    full = measurements[0].verdict.float_card
     yield ""
     yield _card("float", full)
     yield from (f"  {line}" for line in confusion_lines(full.confusion, full.per_class_recall))
     yield ""
     yield (
-        f"{'artifact':<13}{'bytes':>9}  {'top-1':>7}  {'macro-F1':>8}  {'drop, pp (90 % interval)':>26}  {'agreement':>9}  {'b:c':>7}  "
-        f"{'McNemar':>7}  {'KL':>7}  {'ECE':>14}  {'PSNR':>5}"
+        f"{'artifact':<13}{'bytes':>9}  {'top-1':>7}  {'macro-F1':>8}  "
+        f"{'drop, pp (90 % interval)':>26}  {'agreement':>9}  {'b:c':>7}  {'McNemar':>7}  "
+        f"{'KL':>7}  {'ECE':>14}  {'PSNR':>5}"
     )
-    for file, measured in made.items():
-        verdict, drop = measured.verdict, measured.verdict.drop
-        interval = (
-            f"{100 * drop.drop:+.2f} ({100 * drop.lower95:+.2f} to {100 * drop.upper95:+.2f})"
-        )
-        ece = f"{verdict.ece_float:.3f} -> {verdict.ece:.3f}"
-        yield (
-            f"{file:<13}{len(measured.model):>9,}  {verdict.card.top1:>7.2%}  {verdict.card.macro_f1:>8.2%}  {interval:>26}  "
-            f"{verdict.agreement:>9.2%}  {f'{drop.b}:{drop.c}':>7}  {drop.mcnemar_p:>7.3f}  {verdict.mean_kl:>7.5f}  {ece:>14}  "
-            f"{_decibels(verdict.psnr_db):>5}"
-        )
-    for file, measured in made.items():
-        card = measured.verdict.card
-        change = [
+    yield from map(_measurement_line, measurements)
+    for measurement in measurements:
+        card = measurement.verdict.card
+        difference = [
             [a - b for a, b in zip(*rows, strict=True)]
             for rows in zip(card.confusion, full.confusion, strict=True)
         ]
-        if any(map(any, change)):
+        if any(map(any, difference)):
             yield ""
-            yield f"{file} less float, in faces, and its recall:"
-            yield from (f"  {line}" for line in confusion_lines(change, card.per_class_recall))
+            yield f"{measurement.file} less float, in faces, and its recall:"
+            lines = confusion_lines(difference, card.per_class_recall)
+            yield from (f"  {line}" for line in lines)
+
+
+def _measurement_line(measurement: Measurement) -> str:
+    verdict, drop = measurement.verdict, measurement.verdict.drop
+    dropped = f"{points(drop.drop)} ({interval(drop)})"
+    ece = f"{verdict.ece_float:.3f} -> {verdict.ece:.3f}"
+    return (
+        f"{measurement.file:<13}{len(measurement.candidate.model):>9,}  "
+        f"{percent(verdict.card.top1):>7}  {percent(verdict.card.macro_f1):>8}  {dropped:>26}  "
+        f"{percent(verdict.agreement):>9}  {f'{drop.b}:{drop.c}':>7}  {drop.mcnemar_p:>7.3f}  "
+        f"{verdict.mean_kl:>7.5f}  {ece:>14}  {decibels(verdict.psnr_db):>5}"
+    )
 
 
 def layer_lines(layers: Sequence[Layer], count: int) -> Iterator[str]:
@@ -65,14 +77,16 @@ def layer_lines(layers: Sequence[Layer], count: int) -> Iterator[str]:
     marked = worst(list(layers), count)
     width = max(len(layer.name) for layer in layers)
     yield (
-        f"  {'layer':<{width}}  {'operator':<18}{'bits':>4}  {'SQNR, dB':>8}  {'adds, %':>8}  {'cosine':>8}  {'range':>20}  {'used':>5}  {'cut off':>8}"
+        f"  {'layer':<{width}}  {'operator':<18}{'bits':>4}  {'SQNR, dB':>8}  {'adds, %':>8}  "
+        f"{'cosine':>8}  {'range':>20}  {'used':>5}  {'cut off':>8}"
     )
     for layer in layers:
         sqnr = "exact" if layer.sqnr_db == float("inf") else f"{layer.sqnr_db:.1f}"
         limits = f"{layer.range_low:.3g} to {layer.range_high:.3g}"
         yield (
-            f"{'*' if layer in marked else ' '} {layer.name:<{width}}  {layer.operator:<18}{layer.bits:>4}  {sqnr:>8}  "
-            f"{100 * layer.added_noise:>8.4f}  {layer.cosine:>8.5f}  {limits:>20}  {layer.range_used:>5.0%}  {layer.saturated:>8.3%}"
+            f"{'*' if layer in marked else ' '} {layer.name:<{width}}  {layer.operator:<18}"
+            f"{layer.bits:>4}  {sqnr:>8}  {100 * layer.added_noise:>8.4f}  {layer.cosine:>8.5f}  "
+            f"{limits:>20}  {layer.range_used:>5.0%}  {layer.saturated:>8.3%}"
         )
     yield ""
     yield f"the {len(marked)} worst, by the noise that they add (% of the signal's power):"
@@ -80,37 +94,35 @@ def layer_lines(layers: Sequence[Layer], count: int) -> Iterator[str]:
         yield f"{rank:>3}. {layer.name}: {100 * layer.added_noise:.4f} %; {layer.advice}"
 
 
-def comparison_lines(titles: Sequence[str], found: Sequence[Comparison]) -> Iterator[str]:
+def comparison_lines(titles: Sequence[str], comparisons: Sequence[Comparison]) -> Iterator[str]:
     """Each kind of labels: both bundles, the paired difference, and that of each class's recall."""
     yield f"A: {titles[0]}"
     yield f"B: {titles[1]}"
-    for comparison in found:
+    for comparison in comparisons:
         a, b, drop = comparison.a, comparison.b, comparison.drop
         yield ""
         yield f"{comparison.labels}, n {a.n:,}: {comparison.verdict}"
         for name, card in (("A", a), ("B", b)):
-            low, high = card.interval
-            yield f"  {name}  top-1 {card.top1:.2%} (95 % interval {low:.2%} to {high:.2%})  macro-F1 {card.macro_f1:.2%}"
+            yield f"  {name}  {_shares(card)}"
         yield (
-            f"  B less A {_points(drop)}; only A right {drop.b:,}, only B right {drop.c:,}, exact McNemar p {_p_value(drop.mcnemar_p)}"
+            f"  B less A {change(drop)}; only A right {drop.b:,}, only B right {drop.c:,}, "
+            f"exact McNemar p {p_value(drop.mcnemar_p)}"
         )
+        width = max(9, *map(len, comparison.class_drops))
         for label, of_class in comparison.class_drops.items():
-            yield f"    {label:<9} n {of_class.n:>5,}  {a.per_class_recall[label]:>6.1%} -> {b.per_class_recall[label]:>6.1%}  {_points(of_class)}"
-
-
-def _p_value(p: float) -> str:
-    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
-
-
-def _points(drop: PairedDrop) -> str:
-    """The change from A to B, which is the drop with its sign turned, with its interval."""
-    return f"{-100 * drop.drop:+.2f} pp (90 % interval {-100 * drop.upper95:+.2f} to {-100 * drop.lower95:+.2f})"
+            yield (
+                f"    {label:<{width}} n {of_class.n:>5,}  {a.per_class_recall[label]:>6.1%} -> "
+                f"{b.per_class_recall[label]:>6.1%}  {change(of_class)}"
+            )
 
 
 def _card(title: str, card: Scorecard) -> str:
+    return f"{title} on test: n {card.n:,}  {_shares(card)}"
+
+
+def _shares(card: Scorecard) -> str:
     low, high = card.interval
-    return f"{title} on test: n {card.n:,}  top-1 {card.top1:.2%} (95 % interval {low:.2%} to {high:.2%})  macro-F1 {card.macro_f1:.2%}"
-
-
-def _decibels(value: float | None) -> str:
-    return "equal" if value is None else f"{value:.1f}"
+    return (
+        f"top-1 {percent(card.top1)} (95 % interval {percent(low)} to {percent(high)})  "
+        f"macro-F1 {percent(card.macro_f1)}"
+    )

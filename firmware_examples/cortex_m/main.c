@@ -1,13 +1,16 @@
-/* Self-test, then every face of faces.bin (48x48 bytes each); the logits go to logits.bin (7 bytes each). */
+/* Self-test, then every face of faces.bin (EDGEEMO_INPUT_BYTES each); the logits go to logits.bin
+ * (EDGEEMO_LABEL_COUNT bytes each). */
 #include "edgeemo_model.h"
 #include "semihosting.h"
 
 #define PAINT 0xA5A5A5A5U
 
-extern uint32_t ram_start[], bss_end[], stack_top[]; /* from mps2.ld; the stack grows down towards bss_end */
+/* From mps2.ld; the stack grows down towards bss_end. */
+extern uint32_t ram_start[], bss_end[], stack_top[];
 
-/* The board's first 32-bit timer counts 25 MHz down; under `qemu -icount shift=0` an instruction takes 1 ns, so 40 of them
- * are a tick. (SysTick does the same in 24 bits, and QEMU 7.2 has no DWT cycle counter.) */
+/* The board's first 32-bit timer counts 25 MHz down; under `qemu -icount shift=0` an instruction
+ * takes 1 ns, so 40 of them are a tick. (SysTick does the same in 24 bits, and QEMU 7.2 has no DWT
+ * cycle counter.) */
 #define TIMER_CONTROL (*(volatile uint32_t *)0x40000000)
 #define TIMER_NOW (*(volatile uint32_t *)0x40000004)
 #define TIMER_RELOAD (*(volatile uint32_t *)0x40000008)
@@ -76,7 +79,8 @@ static int answer(int faces, int answers)
         ++count;
     }
     if (missing != sizeof pixels) {
-        return failed("faces.bin ends in the middle of a face; expected 2304 bytes a face\n");
+        semihosting_write_number("bytes of a face", EDGEEMO_INPUT_BYTES);
+        return failed("faces.bin ends in the middle of a face\n");
     }
     semihosting_write_number("faces", count);
     semihosting_write_number("instructions per inference, at most", most);
@@ -120,7 +124,8 @@ int main(void)
     }
     semihosting_write_number("instructions of a loop of 8000000", known_loop());
     const int code = answer_faces();
-    const uint32_t stack = stack_used(), statics = (uint32_t)((uintptr_t)bss_end - (uintptr_t)ram_start);
+    const uint32_t stack = stack_used(),
+                   statics = (uint32_t)((uintptr_t)bss_end - (uintptr_t)ram_start);
     semihosting_write_number("arena bytes", EDGEEMO_ARENA_BYTES);
     semihosting_write_number("stack bytes", stack);
     semihosting_write_number("RAM bytes in all", statics + stack);

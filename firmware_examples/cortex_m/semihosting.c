@@ -3,7 +3,14 @@
 #include <string.h>
 
 /* Numbers of "Semihosting for AArch32 and AArch64" (Arm, release 2.0). */
-enum { SYS_OPEN = 1, SYS_CLOSE = 2, SYS_WRITE0 = 4, SYS_WRITE = 5, SYS_READ = 6, SYS_EXIT_EXTENDED = 0x20 };
+enum {
+    SYS_OPEN = 1,
+    SYS_CLOSE = 2,
+    SYS_WRITE0 = 4,
+    SYS_WRITE = 5,
+    SYS_READ = 6,
+    SYS_EXIT_EXTENDED = 0x20
+};
 #define ADP_STOPPED_APPLICATION_EXIT 0x20026U
 
 static uintptr_t call(uint32_t operation, uintptr_t argument)

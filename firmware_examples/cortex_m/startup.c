@@ -1,4 +1,5 @@
-/* What runs before main(): memory is laid out, and every fault ends the program with a word instead of silence. */
+/* What runs before main(): memory is laid out, and every fault ends the program with a word instead
+ * of silence. */
 #include "semihosting.h"
 
 #include <stdint.h>
@@ -24,7 +25,8 @@ void reset(void)
     semihosting_exit(main());
 }
 
-/* `frame` is what the processor pushed: r0 to r3, r12, lr, pc, psr. addr2line -e build/m4.elf says which line a pc is. */
+/* `frame` is what the processor pushed: r0 to r3, r12, lr, pc, psr. addr2line -e build/m4.elf says
+ * which line a pc is. */
 __attribute__((used)) static void report_fault(const uint32_t frame[8])
 {
     uint32_t exception;
@@ -40,9 +42,11 @@ __attribute__((naked)) static void fault(void)
     __asm__ volatile("mov r0, sp\n b report_fault");
 }
 
-/* The vector table: the stack, reset, and the other 14 exceptions of the core. No interrupt is used. */
+/* The vector table: the stack, reset, and the other 14 exceptions of the core. No interrupt is
+ * used. */
 __attribute__((section(".vectors"), used)) static const uintptr_t vectors[16] = {
-    (uintptr_t)stack_top, (uintptr_t)reset, (uintptr_t)fault, (uintptr_t)fault, (uintptr_t)fault, (uintptr_t)fault,
-    (uintptr_t)fault,     (uintptr_t)fault, (uintptr_t)fault, (uintptr_t)fault, (uintptr_t)fault, (uintptr_t)fault,
+    (uintptr_t)stack_top, (uintptr_t)reset, (uintptr_t)fault, (uintptr_t)fault,
+    (uintptr_t)fault,     (uintptr_t)fault, (uintptr_t)fault, (uintptr_t)fault,
+    (uintptr_t)fault,     (uintptr_t)fault, (uintptr_t)fault, (uintptr_t)fault,
     (uintptr_t)fault,     (uintptr_t)fault, (uintptr_t)fault, (uintptr_t)fault,
 };

@@ -1,4 +1,4 @@
-"""Who looks how, as one JSON line a frame and face on stdout; what runs the network, and how all is, on stderr."""
+"""Who looks how: a JSON line a frame and face on stdout; the runtime and the health on stderr."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ import signal
 import sys
 
 import edgeemo
+from edgeemo.faces import DETECTORS, SMALLEST_FACE, open_detector
 
 
 def main() -> None:
@@ -18,7 +19,7 @@ def main() -> None:
     parser.add_argument(
         "--model", default="small", help="a shipped model's name or a .edgeemo file"
     )
-    parser.add_argument("--detector", default="auto", choices=["auto", "yunet", "haar", "whole"])
+    parser.add_argument("--detector", default="auto", choices=tuple(DETECTORS))
     parser.add_argument("--faces", default="all", choices=["all", "largest"])
     parser.add_argument("--artifact", help="a model file of the bundle, such as fp16.onnx")
     parser.add_argument(
@@ -36,14 +37,13 @@ def main() -> None:
     logging.info("edgeemo %s", edgeemo.__version__)
     providers = "auto" if given.providers == ["auto"] else given.providers
     try:
-        with edgeemo.EmotionSensor(
-            given.camera,
-            model=given.model,
-            detector=given.detector,
-            faces=given.faces,
-            artifact=given.artifact,
-            providers=providers,
-        ) as sensor:
+        detector = open_detector(given.detector, smallest_face=SMALLEST_FACE)
+        with (
+            edgeemo.Recognizer(
+                given.model, detector=detector, artifact=given.artifact, providers=providers
+            ) as recognizer,
+            edgeemo.EmotionSensor(given.camera, recognizer=recognizer, faces=given.faces) as sensor,
+        ):
             for reading in sensor:
                 print(json.dumps(reading.to_dict()), flush=True)
     except edgeemo.EdgeemoError as error:

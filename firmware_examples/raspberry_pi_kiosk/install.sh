@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Installs the kiosk as a service, or brings it up to date: sudo ./install.sh [--from WHAT] [--dry-run] | --uninstall
+# Installs the kiosk as a service, or brings it up to date:
+# sudo ./install.sh [--from WHAT] [--dry-run] | --uninstall
 #
-#   --from WHAT   edgeemo: a checkout (by default the one around this file), a wheel, or a requirement such as edgeemo==0.1.0
+#   --from WHAT   edgeemo: a checkout (by default the one around this file), a wheel, or a
+#                 requirement such as edgeemo==0.1.0
 #   --dry-run     say what would be done, and do nothing
 #   --uninstall   take away what was installed; /etc/default/edgeemo-kiosk stays
 #
-# With DESTDIR=/some/folder everything is put below that folder, and no user, group or service is touched. PYTHON is the
-# interpreter, by default the system's, whose picamera2 and lgpio are seen. pip reads its own variables, such as PIP_INDEX_URL.
+# With DESTDIR=/some/folder everything is put below that folder, and no user, group or service is
+# touched. PYTHON is the interpreter, by default the system's, whose picamera2 and lgpio are seen.
+# pip reads its own variables, such as PIP_INDEX_URL.
 set -euo pipefail
 umask 022
 
@@ -28,7 +31,10 @@ while [ $# -gt 0 ]; do
     --dry-run) dry=yes ;;
     --uninstall) uninstall=yes ;;
     -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" && exit ;;
-    *) echo "install.sh: expected --from WHAT, --dry-run or --uninstall, received $1" >&2 && exit 2 ;;
+    *)
+        echo "install.sh: expected --from WHAT, --dry-run or --uninstall, received $1" >&2
+        exit 2
+        ;;
     esac
     shift
 done
@@ -52,7 +58,8 @@ check() {
     [ -n "$uninstall" ] && return
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
         fail "expected Python 3.11 or later as $python; name another with PYTHON=/path/to/python3"
-    "$python" -c 'import ensurepip, venv' 2>/dev/null || fail "$python cannot make environments; run: sudo apt install python3-venv"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        fail "$python cannot make environments; run: sudo apt install python3-venv"
 }
 
 # pip would leave root's files in the checkout, and take what older ones left there.
@@ -74,12 +81,17 @@ install_packages() {
         wanted[0]="$(realpath "$from")[pi]"
         ;;
     esac
-    # Debian 12's picamera2 is compiled for NumPy 1, and does not import beside the NumPy 2 that pip would bring.
-    "$python" -c 'import numpy, picamera2, sys; sys.exit(numpy.__version__ >= "2")' 2>/dev/null && wanted+=("numpy<2")
-    "$home/venv/bin/python" -c '' 2>/dev/null || run "$python" -m venv --clear --system-site-packages "$home/venv"
-    run "$home/venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade "${wanted[@]}"
+    # Debian 12's picamera2 is compiled for NumPy 1, and does not import beside the NumPy 2 that pip
+    # would bring.
+    "$python" -c 'import numpy, picamera2, sys; sys.exit(numpy.__version__ >= "2")' 2>/dev/null &&
+        wanted+=("numpy<2")
+    "$home/venv/bin/python" -c '' 2>/dev/null ||
+        run "$python" -m venv --clear --system-site-packages "$home/venv"
+    run "$home/venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade \
+        "${wanted[@]}"
     [ -n "$dry" ] || "$home/venv/bin/python" -c 'import lgpio' 2>/dev/null ||
-        echo "install.sh: lgpio is missing, without which there are no pins; run: sudo apt install python3-lgpio" >&2
+        echo "install.sh: lgpio is missing, without which there are no pins;" \
+            "run: sudo apt install python3-lgpio" >&2
 }
 
 install_files() {
@@ -99,18 +111,24 @@ create_user() {
         getent group "$group" >/dev/null || run groupadd --system "$group"
     done
     getent passwd "$user" >/dev/null ||
-        run useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
+        run useradd --system --user-group --no-create-home --home-dir /nonexistent \
+            --shell /usr/sbin/nologin "$user"
 }
 
-# YuNet finds turned and small faces too; without it the kiosk uses Haar, so a machine without internet is no failure.
+# YuNet finds turned and small faces too; without it the kiosk uses Haar, so a machine without
+# internet is no failure.
 pull_detector() {
     run install -d "$cache"
     run env XDG_CACHE_HOME="$cache" "$home/venv/bin/edgeemo" models pull yunet ||
-        echo "install.sh: no YuNet model; faces are found with Haar until $home/venv/bin/edgeemo models pull yunet works" >&2
+        echo "install.sh: no YuNet model; faces are found with Haar until" \
+            "$home/venv/bin/edgeemo models pull yunet works" >&2
 }
 
 start() {
-    booted || { echo "the service starts once the system does: systemctl enable --now edgeemo-kiosk" && return; }
+    booted || {
+        echo "the service starts once the system does: systemctl enable --now edgeemo-kiosk"
+        return
+    }
     run systemctl daemon-reload
     run systemctl enable edgeemo-kiosk.service
     run systemctl restart --no-block edgeemo-kiosk.service

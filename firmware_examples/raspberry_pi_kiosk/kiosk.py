@@ -1,4 +1,4 @@
-"""A lamp that shines while somebody smiles. EDGEEMO_CAMERA, EDGEEMO_DETECTOR and EDGEEMO_PIN say where."""
+"""A lamp that shines while somebody smiles; EDGEEMO_CAMERA, _DETECTOR and _PIN say where."""
 
 import os
 import signal

@@ -1,4 +1,6 @@
-"""Fetching a pinned file, from a real HTTP server on loopback: the right bytes are kept, anything else is one clear line."""
+"""Fetching a pinned file, from a real HTTP server on loopback: the right bytes are kept, anything
+else is one clear line.
+"""
 
 import hashlib
 import http.server
@@ -202,7 +204,10 @@ def test_of_a_larger_file_only_a_little_more_than_the_size_is_read(
         ("/empty", r"received \w{64} \(0 bytes\)"),
         (
             "/missing",
-            r"answers 404 Not Found; try another address, or fetch the file by hand and put it at .*file",
+            (
+                r"answers 404 Not Found; try another address, or fetch the file by hand and put it"
+                r" at .*file"
+            ),
         ),
         ("/loop", "answers 302"),
         ("/to-file", "answers 302"),
@@ -254,9 +259,20 @@ def test_a_server_that_drips_bytes_is_left_after_20_timeouts(server: str, tmp_pa
 
 @pytest.mark.parametrize(
     "url",
-    ["", "file", "file:///etc/passwd", "ftp://127.0.0.1/file", "http://", "http://user:word@127.0.0.1/file",
-     "http://127.0.0.1:x/file", "http://127.0.0.1/a b", "http://127.0.0.1/\n", "http://[/file", "http://127.0.0.1/ä"],
-)  # fmt: skip
+    [
+        "",
+        "file",
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/file",
+        "http://",
+        "http://user:word@127.0.0.1/file",
+        "http://127.0.0.1:x/file",
+        "http://127.0.0.1/a b",
+        "http://127.0.0.1/\n",
+        "http://[/file",
+        "http://127.0.0.1/ä",
+    ],
+)
 def test_other_addresses_are_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(
         InvalidInput, match="expected an address like https://mirror.example/file.onnx"
@@ -395,15 +411,15 @@ def detector_check(*options: str) -> dict[str, str]:
 
 def test_doctor_notes_a_missing_yunet_with_the_command_that_fetches_it() -> None:
     check = detector_check()
-    assert (check["state"], check["mend"]) == ("note", "edgeemo models pull yunet")
+    assert (check["state"], check["fix"]) == ("note", "edgeemo models pull yunet")
     assert check["text"].startswith("haar, which finds frontal faces only (no YuNet model file")
 
 
 def test_doctor_takes_haar_that_was_asked_for_as_it_is() -> None:
     check = detector_check("--detector", "haar")
-    assert (check["state"], check["text"], check["mend"]) == ("ok", "haar (asked for by name)", "")
+    assert (check["state"], check["text"], check["fix"]) == ("ok", "haar (asked for by name)", "")
 
 
 def test_doctor_names_the_command_where_yunet_was_asked_for_and_is_missing() -> None:
     check = detector_check("--detector", "yunet")
-    assert (check["state"], check["mend"]) == ("problem", "edgeemo models pull yunet")
+    assert (check["state"], check["fix"]) == ("problem", "edgeemo models pull yunet")

@@ -11,9 +11,19 @@ import edgeemo
 from edgeemo import errors
 
 NAMES = [
-    "LABELS", "Box", "Bundle", "EdgeemoError", "EmotionSensor", "Face", "FakeBackend", "FakeCamera", "Reading", "Recognizer",
-    "load_bundle", "predict",
-]  # fmt: skip
+    "LABELS",
+    "Box",
+    "Bundle",
+    "EdgeemoError",
+    "EmotionSensor",
+    "Face",
+    "FakeBackend",
+    "FakeCamera",
+    "Reading",
+    "Recognizer",
+    "load_bundle",
+    "predict",
+]
 HEAVY = [
     "cv2",
     "tensorflow",

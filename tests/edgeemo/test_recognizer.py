@@ -1,5 +1,6 @@
 """The recognizer: a picture in whatever form, faces with checked emotions out."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeemo import LABELS, Box, Bundle, FakeBackend, Recognizer, load_bundle
-from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.crop import BOX, Crop
+from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.errors import BundleError, InvalidInput, MissingFile, PictureError
 from tests import support
@@ -32,7 +34,9 @@ class Told:
 
 @pytest.fixture(scope="module")
 def tiny(tiny_bundle: Path) -> Iterator[Recognizer]:
-    """The tiny network in full precision on whole pictures: `support.quadrant_logits` is its oracle."""
+    """The tiny network in full precision on whole pictures: `support.quadrant_logits` is its
+    oracle.
+    """
     with Recognizer(tiny_bundle, detector="whole", artifact="fp32.onnx") as recognizer:
         yield recognizer
 
@@ -137,29 +141,46 @@ def test_a_detector_of_ones_own_sees_rgb_and_its_boxes_stay_in_order(tiny_bundle
     assert seen.shape == (70, 120, 3)
 
 
-def test_the_detectors_name_chooses_the_crop_geometry(tiny_bundle: Path) -> None:
+def test_a_detectors_own_crop_counts(tmp_path: Path) -> None:
     frame = np.random.default_rng(1).integers(0, 256, (200, 240, 3), dtype=np.uint8)
-    box = Box(40, 30, 100, 110)
-    seen = {}
-    for name in ("haar", "yunet", "whole"):
-        detector = Told(box)
-        detector.name = name
-        with Recognizer(detector=detector, backend=FakeBackend()) as recognizer:
-            seen[name] = recognizer.inputs(frame, box)
-            assert np.array_equal(
-                seen[name], face_to_input(frame, box.as_tuple(), recognizer.spec, detector=name)
-            )
-    assert not np.array_equal(seen["haar"], seen["whole"])
-    assert not np.array_equal(seen["yunet"], seen["whole"])
+    box, crop = Box(40, 30, 100, 110), Crop(scale_q10=1300, shift_y_q10=-40)
+    detector = Told(box)
+    detector.crop = crop  # type: ignore[attr-defined]
+    with Recognizer(detector=detector, backend=FakeBackend()) as recognizer:
+        seen = recognizer.inputs(frame, box)
+    assert np.array_equal(seen, face_to_input(frame, box.as_tuple(), DEFAULT_SPEC, crop))
+    assert not np.array_equal(seen, face_to_input(frame, box.as_tuple(), DEFAULT_SPEC))
 
 
-def test_detector_without_a_known_crop_geometry_is_refused(tiny_bundle: Path) -> None:
+def test_a_bundle_overrides_a_detectors_crop_by_its_name(tiny_bundle: Path, tmp_path: Path) -> None:
+    def with_crops(entries: dict[str, bytes]) -> None:
+        manifest = json.loads(entries["manifest.json"])
+        crop = {"scale_q10": 2000, "shift_x_q10": 0, "shift_y_q10": 0}
+        entries["manifest.json"] = json.dumps(manifest | {"crops": {"told": crop}}).encode()
+
+    bundle = support.rezip(tiny_bundle, tmp_path / "crops.edgeemo", with_crops)
     detector = Told()
-    detector.name = "mtcnn"
-    with pytest.raises(
-        InvalidInput, match="known crop geometry \\(haar, whole, yunet\\), received 'mtcnn'"
+    detector.name = "told"
+    with Recognizer(bundle, detector=detector) as recognizer:
+        assert recognizer.crop == Crop(scale_q10=2000)
+    detector.name = "another"
+    with Recognizer(bundle, detector=detector) as recognizer:
+        assert recognizer.crop == BOX
+
+
+def test_bundles_of_other_labels_and_inputs_live_in_one_process() -> None:
+    eight = FakeBackend.of((*LABELS, "contempt"), InputSpec(height=112, width=96, channels=3))
+    eight.say(contempt=0.9)
+    frame = np.random.default_rng(2).integers(0, 256, (60, 50, 3), dtype=np.uint8)
+    with (
+        Recognizer(detector="whole", backend=eight) as wide,
+        Recognizer(detector="whole", backend=FakeBackend(happy=0.8)) as usual,
     ):
-        Recognizer(tiny_bundle, detector=detector)
+        for _ in range(2):
+            assert wide.predict(frame)[0].emotion == "contempt"
+            assert usual.predict(frame)[0].emotion == "happy"
+        assert list(wide.predict(frame)[0].scores) == [*LABELS, "contempt"]
+        assert wide.inputs(frame, Box(0, 0, 50, 60)).shape == (112, 96, 3)
 
 
 def test_box_outside_the_frame_is_refused(tiny_bundle: Path) -> None:

@@ -61,15 +61,24 @@ def test_json_scores_are_rounded_to_a_millionth() -> None:
         dict.fromkeys(LABELS, 0.2),
         {**SCORES, "happy": -0.4, "sad": 1.1},
         {**SCORES, "sad": float("nan")},
-        {label: SCORES[label] for label in sorted(LABELS)},
-        {**SCORES, "bored": 0.0},
+        {"happy": 1.0},
     ],
 )
-def test_scores_that_are_no_probabilities_of_the_seven_in_order_are_refused(
+def test_scores_that_are_no_probabilities_of_several_labels_are_refused(
     scores: dict[str, float],
 ) -> None:
-    with pytest.raises(InvalidInput, match="seven probabilities in label order that sum to 1"):
+    with pytest.raises(
+        InvalidInput, match="a probability for each of two or more labels, that sum"
+    ):
         Face(BOX, "happy", 0.6, scores)
+
+
+def test_scores_are_of_the_bundles_labels_whichever_they_are() -> None:
+    scores = {"bored": 0.25, "wütend": 0.75}
+    face = Face(BOX, "wütend", 0.75, scores)
+    assert list(face.to_dict()["scores"]) == ["bored", "wütend"]
+    eight = {**SCORES, "bored": 0.0}
+    assert list(Face(BOX, "happy", 0.6, eight).scores) == [*LABELS, "bored"]
 
 
 @pytest.mark.parametrize(

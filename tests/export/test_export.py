@@ -1,4 +1,6 @@
-"""The export stage: what it converts, what it refuses, and that a refusal leaves nothing but the report."""
+"""The export stage: what it converts, what it refuses, and that a refusal leaves nothing but the
+report.
+"""
 
 import json
 import shutil
@@ -17,14 +19,15 @@ from onnx import numpy_helper
 
 from edgeemo.cli.main import main as cli
 from edgeemo.contract.bundle import read_bundle
-from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import BackendError, DataError, GateFailed, RunError, SpecMismatch
 from export.build import build
+from export.cli.main import main
 from export.convert.activations import min_max, record
-from export.convert.calibration import PER_CLASS, calibration_set
+from export.convert.calibration import calibration_set, faces_per_class
 from export.convert.graph import activation_bytes, check_full_int8
 from export.convert.onnx import convert_fp32
 from export.convert.onnx import convert_int8 as convert_int8_onnx
@@ -32,8 +35,11 @@ from export.convert.tflite import convert_fp32 as convert_fp32_tflite
 from export.convert.tflite import quantize
 from export.prove.selftest import selftest_inputs
 from tests import support
-from training.networks import ARCHITECTURES
+from tests.networks import quick
+from training.networks import NETWORKS
 from workstation.quiet import quiet
+
+pytestmark = pytest.mark.rounding
 
 
 def changed_copy(run: Path, out: Path, **config: object) -> Path:
@@ -60,7 +66,7 @@ def convert_int8(model: keras.Model, pictures: np.ndarray) -> bytes:
 @pytest.fixture(scope="module")
 def small() -> keras.Model:
     keras.utils.set_random_seed(0)
-    return ARCHITECTURES["small"](DEFAULT_SPEC)
+    return NETWORKS.get("small")(DEFAULT_SPEC, len(LABELS))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +86,7 @@ def test_small_becomes_full_int8_per_channel_tflite(
 
 def test_nano_fits_a_microcontroller(calibration: np.ndarray) -> None:
     keras.utils.set_random_seed(0)
-    model = convert_int8(ARCHITECTURES["nano"](DEFAULT_SPEC), calibration)
+    model = convert_int8(NETWORKS.get("nano")(DEFAULT_SPEC, len(LABELS)), calibration)
     check_full_int8(model)
     assert len(model) <= 64_000
     assert activation_bytes(model) == 3 * 24 * 24 * 16 <= 48_000
@@ -93,7 +99,7 @@ def test_report_compares_on_the_ferplus_majority_too(
     report = bundle.report()
     data = load_prepared(voted, DEFAULT_SPEC)
     rows = data.indices("test")
-    majority, known = ferplus_majority(group_votes(data)[rows])
+    majority, known = ferplus_majority(group_votes(data)[rows], LABELS)
     predicted = support.quadrant_logits(np.asarray(data.images[rows])).argmax(axis=1)
     for file in ("int8.tflite", "int8.onnx"):
         found = report["artifacts"][file]["ferplus_majority"]
@@ -103,15 +109,15 @@ def test_report_compares_on_the_ferplus_majority_too(
     shown = CliRunner().invoke(cli, ["info", str(tmp_path / "voted.edgeemo")]).stdout
     assert (
         shown.count(
-            f"against the FER+ majority (n {known.sum()}): top-1 {(predicted == majority)[known].mean():.2%}"
+            f"against the FER+ majority (n {known.sum()}): top-1"
+            f" {(predicted == majority)[known].mean():.2%}"
         )
         == 2
     )
 
 
-def test_float_dynamic_range_and_endless_models_are_refused(
-    small: keras.Model, calibration: np.ndarray
-) -> None:
+def test_float_dynamic_range_and_endless_models_are_refused(calibration: np.ndarray) -> None:
+    small = quick(DEFAULT_SPEC, len(LABELS))
     with pytest.raises(BackendError, match="works on float32"):
         check_full_int8(converted(small))
     with pytest.raises(BackendError, match="expected int8 alone"):
@@ -149,7 +155,7 @@ def test_calibration_is_drawn_by_class_from_train_alone(
     known = {data.images[row].tobytes(): int(data.labels[row]) for row in train}
     counts = np.bincount([known[picture.tobytes()] for picture in calibration[:-2]], minlength=7)
     assert counts.tolist() == [
-        min(PER_CLASS, int(np.sum(data.labels[train] == i))) for i in range(7)
+        min(faces_per_class(7), int(np.sum(data.labels[train] == i))) for i in range(7)
     ]
     assert (calibration[-2] == 0).all()
     assert (calibration[-1] == 255).all()
@@ -171,10 +177,21 @@ def test_class_that_is_missing_from_train_is_named(tmp_path: Path) -> None:
 
 
 def test_selftest_inputs_are_drawn_from_the_seed() -> None:
-    assert np.array_equal(selftest_inputs(3), selftest_inputs(3))
-    assert not np.array_equal(selftest_inputs(3), selftest_inputs(4))
-    assert selftest_inputs(3).min() == 0
-    assert selftest_inputs(3).max() == 255
+    inputs = selftest_inputs(3, DEFAULT_SPEC)
+    assert np.array_equal(inputs, selftest_inputs(3, DEFAULT_SPEC))
+    assert not np.array_equal(inputs, selftest_inputs(4, DEFAULT_SPEC))
+    assert (inputs.min(), inputs.max()) == (0, 255)
+
+
+def test_selftest_inputs_of_a_colour_spec_differ_between_channels() -> None:
+    spec = InputSpec(height=20, width=36, channels=3)
+    inputs = selftest_inputs(3, spec)
+    assert inputs.shape == (32, 20, 36, 3)
+    assert all((inputs[i] == value).all() for i, value in enumerate((0, 255)))
+    for picture in inputs[2:]:
+        assert not any(
+            np.array_equal(picture[..., a], picture[..., b]) for a, b in ((0, 1), (1, 2), (0, 2))
+        )
 
 
 def test_same_seed_gives_the_same_model_files(
@@ -182,7 +199,8 @@ def test_same_seed_gives_the_same_model_files(
 ) -> None:
     again, _ = build(tiny_run, prepared, tmp_path / "tiny.edgeemo")
     before = read_bundle(tiny_bundle)
-    # tf2onnx names the float graph's nodes anew in each call; what it computes is in the self-test's logits.
+    # tf2onnx names the float graph's nodes anew in each call; what it computes is in the
+    # self-test's logits.
     assert again.files["int8.tflite"] == before.files["int8.tflite"]
     assert again.files["selftest.npz"] == before.files["selftest.npz"]
     assert again.manifest.calibration == before.manifest.calibration
@@ -213,15 +231,14 @@ def test_run_that_does_not_fit_the_data_is_refused(
             prepared,
             tmp_path / "x.edgeemo",
         )
-    spec = DEFAULT_SPEC.to_dict() | {
-        "crops": {"haar": {"scale_q10": 1100, "shift_x_q10": 0, "shift_y_q10": 0}}
-    }
-    from edgeemo.contract import strict
-    from edgeemo.contract.input_spec import InputSpec
-
-    other = strict.from_dict(InputSpec, spec, "spec").fingerprint()
-    run = changed_copy(tiny_run, tmp_path / "c", input_spec=spec, input_fingerprint=other)
-    with pytest.raises(SpecMismatch, match=rf"{other}.*{DEFAULT_SPEC.fingerprint()}"):
+    other = InputSpec(height=64, width=64)
+    run = changed_copy(
+        tiny_run,
+        tmp_path / "c",
+        input_spec=other.to_dict(),
+        input_fingerprint=other.fingerprint(),
+    )
+    with pytest.raises(SpecMismatch, match=rf"{other.fingerprint()}.*{DEFAULT_SPEC.fingerprint()}"):
         build(run, prepared, tmp_path / "x.edgeemo")
     assert not (tmp_path / "x.edgeemo").exists()
 
@@ -237,13 +254,15 @@ def test_float_predictions_of_another_model_prove_nothing(
         RunError, match="stored float predictions differ from its model's by up to 0.01"
     ):
         build(run, prepared, tmp_path / "x.edgeemo")
-    np.savez(run / "predictions_test.npz", **(arrays | {"rows": arrays["rows"][::-1]}))
+    np.savez(run / "predictions_test.npz", **(arrays | {"rows": arrays["rows"] + 1}))
     with pytest.raises(RunError, match="are not those of the test split"):
         build(run, prepared, tmp_path / "x.edgeemo")
 
 
 def lossy_run(run: Path, prepared: Path, out: Path) -> Path:
-    """The tiny run with one logit so large on all-255 pictures that seven bits are left for nothing else."""
+    """The tiny run with one logit so large on all-255 pictures that seven bits are left for nothing
+    else.
+    """
     changed_copy(run, out)
     model = keras.models.load_model(out / "model.keras")
     weights, bias = model.layers[-1].get_weights()
@@ -251,9 +270,11 @@ def lossy_run(run: Path, prepared: Path, out: Path) -> Path:
     model.layers[-1].set_weights([weights * scale, bias])
     pixels = model.inputs[0]
     spike = keras.layers.Dense(7, kernel_initializer="zeros", name="spike")
-    brightest = keras.layers.ReLU(negative_slope=0.0, threshold=0.0)(keras.layers.Rescaling(1 / 127.5, -1.99)(
-        keras.layers.Flatten()(keras.layers.AveragePooling2D(48)(pixels))
-    ))  # fmt: skip
+    brightest = keras.layers.ReLU(negative_slope=0.0, threshold=0.0)(
+        keras.layers.Rescaling(1 / 127.5, -1.99)(
+            keras.layers.Flatten()(keras.layers.AveragePooling2D(48)(pixels))
+        )
+    )
     lossy = keras.Model(pixels, keras.layers.Add()([model.output, spike(brightest)]), name="tiny")
     spike.set_weights([np.full((1, 7), 1000.0, np.float32), np.zeros(7, np.float32)])
     support.store_model(out, lossy, prepared)
@@ -280,26 +301,14 @@ def test_gate_refuses_keeps_the_report_and_leaves_the_old_bundle(
     )
     onnx_steps = [attempt["step"] for attempt in quantized["ladder"]]
     assert onnx_steps == ["min-max", "percentile", "bias", "mixed"]
-    command = [
-        sys.executable,
-        "-m",
-        "export",
-        "build",
-        str(run),
-        "--data",
-        str(prepared),
-        "--out",
-        str(out),
-    ]
-    command += ["--profile", "mcu", "--max-step", "min-max"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY
-    )
+    words = ["build", run, "--data", prepared, "--out", out]
+    words += ["--profile", "mcu", "--max-step", "min-max"]
+    done = support.done_here(main, "python -m export", *words)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("python -m export: the gate refuses")
     assert (
-        f"let it climb further (--max-step mixed), or train it in simulated int8: python -m training finetune --qat {run}"
-        in done.stderr
+        "let it climb further (--max-step mixed), or train it in simulated int8: python -m"
+        f" training finetune --qat {run}" in done.stderr
     )
     (measured,) = json.loads((tmp_path / "lossy.report.json").read_text())["artifacts"].values()
     assert [attempt["step"] for attempt in measured["ladder"]] == ["min-max"]
@@ -311,27 +320,15 @@ def test_gate_refuses_keeps_the_report_and_leaves_the_old_bundle(
 def test_command_line_builds_and_refuses_bad_places(
     tiny_run: Path, prepared: Path, tmp_path: Path
 ) -> None:
-    def export(out: str) -> subprocess.CompletedProcess[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "export",
-            "build",
-            str(tiny_run),
-            "--data",
-            str(prepared),
-            "--out",
-            out,
-        ]
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY
-        )
-
-    done = export(str(tmp_path / "good.edgeemo"))
+    words = ["build", str(tiny_run), "--data", str(prepared), "--out"]
+    done = subprocess.run(
+        [sys.executable, "-m", "export", *words, str(tmp_path / "good.edgeemo")],
+        capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith(f"wrote {tmp_path / 'good.edgeemo'}: good 0.1.0")
-    assert export("good.zip").returncode == 2
-    done = export("/proc/good.edgeemo")
+    assert support.done_here(main, "export", *words, "good.zip").returncode == 2
+    done = support.done_here(main, "export", *words, "/proc/good.edgeemo")
     assert done.returncode == 1
     assert "/proc/good.report.html: cannot be written" in done.stderr.splitlines()[-1]
 
@@ -353,13 +350,18 @@ def test_run_of_another_keras_that_cannot_be_loaded_names_both_versions(
             content = old.read(name)
             new.writestr(
                 name,
-                content.replace(b'"Rescaling"', b'"Rescaled"')
-                if name == "config.json"
-                else content,
+                (
+                    content.replace(b'"Rescaling"', b'"Rescaled"')
+                    if name == "config.json"
+                    else content
+                ),
             )
     with pytest.raises(
         RunError,
-        match=rf"trained with Keras 9.9.9 and this is {keras.__version__}; run: pip install keras==9.9.9",
+        match=(
+            rf"trained with Keras 9.9.9 and this is {keras.__version__}; run: pip install"
+            r" keras==9.9.9"
+        ),
     ):
         build(run, prepared, tmp_path / "x.edgeemo", profile="mcu")
 
@@ -386,7 +388,7 @@ def test_missing_onnx_runtime_is_said_first_and_not_needed_for_every_profile(
 ) -> None:
     code = (
         "import sys; sys.modules['onnxruntime'] = None\n"
-        "from edgeemo.cli import shell; from export.__main__ import main\n"
+        "from edgeemo.cli import shell; from export.cli.main import main\n"
         "shell.run(main, 'export', sys.argv[1:])"
     )
 

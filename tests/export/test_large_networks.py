@@ -1,4 +1,6 @@
-"""`base` and `teacher` for a few hundred steps on drawn pictures: they train, resume, teach and export. Minutes each."""
+"""`base` and `teacher` for a few hundred steps on drawn pictures: they train, resume, teach and
+export. Minutes each.
+"""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""The Cortex-M example in QEMU: it answers as LiteRT's reference kernels do, bit for bit, and says when it is damaged."""
+"""The Cortex-M example in QEMU: it answers as LiteRT's reference kernels do, bit for bit, and says
+when it is damaged."""
 
 import re
 import shutil
@@ -14,16 +15,18 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.bundle import Bundle, read_bundle
 from edgeemo.firmware.image import vectors
-from edgeemo.firmware.network import bundle_network
+from edgeemo.firmware.network import bundle_network, integer_artifact
 from edgeemo.models import find_model
 from export.firmware.generate import Firmware, generate
+from tests.export.firmware import drawn_networks
 from tests.export.firmware.firmware_support import Reference
 from tests.support import REPOSITORY, SHARED, drawn_faces
 
 EXAMPLE = REPOSITORY / "firmware_examples" / "cortex_m"
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm", "make")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
-FACES = 200  # what the cores answer; without the DSP instructions it takes twice as long, so a part of them
+# What the cores answer; without the DSP instructions it takes twice as long, so a part of them.
+FACES = 200
 
 pytestmark = pytest.mark.skipif(
     bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (./scripts/system-packages)"
@@ -51,11 +54,12 @@ class Board:
     def run(
         self, pixels: NDArray[np.uint8], *arguments: str
     ) -> tuple[NDArray[np.int8], dict[str, int]]:
-        """int8 (N, 7) logits of uint8 (N, 48, 48, 1), and the numbers that the program printed."""
+        """int8 (N, labels) logits of uint8 (N, H, W, C), and the numbers that were printed."""
         pixels.tofile(self.folder / "faces.bin")
         done = self.make(*arguments)
         assert done.returncode == 0, done.stdout
-        return np.fromfile(self.folder / "logits.bin", np.int8).reshape(-1, 7), numbers(done.stdout)
+        logits = np.fromfile(self.folder / "logits.bin", np.int8)
+        return logits.reshape(len(pixels), len(self.bundle.labels)), numbers(done.stdout)
 
     def refuse(self, *arguments: str) -> str:
         """What the program prints before it ends with a failure."""
@@ -86,23 +90,16 @@ def numbers(text: str) -> dict[str, int]:
     }
 
 
-def model_of(bundle: Bundle) -> bytes:
-    return next(
-        bundle.files[a.file]
-        for a in bundle.manifest.artifacts
-        if a.format == "tflite" and a.is_integer
-    )
-
-
 def reference_logits(bundle: Bundle, pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
     """int8 (N, 7): the oracle, TFLite's reference kernels on this machine."""
-    reference = Reference(model_of(bundle))
+    reference = Reference(bundle.files[integer_artifact(bundle).file])
     return np.stack([reference.logits(picture) for picture in pixels])
 
 
 @pytest.fixture(scope="module")
 def faces() -> NDArray[np.uint8]:
-    """uint8 (200, 48, 48, 1): faces of PublicTest, of every class; drawn ones where the shared data is not there."""
+    """uint8 (200, 48, 48, 1): faces of PublicTest, of every class; drawn ones where the shared data
+    is not there."""
     path = SHARED / "data" / "fer2013.zip"
     if not path.exists():
         return drawn_faces(FACES - 2)
@@ -139,17 +136,37 @@ def test_nano_answers_as_the_reference_kernels(
     dsp: int,
     count: int,
 ) -> None:
-    answers, said = nano.run(faces[:count], f"run-{core}", f"DSP={dsp}")
+    answers, printed = nano.run(faces[:count], f"run-{core}", f"DSP={dsp}")
     assert np.array_equal(answers, nano_logits[:count])
     assert len(np.unique(answers.argmax(axis=1))) > 1
-    assert said["faces"] == count
-    assert said["arena bytes"] == nano.firmware.arena_bytes
+    assert printed["faces"] == count
+    assert printed["arena bytes"] == nano.firmware.arena_bytes
 
 
 def test_small_answers_as_the_reference_kernels(faces: NDArray[np.uint8], tmp_path: Path) -> None:
     board = Board(read_bundle(find_model("small")), tmp_path / "cortex_m")
     answers, _ = board.run(faces[::10], "run-m4")
     assert np.array_equal(answers, reference_logits(board.bundle, faces[::10]))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("rgb 112x112", ("run-m4", "DSP=1")),
+        ("rgb 96x64", ("run-m7", "DSP=1")),
+        ("rgb 96x64", ("run-m4", "DSP=0")),
+        ("scaled by channel", ("run-m4", "DSP=1")),
+    ],
+)
+def test_other_inputs_and_labels_answer_as_the_reference_kernels(
+    name: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    board = Board(drawn_networks.bundle_of(name, tmp_path), tmp_path / "cortex_m")
+    pixels = drawn_networks.drawn_pixels(board.bundle.spec, 4)
+    answers, printed = board.run(pixels, *options)
+    reference = drawn_networks.reference_of(name)
+    assert np.array_equal(answers, np.stack([reference.logits(picture) for picture in pixels]))
+    assert printed["self-test passed, patterns"] == 4
 
 
 @pytest.mark.parametrize("core", ["m4", "m7"])
@@ -160,9 +177,9 @@ def test_tiny_answers_as_the_reference_kernels(
     tiny: Board, core: str, options: tuple[str, ...]
 ) -> None:
     pixels = drawn_faces(28)
-    answers, said = tiny.run(pixels, f"run-{core}", *options)
+    answers, printed = tiny.run(pixels, f"run-{core}", *options)
     assert np.array_equal(answers, reference_logits(tiny.bundle, pixels))
-    assert said["self-test passed, patterns"] == len(
+    assert printed["self-test passed, patterns"] == len(
         vectors(tiny.bundle, bundle_network(tiny.bundle))[0]
     )
 
@@ -170,18 +187,18 @@ def test_tiny_answers_as_the_reference_kernels(
 def test_a_known_loop_is_counted_right_and_smlad_saves_instructions(nano: Board) -> None:
     counted = {}
     for dsp in (0, 1):
-        _, said = nano.run(drawn_faces(1), "run-m4", f"DSP={dsp}")
-        assert abs(said["instructions of a loop of 8000000"] - 8_000_000) < 8_000
-        counted[dsp] = said["instructions per inference, at most"]
+        _, printed = nano.run(drawn_faces(1), "run-m4", f"DSP={dsp}")
+        assert abs(printed["instructions of a loop of 8000000"] - 8_000_000) < 8_000
+        counted[dsp] = printed["instructions per inference, at most"]
     assert counted[0] >= 1.8 * counted[1]
     assert counted[1] > bundle_network(nano.bundle).layers[0].multiply_accumulates
 
 
 def test_memory_is_what_was_promised(nano: Board) -> None:
-    _, said = nano.run(drawn_faces(1), "run-m4")
+    _, printed = nano.run(drawn_faces(1), "run-m4")
     pixels_and_logits = 2304 + 7
-    assert 64 < said["stack bytes"] < 1024
-    statics = said["RAM bytes in all"] - said["stack bytes"]
+    assert 64 < printed["stack bytes"] < 1024
+    statics = printed["RAM bytes in all"] - printed["stack bytes"]
     assert 0 <= statics - nano.firmware.arena_bytes - pixels_and_logits < 16
 
 
@@ -237,7 +254,8 @@ def test_too_little_ram_is_told_by_the_linker(nano: Board) -> None:
 
 
 def test_make_alone_generates_the_c_and_the_faces(tiny: Board, tiny_bundle: Path) -> None:
-    # By a path from the example's folder, as the README has it, although Python runs at the root of the checkout.
+    # By a path from the example's folder, as the README has it, although Python runs at the root of
+    # the checkout.
     python = tiny.folder / "bin" / "python"
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')

@@ -1,8 +1,11 @@
-"""The ESP32-S3 example on a PC: its files compile against stand-ins for ESP-IDF's headers, and its model store survives bad models."""
+"""The ESP32-S3 example on a PC: its files compile against stand-ins for ESP-IDF's headers, and its
+model store survives bad models."""
 
 import ctypes
+import dataclasses
 import hashlib
 import itertools
+import json
 import re
 import shutil
 import struct
@@ -17,9 +20,11 @@ from numpy.typing import NDArray
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.preprocess import face_to_input
+from edgeemo.contract.quantize import Quantization
 from edgeemo.firmware.image import HEADER_BYTES, build_image, read_header
 from edgeemo.models import find_model
 from export.firmware.generate import generate
+from export.firmware.settings import settings_header
 from tests.export.firmware.firmware_support import STRICT, Reference, run
 from tests.support import REPOSITORY, drawn_faces
 
@@ -54,7 +59,8 @@ def nano_image() -> bytes:
 
 
 def sealed(image: bytes, **fields: tuple[int, bytes]) -> bytes:
-    """`image` with (offset, content) changes, and its SHA-256 and CRC-32 made to fit, as somebody who means it would."""
+    """`image` with (offset, content) changes, and its SHA-256 and CRC-32 made to fit, as somebody
+    who means it would."""
     changed = bytearray(image)
     for at, content in fields.values():
         changed[at : at + len(content)] = content
@@ -74,7 +80,8 @@ def loader(component: Path, tmp_path_factory: pytest.TempPathFactory) -> ctypes.
     path = tmp_path_factory.mktemp("loader") / "loader.so"
     size = path.with_name("size.c")
     size.write_text(
-        '#include "edgeemo_image.h"\nsize_t image_size(void);\nsize_t image_size(void)\n{\n    return sizeof(edgeemo_image);\n}\n'
+        '#include "edgeemo_image.h"\nsize_t image_size(void);\n'
+        "size_t image_size(void)\n{\n    return sizeof(edgeemo_image);\n}\n"
     )
     sources = [component / f"{name}.c" for name in ("edgeemo_image", "edgeemo_kernels")]
     run("gcc", "-O2", *STRICT, f"-I{component}", "-shared", "-fPIC", "-o", path, size, *sources)
@@ -136,10 +143,10 @@ def test_an_image_cut_off_anywhere_is_found(loader: ctypes.CDLL, tiny_image: byt
 
 
 def test_images_for_another_world_are_named(loader: ctypes.CDLL, nano_image: bytes) -> None:
-    order = zlib.crc32(",".join(sorted(LABELS)).encode())
+    order = zlib.crc32("\n".join(sorted(LABELS)).encode())
     vector_at = struct.unpack_from("<I", nano_image, 36)[0]
     answer_at = vector_at + 4 * 2304
-    for image, said in (
+    for image, message in (
         (b"\xff" * 4096, "no model here"),
         (sealed(nano_image, schema=(8, struct.pack("<I", 9))), "of another schema"),
         (
@@ -148,6 +155,14 @@ def test_images_for_another_world_are_named(loader: ctypes.CDLL, nano_image: byt
         ),
         (sealed(nano_image, input=(64, b"0123456789abcdef")), "made for another preprocessing"),
         (sealed(nano_image, arena=(20, struct.pack("<I", 1 << 20))), "needs a larger arena"),
+        (
+            sealed(nano_image, tables=(200, struct.pack("<I", 2))),
+            "holds layers that this firmware cannot run",
+        ),
+        (
+            sealed(nano_image, tables=(196, struct.pack("<II", len(nano_image) - 255, 1))),
+            "holds layers that this firmware cannot run",
+        ),
         (
             sealed(nano_image, count=(24, struct.pack("<I", 65))),
             "holds layers that this firmware cannot run",
@@ -161,7 +176,7 @@ def test_images_for_another_world_are_named(loader: ctypes.CDLL, nano_image: byt
             "holds layers that this firmware cannot run",
         ),
     ):
-        assert opened(loader, image)[0].startswith(said), said
+        assert opened(loader, image)[0].startswith(message), message
     wrong = sealed(nano_image, answer=(answer_at, bytes([nano_image[answer_at] ^ 1])))
     assert opened(loader, wrong) == ("good", "its self-test fails on this device")
 
@@ -179,7 +194,8 @@ int main(int count, char **arguments)
     (void)count;
     while (fread(data, 1, size, stdin) == size) {
         if (edgeemo_image_open(&image, data, size, 65536) == EDGEEMO_IMAGE_OK) {
-            int8_t *arena = malloc(image.network.arena_bytes); /* not a byte more: the sanitizer watches */
+            /* Not a byte more: the sanitizer watches. */
+            int8_t *arena = malloc(image.network.arena_bytes);
             (void)edgeemo_image_selftest(&image, arena);
             free(arena);
             ++run;
@@ -383,7 +399,9 @@ def test_power_cut_while_a_model_is_kept_leaves_no_half_model(
 
 def test_the_larger_model_fits_the_arena_of_the_settings(device: Device) -> None:
     image = build_image(read_bundle(find_model("small")))
-    size = int(re.search(r"SETTINGS_ARENA_BYTES (\d+)", (MAIN / "settings.h").read_text())[1])  # type: ignore[index]
+    setting = re.search(r"SETTINGS_ARENA_BYTES (\d+)", (MAIN / "settings.h").read_text())
+    assert setting is not None
+    size = int(setting[1])
     assert read_header(image).arena_bytes <= size
     device.put(image)
     assert device.start(FACE) == (NEW, answer("small"))
@@ -444,14 +462,45 @@ def test_the_project_names_the_partitions_that_the_code_looks_for() -> None:
         for line in (MAIN.parent / "partitions.csv").read_text().splitlines()
         if line[0] != "#"
     ]
-    found = {row[0]: (int(row[3], 16), int(row[4], 16)) for row in rows}
-    assert {"model", "model_kept"} <= set(found)
-    ends = sorted((offset, offset + size) for offset, size in found.values())
+    partitions = {row[0]: (int(row[3], 16), int(row[4], 16)) for row in rows}
+    assert {"model", "model_kept"} <= set(partitions)
+    ends = sorted((offset, offset + size) for offset, size in partitions.values())
     assert all(a[1] <= b[0] for a, b in itertools.pairwise(ends))
     assert ends[-1][1] <= 4 << 20
     assert all(
-        len(build_image(read_bundle(find_model(m)))) <= found["model"][1] for m in ("nano", "small")
+        len(build_image(read_bundle(find_model(m)))) <= partitions["model"][1]
+        for m in ("nano", "small")
     )
     code = (MAIN / "model_store.c").read_text()
     assert '"model"' in code
     assert '"model_kept"' in code
+
+
+REPORTED = """
+#include "responder.h"
+int main(void)
+{
+    responder shown;
+    responder_start(&shown, 0);
+    for (int label = 0; label < EDGEEMO_LABEL_COUNT; ++label) {
+        uint16_t scores[EDGEEMO_LABEL_COUNT] = {0};
+        scores[label] = 32768;
+        responder_update(&shown, scores, (uint32_t)label);
+    }
+    return 0;
+}
+"""
+
+
+def test_any_label_is_a_string_of_json_on_the_serial_port(tmp_path: Path) -> None:
+    labels = ("happy", 'say "no"', "back\\slash", "w\u00fctend", "%s", "\u4e2d??/")
+    manifest = dataclasses.replace(read_bundle(find_model("nano")).manifest, labels=labels)
+    header = settings_header(manifest, "00", Quantization(0.05, 0), 1)
+    (tmp_path / "model_settings.h").write_text(header)
+    (tmp_path / "main.c").write_text(REPORTED)
+    includes = [f"-I{path}" for path in (tmp_path, MAIN, STAND_INS)]
+    sources = [tmp_path / "main.c", MAIN / "responder.c", STAND_INS / "stand_ins.c"]
+    run("gcc", "-std=gnu17", *includes, "-o", tmp_path / "report", *sources)
+    lines = run(tmp_path / "report", encoding="utf-8").splitlines()
+    assert [json.loads(line)["emotion"] for line in lines] == list(labels)
+    assert [json.loads(line)["ms"] for line in lines] == list(range(len(labels)))

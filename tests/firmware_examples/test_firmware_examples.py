@@ -1,4 +1,7 @@
-"""The examples run: the kiosk with mock pins, its unit, its installer and systemd's protocol; the Jetson's stream on files."""
+"""The examples run: the kiosk with mock pins, its unit, its installer and systemd's protocol.
+
+The Jetson's stream on files.
+"""
 
 import configparser
 import importlib.util
@@ -22,7 +25,8 @@ from gpiozero import LED
 from gpiozero.pins.mock import MockFactory
 
 import edgeemo
-from edgeemo import Box, EmotionSensor, FakeBackend, FakeCamera
+from edgeemo import Box, EmotionSensor, FakeBackend, FakeCamera, Recognizer
+from edgeemo.live.options import SensorOptions
 from tests.support import REPOSITORY, shared
 
 KIOSK = REPOSITORY / "firmware_examples" / "raspberry_pi_kiosk"
@@ -79,7 +83,7 @@ def lamp() -> Iterator[LED]:
 def lamp_through(
     kiosk: ModuleType, lamp: LED, acts: list[tuple[np.ndarray, str | None]], each: int = 20
 ) -> list[bool]:
-    """Whether the lamp shines after each act of `each` frames (10 a second) of a picture and an answer."""
+    """Whether the lamp shines after each act: `each` frames (10 a second) of picture and answer."""
     backend, shone = FakeBackend(), []
     events: list = []
     for picture, label in acts:
@@ -88,7 +92,8 @@ def lamp_through(
         events += [picture] * each
         events.append(lambda: shone.append(lamp.is_lit))
     camera = FakeCamera(events, fps=10)
-    with EmotionSensor(camera, detector=BrightDetector(), backend=backend, hold_time=0.8) as sensor:
+    recognizer = Recognizer(detector=BrightDetector(), backend=backend)
+    with EmotionSensor(camera, recognizer=recognizer, hold_time=0.8) as sensor:
         kiosk.light(sensor, lamp)
     return shone
 
@@ -136,9 +141,9 @@ def test_lamp_goes_off_while_the_camera_is_gone_and_on_again_afterwards(
             yield FACE
 
     camera = FakeCamera(frames(), live=True, fps=50)
-    with EmotionSensor(
-        camera, detector=BrightDetector(), backend=backend, hold_time=0.2, window=0.1
-    ) as sensor:
+    recognizer = Recognizer(detector=BrightDetector(), backend=backend)
+    options = SensorOptions(window=0.1)
+    with EmotionSensor(camera, recognizer=recognizer, hold_time=0.2, options=options) as sensor:
         run = threading.Thread(target=kiosk.light, args=(sensor, lamp))
         run.start()
         assert gone.wait(SOON)
@@ -249,10 +254,10 @@ def test_kiosk_tells_systemd_that_it_is_ready_and_alive_and_ends_cleanly_with_si
         finally:
             process.kill()
     assert (process.returncode, *printed) == (0, "", "")
-    said = heard(systemd)
-    while said == ["WATCHDOG=1"]:
-        said = heard(systemd)
-    assert said == ["STOPPING=1"]
+    message = heard(systemd)
+    while message == ["WATCHDOG=1"]:
+        message = heard(systemd)
+    assert message == ["STOPPING=1"]
 
 
 def test_no_watchdog_while_the_camera_hangs_and_again_when_frames_come(
@@ -267,22 +272,22 @@ def test_no_watchdog_while_the_camera_hangs_and_again_when_frames_come(
 
     events = [*[FACE] * 60, stuck, *[FACE] * 3000]
     camera = FakeCamera(events, live=True, fps=30)
-    with EmotionSensor(
-        camera, detector=BrightDetector(), backend=FakeBackend(happy=0.9), stall=1.0
-    ) as sensor:
+    recognizer = Recognizer(detector=BrightDetector(), backend=FakeBackend(happy=0.9))
+    options = SensorOptions(stall=1.0)
+    with EmotionSensor(camera, recognizer=recognizer, options=options) as sensor:
         sensor.start()
         try:
-            said = heard(systemd)
-            assert said == ["READY=1", "WATCHDOG=1"]
+            message = heard(systemd)
+            assert message == ["READY=1", "WATCHDOG=1"]
             assert hangs.wait(SOON)
             silent = False
             while not silent:  # a machine that is busy may lose the camera even before it hangs
-                while not said[0].startswith("STATUS="):
-                    said = heard(systemd)
-                assert "no frame for 1 s" in said[0]
+                while not message[0].startswith("STATUS="):
+                    message = heard(systemd)
+                assert "no frame for 1 s" in message[0]
                 systemd.settimeout(2.5)
                 try:
-                    said = heard(systemd)
+                    message = heard(systemd)
                 except TimeoutError:
                     silent = True
                 systemd.settimeout(SOON)
@@ -357,7 +362,9 @@ def wheel(
     info = f"{name}-1.0.dist-info"
     files = modules | {
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{metadata}",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": (
+            "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        ),
     }
     if script:
         files[f"{info}/entry_points.txt"] = f"[console_scripts]\n{name} = {script}\n"

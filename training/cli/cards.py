@@ -9,7 +9,9 @@ from edgeemo.proof.evaluation import Scorecard
 
 
 def print_cards(cards: Mapping[str, Scorecard], title: str) -> None:
-    """Scorecards as `training.runs.evaluate.scorecards` gives them: the first in full, of the others the first line."""
+    """Scorecards as `training.runs.evaluate.scorecards` gives them: the first in full, of the
+    others the first line.
+    """
     whole, *others = cards.items()
     for line in scorecard_lines(whole[1], title):
         click.echo(line)

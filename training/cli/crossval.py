@@ -30,8 +30,9 @@ from training.cli.options import Given, recipe_options
 def crossval(data: Path, folds: int, given: Given, out: Path, as_json: bool) -> None:
     """Cross-validate a recipe on all pictures but those of the test split.
 
-    Copies of a picture stay in one fold and classes are spread evenly. Shows recall of each class, top-1 and macro-F1 of every
-    fold, and their mean and standard deviation. A second call goes on with the folds that are done.
+    Copies of a picture stay in one fold and classes are spread evenly. Shows recall of each class,
+    top-1 and macro-F1 of every fold, and their mean and standard deviation. A second call goes on
+    with the folds that are done.
 
     \b
     python -m training crossval prepared/ --model small --epochs 30 --out crossval/

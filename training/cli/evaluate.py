@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from edgeemo.contract import strict
+from edgeemo.data.prepared import SPLITS
 from training.cli.cards import print_cards
 
 
@@ -14,7 +15,7 @@ from training.cli.cards import print_cards
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The prepared folder.")
 @click.option(
     "--split",
-    type=click.Choice(["train", "validation", "test"]),
+    type=click.Choice(SPLITS),
     default="test",
     help="Which pictures.",
 )
@@ -22,10 +23,11 @@ from training.cli.cards import print_cards
     "--json", "as_json", is_flag=True, help="One JSON object on stdout instead of the table."
 )
 def evaluate(run: Path, data: Path, split: str, as_json: bool) -> None:
-    """Evaluate a run's float model, and write its predictions, confusion matrices and reliability diagrams into the run.
+    """Evaluate a run's float model, and write its predictions, confusion matrices and reliability
+    diagrams into the run.
 
-    Top-1 is shown against the data set's labels and, where votes are known, against the FER+ majority; both again with each
-    picture and its mirror image averaged.
+    Top-1 is shown against the data set's labels and, where votes are known, against the FER+
+    majority; both again with each picture and its mirror image averaged.
     """
     from training.fit.backend import choose_backend
 
@@ -44,5 +46,6 @@ def evaluate(run: Path, data: Path, split: str, as_json: bool) -> None:
     fitted = split == "train" or (split == "validation" and load_run(run).recipe.with_validation)
     print_cards(cards, f"{run}, float, {split}{' (fitted to)' * fitted}")
     click.echo(
-        f"wrote {run / f'predictions_{split}.npz'} and pictures beside it, among them confusion_{split}.png"
+        f"wrote {run / f'predictions_{split}.npz'} and pictures beside it, among them "
+        f"confusion_{split}.png"
     )

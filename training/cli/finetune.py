@@ -28,10 +28,12 @@ from training.cli.options import Given, recipe_options
     help="Continue an interrupted run from its last epoch, with its own recipe.",
 )
 def finetune(run: str, data: Path, out: Path, resume: bool, given: Given) -> None:
-    """Train a finished float run on in simulated int8 (quantization-aware training), so that int8 loses nothing.
+    """Train a finished float run on in simulated int8 (quantization-aware training), so that int8
+    loses nothing.
 
-    The recipe is the float run's, but for: 8 epochs, learning rate 1e-4 after at most one epoch of warm-up, no mixup, no cutmix and
-    no moving average of the weights. `export build` takes the ranges of activations from such a run instead of calibrating them.
+    The recipe is the float run's, but for: 8 epochs, learning rate 1e-4 after at most one epoch of
+    warm-up, no mixup, no cutmix and no moving average of the weights. `export build` takes the
+    ranges of activations from such a run instead of calibrating them.
 
     \b
     python -m training finetune --qat runs/small --data prepared/ --out runs/small-qat

@@ -19,12 +19,18 @@ from training.cli.paths import beside
     type=click.IntRange(10),
     default=4000,
     metavar="N",
-    help="Faces of each class that both protocols work with; the reference work's 12,006 takes three times as long.",
+    help=(
+        "Faces of each class that both protocols work with; the reference work's 12,006 takes "
+        "three times as long."
+    ),
 )
 @click.option(
     "--share",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Share of the groups that they draw from [default: N / 12,006, so that copies are as frequent as at full size].",
+    help=(
+        "Share of the groups that they draw from [default: N / 12,006, so that copies are as "
+        "frequent as at full size]."
+    ),
 )
 @click.option(
     "--epochs", type=click.IntRange(1), default=15, help="Passes over the training pictures."
@@ -48,19 +54,20 @@ def leaks(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Count the test pictures that a random split would have in train too, and train the reference work's protocol on them.
+    """Count the test pictures that a random split would have in train too, and train the reference
+    work's protocol on them.
 
-    Two networks are trained, one on classes balanced first and split at random, one on whole groups split first: about seven
-    minutes on two cores for 37,000 pictures. --no-train takes seconds.
+    Two networks are trained, one on classes balanced first and split at random, one on whole groups
+    split first: about seven minutes on two cores for 37,000 pictures. --no-train takes seconds.
     """
     from edgeemo.contract.files import folder_written_beside
-    from edgeemo.contract.input_spec import DEFAULT_SPEC
     from edgeemo.data.prepared import load_prepared
     from training.studies.leak_report import LEAKS, markdown_lines, write_leaks
     from training.studies.leaks import REFERENCE_PER_CLASS
 
-    data = load_prepared(prepared, DEFAULT_SPEC)
+    data = load_prepared(prepared)
     out = out or beside(prepared, "leaks")
+    share = share or min(1.0, per_class / REFERENCE_PER_CLASS)
     with folder_written_beside(out, marker=LEAKS) as folder:
         training = None
         if not no_train:
@@ -69,9 +76,7 @@ def leaks(
             choose_backend()
             from training.studies.protocols import compare
 
-            training = compare(
-                data, per_class, share or min(1.0, per_class / REFERENCE_PER_CLASS), epochs, seed
-            )
+            training = compare(data, per_class, share, epochs, seed)
         report = write_leaks(folder, data, seed, training)
     if as_json:
         click.echo(strict.dumps(report, indent=None))

@@ -10,24 +10,30 @@ import click
 
 from edgeemo.contract import strict
 from edgeemo.errors import InvalidInput, MissingFile
-from training.fit.recipe import Recipe
+from training.fit.recipe import LABEL_CHOICES, PRECISIONS, Recipe
+from training.networks import NETWORKS
 
-MODELS = ("nano", "small", "base", "teacher", "baseline5", "vgg16")
 Command = Callable[..., None]
 _SEEDS = click.IntRange(0, 2**32 - 1)  # what NumPy, scikit-learn and Keras all take
 
 _OPTIONS: dict[str, Callable[[Command], Command]] = {
     "model": click.option(
         "--model",
-        type=click.Choice(MODELS),
-        help="The network: nano for microcontrollers, small for a Pi, base for a Pi 5 or a Jetson; teacher and vgg16 to distil from, "
-        "baseline5 to compare with [default: small].",
+        type=click.Choice(list(NETWORKS)),
+        help=(
+            "The network: nano for microcontrollers, small for a Pi, base for a Pi 5 or a Jetson; "
+            "teacher and vgg16 to distil from, "
+            "baseline5 to compare with [default: small]."
+        ),
     ),
     "labels": click.option(
         "--labels",
-        type=click.Choice(["fer2013", "ferplus", "mix"]),
-        help="fer2013: the hard labels. ferplus: the shares of FER+'s votes among the seven; pictures most of whose votes are for "
-        "contempt, unknown or not-a-face are left out. mix: half votes, half hard label [default: fer2013].",
+        type=click.Choice(LABEL_CHOICES),
+        help=(
+            "fer2013: the hard labels. ferplus: the shares of FER+'s votes among the seven;"
+            " pictures most of whose votes are for contempt, unknown or not-a-face are left out."
+            " mix: half votes, half hard label [default: fer2013]."
+        ),
     ),
     "epochs": click.option(
         "--epochs",
@@ -38,21 +44,30 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
         "--balance",
         type=click.IntRange(1),
         metavar="N",
-        help="Fit N faces of each class an epoch: drawn without replacement where there are more, augmented copies where there are "
-        "fewer. Not with --class-weight or --focal.",
+        help=(
+            "Fit N faces of each class an epoch: drawn without replacement where there are more, "
+            "augmented copies where there are "
+            "fewer. Not with --class-weight or --focal."
+        ),
     ),
     "class_weight": click.option(
         "--class-weight",
         is_flag=True,
         default=None,
-        help="Weigh each face's loss by how rare its class is, faces / (classes * faces of the class). Not with --balance or --focal.",
+        help=(
+            "Weigh each face's loss by how rare its class is, faces / (classes * faces of the "
+            "class). Not with --balance or --focal."
+        ),
     ),
     "focal": click.option(
         "--focal",
         type=click.FloatRange(0, min_open=True),
         metavar="GAMMA",
-        help="Focal loss: faces that are right and sure count less, the more so the larger GAMMA (2 is usual). Not with --balance or "
-        "--class-weight.",
+        help=(
+            "Focal loss: faces that are right and sure count less, the more so the larger GAMMA "
+            "(2 is usual). Not with --balance or "
+            "--class-weight."
+        ),
     ),
     "batch_size": click.option(
         "--batch-size",
@@ -94,8 +109,11 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
     ),
     "precision": click.option(
         "--precision",
-        type=click.Choice(["float32", "bfloat16", "float16"]),
-        help="What layers compute in: bfloat16 or float16 on a GPU, bfloat16 on a CPU with AVX512-BF16 or AMX [default: float32].",
+        type=click.Choice(PRECISIONS),
+        help=(
+            "What layers compute in: bfloat16 or float16 on a GPU, bfloat16 on a CPU with "
+            "AVX512-BF16 or AMX [default: float32]."
+        ),
     ),
     "init": click.option(
         "--init",
@@ -107,23 +125,32 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
         "teachers",
         metavar="RUN[,RUN]",
         callback=lambda _, __, value: None if value is None else tuple(value.split(",")),
-        help="Teachers: finished runs on the same split, whose averaged scores are soft targets beside the labels.",
+        help=(
+            "Teachers: finished runs on the same split, whose averaged scores are soft targets "
+            "beside the labels."
+        ),
     ),
     "informed": click.option(
         "--distill-votes",
         "informed",
         is_flag=True,
         default=None,
-        help="Let the teachers also see FER+'s votes for each training face: a logistic regression from votes and teachers' logits to "
-        "FER-2013's labels makes the soft targets. With --labels fer2013.",
+        help=(
+            "Let the teachers also see FER+'s votes for each training face: a logistic regression "
+            "from votes and teachers' logits to "
+            "FER-2013's labels makes the soft targets. With --labels fer2013."
+        ),
     ),
     "views": click.option(
         "--distill-views",
         "views",
         type=click.IntRange(0),
         metavar="N",
-        help="Let the teachers score N augmented variants of each face, which the epochs take in turn, instead of each face and its "
-        "mirror image: the student then has the answer to the very pixels that it sees.",
+        help=(
+            "Let the teachers score N augmented variants of each face, which the epochs take in "
+            "turn, instead of each face and its "
+            "mirror image: the student then has the answer to the very pixels that it sees."
+        ),
     ),
     "distill": click.option(
         "--distill-share",
@@ -140,7 +167,10 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
         "--with-validation",
         is_flag=True,
         default=None,
-        help="Fit the validation faces too and keep the last epoch: for a last run, when every choice is made.",
+        help=(
+            "Fit the validation faces too and keep the last epoch: for a last run, when every "
+            "choice is made."
+        ),
     ),
     "seed": click.option(
         "--seed",
@@ -158,13 +188,16 @@ _FILE = click.option(
 
 @dataclass(frozen=True)
 class Given:
-    """What was given of a recipe: choices by the name of the recipe's field, and the file that --recipe names."""
+    """What was given of a recipe: choices by the name of the recipe's field, and the file that
+    --recipe names.
+    """
 
     choices: dict[str, Any]
     file: Path | None
 
     def recipe(self, begun: Recipe | None = None) -> Recipe:
-        """The given choices over the recipe in the file; without a file, over `begun` or the defaults.
+        """The given choices over the recipe in the file; without a file, over `begun` or the
+        defaults.
 
         Raises:
             MissingFile, InvalidInput: the file is not there or holds no recipe.
@@ -178,7 +211,9 @@ class Given:
 
 
 def recipe_options(*without: str) -> Callable[[Command], Command]:
-    """Gives a command the options of a recipe, but for the fields `without`, as its argument `given`, a `Given`."""
+    """Gives a command the options of a recipe, but for the fields `without`, as its argument
+    `given`, a `Given`.
+    """
     names = [name for name in _OPTIONS if name not in without]
 
     def decorate(command: Command) -> Command:
@@ -212,8 +247,8 @@ def read_recipe(path: Path) -> Recipe:
         raise InvalidInput(
             f"{path}: not a recipe ({error}); take the best.json of a sweep"
         ) from None
-    if recipe.model not in MODELS:
+    if recipe.model not in NETWORKS:
         raise InvalidInput(
-            f"{path}: expected a network of {', '.join(MODELS)}, received {recipe.model!r}"
+            f"{path}: expected a network of {', '.join(NETWORKS)}, received {recipe.model!r}"
         )
     return recipe

@@ -1,10 +1,23 @@
 """`prepare`: archives to a prepared folder."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edgeemo.contract import strict
+from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec, parse_size
+from edgeemo.errors import InvalidInput
+from training.data.conflicts import POLICIES
+from training.data.sources import SOURCES, choose_sources
+from training.data.splits import SPLITTERS
+
+
+def _spec(_: click.Context, __: click.Parameter, value: str) -> InputSpec:
+    try:
+        return parse_size(value)
+    except InvalidInput as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command()
@@ -13,14 +26,19 @@ from edgeemo.contract import strict
     "sources",
     multiple=True,
     metavar="NAME[=PATH]",
-    help="A data set, and its archive or folder; without =PATH it is downloaded from Kaggle into ~/.cache/edgeemo/data. May be "
-    "given several times. Known: fer2013, facial-emotion-expressions, face-emotion-dataset, facial-emotion-dataset, "
-    "facial-emotion-recognition. [default: all whose licence needs no consent]",
+    help=(
+        "A data set, and its archive or folder; without =PATH it is downloaded from Kaggle into "
+        f"~/.cache/edgeemo/data. May be given several times. Known: {', '.join(SOURCES)}. "
+        "[default: all whose licence needs no consent]"
+    ),
 )
 @click.option(
     "--accept-license",
     is_flag=True,
-    help="Take facial-emotion-recognition too: CC BY-NC-ND 4.0 (no commercial use, no derived works), and one subject is 15.",
+    help=(
+        "Take facial-emotion-recognition too: CC BY-NC-ND 4.0 (no commercial use, no derived "
+        "works), and one subject is 15."
+    ),
 )
 @click.option(
     "--ferplus",
@@ -34,17 +52,34 @@ from edgeemo.contract import strict
 )
 @click.option(
     "--split",
-    type=click.Choice(["grouped", "official"]),
+    type=click.Choice(list(SPLITTERS)),
     default="grouped",
-    help="grouped: 60/20/20, copies together, FER-2013's own test part in test. official: that part alone is test, its copies are "
-    "left out, and the rest is 90/10.",
+    help=(
+        "grouped: 60/20/20, copies together, FER-2013's own test part in test. official: that "
+        "part "
+        "alone is test, its copies are left out, and the rest is 90/10."
+    ),
 )
 @click.option(
     "--conflicts",
-    type=click.Choice(["majority", "drop", "keep"]),
+    type=click.Choice(POLICIES),
     default="majority",
-    help="Copies of one picture with different labels: take the majority's (FER+ votes first), drop them, or keep each as it is. "
-    "Labels of FER-2013's test part never change.",
+    help=(
+        "Copies of one picture with different labels: take the majority's (FER+ votes first), "
+        "drop "
+        "them, or keep each as it is. Labels of FER-2013's test part never change."
+    ),
+)
+@click.option(
+    "--input",
+    "spec",
+    default=DEFAULT_SPEC.size,
+    metavar="HxW-grey|rgb",
+    callback=_spec,
+    help=(
+        "What the network sees: height x width in pixels, 8 to 512, and grey or rgb, such as "
+        "112x112-rgb."
+    ),
 )
 @click.option("--seed", type=click.IntRange(0), default=1, help="Seed of the split.")
 @click.option(
@@ -57,52 +92,27 @@ from edgeemo.contract import strict
     help="dataset.json on stdout, on one line, instead of the tables.",
 )
 def prepare(
-    sources: tuple[str, ...],
-    accept_license: bool,
-    ferplus: Path | None,
-    reviewed: Path | None,
-    split: str,
-    conflicts: str,
-    seed: int,
-    out: Path,
-    as_json: bool,
+    sources: tuple[str, ...], accept_license: bool, out: Path, as_json: bool, **choices: Any
 ) -> None:
-    """Decode the pictures once, find copies and near copies, settle conflicting labels, split, and write a prepared folder.
+    """Decode the pictures once, find copies, settle conflicting labels, split, and write a folder.
 
     \b
-    python -m training prepare --source fer2013=fer2013.zip --ferplus ferplus_votes.csv --out prepared/
+    python -m training prepare --source fer2013=fer2013.zip \\
+        --ferplus ferplus_votes.csv --out prepared/
     """
     from training.data.prepare import prepare as run_prepare
-    from training.data.sources import choose_sources
 
     chosen = choose_sources(sources, accept_license=accept_license)
-    dataset = run_prepare(
-        [(source, path or _downloaded(source.kaggle)) for source, path in chosen],
-        out,
-        ferplus=ferplus,
-        reviewed=reviewed,
-        split=split,
-        conflicts=conflicts,
-        seed=seed,
-    )
+    archives = [(source, path or _downloaded(source.kaggle)) for source, path in chosen]
+    dataset = run_prepare(archives, out, **choices)
     if as_json:
         click.echo(strict.dumps(dataset, indent=None))
         return
-    for source, by_split in dataset["counts"].items():
-        for name, by_label in sorted(by_split.items()):
-            counts = "  ".join(f"{label} {count:,}" for label, count in by_label.items())
-            click.echo(f"{source} {name:<10} {sum(by_label.values()):>7,}  {counts}")
-    for reason, count in dataset["rejected_counts"].items():
-        click.echo(f"warning: {count:,} files left out: {reason}", err=True)
-    for reason, count in dataset["excluded"].items():
-        click.echo(f"{count:,} pictures in no split: {reason}")
-    settled = dataset["conflicts"]
+    _show_counts(dataset)
+    _show_settled(dataset)
     click.echo(
-        f"{settled['groups']:,} pictures carry different labels in their {settled['pictures']:,} copies; policy "
-        f"{settled['policy']}: {settled['changed']:,} labels changed, {settled['dropped']:,} copies dropped"
-    )
-    click.echo(
-        f"wrote {out}: {dataset['images']:,} pictures in {dataset['groups']:,} groups; look at {out / 'report.html'}"
+        f"wrote {out}: {dataset['images']:,} pictures in {dataset['groups']:,} groups; look at "
+        f"{out / 'report.html'}"
     )
 
 
@@ -110,3 +120,23 @@ def _downloaded(dataset: str) -> Path:
     from training.data.kaggle import fetch
 
     return fetch(dataset)
+
+
+def _show_counts(dataset: dict[str, Any]) -> None:
+    for source, by_split in dataset["counts"].items():
+        for name, by_label in sorted(by_split.items()):
+            counts = "  ".join(f"{label} {count:,}" for label, count in by_label.items())
+            click.echo(f"{source} {name:<10} {sum(by_label.values()):>7,}  {counts}")
+    for reason, count in dataset["rejected_counts"].items():
+        click.echo(f"warning: {count:,} files left out: {reason}", err=True)
+
+
+def _show_settled(dataset: dict[str, Any]) -> None:
+    for reason, count in dataset["excluded"].items():
+        click.echo(f"{count:,} pictures in no split: {reason}")
+    settled = dataset["conflicts"]
+    click.echo(
+        f"{settled['groups']:,} pictures carry different labels in their {settled['pictures']:,} "
+        f"copies; policy {settled['policy']}: {settled['changed']:,} labels changed, "
+        f"{settled['dropped']:,} copies dropped"
+    )

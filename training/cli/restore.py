@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from workstation.text import percent
+
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
@@ -19,12 +21,13 @@ import click
 def restore(bundle: Path, data: Path, out: Path) -> None:
     """Make a float run of the float weights in BUNDLE, to go on from where its run folder is gone.
 
-    Its normalization, which export folds into the convolutions, is made anew from the training faces so that the network computes
-    the same. The run serves as --init, as a teacher and for finetune; what it was trained with is noted in its config.json.
+    Its normalization, which export folds into the convolutions, is made anew from the training
+    faces so that the network computes the same. The run serves as --init, as a teacher and for
+    finetune; what it was trained with is noted in its config.json.
 
     \b
     python -m training restore small.edgeemo --data prepared/ --out runs/small
-    python -m training train --init runs/small --model small --data prepared/ --out runs/small-longer
+    python -m training train --init runs/small --data prepared/ --out runs/small-longer
     """
     from training.fit.backend import choose_backend
 
@@ -34,4 +37,4 @@ def restore(bundle: Path, data: Path, out: Path) -> None:
 
     top1 = run_restore(bundle, data, out)
     fitted = ", which it was fitted to" * load_run(out).recipe.with_validation
-    click.echo(f"wrote {out}: top-1 {top1:.2%} on validation{fitted}")
+    click.echo(f"wrote {out}: top-1 {percent(top1, 2)} on validation{fitted}")

@@ -49,9 +49,10 @@ from edgeemo.contract import strict
 def review(data: Path, run: Path, out: Path | None, as_json: bool, **choices: Any) -> None:
     """Find labels that are probably wrong, for a person to decide on.
 
-    Fits networks of the run's recipe to all folds but one and judges that one's labels, so that no network has seen a picture
-    it judges, nor a copy of it. Writes review.csv (fill in its column `decision` and give it to prepare --reviewed),
-    review.html with the pictures, and a sheet a class. A second call goes on with the folds that are done.
+    Fits networks of the run's recipe to all folds but one and judges that one's labels, so that no
+    network has seen a picture it judges, nor a copy of it. Writes review.csv (fill in its column
+    `decision` and give it to prepare --reviewed), review.html with the pictures, and a sheet a
+    class. A second call goes on with the folds that are done.
 
     \b
     python -m training review prepared/ --run runs/small
@@ -60,7 +61,7 @@ def review(data: Path, run: Path, out: Path | None, as_json: bool, **choices: An
 
     choose_backend()
     from training.studies.review import review as run_review
-    from training.studies.review import summary_lines
+    from training.studies.review_files import summary_lines
 
     out = out or run / "review"
     summary = run_review(data, run, out, **choices)
@@ -70,5 +71,6 @@ def review(data: Path, run: Path, out: Path | None, as_json: bool, **choices: An
     for line in summary_lines(summary):
         click.echo(line)
     click.echo(
-        f"wrote {out / 'review.csv'}; look at {out / 'review.html'}, fill in the column decision, and give it to prepare --reviewed"
+        f"wrote {out / 'review.csv'}; look at {out / 'review.html'}, fill in the column decision, "
+        "and give it to prepare --reviewed"
     )

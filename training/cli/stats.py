@@ -19,12 +19,13 @@ from training.cli.paths import beside
     "--json", "as_json", is_flag=True, help="One JSON object on stdout instead of the tables."
 )
 def stats(prepared: Path, out: Path | None, as_json: bool) -> None:
-    """Count a prepared folder by source, split and class, with copies, overlap and conflicts, and draw it."""
-    from edgeemo.contract.input_spec import DEFAULT_SPEC
+    """Count a prepared folder by source, split and class, with copies, overlap and conflicts, and
+    draw it.
+    """
     from edgeemo.data.prepared import load_prepared
     from training.studies.stats import statistics, stats_lines, write_pictures
 
-    data = load_prepared(prepared, DEFAULT_SPEC)
+    data = load_prepared(prepared)
     counted = statistics(data)
     # Beside the folder: what is in it is checked, and replaced when it is made again.
     out = out or beside(prepared, "stats")

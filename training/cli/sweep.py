@@ -6,6 +6,7 @@ import click
 
 from edgeemo.contract import strict
 from training.cli.options import Given, recipe_options
+from workstation.text import percent
 
 
 @click.command()
@@ -16,7 +17,8 @@ from training.cli.options import Given, recipe_options
     default=20,
     help="Recipes to try, those of an earlier call counted.",
 )
-# Each trial begins from random weights, and is given up where it lags behind instead of where it stands still.
+# Each trial begins from random weights, and is given up where it lags behind instead of where it
+# stands still.
 @recipe_options("init", "patience", "with_validation")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
 @click.option(
@@ -26,11 +28,12 @@ from training.cli.options import Given, recipe_options
     help="The result as one JSON object on stdout instead of the text.",
 )
 def sweep(data: Path, trials: int, given: Given, out: Path, as_json: bool) -> None:
-    """Search for a better recipe with Optuna, by validation top-1 after a few epochs (10, unless --epochs or --recipe say).
+    """Search for a better recipe with Optuna, by validation top-1 after a few epochs (10, unless
+    --epochs or --recipe say).
 
-    Varies learning rate, weight decay, label smoothing, mixup, CutMix, averaging, augmentation and, with --distill, the teachers'
-    share and temperature; what is given as an option stays as given. A second call goes on where the first ended. Writes
-    best.json, trials.csv and sweep.png.
+    Varies learning rate, weight decay, label smoothing, mixup, CutMix, averaging, augmentation and,
+    with --distill, the teachers' share and temperature; what is given as an option stays as given.
+    A second call goes on where the first ended. Writes best.json, trials.csv and sweep.png.
 
     \b
     python -m training sweep --data prepared/ --model nano --out sweep/
@@ -49,11 +52,13 @@ def sweep(data: Path, trials: int, given: Given, out: Path, as_json: bool) -> No
         click.echo(strict.dumps(result, indent=None))
         return
     click.echo(
-        f"{result['trials']} trials, {result['pruned']} given up early; best: trial {result['best_trial']} with validation top-1 "
-        f"{result['best_validation_top1']:.2%}"
+        f"{result['trials']} trials, {result['pruned']} given up early; best: trial "
+        f"{result['best_trial']} with validation top-1 "
+        f"{percent(result['best_validation_top1'], 2)}"
     )
     for name, weight in list(result["importances"].items())[:5]:
         click.echo(f"  {name.ljust(15)} {weight:6.1%} of what made the difference")
     click.echo(
-        f"wrote {out / BEST}; go on with: python -m training train --data {data} --recipe {out / BEST} --out RUN"
+        f"wrote {out / BEST}; go on with: python -m training train --data {data} --recipe "
+        f"{out / BEST} --out RUN"
     )

@@ -27,7 +27,10 @@ def _device_count(_: click.Context, __: click.Parameter, value: str | None) -> i
     "--devices",
     callback=_device_count,
     metavar="all|N",
-    help="Devices of a machine that share each batch [default: all GPUs where there are several, one otherwise].",
+    help=(
+        "Devices of a machine that share each batch [default: all GPUs where there are several, "
+        "one otherwise]."
+    ),
 )
 @click.option(
     "--tensorboard",
@@ -37,19 +40,24 @@ def _device_count(_: click.Context, __: click.Parameter, value: str | None) -> i
 @click.option(
     "--resume",
     is_flag=True,
-    help="Continue an interrupted run from its last epoch, with its own recipe. Several workers all have to see OUT.",
+    help=(
+        "Continue an interrupted run from its last epoch, with its own recipe. Several workers "
+        "all have to see OUT."
+    ),
 )
 def train(
     data: Path, out: Path, devices: Any, tensorboard: bool, resume: bool, given: Given
 ) -> None:
-    """Fit a network and write its run folder. Ctrl-C stops it; --resume goes on from the last epoch.
+    """Fit a network and write its run folder. Ctrl-C stops it; --resume goes on from the last
+    epoch.
 
-    Several machines share each batch when the same command is started on each with its TF_CONFIG (docs/distributed.md).
+    Several machines share each batch when the same command is started on each with its TF_CONFIG
+    (docs/distributed.md).
     """
     from training.fit.backend import choose_backend
 
     choose_backend()
-    from training.fit.devices import choose_devices
+    from training.fit.choose_devices import choose_devices
     from training.fit.events import Events
     from training.fit.train import begun
     from training.fit.train import train as run_train

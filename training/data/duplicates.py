@@ -1,13 +1,15 @@
-"""Copies and near copies of one picture, found over a whole union of data sets in memory linear in its size.
+"""Copies and near copies of one picture, found over a whole union of data sets in memory linear in
+its size.
 
-1. Exact: equal pixels, by hash.
-2. Plain: nearest neighbours of a coarse descriptor (faiss), confirmed where the fine detail of both pictures agrees. Finds
+1. Exact: equal pixels, by hash. 2. Plain: nearest neighbours of a coarse descriptor (faiss),
+   confirmed where the fine detail of both pictures agrees. Finds
    re-encoded, resized and brightened or darkened copies.
-3. Warped: one picture of each group so far is searched in small rotations and zooms and mirrored; a candidate is aligned (ECC,
-   Evangelidis and Psarakis 2008, in OpenCV) and confirmed by the same test of fine detail.
+3. Warped: one picture of each group so far is searched in small rotations and zooms and mirrored; a
+   candidate is aligned (ECC, Evangelidis and Psarakis 2008, in OpenCV) and confirmed by the same
+   test of fine detail.
 
-Faces look alike in their coarse parts and copies agree in their fine ones, so coarse parts propose and fine ones decide.
-What was measured, and other ways that were tried: docs/data.md.
+Faces look alike in their coarse parts and copies agree in their fine ones, so coarse parts propose
+and fine ones decide. What was measured, and other ways that were tried: docs/data.md.
 """
 
 import hashlib
@@ -24,8 +26,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
-# Set by eye on sheets of FER-2013's own near copies (docs/data.md): above 0.85 all pairs looked at are one photo, between 0.7 and
-# 0.8 two thirds are two. The least agreeing pair of the truth file has 0.88.
+from edgeemo.contract.preprocess import resize_grey, to_grey
+
+_SIDE = 48  # pixels that the thresholds, margins and sigmas below are measured at
+# Set by eye on sheets of FER-2013's own near copies (docs/data.md): above 0.85 all pairs looked at
+# are one photo, between 0.7 and 0.8 two thirds are two. The least agreeing pair of the truth file
+# has 0.88.
 MIN_DETAIL = 0.85
 MIN_SIMILARITY = {"plain": 0.97, "warped": 0.88}
 ANGLES = (-8.0, 0.0, 8.0)  # degrees; the alignment bridges what lies between
@@ -50,19 +56,16 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Groups of copies.
-
-    Attributes:
-        groups: int64 (N,), one number for all copies of a picture, counted in order of first appearance.
-        exact: int64 (N,), the same for equal pixels alone.
-        pairs: int64 (M, 2), the confirmed near pairs that joined groups.
-        detail: float32 (M,), how well the fine detail of each of these pairs agrees, MIN_DETAIL to 1.
-    """
+    """Groups of copies among N pictures."""
 
     groups: NDArray[np.int64]
+    """int64 (N,), one number for all copies of a picture, counted in order of first appearance."""
     exact: NDArray[np.int64]
+    """int64 (N,), the same for equal pixels alone."""
     pairs: NDArray[np.int64]
+    """int64 (M, 2), the confirmed near pairs that joined groups."""
     detail: Floats
+    """float32 (M,), how well the fine detail of each pair agrees, MIN_DETAIL to 1."""
 
 
 @dataclass(frozen=True)
@@ -70,42 +73,55 @@ class _Candidates:
     """Pairs of rows; where `first` is mirrored, then turned and zoomed, it resembles `second`."""
 
     first: NDArray[np.int64]
+    """int64 (M,), rows."""
     second: NDArray[np.int64]
+    """int64 (M,), rows."""
     similarity: Floats
+    """float32 (M,), of their descriptors."""
     variant: NDArray[np.int64]
+    """int64 (M,), number of the change, see `_variant`."""
 
 
 def find_duplicates(images: Pixels, *, progress: bool = True) -> Duplicates:
-    """Group uint8 (N, S, S, 1) pictures. Deterministic for the same pictures on the same machine."""
+    """Group uint8 (N, H, W, C) pictures.
+
+    Deterministic for the same pictures on the same machine.
+    """
     exact = exact_groups(images)
     count = int(exact.max(initial=-1)) + 1
     firsts = np.zeros(count, np.int64)
     firsts[exact[::-1]] = np.arange(len(images))[::-1]
-    plain = images[firsts, :, :, 0]
+    plain = _grey(images[firsts])
     usable = np.flatnonzero([picture.std() >= MIN_CONTRAST for picture in plain])
     groups = np.arange(count)
-    found: list[tuple[NDArray[np.int64], Floats]] = []
-    with tqdm(
-        total=2 + len(ANGLES) * len(ZOOMS), desc="near copies", unit="pass", disable=not progress
-    ) as bar:
+    pairs, detail = np.empty((0, 2), np.int64), np.empty(0, np.float32)
+    passes = 2 + len(ANGLES) * len(ZOOMS)
+    with tqdm(total=passes, desc="near copies", unit="pass", disable=not progress) as bar:
         for step in (_plain_pairs, _warped_pairs):
             rows = usable[np.unique(groups[usable], return_index=True)[1]]
             if len(rows) < 2:
                 break
-            pairs, detail = step(plain[rows], bar)
-            found.append((rows[pairs], detail))
-            groups = _joined(count, np.concatenate([pairs for pairs, _ in found]))
-    pairs = (
-        np.concatenate([firsts[pairs] for pairs, _ in found])
-        if found
-        else np.empty((0, 2), np.int64)
-    )
-    detail = np.concatenate([detail for _, detail in found]) if found else np.empty(0, np.float32)
-    return Duplicates(_numbered(groups[exact]), exact, pairs, detail)
+            of_step, agreement = step(plain[rows], bar)
+            pairs = np.concatenate([pairs, rows[of_step]])
+            detail = np.concatenate([detail, agreement])
+            groups = _joined(count, pairs)
+    return Duplicates(_numbered(groups[exact]), exact, firsts[pairs], detail)
+
+
+def _grey(images: Pixels) -> Pixels:
+    """uint8 (N, 48, 48): the luma of uint8 (N, H, W, C), at the size that the thresholds are
+    for.
+    """
+    grey = [to_grey(image) if image.shape[2] == 3 else image[:, :, 0] for image in images]
+    if images.shape[1:3] == (_SIDE, _SIDE):
+        return np.stack(grey)
+    return np.stack([resize_grey(picture, _SIDE, _SIDE) for picture in grey])
 
 
 def exact_groups(images: Pixels) -> NDArray[np.int64]:
-    """int64 (N,): one number for all pictures of equal pixels, counted in order of first appearance."""
+    """int64 (N,): one number for all pictures of equal pixels, counted in order of first
+    appearance.
+    """
     numbers: dict[bytes, int] = {}
     hashes = (hashlib.sha256(image.tobytes()).digest() for image in images)
     return np.array([numbers.setdefault(digest, len(numbers)) for digest in hashes], np.int64)
@@ -114,16 +130,18 @@ def exact_groups(images: Pixels) -> NDArray[np.int64]:
 def _plain_pairs(pictures: Pixels, bar: Any) -> tuple[NDArray[np.int64], Floats]:
     descriptors, _ = _described(pictures)
     bar.update()
-    found = _neighbours(_index(descriptors), descriptors, "plain", 0)
+    candidates = _neighbours(_index(descriptors), descriptors, "plain", 0)
     detail = np.concatenate(
         [
-            _correlation(_fine(pictures[found.first[part]]), _fine(pictures[found.second[part]]))
-            for part in _parts(len(found.first))
+            _correlation(
+                _fine(pictures[candidates.first[part]]), _fine(pictures[candidates.second[part]])
+            )
+            for part in _parts(len(candidates.first))
         ]
         or [np.empty(0, np.float32)]
     )
     bar.update()
-    return _confirmed(found, detail)
+    return _confirmed(candidates, detail)
 
 
 def _warped_pairs(pictures: Pixels, bar: Any) -> tuple[NDArray[np.int64], Floats]:
@@ -133,40 +151,48 @@ def _warped_pairs(pictures: Pixels, bar: Any) -> tuple[NDArray[np.int64], Floats
     for number, (angle, zoom) in enumerate((angle, zoom) for angle in ANGLES for zoom in ZOOMS):
         grids = _grids(pictures, angle, zoom)
         for mirrored in (False, True):
-            # Mirroring a grid costs nothing; as the angles are symmetric, the order of the two changes does not matter.
+            # Mirroring a grid costs nothing; as the angles are symmetric, the order of the two
+            # changes does not matter.
             seen = grids[:, :, ::-1] if mirrored else grids
             passes.append(
                 _neighbours(index, _projected(seen, basis), "warped", 2 * number + mirrored)
             )
         bar.update()
-    found = _best_of_each_pair(passes)
+    candidates = _best_of_each_pair(passes)
     with ThreadPoolExecutor() as threads:
         score = threads.map(
             lambda i: _aligned_detail(
-                pictures[found.first[i]],
-                pictures[found.second[i]],
-                *_variant(int(found.variant[i])),
+                pictures[candidates.first[i]],
+                pictures[candidates.second[i]],
+                *_variant(int(candidates.variant[i])),
             ),
-            range(len(found.first)),
+            range(len(candidates.first)),
             chunksize=256,
         )
         detail = np.fromiter(
-            tqdm(score, desc="aligning", total=len(found.first), unit="pair", disable=bar.disable),
+            tqdm(
+                score,
+                desc="aligning",
+                total=len(candidates.first),
+                unit="pair",
+                disable=bar.disable,
+            ),
             np.float32,
         )
-    return _confirmed(found, detail)
+    return _confirmed(candidates, detail)
 
 
 def _variant(number: int) -> tuple[float, float, bool]:
     place, mirrored = divmod(number, 2)
     angle, zoom = ANGLES[place // len(ZOOMS)], ZOOMS[place % len(ZOOMS)]
-    # The grid was mirrored after the warp; the picture is mirrored before it, so it turns the other way.
+    # The grid was mirrored after the warp; the picture is mirrored before it, so it turns the other
+    # way.
     return (-angle if mirrored else angle), zoom, bool(mirrored)
 
 
-def _confirmed(found: _Candidates, detail: Floats) -> tuple[NDArray[np.int64], Floats]:
+def _confirmed(candidates: _Candidates, detail: Floats) -> tuple[NDArray[np.int64], Floats]:
     good = detail >= MIN_DETAIL
-    return np.stack([found.first[good], found.second[good]], axis=1), detail[good]
+    return np.stack([candidates.first[good], candidates.second[good]], axis=1), detail[good]
 
 
 def _described(pictures: Pixels) -> tuple[Floats, tuple[Floats, Floats]]:
@@ -188,7 +214,9 @@ def _projected(grids: Floats, basis: tuple[Floats, Floats]) -> Floats:
 
 
 def _grids(pictures: Pixels, angle: float, zoom: float) -> Floats:
-    """float32 (N, G, G): each picture turned and zoomed, its middle as a coarse grid of mean 0 and length 1."""
+    """float32 (N, G, G): each picture turned and zoomed, its middle as a coarse grid of mean 0 and
+    length 1.
+    """
     side = pictures.shape[1]
     inner = slice(_MARGIN, side - _MARGIN)
     warp = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), angle, zoom)
@@ -250,7 +278,9 @@ def _best_of_each_pair(passes: Sequence[_Candidates]) -> _Candidates:
 def _aligned_detail(
     first: Pixels, second: Pixels, angle: float, zoom: float, mirrored: bool
 ) -> float:
-    """How well the fine detail agrees after aligning `first` to `second` from a first guess; -1 where nothing fits."""
+    """How well the fine detail agrees after aligning `first` to `second` from a first guess; -1
+    where nothing fits.
+    """
     side = first.shape[0]
     if mirrored:
         first = cv2.flip(first, 1)
@@ -280,7 +310,9 @@ def _aligned_detail(
 
 
 def _fine(pictures: Pixels) -> Floats:
-    """float32 (N, S, S): what lies between two blurs, so neither noise of encoding nor light and shade."""
+    """float32 (N, S, S): what lies between two blurs, so neither noise of encoding nor light and
+    shade.
+    """
     out = np.empty(pictures.shape, np.float32)
     for i, picture in enumerate(pictures):
         grey = picture.astype(np.float32)

@@ -1,4 +1,6 @@
-"""FER+ votes: ten taggers' choices for each FER-2013 picture, by file name (Barsoum et al. 2016)."""
+"""FER+ votes: ten taggers' choices for each FER-2013 picture, by file name (Barsoum et al.
+2016).
+"""
 
 import csv
 from pathlib import Path
@@ -12,7 +14,8 @@ def read_votes(path: str | Path) -> dict[str, tuple[int, ...]]:
 
     Raises:
         MissingFile: nothing at `path`.
-        DataError: not a CSV file with the columns filename, usage and the ten of FER+, or a vote out of 0..10.
+        DataError: not a CSV file with the columns filename, usage and the ten of FER+, or a vote
+            out of 0..10.
     """
     file = Path(path)
     if not file.is_file():

@@ -1,7 +1,8 @@
-"""Data sets from Kaggle into a cache: the `kaggle` package signs in and says where the file is, and it is fetched from there.
+"""Data sets from Kaggle into a cache: the `kaggle` package signs in and says where the file is, and
+it is fetched from there.
 
-The package's own download writes in place, prints to stdout, waits without a time limit, tries a full disk again for a minute
-and takes a file of any size, so the transfer itself is done here.
+The package's own download writes in place, prints to stdout, waits without a time limit, tries a
+full disk again for a minute and takes a file of any size, so the transfer itself is done here.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import os
 import sys
 import threading
 import zipfile
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +32,8 @@ ATTEMPTS = (
 _CHUNK = 64 * 1024
 _AGAIN = "run the same command again, it goes on where it stopped"
 _SIGN_IN = (
-    "run `kaggle auth login`, or make a token at https://www.kaggle.com/settings/api and set KAGGLE_API_TOKEN or save it in "
+    "run `kaggle auth login`, or make a token at https://www.kaggle.com/settings/api and set "
+    "KAGGLE_API_TOKEN or save it in "
     "~/.kaggle/access_token (KAGGLE_USERNAME with KAGGLE_KEY, or a kaggle.json, do as well)"
 )
 
@@ -38,7 +41,8 @@ _SIGN_IN = (
 def fetch(
     dataset: str, *, cache: Path | None = None, progress: bool = True, timeout: float = 60.0
 ) -> Path:
-    """The zip archive of the Kaggle data set OWNER/NAME: from the cache, or downloaded into it as OWNER--NAME.zip.
+    """The zip archive of the Kaggle data set OWNER/NAME: from the cache, or downloaded into it as
+    OWNER--NAME.zip.
 
     An archive in the cache needs no network. A download that was cut off goes on where it stopped.
 
@@ -49,7 +53,8 @@ def fetch(
         timeout: seconds to wait for Kaggle's answer, and for each next piece of the file.
 
     Raises:
-        DownloadError: no credentials, Kaggle refuses or cannot be reached, or what came is not the whole zip archive.
+        DownloadError: no credentials, Kaggle refuses or cannot be reached, or what came is not the
+            whole zip archive.
         StorageError: the cache cannot be written.
         MissingDependency: the kaggle package is not installed.
     """
@@ -57,7 +62,7 @@ def fetch(
     target = folder / f"{dataset.replace('/', '--')}.zip"
     if zipfile.is_zipfile(target):
         return target
-    try:
+    with _translated(dataset, folder):
         folder.mkdir(parents=True, exist_ok=True)
         origin = _ask(dataset, timeout)
         part = origin.part(target)
@@ -65,6 +70,14 @@ def fetch(
             stale.unlink()
         _complete(part, origin, timeout, progress)
         part.replace(target)
+    return target
+
+
+@contextlib.contextmanager
+def _translated(dataset: str, folder: Path) -> Iterator[None]:
+    """Errors of the network and of the file system as ours."""
+    try:
+        yield
     except (DownloadError, StorageError):
         raise
     except requests.HTTPError as error:
@@ -77,30 +90,28 @@ def fetch(
         ) from error
     except OSError as error:
         raise StorageError(
-            f"{folder}: {dataset} cannot be written there ({error.strerror or error}); make room or set EDGEEMO_DATA to another "
-            f"folder, then {_AGAIN}"
+            f"{folder}: {dataset} cannot be written there ({error.strerror or error}); make room "
+            f"or set EDGEEMO_DATA to another folder, then {_AGAIN}"
         ) from error
-    return target
 
 
 @dataclass(frozen=True)
 class _Origin:
-    """Where the file is.
-
-    Attributes:
-        dataset: OWNER/NAME.
-        request: gets the file, at the end of Kaggle's redirects.
-        size: bytes of the whole file, 1 to MAX_BYTES.
-        validator: its ETag or date, which tells it from other files; "" where the server gives neither.
-    """
+    """Where the file is."""
 
     dataset: str
+    """OWNER/NAME."""
     request: requests.PreparedRequest
+    """Gets the file, at the end of Kaggle's redirects."""
     size: int
+    """Bytes of the whole file, 1 to MAX_BYTES."""
     validator: str
+    """Its ETag or date, which tells it from other files; "" where the server gives neither."""
 
     def part(self, target: Path) -> Path:
-        """Where the bytes so far lie; named after the file's identity, so that only a part of this very file is continued."""
+        """Where the bytes so far lie; named after the file's identity, so that only a part of this
+        very file is continued.
+        """
         identity = hashlib.sha256(f"{self.size} {self.validator}".encode()).hexdigest()[:16]
         return target.with_name(f"{target.name}.{identity}.part")
 
@@ -115,7 +126,9 @@ class _Origin:
             return session.send(request, timeout=timeout, **settings)
 
     def has_remainder(self, response: requests.Response, start: int) -> bool:
-        """Whether an answer holds the bytes from `start` to the end of this file, and of no other."""
+        """Whether an answer holds the bytes from `start` to the end of this file, and of no
+        other.
+        """
         headers = response.headers
         same_range: bool = (
             headers.get("Content-Range") == f"bytes {start}-{self.size - 1}/{self.size}"
@@ -125,7 +138,9 @@ class _Origin:
 
 
 def _ask(dataset: str, timeout: float) -> _Origin:
-    """Sign in and ask Kaggle where the file is; in a thread, because the kaggle package waits without a limit."""
+    """Sign in and ask Kaggle where the file is; in a thread, because the kaggle package waits
+    without a limit.
+    """
     answer: Future[_Origin] = Future()
 
     def ask() -> None:
@@ -151,7 +166,8 @@ def _origin(dataset: str) -> _Origin:
     except BrokenDependency as error:
         if isinstance(error.__cause__, OSError):
             raise StorageError(
-                f"{error.__cause__}: the kaggle package needs a settings folder; set KAGGLE_CONFIG_DIR to one that can be written"
+                f"{error.__cause__}: the kaggle package needs a settings folder; set "
+                "KAGGLE_CONFIG_DIR to one that can be written"
             ) from error
         raise
     types = need("kagglesdk.datasets.types.dataset_api_service", "train", "to download data sets")
@@ -161,14 +177,15 @@ def _origin(dataset: str) -> _Origin:
     request.owner_slug, request.dataset_slug = dataset.split("/")
     with api.build_kaggle_client() as client:
         response: requests.Response = client.datasets.dataset_api_client.download_dataset(request)
-        # Its body would be read without a time limit, and from the first byte on: `send` asks again.
+        # Its body would be read without a time limit, and from the first byte on: `send` asks
+        # again.
         response.close()
     length = response.headers.get("Content-Length", "")
     if not (length.isdecimal() and len(length) < 20 and 0 < int(length) <= MAX_BYTES):
-        told = f"{length[:20]} bytes" if length else "no size"
+        announced = f"{length[:20]} bytes" if length else "no size"
         raise _error(
             dataset,
-            f"expected 1 to {MAX_BYTES:,} bytes, the server announces {told}",
+            f"expected 1 to {MAX_BYTES:,} bytes, the server announces {announced}",
             _by_hand(dataset),
         )
     validator = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
@@ -273,9 +290,19 @@ def _refused(dataset: str, error: requests.HTTPError) -> DownloadError:
     page = f"https://www.kaggle.com/datasets/{dataset}"
     ways_out = {
         401: f"the credentials are wrong or have expired: {_SIGN_IN}",
-        403: f"the account may not have it: sign in at {page}, accept its terms, and check that your token allows downloads",
-        404: f"look whether {page} is still there; an archive that you have goes in as --source NAME=ARCHIVE",
-        429: f"too many requests: wait {f'{after} s' if after.isdecimal() and len(after) < 6 else 'some minutes'}, then {_AGAIN}",
+        403: (
+            f"the account may not have it: sign in at {page}, accept its terms, and check that "
+            "your token allows downloads"
+        ),
+        404: (
+            f"look whether {page} is still there; an archive that you have goes in as --source "
+            "NAME=ARCHIVE"
+        ),
+        429: (
+            "too many requests: wait "
+            f"{f'{after} s' if after.isdecimal() and len(after) < 6 else 'some minutes'}, then "
+            f"{_AGAIN}"
+        ),
     }
     fault = f"the fault is at {_host(error)}: wait some minutes, then {_AGAIN}"
     return _error(dataset, f"{_host(error)} answered HTTP {status}", ways_out.get(status, fault))
@@ -289,7 +316,10 @@ def _cut_off(file: BinaryIO, origin: _Origin, why: str) -> DownloadError:
 
 def _by_hand(dataset: str) -> str:
     page = f"https://www.kaggle.com/datasets/{dataset}"
-    return f"run the same command again, or download it from {page} and give --source {dataset.partition('/')[2]}=ARCHIVE"
+    return (
+        f"run the same command again, or download it from {page} and give --source "
+        f"{dataset.partition('/')[2]}=ARCHIVE"
+    )
 
 
 def _host(error: requests.RequestException) -> str:

@@ -1,28 +1,23 @@
-"""Archives of labelled pictures -> a prepared folder: decoded once, grouped by duplicate, split, counted."""
+"""Archives of labelled pictures -> a prepared folder: read, group copies, settle labels, split,
+write.
+"""
 
 import csv
-import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 import edgeemo
 from edgeemo.contract import strict
 from edgeemo.contract.files import folder_written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
-from edgeemo.contract.labels import LABELS
-from edgeemo.contract.preprocess import face_to_input
-from edgeemo.data.labelled import LabelledFile, PictureArchive
-from edgeemo.data.pictures import decode_picture
+from edgeemo.contract.labels import LABELS, check_labels
 from edgeemo.data.prepared import (
     DATASET,
-    EXCLUDED,
     IMAGES,
     INDEX,
     INDEX_COLUMNS,
@@ -30,275 +25,229 @@ from edgeemo.data.prepared import (
     file_sha256,
     split_hash,
 )
-from edgeemo.errors import ArchiveError, DataError, InvalidInput, PictureError
-from edgeemo.faces import Detector, open_detector
-from training.data.conflicts import CONFLICTING, settle
+from edgeemo.errors import DataError, InvalidInput
+from training.data.decide import Choices, Decided, decide
 from training.data.duplicates import Duplicates, find_duplicates
 from training.data.ferplus import read_votes
+from training.data.read import Faces, Votes, read_faces
 from training.data.reviewed import read_reviewed
 from training.data.sources import Source
-from training.data.splits import COPY_OF_TEST, SPLITTERS
 from training.runs.report import Pictures, write_report
 
-DROPPED_IN_REVIEW = "dropped in review"
+Sources = Sequence[tuple[Source, Path]]
+Row = dict[str, str]
 
 
-@dataclass
-class _Picture:
-    source: str
-    path: str
-    sha256: str
-    label: int  # position in LABELS, as the set's folder says
-    held_out: bool
-    votes: tuple[int, ...] | None
+class Options(TypedDict, total=False):
+    """How pictures are prepared; each may be left out."""
+
+    ferplus: Path | None
+    """FER+'s votes as CSV; without it no picture has votes."""
+    reviewed: Path | None
+    """A person's decisions, the CSV of `review`; without it every label stands as the set gives
+    it."""
+    split: str
+    """One of training/data/splits.py; "grouped" by default."""
+    conflicts: str
+    """A policy of training/data/conflicts.py for copies of different labels; "majority" by
+    default."""
+    seed: int
+    """Of the split; 1 by default."""
+    class_names: Sequence[str]
+    """2 to 64 names, LABELS by default; pictures of other classes are left out."""
+    spec: InputSpec
+    """What the network is to see; DEFAULT_SPEC by default."""
+    progress: bool
+    """Whether bars are shown on stderr; True by default."""
 
 
-def prepare(
-    sources: Sequence[tuple[Source, Path]],
-    out: Path,
-    *,
-    ferplus: Path | None = None,
-    reviewed: Path | None = None,
-    split: str = "grouped",
-    conflicts: str = "majority",
-    seed: int = 1,
-    spec: InputSpec = DEFAULT_SPEC,
-    progress: bool = True,
-) -> dict[str, Any]:
+_DEFAULTS = Options(
+    ferplus=None,
+    reviewed=None,
+    split="grouped",
+    conflicts="majority",
+    seed=1,
+    class_names=LABELS,
+    spec=DEFAULT_SPEC,
+    progress=True,
+)
+
+
+def prepare(sources: Sources, out: Path, **options: Unpack[Options]) -> dict[str, Any]:
     """Write a prepared folder with its splits, and return its dataset.json.
 
-    Splits: training/data/splits.py; label conflicts: training/data/conflicts.py; duplicate groups: training/data/duplicates.py. The order of
-    `sources` does not matter.
+    `sources` are sets with the archive or folder of each; their order does not matter.
 
     Raises:
         ArchiveError, DataError, InvalidInput, MissingFile: an input that does not fit.
         StorageError: `out` cannot be written.
     """
-    sources = sorted(sources, key=lambda pair: (not pair[0].official_test, pair[0].name))
+    if unknown := set(options) - set(_DEFAULTS):
+        raise TypeError(f"prepare() knows no {', '.join(sorted(unknown))}")
+    chosen: Options = {**_DEFAULTS, **options}
+    names, spec, progress = tuple(chosen["class_names"]), chosen["spec"], chosen["progress"]
+    check_labels(names, "class names")
+    sources = _in_order(sources, chosen["split"])
+    votes = read_votes(chosen["ferplus"]) if chosen["ferplus"] else None
+    decisions = read_reviewed(chosen["reviewed"], names) if chosen["reviewed"] else {}
+    choices = Choices(names, decisions, chosen["split"], chosen["conflicts"], chosen["seed"])
+    with folder_written_beside(out, marker=DATASET) as folder:
+        faces = read_faces(sources, votes, names, spec, progress=progress)
+        _check_votes(chosen["ferplus"], votes, faces)
+        _check_reviewed(chosen["reviewed"], decisions, faces)
+        duplicates = find_duplicates(faces.images, progress=progress)
+        decided = decide(faces, duplicates.groups, choices)
+        return _write(folder, sources, spec, faces, duplicates, decided, choices)
+
+
+def _in_order(sources: Sources, split: str) -> Sources:
+    """Official sets first, then by name.
+
+    Raises:
+        InvalidInput: an official split is asked for, and there is no official test part.
+    """
     if split == "official" and not any(source.official_test for source, _ in sources):
         raise InvalidInput(
-            "expected a set with an official test part (fer2013) for --split official; use --split grouped"
+            "expected a set with an official test part (fer2013) for --split official; use --split "
+            "grouped"
         )
-    votes = read_votes(ferplus) if ferplus else None
-    decisions = read_reviewed(reviewed) if reviewed else {}
-    with folder_written_beside(out, marker=DATASET) as folder:
-        pictures, images, rejected, detector = _read(sources, votes, spec, progress)
-        if votes is not None and not any(picture.votes for picture in pictures):
-            raise DataError(
-                f"{ferplus}: none of its {len(votes):,} file names is among the pictures ({_first_names(pictures)}, ...); "
-                "expected the FER+ file of FER-2013, and fer2013 among the sources"
-            )
-        if decisions and not any(picture.sha256 in decisions for picture in pictures):
-            raise DataError(
-                f"{reviewed}: none of its pictures is among the sources; review the same sources again"
-            )
-        duplicates = find_duplicates(images, progress=progress)
-        index, counts = _decide(pictures, duplicates.groups, decisions, split, conflicts, seed)
-        np.save(folder / IMAGES, images, allow_pickle=False)
-        _write_index(folder / INDEX, pictures, index, with_votes=votes is not None)
-        dataset = {
-            "format": 2,
-            "edgeemo": edgeemo.__version__,
-            "labels": list(LABELS),
-            "input_spec": spec.to_dict(),
-            "input_fingerprint": spec.fingerprint(),
-            "seed": seed,
-            "split": split,
-            "detector": detector,
-            "images": len(pictures),
-            "images_sha256": file_sha256(folder / IMAGES),
-            "index_sha256": file_sha256(folder / INDEX),
-            "split_hash": split_hash((row["sha256"], row["label"], row["split"]) for row in index),
-            "sources": [
-                {"name": s.name, "kaggle": s.kaggle, "licence": s.licence, "file": path.name}
-                for s, path in sources
-            ],
-            "counts": _counts(index),
-            "groups": int(duplicates.groups.max()) + 1,
-            "pictures_with_copies": int(
-                (np.bincount(duplicates.groups)[duplicates.groups] > 1).sum()
-            ),
-            "duplicates": _duplicate_counts(duplicates),
-            **counts,
-            "excluded": dict(Counter(row["reason"] for row in index if row["reason"])),
-            "ferplus_rows": sum(p.votes is not None for p in pictures),
-            "rejected_counts": dict(Counter(row["reason"] for row in rejected).most_common()),
-            "rejected": rejected,
-        }
-        write_report(folder / "report.html", dataset, _for_report(images, pictures, index))
-        (folder / DATASET).write_text(strict.dumps(dataset))
+    return sorted(sources, key=lambda pair: (not pair[0].official_test, pair[0].name))
+
+
+def _check_votes(path: Path | None, votes: Votes | None, faces: Faces) -> None:
+    if votes is not None and not any(picture.votes for picture in faces.pictures):
+        names = ", ".join(Path(picture.path).name for picture in faces.pictures[:2])
+        raise DataError(
+            f"{path}: none of its {len(votes):,} file names is among the pictures ({names}, ...); "
+            "expected the FER+ file of FER-2013, and fer2013 among the sources"
+        )
+
+
+def _check_reviewed(path: Path | None, decisions: Mapping[str, str], faces: Faces) -> None:
+    if decisions and not any(picture.sha256 in decisions for picture in faces.pictures):
+        raise DataError(
+            f"{path}: none of its pictures is among the sources; review the same sources again"
+        )
+
+
+def _write(
+    folder: Path,
+    sources: Sources,
+    spec: InputSpec,
+    faces: Faces,
+    duplicates: Duplicates,
+    decided: Decided,
+    choices: Choices,
+) -> dict[str, Any]:
+    """Write the folder's files, and return its dataset.json."""
+    rows = _rows(faces, duplicates.groups, decided, choices.class_names)
+    with_votes = any(picture.votes for picture in faces.pictures)
+    np.save(folder / IMAGES, faces.images, allow_pickle=False)
+    _write_index(folder / INDEX, faces, rows, with_votes=with_votes)
+    dataset = {
+        "format": 2,
+        "edgeemo": edgeemo.__version__,
+        "input_spec": spec.to_dict(),
+        "input_fingerprint": spec.fingerprint(),
+        "sources": [
+            {"name": s.name, "kaggle": s.kaggle, "licence": s.licence, "file": path.name}
+            for s, path in sources
+        ],
+        "images_sha256": file_sha256(folder / IMAGES),
+        "index_sha256": file_sha256(folder / INDEX),
+        **_described(faces, rows, choices),
+        **_duplicate_counts(duplicates),
+        **decided.summary,
+    }
+    pictures = _for_report(faces, duplicates, decided, choices.class_names)
+    write_report(folder / "report.html", dataset, pictures)
+    (folder / DATASET).write_text(strict.dumps(dataset))
     return dataset
 
 
-def _read(
-    sources: Sequence[tuple[Source, Path]],
-    votes: dict[str, tuple[int, ...]] | None,
-    spec: InputSpec,
-    progress: bool,
-) -> tuple[list[_Picture], NDArray[np.uint8], list[dict[str, str]], str | None]:
-    pictures: list[_Picture] = []
-    images: list[NDArray[np.uint8]] = []
-    rejected: list[dict[str, str]] = []
-    detector = open_detector() if any(source.photos for source, _ in sources) else None
-    for source, path in sources:
-        before = len(pictures)
-        with source.open(path) as archive:
-            for file in tqdm(archive.files, desc=source.name, unit="picture", disable=not progress):
-                read = _read_one(archive, file, spec, detector if source.photos else None)
-                if read is None:
-                    continue
-                image, sha256 = read
-                known = votes.get(Path(file.path).name) if votes and source.official_test else None
-                held_out = source.official_test and file.split == "test"
-                pictures.append(
-                    _Picture(
-                        source.name, file.path, sha256, LABELS.index(file.label), held_out, known
-                    )
-                )
-                images.append(image)
-            rejected += [{"source": source.name, **row} for row in archive.rejected]
-            if len(pictures) == before:
-                reasons = ", ".join(
-                    f"{n:,} x {reason}" for reason, n in archive.rejected_counts().items()
-                )
-                raise ArchiveError(
-                    f"{path}: not a single usable picture ({reasons}); get {source.name} again"
-                )
-    return pictures, np.stack(images), rejected, detector.name if detector else None
-
-
-def _read_one(
-    archive: PictureArchive, file: LabelledFile, spec: InputSpec, detector: Detector | None
-) -> tuple[NDArray[np.uint8], str] | None:
-    try:
-        data = archive.read(file.path)
-        frame = decode_picture(data, file.path)
-    except PictureError as error:
-        # Without the file's name and details, so that the reasons can be counted.
-        reason = str(error).partition(f"{file.path}: ")[2].partition(";")[0].partition(" (")[0]
-        archive.reject(file.path, f"not a usable picture: {reason}")
-        return None
-    box, name = (0, 0, frame.shape[1], frame.shape[0]), "whole"
-    if detector is not None:
-        faces = detector.detect(frame)
-        if not faces:
-            archive.reject(file.path, "no face found")
-            return None
-        box, name = faces[0].as_tuple(), detector.name
-    return face_to_input(frame, box, spec, detector=name), hashlib.sha256(data).hexdigest()
-
-
-def _decide(
-    pictures: list[_Picture],
-    groups: NDArray[np.int64],
-    decisions: dict[str, str],
-    split: str,
-    conflicts: str,
-    seed: int,
-) -> tuple[list[dict[str, str]], dict[str, Any]]:
-    """The rows of index.csv without their votes, and the counts of what review and conflicts did."""
-    given = np.array([p.label for p in pictures], np.int64)
-    held_out = np.array([p.held_out for p in pictures])
-    decided = [decisions.get(p.sha256) for p in pictures]
-    # "keep" fixes the given label; a held-out test part is what others compare on, so no review changes it.
-    person = np.array(
-        [
-            p.label if d == "keep" else LABELS.index(d) if d in LABELS else -1
-            for d, p in zip(decided, pictures, strict=True)
-        ]
-    )
-    settled = settle(
-        given, groups, _votes(pictures), held_out, _to_copies(person, groups), conflicts
-    )
-    dropped = np.isin(groups, groups[[d == "drop" for d in decided]]) & ~held_out
-    reasons = np.where(dropped, DROPPED_IN_REVIEW, np.where(settled.dropped, CONFLICTING, ""))
-    used = reasons == ""
-    names = np.full(len(pictures), EXCLUDED, "U10")  # room for "validation"
-    names[used] = SPLITTERS[split](settled.labels[used], groups[used], held_out[used], seed)
-    reasons = np.where((names == EXCLUDED) & used, COPY_OF_TEST, reasons)
-    rows = [
-        {
-            "row": str(i),
-            "source": p.source,
-            "path": p.path,
-            "sha256": p.sha256,
-            "group": str(groups[i]),
-            "given_label": LABELS[p.label],
-            "label": LABELS[settled.labels[i]],
-            "split": str(names[i]),
-            "reason": str(reasons[i]),
-        }
-        for i, p in enumerate(pictures)
-    ]
-    reviewed = {
-        "decisions": len(decisions),
-        "pictures": sum(d is not None for d in decided),
-        "not_applied_to_held_out": sum(
-            d is not None and p.held_out for d, p in zip(decided, pictures, strict=True)
-        ),
-    }
-    return rows, {"conflicts": settled.summary, "reviewed": reviewed}
-
-
-def _to_copies(person: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A person's labels (N,), -1 for none, given to the copies too: of several copies, review shows one."""
-    of_group = np.full(int(groups.max()) + 1, -1, np.int64)
-    decided = np.flatnonzero(person >= 0)[::-1]  # backwards, so that the first one stays
-    of_group[groups[decided]] = person[decided]
-    return np.where(person >= 0, person, of_group[groups])
-
-
-def _votes(pictures: list[_Picture]) -> NDArray[np.int64]:
-    """int64 (N, 10), -1 where unknown."""
-    return np.array([p.votes or [-1] * len(VOTE_COLUMNS) for p in pictures], np.int64)
-
-
-def _write_index(
-    path: Path, pictures: list[_Picture], index: list[dict[str, str]], *, with_votes: bool
-) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(INDEX_COLUMNS + VOTE_COLUMNS if with_votes else INDEX_COLUMNS)
-        for p, row in zip(pictures, index, strict=True):
-            writer.writerow(
-                [*row.values(), *((p.votes or [""] * len(VOTE_COLUMNS)) if with_votes else [])]
-            )
-
-
-def _counts(index: list[dict[str, str]]) -> dict[str, Any]:
-    counts: dict[str, Any] = {}
-    for row in index:
-        by_split = counts.setdefault(row["source"], {}).setdefault(
-            row["split"], dict.fromkeys(LABELS, 0)
-        )
-        by_split[row["label"]] += 1
-    return counts
-
-
-def _duplicate_counts(duplicates: Duplicates) -> dict[str, int]:
-    sizes = np.bincount(duplicates.groups)
-    exact_of_group = np.unique(np.stack([duplicates.groups, duplicates.exact]), axis=1)[0]
-    near = int((np.bincount(exact_of_group) > 1).sum())
+def _described(faces: Faces, rows: list[Row], choices: Choices) -> dict[str, Any]:
+    """For dataset.json: what was chosen, and what it came to."""
     return {
-        "exact_groups": int((sizes > 1).sum()) - near,
-        "near_groups": near,
-        "largest": int(sizes.max()),
+        "labels": list(choices.class_names),
+        "seed": choices.seed,
+        "split": choices.split,
+        "detector": faces.detector,
+        "images": len(rows),
+        "split_hash": split_hash((row["sha256"], row["label"], row["split"]) for row in rows),
+        "counts": _counts(rows, choices.class_names),
+        "excluded": dict(Counter(row["reason"] for row in rows if row["reason"])),
+        "ferplus_rows": sum(picture.votes is not None for picture in faces.pictures),
+        "rejected_counts": dict(Counter(row["reason"] for row in faces.rejected).most_common()),
+        "rejected": faces.rejected,
     }
 
 
 def _for_report(
-    images: NDArray[np.uint8], pictures: list[_Picture], index: list[dict[str, str]]
+    faces: Faces, duplicates: Duplicates, decided: Decided, class_names: Sequence[str]
 ) -> Pictures:
+    with_votes = any(picture.votes for picture in faces.pictures)
     return Pictures(
-        images=images,
-        labels=np.array([LABELS.index(row["label"]) for row in index], np.int64),
-        given_labels=np.array([p.label for p in pictures], np.int64),
-        splits=np.array([row["split"] for row in index]),
-        groups=np.array([int(row["group"]) for row in index], np.int64),
-        sources=np.array([p.source for p in pictures]),
-        votes=_votes(pictures) if any(p.votes for p in pictures) else None,
+        class_names=tuple(class_names),
+        images=faces.images,
+        labels=decided.labels,
+        given_labels=faces.labels,
+        splits=decided.splits,
+        groups=duplicates.groups,
+        sources=faces.sources,
+        votes=faces.votes if with_votes else None,
     )
 
 
-def _first_names(pictures: list[_Picture]) -> str:
-    return ", ".join(Path(p.path).name for p in pictures[:2])
+def _rows(
+    faces: Faces, groups: NDArray[np.int64], decided: Decided, class_names: Sequence[str]
+) -> list[Row]:
+    """The rows of index.csv without their votes, with INDEX_COLUMNS as keys."""
+    return [
+        {
+            "row": str(i),
+            "source": picture.source,
+            "path": picture.path,
+            "sha256": picture.sha256,
+            "group": str(groups[i]),
+            "given_label": class_names[picture.label],
+            "label": class_names[decided.labels[i]],
+            "split": str(decided.splits[i]),
+            "reason": str(decided.reasons[i]),
+        }
+        for i, picture in enumerate(faces.pictures)
+    ]
+
+
+def _write_index(path: Path, faces: Faces, rows: list[Row], *, with_votes: bool) -> None:
+    unknown = [""] * len(VOTE_COLUMNS)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(INDEX_COLUMNS + VOTE_COLUMNS if with_votes else INDEX_COLUMNS)
+        for picture, row in zip(faces.pictures, rows, strict=True):
+            votes = (picture.votes or unknown) if with_votes else ()
+            writer.writerow([*row.values(), *votes])
+
+
+def _counts(rows: list[Row], class_names: Sequence[str]) -> dict[str, Any]:
+    counts: dict[str, Any] = {}
+    for row in rows:
+        by_split = counts.setdefault(row["source"], {})
+        by_label = by_split.setdefault(row["split"], dict.fromkeys(class_names, 0))
+        by_label[row["label"]] += 1
+    return counts
+
+
+def _duplicate_counts(duplicates: Duplicates) -> dict[str, Any]:
+    """For dataset.json: how many groups there are, and of which copies."""
+    sizes = np.bincount(duplicates.groups)
+    exact_of_group = np.unique(np.stack([duplicates.groups, duplicates.exact]), axis=1)[0]
+    near = int((np.bincount(exact_of_group) > 1).sum())
+    return {
+        "groups": len(sizes),
+        "pictures_with_copies": int((sizes[duplicates.groups] > 1).sum()),
+        "duplicates": {
+            "exact_groups": int((sizes > 1).sum()) - near,
+            "near_groups": near,
+            "largest": int(sizes.max()),
+        },
+    }

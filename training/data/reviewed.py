@@ -2,25 +2,26 @@
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from edgeemo.contract.labels import LABELS, known_label
+from edgeemo.contract.labels import match_label_or_none
 from edgeemo.errors import DataError, MissingFile
 
 DECISIONS = ("keep", "drop")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def read_reviewed(path: str | Path) -> dict[str, str]:
-    """Decisions by the sha256 of a picture's file: "keep", "drop" or one of LABELS. Rows without a decision do not count.
+def read_reviewed(path: str | Path, class_names: Sequence[str]) -> dict[str, str]:
+    """Decisions by the sha256 of a picture's file: "keep", "drop" or one of the class names.
 
-    "keep" is given as the row's label where the file has that column, since that is the label the person saw: it need not be
-    the one of the picture's folder.
+    Rows without a decision do not count. "keep" is given as the row's label where the file has that
+    column, since that is the label the person saw: it need not be the one of the picture's folder.
 
     Raises:
         MissingFile: nothing at `path`.
-        DataError: no CSV with the columns sha256 and decision, an unknown decision, or two different ones for one picture.
+        DataError: no CSV with the columns sha256 and decision, an unknown decision, or two
+            different ones for one picture.
     """
     file = Path(path)
     if not file.is_file():
@@ -29,43 +30,45 @@ def read_reviewed(path: str | Path) -> dict[str, str]:
         )
     decisions: dict[str, str] = {}
     try:
-        with file.open(
-            newline="", encoding="utf-8-sig"
-        ) as handle:  # spreadsheets write a byte order mark
-            for line, sha256, decision in _decided(handle):
+        # Spreadsheets write a byte order mark.
+        with file.open(newline="", encoding="utf-8-sig") as handle:
+            for line, sha256, decision in _decided(handle, class_names):
                 if decisions.setdefault(sha256, decision) != decision:
                     raise ValueError(
-                        f"line {line}: {decision} for a picture that an earlier line decides to be {decisions[sha256]}; "
-                        "leave one of the two"
+                        f"line {line}: {decision} for a picture that an earlier line decides to be "
+                        f"{decisions[sha256]}; leave one of the two"
                     )
     except (ValueError, csv.Error) as error:
         raise DataError(f"{file}: not a reviewed CSV ({error})") from None
     return decisions
 
 
-def _decided(lines: Iterable[str]) -> Iterator[tuple[int, str, str]]:
+def _decided(lines: Iterable[str], class_names: Sequence[str]) -> Iterator[tuple[int, str, str]]:
     """Line number, sha256 and decision of each row that has one; raises ValueError or csv.Error."""
     reader = csv.DictReader(lines, strict=True)
     columns = list(reader.fieldnames or ())
     if not {"sha256", "decision"} <= set(columns):
         raise ValueError(
-            f"line 1: expected the columns sha256 and decision, separated by commas, received {','.join(columns)[:120]!r}"
+            "line 1: expected the columns sha256 and decision, separated by commas, received "
+            f"{','.join(columns)[:120]!r}"
         )
     for row in reader:
-        word = (row["decision"] or "").strip().lower()
+        word = (row["decision"] or "").strip()
         if not word:
             continue
-        decision = word if word in DECISIONS else known_label(word)
+        plain = word.lower()
+        decision = plain if plain in DECISIONS else match_label_or_none(word, class_names)
         if decision is None:
             raise ValueError(
-                f"line {reader.line_num}: expected a decision of {', '.join((*DECISIONS, *LABELS))} or none, "
-                f"received {word[:40]!r}"
+                f"line {reader.line_num}: expected a decision of "
+                f"{', '.join((*DECISIONS, *class_names))} or none, received {word[:40]!r}"
             )
         sha256 = (row["sha256"] or "").strip().lower()
         if not _SHA256.fullmatch(sha256):
             raise ValueError(
-                f"line {reader.line_num}: expected a sha256 of 64 hex digits, received {sha256[:80]!r}"
+                f"line {reader.line_num}: expected a sha256 of 64 hex digits, received "
+                f"{sha256[:80]!r}"
             )
         if decision == "keep":
-            decision = known_label(row.get("label") or "") or decision
+            decision = match_label_or_none(row.get("label") or "", class_names) or decision
         yield reader.line_num, sha256, decision

@@ -1,8 +1,10 @@
-"""The data sets that `prepare` knows, each with its layout, licence, vocabulary and Kaggle name stated once."""
+"""The data sets that `prepare` knows, each with its layout, licence, vocabulary and Kaggle name
+stated once.
+"""
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,59 +14,54 @@ from edgeemo.errors import ArchiveError, InvalidInput
 
 @dataclass(frozen=True)
 class Source:
-    """A data set.
-
-    Attributes:
-        name: short name, as in `--source NAME=PATH` and in index.csv.
-        kaggle: OWNER/NAME on kaggle.com.
-        licence: what its page says.
-        layout: where the pictures lie inside, in words.
-        pattern: the same as a regular expression, from the first folder that belongs to the layout on.
-        vocabulary: the set's words for the classes; contract/labels.py maps them.
-        splits: the splits that its folders name; all of them must be there.
-        official_test: whether its `test` is the held-out part that the field compares on. The re-splits of FER-2013 have none:
-            theirs are full of FER-2013's training pictures.
-        second_copy: (folder, folder): what lies in the first also lies in the second, and is left out there.
-        photos: whole photos instead of cropped faces: the face detector finds the face.
-        labels_from: "folder", or "name" for a class as the file's name.
-        opt_in: why the set is read only with --accept-license; None for the others.
-    """
+    """A data set."""
 
     name: str
+    """Short name, as in `--source NAME=PATH` and in index.csv."""
     kaggle: str
+    """OWNER/NAME on kaggle.com."""
     licence: str
+    """What its page says."""
     layout: str
+    """Where the pictures lie inside, in words."""
     pattern: str
+    """The same as a regular expression, from the first folder that belongs to the layout on."""
     vocabulary: tuple[str, ...] = (
-        "angry",
-        "disgust",
-        "fear",
-        "happy",
-        "neutral",
-        "sad",
-        "surprise",
-    )
+        "angry", "disgust", "fear", "happy", "neutral", "sad", "surprise",
+    )  # fmt: skip
+    """The set's words for the classes; contract/labels.py maps them."""
     splits: tuple[str, ...] = ()
+    """The splits that its folders name; all of them must be there."""
     official_test: bool = False
-    second_copy: tuple[str, str] | None = None
-    photos: bool = False
-    labels_from: str = "folder"
-    opt_in: str | None = None
+    """Whether its `test` is the held-out part that the field compares on.
 
-    def open(self, path: str | Path) -> PictureArchive:
-        """Open the set's archive or folder; files outside the set's layout are among its `rejected`.
+    The re-splits of FER-2013 have none: theirs are full of FER-2013's training pictures."""
+    second_copy: tuple[str, str] | None = None
+    """(folder, folder): what lies in the first also lies in the second, and is left out there."""
+    photos: bool = False
+    """Whether its pictures are whole photos: the face detector finds the face."""
+    labels_from: str = "folder"
+    """"folder", or "name" for a class as the file's name."""
+    opt_in: str | None = None
+    """Why the set is read only with --accept-license; None for the others."""
+
+    def open(self, path: str | Path, class_names: Sequence[str]) -> PictureArchive:
+        """Open the set's archive or folder; files outside the set's layout are among its
+        `rejected`.
 
         Raises:
             MissingFile: nothing at `path`.
-            ArchiveError: without a usable picture, or of another layout; the message says what was expected and found.
+            ArchiveError: without a usable picture, or of another layout; the message says what was
+                expected and found.
         """
-        archive = PictureArchive(path, labels_from=self.labels_from)
+        archive = PictureArchive(path, class_names, labels_from=self.labels_from)
         fits = [file for file in archive.files if self.fits(file.path)]
         if not fits or not set(self.splits) <= {file.split for file in fits}:
-            found = _found(archive, self)
+            contents = _contents(archive, self)
             archive.close()
             raise ArchiveError(
-                f"{path}: expected {self.name} as {self.layout}; found {found}; get it from kaggle.com/datasets/{self.kaggle}"
+                f"{path}: expected {self.name} as {self.layout}; found {contents}; get it from "
+                f"kaggle.com/datasets/{self.kaggle}"
             )
         inside = {file.path for file in fits}
         for file in archive.files:
@@ -98,7 +95,10 @@ SOURCES = {
         Source(
             name="fer2013",
             kaggle="msambare/fer2013",
-            licence="Database Contents License (DbCL) 1.0 as its page says; pictures from the web, research use",
+            licence=(
+                "Database Contents License (DbCL) 1.0 as its page says; pictures from the web, "
+                "research use"
+            ),
             layout="train/<class>/Training_*.png and test/<class>/PublicTest_*.png (or .jpg)",
             pattern=rf"(?:train|test)/[^/]+/{_FER2013_NAME}",
             splits=("train", "test"),
@@ -108,7 +108,10 @@ SOURCES = {
             name="facial-emotion-expressions",
             kaggle="samaneheslamifar/facial-emotion-expressions",
             licence=_RESPLIT,
-            layout="images/train/<class>/*.jpg and images/validation/<class>/*.jpg (and a second copy at images/images/)",
+            layout=(
+                "images/train/<class>/*.jpg and images/validation/<class>/*.jpg (and a second "
+                "copy at images/images/)"
+            ),
             pattern=r"images/(?:train|validation)/[^/]+/[^/]+",
             splits=("train", "validation"),
             second_copy=("images/", "images/images/"),
@@ -147,18 +150,24 @@ SOURCES = {
             ),
             photos=True,
             labels_from="name",
-            opt_in="its licence (CC BY-NC-ND 4.0) forbids commercial use and derived works, and one of its subjects is 15 years old",
+            opt_in=(
+                "its licence (CC BY-NC-ND 4.0) forbids commercial use and derived works, and "
+                "one of its subjects is 15 years old"
+            ),
         ),
     )
 }
 
 
 def parse_source(text: str) -> tuple[Source, Path | None]:
-    """The source and path of `NAME=PATH`; without `=PATH` the path is None: download it. Raises InvalidInput."""
+    """The source and path of `NAME=PATH`; without `=PATH` the path is None: download it. Raises
+    InvalidInput.
+    """
     name, sign, path = text.partition("=")
     if name not in SOURCES or (sign and not path):
         raise InvalidInput(
-            f"expected --source NAME or NAME=ARCHIVE_OR_FOLDER with a NAME of {', '.join(SOURCES)}; received {text!r}"
+            "expected --source NAME or NAME=ARCHIVE_OR_FOLDER with a NAME of "
+            f"{', '.join(SOURCES)}; received {text!r}"
         )
     return SOURCES[name], Path(path) if sign else None
 
@@ -166,10 +175,12 @@ def parse_source(text: str) -> tuple[Source, Path | None]:
 def choose_sources(
     texts: Iterable[str], *, accept_license: bool
 ) -> list[tuple[Source, Path | None]]:
-    """The sources of several `--source`; all that need no licence accepted (or all) where there is none.
+    """The sources of several `--source`; all that need no licence accepted (or all) where there is
+    none.
 
     Raises:
-        InvalidInput: an unknown name, one given twice, or a set whose licence has to be accepted first.
+        InvalidInput: an unknown name, one given twice, or a set whose licence has to be accepted
+            first.
     """
     chosen = [parse_source(text) for text in texts] or [
         (source, None) for source in SOURCES.values() if accept_license or not source.opt_in
@@ -182,12 +193,13 @@ def choose_sources(
             )
         if source.opt_in and not accept_license:
             raise InvalidInput(
-                f"{source.name} is read only with --accept-license: {source.opt_in} (kaggle.com/datasets/{source.kaggle})"
+                f"{source.name} is read only with --accept-license: {source.opt_in} "
+                f"(kaggle.com/datasets/{source.kaggle})"
             )
     return chosen
 
 
-def _found(archive: PictureArchive, asked: Source) -> str:
+def _contents(archive: PictureArchive, asked: Source) -> str:
     """What an archive of the wrong layout holds, in words."""
     shapes = Counter(_shape(file.path) for file in archive.files)
     parts = [f"{count:,} pictures at {shape}" for shape, count in shapes.most_common(3)] or [

@@ -1,6 +1,7 @@
-"""Train, validation and test, whole duplicate groups together. Drawn from a seed, the same bit for bit everywhere.
+"""Train, validation and test, whole duplicate groups together, drawn from a seed.
 
-scikit-learn's StratifiedGroupKFold does nearly this, but cannot hold a given part out, and its draw may change with its version.
+The same seed draws the same everywhere, bit for bit. scikit-learn's StratifiedGroupKFold does
+nearly this, but cannot hold a given part out, and its draw may change with its version.
 """
 
 from collections.abc import Callable
@@ -8,7 +9,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.labels import LABELS
 from edgeemo.data.prepared import EXCLUDED
 
 GROUPED_SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
@@ -22,9 +22,10 @@ Names = NDArray[np.str_]
 def grouped_split(
     labels: Numbers, groups: Numbers, held_out: NDArray[np.bool_], seed: int
 ) -> Names:
-    """A split name (N,) for pictures of label and group numbers (N,): 60/20/20 in each class, whole groups together.
+    """A split name (N,) for pictures of label and group numbers (N,): 60/20/20 in each class.
 
-    A group with a picture that is held out is `test`; further groups fill the shares up.
+    Groups stay whole. A group with a picture that is held out is `test`; further groups fill the
+    shares up.
     """
     names = np.full(len(labels), "", "U10")
     names[np.isin(groups, groups[held_out])] = "test"
@@ -34,7 +35,10 @@ def grouped_split(
 def official_split(
     labels: Numbers, groups: Numbers, held_out: NDArray[np.bool_], seed: int
 ) -> Names:
-    """A split name (N,): what is held out is `test`, its copies are `excluded`, the rest 90/10 train and validation."""
+    """A split name (N,): what is held out is `test`, its copies are `excluded`.
+
+    The rest is 90/10 train and validation.
+    """
     names = np.full(len(labels), "", "U10")
     names[np.isin(groups, groups[held_out])] = EXCLUDED
     names[held_out] = "test"
@@ -50,13 +54,14 @@ SPLITTERS: dict[str, Callable[[Numbers, Numbers, NDArray[np.bool_], int], Names]
 def _filled(
     names: Names, labels: Numbers, groups: Numbers, shares: dict[str, float], seed: int
 ) -> Names:
-    """Give the pictures without a name one, class by class, so that each class comes as near to `shares` as groups allow."""
-    # A group with several labels goes by its first picture's: what counts is that it stays together.
+    """Give the pictures without a name one, class by class, as near to `shares` as groups allow."""
+    # A group with several labels goes by its first picture's: what counts is that it stays
+    # together.
     _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
     sizes = np.bincount(group_of)
     class_of_group, name_of_group = labels[first], np.full(len(first), "", names.dtype)
     free = names[first] == ""
-    for label in range(len(LABELS)):
+    for label in np.unique(class_of_group).tolist():
         mine = np.flatnonzero(class_of_group == label)
         taken = {split: int(sizes[mine[names[first[mine]] == split]].sum()) for split in shares}
         total = int(sizes[mine[free[mine]]].sum()) + sum(taken.values())

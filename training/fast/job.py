@@ -22,7 +22,7 @@ from training.fast.engine import Programs
 from training.fast.xla import jax
 from training.fit.compute import computing_in
 from training.fit.loop import Diverged
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 from training.networks.qat import simulated
 
 CHECKPOINT = "state.npz"
@@ -139,7 +139,7 @@ def drawn(network: str, seed: int, precision: str, heads: int = 1) -> keras.Mode
     with at_home():
         keras.utils.set_random_seed(seed)
         with computing_in("float32" if jax.default_backend() == "cpu" else precision):
-            model = ARCHITECTURES[network](DEFAULT_SPEC)
+            model = NETWORKS.get(network)(DEFAULT_SPEC, len(LABELS))
             if heads == 1:
                 return model
             features = model.get_layer("dropout").output

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.quantize import softmax
-from edgeemo.data.ferplus import VOTES_TO_LABELS, ferplus_majority
+from edgeemo.data.ferplus import ferplus_majority, votes_to_labels
 from training.fast.faces import Part
 from training.fit.distill import informed
 from training.fit.targets import unusable_votes
@@ -40,8 +40,8 @@ class Answers:
 
 def answers(part: Part) -> Answers:
     """The labels and votes of a part as targets."""
-    usable = unusable_votes(part.votes) == ""
-    soft = (np.maximum(part.votes, 0) @ VOTES_TO_LABELS).astype(np.float32)
+    usable = unusable_votes(part.votes, LABELS) == ""
+    soft = (np.maximum(part.votes, 0) @ votes_to_labels(LABELS)).astype(np.float32)
     sums = np.maximum(soft.sum(axis=1, keepdims=True), 1)
     shares = np.where(usable[:, np.newaxis], soft / sums, 0).astype(np.float32)
     return Answers(np.eye(_COUNT, dtype=np.float32)[part.labels], shares, usable)
@@ -68,7 +68,7 @@ def teachers_targets(part: Part, rows: NDArray[np.int64]) -> NDArray[np.float32]
     """
     said = answers(part)
     guess = softmax(
-        informed(part.votes, np.zeros((len(part.votes), 1), np.float32), part.labels)(
+        informed(part.votes, np.zeros((len(part.votes), 1), np.float32), part.labels, _COUNT)(
             np.zeros((len(part.votes), 1), np.float32)
         )
     )
@@ -93,7 +93,7 @@ def chosen_mix(logits: NDArray[np.float32], validation: Part) -> float:
     Of 0.5 to 1 the one that names most FER-2013 labels, among those within 0.3 points of the best
     top-1 on FER+'s majority.
     """
-    majority, known = ferplus_majority(validation.votes)
+    majority, known = ferplus_majority(validation.votes, LABELS)
     scored = []
     for mix in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5):
         named = of_heads(logits, mix).argmax(axis=-1)
@@ -130,7 +130,7 @@ def informed_scores(
 
     Fitted on the logits (n, 14) of one view.
     """
-    inform = informed(part.votes[rows], logits, part.labels[rows])
+    inform = informed(part.votes[rows], logits, part.labels[rows], _COUNT)
     return lambda said: softmax(inform(said))
 
 

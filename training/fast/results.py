@@ -34,7 +34,7 @@ def measured(logits: NDArray[np.float32], part: Part) -> dict[str, float]:
     off the logits: the
     best mean recall that costs at most a point of top-1.
     """
-    majority, known = ferplus_majority(part.votes)
+    majority, known = ferplus_majority(part.votes, LABELS)
     row = {"labels_top1": _top1(logits, part.labels), "labels_recall": _recall(logits, part.labels)}
     if not known.any():
         return row

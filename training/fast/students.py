@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import edgeemo
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
+from edgeemo.contract.run import Progress, RunConfig, write_run_config
 from edgeemo.errors import RunError
 from training.fast import lessons
 from training.fast.choices import FINE, SOFT_SHARE, STUDENT, Choice
@@ -25,9 +26,9 @@ from training.fast.plan import Costs, plan_students
 from training.fast.results import measured, write_results
 from training.fast.xla import jnp
 from training.fit.recipe import Recipe
-from training.networks import multiply_accumulates
+from training.networks.cost import multiply_accumulates
 from training.networks.layers import without_simulation
-from training.runs.run import write_config, write_history, write_weights
+from training.runs.run import write_history, write_weights
 
 Rows = list[dict[str, Any]]
 
@@ -199,7 +200,7 @@ class Studying:
             "validation": row,
         }
         counts = {"train": len(faces.train.images), "validation": len(faces.validation.images)}
-        history = {"epochs": len(losses), "best_epoch": len(losses), "seconds": round(seconds, 1)}
+        history = Progress(len(losses), len(losses), round(seconds, 1))
         return {"faces": counts, "family": about, "history": history, "losses": losses}
 
     def _of_both(self, taught: Taught) -> Lesson:
@@ -232,20 +233,17 @@ def write_run(
     losses = account.pop("losses")
     write_history(folder, [{"epoch": i + 1, "loss": loss} for i, loss in enumerate(losses)])
     measured_on = without_simulation(model) if recipe.qat else model
-    write_config(
-        folder,
-        {
-            "edgeemo": edgeemo.__version__,
-            "recipe": recipe.to_dict(),
-            "labels": list(LABELS),
-            "input_spec": DEFAULT_SPEC.to_dict(),
-            "input_fingerprint": DEFAULT_SPEC.fingerprint(),
-            **about,
-            "parameters": measured_on.count_params(),
-            "multiply_accumulates": multiply_accumulates(measured_on),
-            "keras": keras.__version__,
-            "backend": keras.backend.backend(),
-            **account,
-        },
+    config = RunConfig(
+        recipe=recipe.to_dict(),
+        labels=LABELS,
+        input_spec=DEFAULT_SPEC,
+        **about | {"data_sets": tuple(about["data_sets"])},
+        edgeemo=edgeemo.__version__,
+        keras=keras.__version__,
+        backend=keras.backend.backend(),
+        parameters=measured_on.count_params(),
+        multiply_accumulates=multiply_accumulates(measured_on),
+        **account,
     )
+    write_run_config(folder, config)
     write_weights(folder, model)

@@ -1,4 +1,6 @@
-"""Augmentation of a whole epoch at once: one affine warp a picture in OpenCV, the rest in NumPy. Seeded."""
+"""Augmentation of a whole epoch at once, seeded: an affine warp a picture in OpenCV, the rest in
+NumPy.
+"""
 
 import cv2
 import numpy as np
@@ -6,24 +8,27 @@ from numpy.typing import NDArray
 
 from training.fit.recipe import Augmentation
 
+_CUTOUT_INPUT = 48  # pixels a side of the input that `cutout_side` is meant for
+
 
 def augmented_epoch(
     images: NDArray[np.uint8], choice: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Random variants of uint8 (N, S, S, 1) pictures as float32 (N, S, S, 1), still 0..255."""
-    count, side = images.shape[0], images.shape[1]
-    warps = _warps(count, side, choice, rng)
+    """Random variants of uint8 (N, H, W, C) pictures as float32 (N, H, W, C), still 0..255."""
+    count, height, width, _ = images.shape
+    warps = _warps(count, (height, width), choice, rng)
     blurred = np.less(rng.random(count), choice.blur)
     out = np.empty(images.shape, np.float32)
     for i in range(count):
         picture = cv2.warpAffine(
-            images[i, :, :, 0],
+            images[i],
             warps[i],
-            (side, side),
+            (width, height),
             flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        out[i, :, :, 0] = cv2.GaussianBlur(picture, (3, 3), 0) if blurred[i] else picture
+        picture = cv2.GaussianBlur(picture, (3, 3), 0) if blurred[i] else picture
+        out[i] = picture.reshape(out[i].shape)  # OpenCV drops a single channel
     _change_light(out, choice, rng)
     _cut_out(out, choice, rng)
     return out
@@ -35,7 +40,9 @@ def mixed(
     alpha: float,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mixup (Zhang et al. 2018): each picture and target blended with another's by a Beta(alpha, alpha) share."""
+    """Mixup (Zhang et al. 2018): pictures and targets blended with others by a Beta(alpha, alpha)
+    share.
+    """
     if alpha <= 0:
         return images, targets
     share = rng.beta(alpha, alpha, len(images)).astype(np.float32)
@@ -56,33 +63,42 @@ def cut_mixed(
     alpha: float,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """CutMix (Yun et al. 2019): a box of another picture pasted in, of a Beta(alpha, alpha) share; targets by the area that is left."""
+    """CutMix (Yun et al. 2019): a box of another picture pasted in, of a Beta(alpha, alpha) share.
+
+    Targets are mixed by the area that is left.
+    """
     if alpha <= 0:
         return images, targets
-    count, side = images.shape[0], images.shape[1]
-    length = np.round(side * np.sqrt(1 - rng.beta(alpha, alpha, count))).astype(int)
-    top, left = (rng.integers(0, side - length + 1) for _ in range(2))
+    count, *sides = images.shape[:3]
+    share = np.sqrt(1 - rng.beta(alpha, alpha, count))
+    lengths = [np.round(side * share).astype(int) for side in sides]
+    top, left = (
+        rng.integers(0, side - length + 1) for side, length in zip(sides, lengths, strict=True)
+    )
     other = rng.permutation(count)
     result = images.copy()
-    for i, (n, y, x) in enumerate(zip(length, top, left, strict=True)):
-        result[i, y : y + n, x : x + n] = images[other[i], y : y + n, x : x + n]
-    share = (1 - (length / side) ** 2).astype(np.float32)[:, np.newaxis]
-    return result, targets * share + targets[other] * (1 - share)
+    for i, (height, width, y, x) in enumerate(zip(*lengths, top, left, strict=True)):
+        result[i, y : y + height, x : x + width] = images[other[i], y : y + height, x : x + width]
+    covered = (lengths[0] / sides[0]) * (lengths[1] / sides[1])
+    kept = (1 - covered).astype(np.float32)[:, np.newaxis]
+    return result, targets * kept + targets[other] * (1 - kept)
 
 
 def _warps(
-    count: int, side: int, choice: Augmentation, rng: np.random.Generator
+    count: int, size: tuple[int, int], choice: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.float64]:
+    """(count, 2, 3) affine warps of pictures of `size` (height, width)."""
+    across = np.array(size[::-1], np.float64)  # x before y, as OpenCV has it
     angle = np.deg2rad(rng.normal(0, choice.rotation, count))
     zoom = 1 + rng.uniform(-choice.zoom, choice.zoom, count)
     aspect = 1 + rng.uniform(-choice.zoom, choice.zoom, count) / 3
     mirror = np.where(rng.random(count) < choice.flip, -1.0, 1.0)
-    shift = rng.uniform(-choice.shift, choice.shift, (count, 2)) * side
+    shift = rng.uniform(-choice.shift, choice.shift, (count, 2)) * across
     cosine, sine = np.cos(angle), np.sin(angle)
     warps = np.empty((count, 2, 3))
     warps[:, 0, 0], warps[:, 0, 1] = mirror * cosine * zoom * aspect, -sine * zoom
     warps[:, 1, 0], warps[:, 1, 1] = mirror * sine * zoom * aspect, cosine * zoom
-    centre = np.full(2, (side - 1) / 2)
+    centre = (across - 1) / 2
     warps[:, :, 2] = centre + shift - warps[:, :, :2] @ centre
     return warps
 
@@ -105,10 +121,11 @@ def _change_light(
 
 
 def _cut_out(images: NDArray[np.float32], choice: Augmentation, rng: np.random.Generator) -> None:
-    count, side = images.shape[0], images.shape[1]
+    count, *sides = images.shape[:3]
     chosen = np.flatnonzero(rng.random(count) < choice.cutout)
-    sizes = rng.integers(4, choice.cutout_side + 1, (len(chosen), 2))
-    corners = rng.integers(-2, side, (len(chosen), 2))
+    largest = max(4, round(choice.cutout_side * min(sides) / _CUTOUT_INPUT))
+    sizes = rng.integers(4, largest + 1, (len(chosen), 2))
+    corners = rng.integers(-2, sides, (len(chosen), 2))
     greys = rng.uniform(0, 255, len(chosen))
     for i, (height, width), (top, left), grey in zip(chosen, sizes, corners, greys, strict=True):
         images[i, max(top, 0) : top + height, max(left, 0) : left + width] = grey

@@ -1,4 +1,6 @@
-"""Chooses a Keras backend that is installed, before keras is imported: without one, `import keras` fails obscurely."""
+"""Chooses a Keras backend that is installed, before keras is imported: without one, `import keras`
+fails obscurely.
+"""
 
 import os
 
@@ -20,7 +22,8 @@ def choose_backend() -> str:
         installed = [name for name in _BACKENDS if is_installed(name)]
         if not installed:
             raise MissingDependency(
-                "Keras needs a backend and none is installed; run: pip install -e '.[train,export]' (TensorFlow), "
+                "Keras needs a backend and none is installed; run: pip install -e "
+                "'.[train,export]' (TensorFlow), "
                 "or pip install torch or jax"
             )
         os.environ["KERAS_BACKEND"] = installed[0]

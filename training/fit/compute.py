@@ -1,4 +1,6 @@
-"""How layers compute: in which precision, and under Keras on torch with which kernel they normalize."""
+"""How layers compute: in which precision, and under Keras on torch with which kernel they
+normalize.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,9 @@ _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mix
 
 @contextmanager
 def computing_in(precision: str) -> Iterator[None]:
-    """Networks that are built inside compute in a recipe's `precision`; their weights are float32 in each."""
+    """Networks that are built inside compute in a recipe's `precision`; their weights are float32
+    in each.
+    """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(_POLICIES[precision])
     try:
@@ -24,10 +28,12 @@ def computing_in(precision: str) -> Iterator[None]:
 
 
 def fuse_normalization(model: keras.Model) -> None:
-    """Let torch's own kernel compute the batch normalizations of `model` where Keras runs on torch, which makes each of a dozen.
+    """Let torch's own kernel compute the batch normalizations of `model` where Keras runs on torch,
+    which makes each of a dozen.
 
-    They give what Keras's own give but for rounding; the moving variance is of the unbiased estimate, n / (n - 1) times as much
-    with n values a channel. Nothing of it is saved with the model.
+    They give what Keras's own give but for rounding; the moving variance is of the unbiased
+    estimate, n / (n - 1) times as much with n values a channel. Nothing of it is saved with the
+    model.
     """
     if keras.backend.backend() != "torch":
         return
@@ -37,7 +43,9 @@ def fuse_normalization(model: keras.Model) -> None:
 
 
 def _normalized(layer: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-    """`inputs` (n, h, w, c) normalized by `layer`; Keras passes a `mask`, which pictures do not have."""
+    """`inputs` (n, h, w, c) normalized by `layer`; Keras passes a `mask`, which pictures do not
+    have.
+    """
     torch = need("torch", "train", "to train")  # loaded already, by Keras
     outputs = torch.nn.functional.batch_norm(
         inputs.permute(0, 3, 1, 2),

@@ -1,7 +1,6 @@
-"""On what a network is fitted: one device, several of this machine, or those of several machines that share each batch."""
+"""On what a network is fitted: one device, or what all kinds that share batches have in common."""
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -18,9 +17,11 @@ Asked = int | Literal["all"] | None
 
 
 class Devices:
-    """One device, which Keras chooses; the kinds that share a batch among several are made of this one.
+    """One device, which Keras chooses; the kinds that share a batch among several are made of this
+    one.
 
-    count is the number of devices in all, on `workers` machines. One worker is the chief: it writes the run.
+    count is the number of devices in all, on `workers` machines. One worker is the chief: it writes
+    the run.
     """
 
     def __init__(self, count: int = 1, workers: int = 1, chief: bool = True) -> None:
@@ -36,12 +37,16 @@ class Devices:
         yield
 
     def step(self, model: keras.Model, x: Any, y: Any, weights: Any) -> float:
-        """One gradient step on a whole batch, pictures x (n, ...), targets y (n, ...), weights (n,) or None; its mean loss."""
-        model.reset_metrics()  # some versions of Keras do so themselves, others answer the mean over all steps so far
+        """One gradient step on a whole batch, pictures x (n, ...), targets y (n, ...), weights (n,)
+        or None; its mean loss.
+        """
+        # some versions of Keras do so themselves, others answer the mean over all steps so far
+        model.reset_metrics()
         return float(model.train_on_batch(x, y, sample_weight=weights))
 
     def gathered(self, values: list[float]) -> NDArray[np.float64]:
-        """(k, v) of the v values that each worker gives, the chief's first. Every worker waits here for all others.
+        """(k, v) of the v values that each worker gives, the chief's first. Every worker waits here
+        for all others.
 
         Raises:
             RunError: another worker was lost.
@@ -49,17 +54,22 @@ class Devices:
         return np.array([values], np.float64)
 
     def check(self, recipe: Recipe, pictures: int) -> None:
-        """Raise RunError unless these devices can share the recipe's batches of an epoch of so many pictures."""
+        """Raise RunError unless these devices can share the recipe's batches of an epoch of so many
+        pictures.
+        """
         batch = min(recipe.batch_size, pictures)
         if left := batch % self.count:
             low, high = batch - left, batch - left + self.count
             raise RunError(
-                f"expected a batch that {self.count} devices can share evenly, received one of {batch} pictures; "
+                f"expected a batch that {self.count} devices can share evenly, received one of "
+                f"{batch} pictures; "
                 f"try --batch-size {low or high}{f' or {high}' if low else ''}"
             )
 
     def check_agreement(self, facts: dict[str, Any]) -> None:
-        """Raise RunError on every worker unless all of them have the same facts (JSON values by what they are)."""
+        """Raise RunError on every worker unless all of them have the same facts (JSON values by
+        what they are).
+        """
         digests = [
             hashlib.sha256(strict.dumps({"": fact}).encode()).hexdigest() for fact in facts.values()
         ]
@@ -69,7 +79,8 @@ class Devices:
         apart = [name for name, marks in zip(facts, everyone.T, strict=True) if len(set(marks)) > 1]
         if apart:
             raise RunError(
-                f"expected the same {' and '.join(apart)} on all workers, received different ones; start each with the same command "
+                f"expected the same {' and '.join(apart)} on all workers, received different ones; "
+                "start each with the same command "
                 "and version, and resume from one folder or from copies of the chief's"
             )
 
@@ -77,58 +88,15 @@ class Devices:
 ONE = Devices()
 
 
-class DataParallel(Devices):
-    """Several devices of this machine under JAX, through Keras' own distribution: the same numbers as on one, but for rounding."""
-
-    def __init__(self, names: list[str]) -> None:
-        super().__init__(len(names))
-        self._distribution = keras.distribution.DataParallel(devices=names)
-
-    @contextmanager
-    def scope(self) -> Iterator[None]:
-        """See Devices."""
-        with self._distribution.scope():
-            yield
-
-
-def choose_devices(asked: Asked) -> Devices:
-    """The devices that --devices asks for; None for all accelerators where there are several. TF_CONFIG adds other machines.
-
-    It comes before the first tensor that TensorFlow makes, and waits for the other machines.
-
-    Raises:
-        RunError: fewer devices than asked for, a backend that cannot share batches, a bad TF_CONFIG, or no answer from a machine.
-    """
-    backend, cluster = keras.backend.backend(), os.environ.get("TF_CONFIG")
-    if backend == "tensorflow":
-        from training.fit import workers
-
-        return workers.choose(asked, cluster)
-    if cluster:
-        raise RunError(
-            f"TF_CONFIG is set, and several machines train with TensorFlow alone; expected KERAS_BACKEND=tensorflow, "
-            f"received {backend}; set that, or unset TF_CONFIG"
-        )
-    if backend != "jax":
-        if asked in (None, 1):
-            return ONE
-        raise RunError(
-            f"Keras shares batches among devices with jax and tensorflow, received KERAS_BACKEND={backend} and "
-            f"--devices {asked}; set another backend, or leave --devices out"
-        )
-    found = keras.distribution.list_devices()
-    names = taken(found, asked, accelerators=not found[0].startswith("cpu"))
-    return DataParallel(names) if len(names) > 1 else ONE
-
-
-def taken(found: list[str], asked: Asked, *, accelerators: bool) -> list[str]:
-    """Those of the devices `found` that are `asked` for; processors have to be asked for."""
+def taken(available: list[str], asked: Asked, *, accelerators: bool) -> list[str]:
+    """Those of the devices `available` that are `asked` for; processors have to be asked for."""
     if asked is None:
-        return found if accelerators else found[:1]
+        return available if accelerators else available[:1]
     if asked == "all":
-        return found
-    if asked > len(found):
+        return available
+    if asked > len(available):
         raise RunError(
-            f"expected at most {len(found)} as --devices, which are all that there are here ({', '.join(found)}), received {asked}"
+            f"expected at most {len(available)} as --devices, which are all that there are here "
+            f"({', '.join(available)}), received {asked}"
         )
-    return found[:asked]
+    return available[:asked]

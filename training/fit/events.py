@@ -24,7 +24,8 @@ TAGS = {
 
 
 class Events:
-    """Appends a run's figures to event files. A resumed run goes on in a file of its own, which TensorBoard joins.
+    """Appends a run's figures to event files. A resumed run goes on in a file of its own, which
+    TensorBoard joins.
 
     Raises:
         MissingDependency: tensorboard is not installed.
@@ -45,7 +46,9 @@ class Events:
         self._file = run / FOLDER / name
 
     def begin(self, history: Sequence[dict[str, Any]]) -> None:
-        """Start after the epochs of `history`, which are written too where no event file is there."""
+        """Start after the epochs of `history`, which are written too where no event file is
+        there.
+        """
         known = any(self._file.parent.glob("*tfevents*"))
         self._write(file_version="brain.Event:2")
         if known:  # what an interrupted epoch may have left behind counts no more
@@ -55,7 +58,9 @@ class Events:
             self.epoch(row)
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """Write a row of history.csv, with or without its `learning_rate`, at the step that is the epoch's number."""
+        """Write a row of history.csv, with or without its `learning_rate`, at the step that is the
+        epoch's number.
+        """
         figures = [
             self._summary.Value(tag=tag, simple_value=row[name])
             for name, tag in TAGS.items()
@@ -82,5 +87,6 @@ class Events:
                 self._records.RecordWriter(file).write(event.SerializeToString())
         except OSError as error:
             raise StorageError(
-                f"{self._file}: cannot be written ({error.strerror}); free some space, or resume without --tensorboard"
+                f"{self._file}: cannot be written ({error.strerror}); free some space, or resume "
+                "without --tensorboard"
             ) from error

@@ -1,4 +1,4 @@
-"""The gradient steps: loss, optimizer, and one seeded pass over the training faces."""
+"""The gradient steps: what they are given, and one seeded pass over the training faces."""
 
 import math
 import sys
@@ -13,8 +13,7 @@ from keras import ops
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edgeemo.contract.input_spec import DEFAULT_SPEC
-from edgeemo.contract.labels import LABELS
+from edgeemo.contract.input_spec import InputSpec
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import RunError
 from training.fit.augment import augmented_epoch, cut_mixed, mixed
@@ -22,6 +21,7 @@ from training.fit.balance import balanced_rows, balanced_weights
 from training.fit.compute import computing_in, fuse_normalization
 from training.fit.devices import ONE, Devices
 from training.fit.distill import Teachers
+from training.fit.objective import Objective, optimizer_of
 from training.fit.recipe import Recipe
 from training.fit.targets import Targets, targets
 from training.networks.qat import network
@@ -44,53 +44,68 @@ class Diverged(RunError):
 
 @dataclass(frozen=True)
 class Faces:
-    """Pictures uint8 (n, 48, 48, 1) and targets float32 (n, 7), or (n, 14) with teachers' scores behind; class weights (7,).
-
-    `teachers` are those who are still to be asked, about augmented pictures.
-    """
+    """Pictures and what they are fitted to."""
 
     images: NDArray[np.uint8]
+    """uint8 (n, H, W, C)."""
     targets: NDArray[np.float32]
+    """float32 (n, classes), or (n, 2 * classes) with the teachers' scores behind."""
+    class_names: tuple[str, ...]
+    """What the first columns of the targets mean."""
     weights: NDArray[np.float32] | None = None
+    """float32 (classes,), how much each class's loss weighs; None for all the same."""
     teachers: Teachers | None = None
+    """Those who are still to be asked, about augmented pictures."""
+
+    @property
+    def hard_targets(self) -> NDArray[np.float32]:
+        """float32 (n, classes): the targets without the teachers' scores."""
+        return self.targets[:, : len(self.class_names)]
 
     @property
     def labels(self) -> NDArray[np.int64]:
         """int64 (n,), the most probable label by the targets."""
-        return np.asarray(self.targets[:, : len(LABELS)].argmax(axis=1), np.int64)
+        return np.asarray(self.hard_targets.argmax(axis=1), np.int64)
 
 
 def chosen_targets(
     recipe: Recipe, data: Prepared, rows: NDArray[np.int64], *, fitted: bool
 ) -> Targets:
-    """Targets of some rows (n,); where they are `fitted` to, the hard part of a mix is smoothed (the loss smooths plain hard ones)."""
+    """Targets of some rows (n,).
+
+    Where they are `fitted` to, the hard part of a mix is smoothed; the loss smooths plain hard
+    ones.
+    """
     smoothing = recipe.label_smoothing if recipe.labels == "mix" and fitted else 0.0
     return targets(data, rows, recipe.labels, recipe.mix, smoothing)
 
 
 def training_faces(recipe: Recipe, data: Prepared, fitted: Targets) -> Faces:
-    """The pictures of `fitted` with all that the loss wants of them: class weights, and teachers' scores behind the targets."""
+    """The pictures of `fitted` with class weights, and teachers' scores behind the targets."""
     weights = balanced_weights(fitted.values) if recipe.class_weight else None
     images, values = data.images[fitted.rows], fitted.values
     teachers = Teachers(recipe, data, fitted.rows) if recipe.teachers else None
     if teachers is not None and not recipe.views:
         values, teachers = np.concatenate([values, teachers.scores()], axis=1), None
-    return Faces(images, values, weights, teachers)
+    return Faces(images, values, data.class_names, weights, teachers)
 
 
-def new_model(recipe: Recipe, steps: int) -> keras.Model:
-    """The recipe's network, seeded and compiled for epochs of so many steps, in the recipe's precision."""
+def new_model(recipe: Recipe, steps: int, spec: InputSpec, classes: int) -> keras.Model:
+    """The recipe's network, seeded and compiled for epochs of so many steps, in its precision."""
     keras.utils.set_random_seed(recipe.seed)
     with computing_in(recipe.precision):
-        model = network(recipe, DEFAULT_SPEC)
+        model = network(recipe, spec, classes)
     fuse_normalization(model)
-    model.compile(optimizer=_optimizer(recipe, steps), loss=Objective(recipe))
+    model.compile(optimizer=optimizer_of(recipe, steps), loss=Objective(recipe, classes))
     return model
 
 
-def steps_per_epoch(recipe: Recipe, faces: int) -> int:
-    """Gradient steps of an epoch with `faces` training pictures; what does not fill a batch is left for another epoch."""
-    return max(1, (len(LABELS) * recipe.balance or faces) // recipe.batch_size)
+def steps_per_epoch(recipe: Recipe, faces: int, classes: int) -> int:
+    """Gradient steps of an epoch with `faces` training pictures of so many classes.
+
+    What does not fill a batch is left for another epoch.
+    """
+    return max(1, (classes * recipe.balance or faces) // recipe.batch_size)
 
 
 def fit_epoch(
@@ -102,48 +117,25 @@ def fit_epoch(
     progress: bool = True,
     devices: Devices = ONE,
 ) -> float:
-    """One pass over the training faces; returns its mean loss. Every worker makes the same epoch from the same seed.
+    """One pass over the training faces; returns its mean loss.
+
+    Every worker makes the same epoch from the same seed.
 
     Raises:
         Diverged: the loss is no number.
         RunError: the device's memory is full.
     """
-    # Each epoch draws from its own stream, so a resumed run sees what an uninterrupted one would have.
-    rng = np.random.default_rng([recipe.seed, epoch])
-    rows = (
-        balanced_rows(faces.labels, recipe.balance, rng)
-        if recipe.balance
-        else np.arange(len(faces.images))
-    )
-    order = rng.permutation(rows)
-    if faces.teachers is None:
-        x, y = augmented_epoch(faces.images[order], recipe.augmentation, rng), faces.targets[order]
-    else:
-        x, y = _seen_by_teachers(faces, faces.teachers, recipe, epoch)
-        x, y = x[order], y[order]
-    x, y = _blended(x, y, recipe, rng)
-    weights = None if faces.weights is None else y[:, : len(LABELS)] @ faces.weights
-    steps = steps_per_epoch(recipe, len(faces.images))
+    x, y, weights = _epoch_of(recipe, epoch, faces)
+    steps = steps_per_epoch(recipe, len(faces.images), len(faces.class_names))
     losses = []
-    shown = progress and sys.stderr.isatty()
-    for step in tqdm(
-        range(steps),
-        f"epoch {epoch + 1}/{recipe.epochs}",
-        unit="step",
-        leave=False,
-        disable=not shown,
-    ):
+    title = f"epoch {epoch + 1}/{recipe.epochs}"
+    hidden = not (progress and sys.stderr.isatty())
+    for step in tqdm(range(steps), title, unit="step", leave=False, disable=hidden):
         part = slice(step * recipe.batch_size, (step + 1) * recipe.batch_size)
-        loss = _step(
-            devices, model, recipe, x[part], y[part], None if weights is None else weights[part]
-        )
+        part_weights = None if weights is None else weights[part]
+        loss = _step(devices, model, recipe, x[part], y[part], part_weights)
         if not math.isfinite(loss):
-            raise Diverged(
-                f"the loss became {loss} at step {step + 1} of epoch {epoch + 1} (step {epoch * steps + step + 1} in all); "
-                "the best weights so far are kept in model.weights.h5: train again with a lower --learning-rate"
-                if epoch
-                else f"the loss became {loss} at step {step + 1} of the first epoch: train again with a lower --learning-rate"
-            )
+            raise _diverged(loss, epoch, step, steps)
         losses.append(loss)
     if epoch < recipe.warmup_epochs:
         _restart_average(model)
@@ -152,23 +144,25 @@ def fit_epoch(
 
 @contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Inside, a model whose optimizer keeps a moving average of the weights has that average for weights."""
+    """Inside, a model whose optimizer averages the weights over steps has that average for
+    weights.
+    """
     optimizer = _inner_optimizer(model)
     if not optimizer.use_ema:
         yield
         return
-    kept = model.get_weights()
+    own = model.get_weights()
     optimizer.finalize_variable_values(model.trainable_variables)
     # Own copies: under JAX both would share arrays, and a prediction gives up those of the model.
     model.set_weights(model.get_weights())
     try:
         yield
     finally:
-        model.set_weights(kept)
+        model.set_weights(own)
 
 
 def _restart_average(model: keras.Model) -> None:
-    """Let the moving average begin here: drawn weights and those of the warm-up would be felt in it for epochs."""
+    """Let the moving average begin here: weights of the warm-up would be felt in it for epochs."""
     optimizer = _inner_optimizer(model)
     if optimizer.use_ema:
         for average, variable in zip(
@@ -185,61 +179,50 @@ def _inner_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
 def fitted_epochs(
     recipe: Recipe, data: Prepared, rows: NDArray[np.int64]
 ) -> Iterator[tuple[keras.Model, float]]:
-    """Fit a network to some rows (n,) of prepared data as `train` does; yields it and its loss after every epoch.
+    """Fit a network to some rows (n,) of prepared data as `train` does.
 
-    Nothing is written and nothing validated, so the result is what the last epoch made.
+    Yields it and its loss after every epoch. Nothing is written and nothing validated, so the
+    result is what the last epoch made.
 
     Raises:
-        RunError: the recipe is of a run in simulated int8, which starts from a float run that has seen other rows.
+        RunError: the recipe is of a run in simulated int8, which starts from a float run that has
+            seen other rows.
         Diverged: the loss is no number.
-        DataError: the recipe's labels or balance ask for votes or classes that these rows do not hold.
+        DataError: labels or balance ask for votes or classes that these rows do not hold.
     """
     if recipe.qat:
         raise RunError(
-            f"expected the recipe of a float run to fit anew, received one in simulated int8; take that of {recipe.init}"
+            "expected the recipe of a float run to fit anew, received one in simulated int8; take "
+            f"that of {recipe.init}"
         )
     faces = training_faces(recipe, data, chosen_targets(recipe, data, rows, fitted=True))
-    model = new_model(recipe, steps_per_epoch(recipe, len(faces.images)))
+    classes = len(data.class_names)
+    steps = steps_per_epoch(recipe, len(faces.images), classes)
+    model = new_model(recipe, steps, data.spec, classes)
     for epoch in range(recipe.epochs):
         loss = fit_epoch(model, recipe, epoch, faces, progress=False)
         with averaged_weights(model):
             yield model, loss
 
 
-class Objective(keras.losses.Loss):  # type: ignore[misc]
-    """A recipe's loss of targets (n, 7) and logits (n, 7); with teachers, of targets (n, 14), their scores behind the labels.
-
-    With a teacher: (1 - d) CE(labels, logits) + d T^2 CE(teacher's scores at T, logits / T), d = `distill` (Hinton et al. 2015).
-    """
-
-    def __init__(self, recipe: Recipe) -> None:
-        super().__init__(name="objective")
-        self._recipe = recipe
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """(n,) losses."""
-        recipe, count = self._recipe, len(LABELS)
-        hard = y_true[:, :count]
-        smoothing = recipe.label_smoothing if recipe.labels == "fer2013" else 0.0
-        if recipe.focal:
-            loss = keras.losses.categorical_focal_crossentropy(
-                hard,
-                y_pred,
-                alpha=1.0,
-                gamma=recipe.focal,
-                from_logits=True,
-                label_smoothing=smoothing,
-            )
-        else:
-            loss = keras.losses.categorical_crossentropy(
-                hard, y_pred, from_logits=True, label_smoothing=smoothing
-            )
-        if not recipe.teachers:
-            return loss
-        soft = ops.categorical_crossentropy(
-            y_true[:, count:], y_pred / recipe.temperature, from_logits=True
-        )
-        return (1 - recipe.distill) * loss + recipe.distill * recipe.temperature**2 * soft
+def _epoch_of(
+    recipe: Recipe, epoch: int, faces: Faces
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+    """Pictures (n, H, W, C), targets and weights of an epoch: drawn, augmented, mixed, in order."""
+    # Each epoch draws from its own stream, so a resumed run sees what an uninterrupted one would.
+    rng = np.random.default_rng([recipe.seed, epoch])
+    rows = np.arange(len(faces.images))
+    if recipe.balance:
+        rows = balanced_rows(faces.labels, recipe.balance, faces.class_names, rng)
+    order = rng.permutation(rows)
+    if faces.teachers is None:
+        x, y = augmented_epoch(faces.images[order], recipe.augmentation, rng), faces.targets[order]
+    else:
+        x, y = _seen_by_teachers(faces, faces.teachers, recipe, epoch)
+        x, y = x[order], y[order]
+    x, y = _blended(x, y, recipe, rng)
+    weights = None if faces.weights is None else y[:, : len(faces.class_names)] @ faces.weights
+    return x, y, weights
 
 
 def _step(
@@ -247,26 +230,41 @@ def _step(
 ) -> float:
     try:
         return devices.step(model, x, y, weights)
-    except (
-        Exception
-    ) as error:  # each backend has its own class for a full memory, and none can be imported here
+    # Each backend has its own class for a full memory, and none can be imported here.
+    except Exception as error:
         text = f"{type(error).__name__} {error}".lower()
         if not any(sign in text for sign in _OUT_OF_MEMORY):
             raise
         raise RunError(
-            f"the device's memory is too small for a batch of {recipe.batch_size} with {recipe.model}; "
-            f"try --batch-size {max(2, recipe.batch_size // 2)} and --learning-rate {recipe.learning_rate / 2:g}"
+            f"the device's memory is too small for a batch of {recipe.batch_size} with "
+            f"{recipe.model}; try --batch-size {max(2, recipe.batch_size // 2)} and "
+            f"--learning-rate {recipe.learning_rate / 2:g}"
         ) from None
+
+
+def _diverged(loss: float, epoch: int, step: int, steps: int) -> Diverged:
+    if not epoch:
+        return Diverged(
+            f"the loss became {loss} at step {step + 1} of the first epoch: train again with a "
+            "lower --learning-rate"
+        )
+    return Diverged(
+        f"the loss became {loss} at step {step + 1} of epoch {epoch + 1} (step "
+        f"{epoch * steps + step + 1} in all); the best weights so far are kept in "
+        "model.weights.h5: train again with a lower --learning-rate"
+    )
 
 
 def _seen_by_teachers(
     faces: Faces, teachers: Teachers, recipe: Recipe, epoch: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """All pictures as augmented for an epoch, in their own order, and targets with the teachers' scores of these very pictures."""
+    """All pictures as augmented for an epoch, in their own order, and their targets.
+
+    The teachers' scores behind the targets are of these very pictures.
+    """
     view = epoch % recipe.views
-    x = augmented_epoch(
-        faces.images, recipe.augmentation, np.random.default_rng([recipe.seed, view, _OF_VIEWS])
-    )
+    rng = np.random.default_rng([recipe.seed, view, _OF_VIEWS])
+    x = augmented_epoch(faces.images, recipe.augmentation, rng)
     return x, np.concatenate([faces.targets, teachers.view_scores(view, x)], axis=1)
 
 
@@ -283,24 +281,3 @@ def _blended(
     blend = [np.concatenate(pair) for pair in zip(first, second, strict=True)]
     order = rng.permutation(len(x))
     return blend[0][order], blend[1][order]
-
-
-def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
-    warmup = recipe.warmup_epochs * steps
-    rate = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=recipe.learning_rate / 20,
-        decay_steps=max(1, recipe.epochs * steps - warmup),
-        warmup_target=recipe.learning_rate,
-        warmup_steps=warmup,
-        alpha=recipe.final_rate,
-    )
-    averaging = {"use_ema": recipe.ema > 0, "ema_momentum": recipe.ema}
-    if recipe.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(
-            rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None, **averaging
-        )
-    else:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, **averaging)
-    if recipe.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer

@@ -1,8 +1,10 @@
-"""TensorFlow's distribution strategies behind Keras: several GPUs of a machine, and several machines that TF_CONFIG names.
+"""TensorFlow's distribution strategies behind Keras: several GPUs of a machine, and several
+machines that TF_CONFIG names.
 
-The one place of training that imports TensorFlow: `MultiWorkerMirroredStrategy` has no counterpart in Keras. `Model.fit` and
-`train_on_batch` of Keras 3 do not work with it (tensorflow/tensorflow#72388), so Keras' train_step runs in a loop of our own,
-as TensorFlow's guide to custom training describes it.
+The one place of training that imports TensorFlow: `MultiWorkerMirroredStrategy` has no counterpart
+in Keras. `Model.fit` and `train_on_batch` of Keras 3 do not work with it
+(tensorflow/tensorflow#72388), so Keras' train_step runs in a loop of our own, as TensorFlow's guide
+to custom training describes it.
 """
 
 import faulthandler
@@ -25,10 +27,12 @@ from training.fit.devices import ONE, Asked, Devices, taken
 from training.fit.recipe import Recipe
 
 _EXAMPLE = (
-    '\'{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}\''
+    '\'{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", '
+    '"index": 0}}\''
     ", the index 1 on the other machine"
 )
-# How long a worker waits for the others to be started, and TensorFlow for all of them to connect, in seconds.
+# How long a worker waits for the others to be started, and TensorFlow for all of them to connect,
+# in seconds.
 _MEETING, _JOINING = 600, 120
 
 
@@ -41,10 +45,11 @@ class Cluster:
 
 
 class Replicas(Devices):
-    """The devices of a TensorFlow strategy: each takes every n-th picture of a batch, and all of them the same step.
+    """The devices of a TensorFlow strategy: each takes every n-th picture of a batch, and all of
+    them the same step.
 
-    Batch normalization takes its statistics over all devices, so n devices take the step of one. Dropout draws the same
-    masks on each.
+    Batch normalization takes its statistics over all devices, so n devices take the step of one.
+    Dropout draws the same masks on each.
     """
 
     def __init__(self, strategy: Any, workers: int, chief: bool) -> None:
@@ -77,7 +82,9 @@ class Replicas(Devices):
             return np.asarray(self._gather(of_each))
 
     def check(self, recipe: Recipe, pictures: int) -> None:
-        """See Devices; nor can they train in simulated int8, whose ranges would be each device's own."""
+        """See Devices; nor can they train in simulated int8, whose ranges would be each device's
+        own.
+        """
         super().check(recipe, pictures)
         if recipe.qat:
             raise RunError(
@@ -92,7 +99,8 @@ class Replicas(Devices):
 
         def part_of_step(*batch: Any) -> Any:
             model.reset_metrics()  # here, where it is each device's own matter
-            # Keras divides the loss by the number of devices, so that their gradients add up to those of the whole batch.
+            # Keras divides the loss by the number of devices, so that their gradients add up to
+            # those of the whole batch.
             return model.train_step(batch)["loss"]
 
         def step(*batch: Any) -> Any:
@@ -130,13 +138,16 @@ class Replicas(Devices):
                 raise
             reason = " ".join(str(error).rpartition("aborted by: ")[2].split())[:150]
             raise RunError(
-                f"another worker ended or cannot be reached ({reason}); see what it says last, then start all workers again, "
+                f"another worker ended or cannot be reached ({reason}); see what it says last, "
+                "then start all workers again, "
                 "with --resume where an epoch is finished"
             ) from None
 
 
 def choose(asked: Asked, config: str | None) -> Devices:
-    """Devices of this machine, or of all workers of the TF_CONFIG `config`; see training.fit.devices.choose_devices."""
+    """Devices of this machine, or of all workers of the TF_CONFIG `config`; see
+    training.fit.devices.choose_devices.
+    """
     cluster = read_cluster(config) if config else None
     if cluster is not None and len(cluster.addresses) > 1:
         return _join(cluster, asked)
@@ -144,8 +155,8 @@ def choose(asked: Asked, config: str | None) -> Devices:
     kind = "GPU" if config_of.list_physical_devices("GPU") else "CPU"
     if kind == "CPU" and asked in (None, 1):
         return ONE
-    found = [device.name for device in config_of.list_logical_devices(kind)]
-    names = taken(found, asked, accelerators=kind == "GPU")
+    available = [device.name for device in config_of.list_logical_devices(kind)]
+    names = taken(available, asked, accelerators=kind == "GPU")
     return (
         Replicas(_tensorflow().distribute.MirroredStrategy(names), 1, True)
         if len(names) > 1
@@ -157,7 +168,8 @@ def read_cluster(config: str) -> Cluster:
     """The workers that a TF_CONFIG names.
 
     Raises:
-        RunError: not JSON, no cluster of workers (and a chief at most) as host:port, or a task that is none of them.
+        RunError: not JSON, no cluster of workers (and a chief at most) as host:port, or a task that
+            is none of them.
     """
     try:
         value = json.loads(config)
@@ -194,7 +206,8 @@ def meet(cluster: Cluster, seconds: float) -> None:
         room = socket.create_server(("", _port(own)), **family)  # type: ignore[arg-type]
     except OSError as error:
         raise RunError(
-            f"{own}: the port of worker {cluster.index} cannot be opened ({error.strerror}); choose another in TF_CONFIG"
+            f"{own}: the port of worker {cluster.index} cannot be opened ({error.strerror}); "
+            "choose another in TF_CONFIG"
         ) from None
     deadline = time.monotonic() + seconds
     with room:
@@ -202,8 +215,9 @@ def meet(cluster: Cluster, seconds: float) -> None:
             while index != cluster.index and not _answers(address):
                 if time.monotonic() > deadline:
                     raise RunError(
-                        f"worker {index} at {address} did not answer within {seconds:.0f} s; start the same command there with "
-                        f"that index in its TF_CONFIG, and let this machine reach its port"
+                        f"worker {index} at {address} did not answer within {seconds:.0f} s; start "
+                        "the same command there with "
+                        "that index in its TF_CONFIG, and let this machine reach its port"
                     )
                 time.sleep(0.2)
 
@@ -229,7 +243,8 @@ def _join(cluster: Cluster, asked: Asked) -> Replicas:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except tf.errors.OpError as error:
         raise RunError(
-            f"the workers met but TensorFlow could not join them ({error.message.splitlines()[0]}); start all of them again"
+            "the workers met but TensorFlow could not join them "
+            f"({error.message.splitlines()[0]}); start all of them again"
         ) from None
     finally:
         faulthandler.cancel_dump_traceback_later()

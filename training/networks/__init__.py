@@ -1,30 +1,29 @@
-"""The networks, each a short function of its own: uint8-valued float32 (48, 48, 1) in, 7 logits out."""
+"""The networks, each a short function of its own: float32 pixels 0..255 in, a logit a class out.
 
-import math
+This table is what `--model`, the sweep and run folders go by. Keras is imported with the first
+network.
+"""
+
 from collections.abc import Callable
-
-import keras
+from typing import TYPE_CHECKING
 
 from edgeemo.contract.input_spec import InputSpec
-from training.networks.base import base
-from training.networks.baseline5 import baseline5
-from training.networks.nano import nano
-from training.networks.small import small
-from training.networks.teacher import teacher
-from training.networks.vgg16 import vgg16
+from edgeemo.registry import Registry
 
-ARCHITECTURES: dict[str, Callable[[InputSpec], keras.Model]] = {
-    network.__name__: network for network in (nano, small, base, teacher, baseline5, vgg16)
-}
+if TYPE_CHECKING:
+    import keras
 
-
-def multiply_accumulates(model: keras.Model) -> int:
-    """Multiply-accumulates of one inference: convolutions and dense layers, biases not counted."""
-    total = 0
-    for layer in model.layers:
-        if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)):
-            _, height, width, _ = layer.output.shape
-            total += height * width * math.prod(layer.kernel.shape)
-        elif isinstance(layer, keras.layers.Dense):
-            total += math.prod(layer.kernel.shape)
-    return total
+NETWORKS: "Registry[Callable[[InputSpec, int], keras.Model]]" = Registry(
+    "network",
+    "edgeemo.networks",
+    {
+        "nano": "training.networks.nano:nano",
+        "small": "training.networks.small:small",
+        "base": "training.networks.base:base",
+        "teacher": "training.networks.teacher:teacher",
+        "baseline5": "training.networks.baseline5:baseline5",
+        "vgg16": "training.networks.vgg16:vgg16",
+    },
+)
+"""Makers by name: of an input spec and a number of classes they make a network with drawn
+weights."""

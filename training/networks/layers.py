@@ -1,4 +1,6 @@
-"""Simulated int8 as Keras layers, and the networks without it. The one module of training that export imports."""
+"""Simulated int8 as Keras layers, and the networks without it. The one module of training that
+export imports.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,14 +8,19 @@ from typing import Any
 import keras
 from keras import ops
 
-LEVELS = 127  # int8 weights are -127..127, so that 0 is in the middle (TFLite's quantization specification)
+# int8 weights are -127..127, so that 0 is in the middle (TFLite's quantization specification).
+LEVELS = 127
 # A range of no width has no scale.
 _NARROWEST = 1e-6
 _serializable = keras.saving.register_keras_serializable(package="edgeemo")
 
 
 def weights_on_grid(kernel: Any, axes: tuple[int, ...]) -> Any:
-    """A float32 kernel rounded to int8 steps of max|w| / 127, one step for all weights along `axes`; its gradient is the kernel's own."""
+    """A float32 kernel rounded to int8 steps of max|w| / 127, one step for all weights along
+    `axes`.
+
+    Its gradient is the kernel's own.
+    """
     scale = ops.max(ops.abs(kernel), axis=axes, keepdims=True) / LEVELS
     scale = ops.where(scale > 0, scale, ops.ones_like(scale))
     return kernel + ops.stop_gradient(ops.round(kernel / scale) * scale - kernel)
@@ -21,10 +28,11 @@ def weights_on_grid(kernel: Any, axes: tuple[int, ...]) -> Any:
 
 @_serializable
 class FakeQuantize(keras.layers.Layer):  # type: ignore[misc]
-    """Activations rounded to int8 steps of a range that holds 0, as TFLite quantizes them (asymmetric, nudged zero point).
+    """Activations rounded to int8 steps of a range that holds 0, as TFLite quantizes them.
 
-    The range is `limits` where they are given. Otherwise it is the first batch's and then follows each batch's with `momentum`,
-    while training alone. The gradient is 1 inside and 0 outside of the range.
+    That is asymmetric, with a nudged zero point. The range is `limits` where they are given.
+    Otherwise it is the first batch's and then follows each batch's with `momentum`, while training
+    alone. The gradient is 1 inside and 0 outside of the range.
     """
 
     def __init__(
@@ -99,7 +107,10 @@ SIMULATED: dict[Any, Any] = {
 
 
 def rebuilt(model: keras.Model, rule: Callable[[keras.layers.Layer, Any], Any]) -> keras.Model:
-    """A functional `model` of one input and one output made again: `rule(layer, inputs)` gives each layer's output."""
+    """A functional `model` of one input and one output made again.
+
+    `rule(layer, inputs)` gives each layer's output.
+    """
     made = {
         id(model.inputs[0]): keras.Input(
             batch_shape=model.inputs[0].shape, name=model.inputs[0].name
@@ -114,9 +125,9 @@ def rebuilt(model: keras.Model, rule: Callable[[keras.layers.Layer, Any], Any]) 
 
 
 def twin(layer: keras.layers.Layer, kind: Any, inputs: Any, **changes: Any) -> Any:
-    """The output on `inputs` of a new layer of `kind` with the config and weights of `layer`, but for `changes` of the config.
+    """The output on `inputs` of a new layer of `kind` with the config and weights of `layer`.
 
-    `weights` among the changes are its weights instead.
+    `changes` are of the config; `weights` among them are its weights instead.
     """
     weights = changes.pop("weights", layer.get_weights())
     new = kind.from_config(layer.get_config() | changes)

@@ -1,6 +1,8 @@
-"""Quantization-aware training: a float network with its normalization folded away, made to round where int8 TFLite rounds.
+"""Quantization-aware training (Jacob et al. 2018): a float network made to round as int8 TFLite
+does.
 
-Jacob et al. 2018. What is rounded, and to what, is TFLite's quantization specification; the layers are those of `training.networks.layers`.
+Its normalization is folded away first. What is rounded, and to what, is TFLite's quantization
+specification; the layers are those of `training.networks.layers`.
 """
 
 from collections import defaultdict
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.errors import RunError
 from training.fit.recipe import Recipe
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 from training.networks.layers import SIMULATED, FakeQuantize, rebuilt, twin
 
 # What comes out of these has the scale of what went in.
@@ -26,21 +28,29 @@ _FUSED = (*SIMULATED, layers.Add)
 _KNOWN = (layers.InputLayer, layers.Rescaling, layers.BatchNormalization, *_SAME_SCALE, *_OWN_SCALE)
 
 
-def network(recipe: Recipe, spec: InputSpec) -> keras.Model:
-    """The recipe's network with drawn weights: its architecture, which simulates int8 where the recipe says so."""
-    model = ARCHITECTURES[recipe.model](spec)
+def network(recipe: Recipe, spec: InputSpec, classes: int) -> keras.Model:
+    """The recipe's network with drawn weights, which simulates int8 where the recipe says so.
+
+    Raises:
+        InvalidInput: no such network, or an input that it does not take.
+    """
+    model = NETWORKS.get(recipe.model)(spec, classes)
     return simulated(model) if recipe.qat else model
 
 
 def finetuning(recipe: Recipe, run: str) -> Recipe:
-    """How the float `run` that `recipe` made is trained on in simulated int8: short, gently, on whole pictures."""
+    """How the float `run` that `recipe` made is trained on in simulated int8: short, gently, on
+    whole pictures.
+    """
     warmup = min(1, recipe.warmup_epochs)
     plain = replace(recipe, init=run, qat=True, precision="float32", mixup=0.0, cutmix=0.0, ema=0.0)
     return replace(plain, epochs=8, learning_rate=1e-4, warmup_epochs=warmup)
 
 
 def simulated(model: keras.Model) -> keras.Model:
-    """A float network of raw pixels as one that simulates int8, with its weights; ranges of activations are not known yet.
+    """A float network of raw pixels as one that simulates int8, with its weights.
+
+    The ranges of its activations are not known yet.
 
     Raises:
         RunError: a layer of a kind, or at a place, that the simulation does not know.
@@ -49,14 +59,17 @@ def simulated(model: keras.Model) -> keras.Model:
         if type(layer) not in _KNOWN:
             names = ", ".join(kind.__name__ for kind in _KNOWN)
             raise RunError(
-                f"{model.name}: int8 training does not know how TFLite rounds the {type(layer).__name__} {layer.name}; "
-                f"expected layers of {names}"
+                f"{model.name}: int8 training does not know how TFLite rounds the "
+                f"{type(layer).__name__} {layer.name}; expected layers of {names}"
             )
     return _rounded(folded(model))
 
 
 def folded(model: keras.Model) -> keras.Model:
-    """The same function without batch normalization, as in inference: it becomes weights and biases of the convolution before it."""
+    """The same function, as in inference, without batch normalization.
+
+    It becomes weights and biases of the convolution before it.
+    """
     readers = _readers(model)
     norms: dict[str, Any] = {}
     for layer in model.layers:
@@ -72,7 +85,8 @@ def folded(model: keras.Model) -> keras.Model:
             return inputs
         if isinstance(layer, layers.BatchNormalization):
             raise RunError(
-                f"{model.name}: expected a convolution of its own before the BatchNormalization {layer.name}"
+                f"{model.name}: expected a convolution of its own before the BatchNormalization "
+                f"{layer.name}"
             )
         if type(layer) in SIMULATED:
             weights = _with_norm(layer, norms.get(layer.name))
@@ -83,7 +97,7 @@ def folded(model: keras.Model) -> keras.Model:
 
 
 def _with_norm(layer: keras.layers.Layer, norm: keras.layers.Layer | None) -> list[NDArray[Any]]:
-    """Kernel and bias of a layer that computes what `layer` and the normalization `norm` behind it did."""
+    """Kernel and bias of a layer that computes what `layer` and `norm` behind it did."""
     kernel, *bias = (weights.astype(np.float64) for weights in layer.get_weights())
     channels = kernel.shape[2:] if isinstance(layer, layers.DepthwiseConv2D) else kernel.shape[-1:]
     shift = bias[0] if bias else np.zeros(np.prod(channels))
@@ -101,7 +115,13 @@ def _rounded(model: keras.Model) -> keras.Model:
         type(reader) is not layers.Conv2D for reader in readers[id(rescale.output)]
     ):
         raise RunError(
-            f"{model.name}: expected a Rescaling of the pixels and convolutions alone behind it, for int8 training"
+            f"{model.name}: expected a Rescaling of the pixels and convolutions alone behind it, "
+            "for int8 training"
+        )
+    if np.ndim(rescale.scale) or np.ndim(rescale.offset):
+        raise RunError(
+            f"{model.name}: expected one scale and one offset for all channels, for int8 training; "
+            f"received {rescale.scale} and {rescale.offset}"
         )
     scale, low, left = _pixel_grid(rescale.scale, rescale.offset)
 
@@ -114,9 +134,8 @@ def _rounded(model: keras.Model) -> keras.Model:
         if layer.input is rescale.output:
             weights[1] = weights[1] + left * weights[0].sum(axis=(0, 1, 2))
         outputs = twin(layer, SIMULATED.get(type(layer), type(layer)), inputs, weights=weights)
-        if type(layer) in _FUSED and [type(reader) for reader in readers[id(layer.output)]] == [
-            layers.ReLU
-        ]:
+        behind = [type(reader) for reader in readers[id(layer.output)]]
+        if type(layer) in _FUSED and behind == [layers.ReLU]:
             return outputs
         return FakeQuantize(name=f"{layer.name}_int8")(outputs)
 
@@ -124,9 +143,10 @@ def _rounded(model: keras.Model) -> keras.Model:
 
 
 def _pixel_grid(scale: float, offset: float) -> tuple[float, float, float]:
-    """Scale, lowest value, and what it lacks of `offset`, of the int8 grid with a point for each pixel and one at exactly 0.
+    """Scale, lowest value, and what that lacks of `offset`, of the int8 grid of scaled pixels.
 
-    Pixels scaled to -1..1 have no 0 among them, and rounding them to a grid that has one would be a toss for every pixel.
+    It has a point for each pixel and one at exactly 0. Pixels scaled to -1..1 have no 0 among them,
+    and rounding them to a grid that has one would be a toss for every pixel.
     """
     low = -round(-offset / scale) * scale
     return scale, low, offset - low

@@ -1,4 +1,4 @@
-"""`teacher`: a residual network that keeps the full 48x48 in its first stage; for distillation, never for a device."""
+"""`teacher`: a residual network whose first stage keeps the full size; to distil from."""
 
 import keras
 
@@ -10,11 +10,11 @@ WIDTHS = (64, 128, 256, 384)
 BLOCKS = (2, 2, 2, 2)
 
 
-def teacher(spec: InputSpec) -> keras.Model:
-    """float32 (batch, 48, 48, 1) raw pixels 0..255 -> float32 (batch, 7) logits."""
+def teacher(spec: InputSpec, classes: int) -> keras.Model:
+    """float32 (batch, *spec.shape) raw pixels 0..255 -> float32 (batch, classes) logits."""
     pixels, x = rescaled_input(spec)
     for stage, (width, blocks) in enumerate(zip(WIDTHS, BLOCKS, strict=True), start=1):
         x = convolution(x, width, f"stage{stage}_in", stride=1 if stage == 1 else 2)
         for block in range(blocks):
             x = residual(x, width, f"stage{stage}_{block + 1}")
-    return classifier(pixels, x, "teacher", dropout=0.4)
+    return classifier(pixels, x, "teacher", classes, dropout=0.4)

@@ -1,21 +1,29 @@
-"""A run's float model on one split: predictions and pictures into the run, scorecards against both kinds of labels."""
+"""A run's float network on one split: predictions and pictures into the run, and scorecards."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
-from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.run import Predictions, read_predictions, write_predictions
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared, load_prepared
+from edgeemo.errors import RunError
 from edgeemo.proof.evaluation import Scorecard, score
 from training.runs.plots import plot_confusion, plot_reliability
 from training.runs.predict import mirrored, predict
-from training.runs.run import check_fits, load_run, write_predictions
+from training.runs.run import check_fits, load_run
+from workstation.text import percent
 
 
 def evaluate_run(run_path: Path, data_path: Path, split: str) -> Scorecard:
-    """Evaluate a run's float model on a split, writing its predictions and pictures into the run."""
+    """Evaluate a run's float network on a split; writes its predictions and pictures into the run.
+
+    Raises:
+        MissingFile, DataError, RunError, SpecMismatch: no run, no data, or they do not fit.
+    """
     run = load_run(run_path)
     data = load_prepared(data_path, run.spec)
     check_fits(run, data)
@@ -23,44 +31,62 @@ def evaluate_run(run_path: Path, data_path: Path, split: str) -> Scorecard:
 
 
 def write_split(model: keras.Model, data: Prepared, split: str, out: Path) -> Scorecard:
-    """Write predictions, confusion matrix and reliability diagrams of a split into `out`; returns the scorecard."""
+    """Write predictions, confusion matrices and reliability diagrams of a split into `out`.
+
+    Returns the scorecard against the data set's labels.
+    """
     rows = data.indices(split)
     images, labels = data.images[rows], data.labels[rows]
-    logits, of_mirrored = predict(model, images), predict(model, mirrored(images))
-    card = score(labels, logits.argmax(axis=1))
-    write_predictions(out, split, logits, of_mirrored, labels, rows)
-    judged = {"": (labels, np.ones(len(rows), bool))}
-    if data.votes is not None:
-        majority, known = ferplus_majority(group_votes(data)[rows])
-        if known.any():
-            judged["_ferplus"] = majority, known
-    for suffix, (truth, known) in judged.items():
-        by = score(truth[known], logits[known].argmax(axis=1))
-        against = "FER+ majority" if suffix else "data set's labels"
-        title = f"{out.name}, {split}, {against}: top-1 {by.top1:.1%}, n = {by.n:,}"
-        plot_confusion(out / f"confusion_{split}{suffix}.png", by.confusion, title)
-        plot_reliability(
-            out / f"reliability_{split}{suffix}.png", logits[known], truth[known], title
-        )
-    return card
+    logits = predict(model, images)
+    predictions = Predictions(logits, predict(model, mirrored(images)), labels, rows)
+    write_predictions(out, split, predictions)
+    names = data.class_names
+    for against, truth, known in _truths(data, rows):
+        card = score(truth[known], logits[known].argmax(axis=1), names)
+        suffix = "" if against == "labels" else "_ferplus"
+        whose = "FER+ majority" if suffix else "data set's labels"
+        title = f"{out.name}, {split}, {whose}: top-1 {percent(card.top1)}, n = {card.n:,}"
+        plot_confusion(out / f"confusion_{split}{suffix}.png", card.confusion, names, title)
+        reliability = out / f"reliability_{split}{suffix}.png"
+        plot_reliability(reliability, logits[known], truth[known], names, title)
+    return score(labels, logits.argmax(axis=1), names)
 
 
 def scorecards(run_path: Path, data_path: Path, split: str) -> dict[str, Scorecard]:
-    """Scorecards of a run's stored predictions on a split: "labels", and "ferplus_majority" where votes are known.
+    """Scorecards of a run's stored predictions on a split.
 
-    Against the FER+ majority only the pictures count where more than half of the taggers agree on one of the seven. Both again
-    with the logits of each picture and its mirror image averaged, as "labels_flipped" and "ferplus_majority_flipped".
+    "labels", and "ferplus_majority" where votes are known: there only the pictures count where more
+    than half of the taggers agree on one of the classes. Both again with the logits of each picture
+    and its mirror image averaged, as "labels_flipped" and "ferplus_majority_flipped".
+
+    Raises:
+        MissingFile, DataError, RunError: no run, no data, or predictions that are not of this
+            split.
     """
-    data = load_prepared(data_path, DEFAULT_SPEC)
-    with np.load(run_path / f"predictions_{split}.npz", allow_pickle=False) as stored:
-        logits, rows = stored["logits"], stored["rows"]
-        averaged = (logits + stored["mirrored"]) / 2
-    judged = {"labels": (data.labels[rows], np.ones(len(rows), bool))}
-    if data.votes is not None:
-        judged["ferplus_majority"] = ferplus_majority(group_votes(data)[rows])
+    data = load_prepared(data_path)
+    names = data.class_names
+    stored = read_predictions(run_path, split, len(names))
+    if not np.array_equal(stored.rows, data.indices(split)):
+        raise RunError(
+            f"{run_path}: its predictions are not those of the {split} split of {data_path}; run: "
+            f"python -m training evaluate {run_path} --split {split} --data {data_path}"
+        )
+    averaged = (stored.logits + stored.mirrored) / 2
     return {
-        name + suffix: score(truth[known], said[known].argmax(axis=1))
-        for suffix, said in (("", logits), ("_flipped", averaged))
-        for name, (truth, known) in judged.items()
-        if known.any()
+        against + suffix: score(truth[known], logits[known].argmax(axis=1), names)
+        for suffix, logits in (("", stored.logits), ("_flipped", averaged))
+        for against, truth, known in _truths(data, stored.rows)
     }
+
+
+def _truths(
+    data: Prepared, rows: NDArray[np.int64]
+) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.bool_]]]:
+    """What answers for `rows` (n,) are judged against: a name, labels (n,), and where they
+    count.
+    """
+    yield "labels", data.labels[rows], np.ones(len(rows), bool)
+    if data.votes is not None:
+        majority, known = ferplus_majority(group_votes(data)[rows], data.class_names)
+        if known.any():
+            yield "ferplus_majority", majority, known

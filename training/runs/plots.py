@@ -1,22 +1,20 @@
 """Pictures of a run: learning curves, confusion matrix and reliability diagram."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 from numpy.typing import NDArray
 
-from edgeemo.contract.files import written_beside
-from edgeemo.contract.labels import LABELS
 from edgeemo.contract.quantize import softmax
+from edgeemo.contract.run import CURVES
 from edgeemo.proof.evaluation import expected_calibration_error
+from workstation.figures import plt, save_figure
+from workstation.text import percent
 
-_BINS = 10
+_BINS, _PANELS = 10, 4  # of scores; diagrams side by side
 
 
 def plot_curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
@@ -31,90 +29,82 @@ def plot_curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
     right.plot(epochs, [100 * row["validation_macro_f1"] for row in history], label="macro-F1")
     right.set(xlabel="epoch", ylabel="%", title="Validation")
     right.legend()
-    _save(figure, path / "curves.png")
+    save_figure(figure, path / CURVES)
 
 
-def plot_confusion(path: Path, confusion: list[list[int]], title: str) -> None:
-    """Write `path` as PNG: a confusion matrix, rows true and columns predicted, coloured by recall."""
+def plot_confusion(
+    path: Path, confusion: list[list[int]], class_names: Sequence[str], title: str
+) -> None:
+    """Write `path` as PNG: a confusion matrix, rows true, columns predicted, coloured by recall."""
     counts = np.array(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
+    side = max(1.0, len(class_names) / 7)
+    figure, axes = plt.subplots(figsize=(6.4 * side, 5.6 * side), layout="constrained")
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for i, j in np.ndindex(*counts.shape):
-        text = f"{counts[i, j]}\n{shares[i, j]:.0%}"
-        axes.text(
-            j,
-            i,
-            text,
-            ha="center",
-            va="center",
-            fontsize=8,
-            color="white" if shares[i, j] > 0.55 else "black",
-        )
-    axes.set(
-        xticks=range(len(LABELS)),
-        yticks=range(len(LABELS)),
-        xlabel="predicted",
-        ylabel="true",
-        title=title,
-    )
-    axes.set_xticklabels(LABELS, rotation=40, ha="right")
-    axes.set_yticklabels(LABELS)
-    _save(figure, path)
+        colour = "white" if shares[i, j] > 0.55 else "black"
+        text = f"{counts[i, j]}\n{percent(shares[i, j], 0)}"
+        axes.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
+    ticks = range(len(class_names))
+    axes.set(xticks=ticks, yticks=ticks, xlabel="predicted", ylabel="true", title=title)
+    axes.set_xticklabels(class_names, rotation=40, ha="right")
+    axes.set_yticklabels(class_names)
+    save_figure(figure, path)
 
 
 def plot_reliability(
-    path: Path, logits: NDArray[np.float32], labels: NDArray[np.int64], title: str
+    path: Path,
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    class_names: Sequence[str],
+    title: str,
 ) -> None:
-    """Write `path` as PNG: for the answer and for each class, how often what is said with a score comes true.
+    """Write `path` as PNG: how often what is answered with a score comes true.
 
-    The first panel bins the confidence of the top answer, each other one that class's score, over all n pictures of logits
-    (n, 7) and labels (n,); bars below show where the pictures are. On the diagonal a score means what it says.
+    The first panel bins the confidence of the top answer, each other one a class's score, over all
+    n pictures of logits (n, classes) and labels (n,); bars below show where the pictures are. On
+    the diagonal a score means what it says.
     """
     scores = softmax(logits)
     right = scores.argmax(axis=1) == labels
-    panels = [
-        (
-            f"top answer, ECE {expected_calibration_error(logits, labels):.3f}",
-            scores.max(axis=1),
-            right,
-        )
-    ]
-    panels += [(label, scores[:, i], labels == i) for i, label in enumerate(LABELS)]
+    top = f"top answer, ECE {expected_calibration_error(logits, labels):.3f}"
+    panels = [(top, scores.max(axis=1), right)]
+    panels += [(name, scores[:, i], labels == i) for i, name in enumerate(class_names)]
+    rows = math.ceil(len(panels) / _PANELS)
     figure, axes = plt.subplots(
-        2, 4, figsize=(13, 6.8), layout="constrained", sharex=True, sharey=True
-    )
-    for axis, (name, said, true) in zip(axes.flat, panels, strict=True):
-        centres, observed, counts = reliability(said, true)
+        rows, _PANELS, figsize=(13, 3.4 * rows), layout="constrained",
+        sharex=True, sharey=True, squeeze=False,
+    )  # fmt: skip
+    for axis, (name, answered, true) in zip(axes.flat, panels, strict=False):
+        centres, observed, counts = reliability(answered, true)
         axis.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
         axis.bar(centres, counts / counts.sum(), width=0.9 / _BINS, color="tab:blue", alpha=0.25)
         axis.plot(centres, observed, color="tab:blue", marker="o", markersize=4)
         axis.set(xlim=(0, 1), ylim=(0, 1), title=name)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
     for axis in axes[-1]:
         axis.set_xlabel("score")
     for axis in axes[:, 0]:
         axis.set_ylabel("share that is so (bars: share of pictures)")
     figure.suptitle(title)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def reliability(
-    said: NDArray[np.float32], true: NDArray[np.bool_]
+    scores: NDArray[np.float32], true: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Mean score, share that is true, and number of pictures of each of ten equal bins of scores 0..1 (n,); empty bins are NaN."""
-    which = np.minimum((said * _BINS).astype(int), _BINS - 1)
+    """Mean score, share that is true, and number of pictures of ten equal bins of scores 0..1 (n,).
+
+    Empty bins are NaN.
+    """
+    which = np.minimum((scores * _BINS).astype(int), _BINS - 1)
     counts = np.bincount(which, minlength=_BINS)
     sums = [
         np.bincount(which, weights=values.astype(np.float64), minlength=_BINS)
-        for values in (said, true)
+        for values in (scores, true)
     ]
     means = [
         np.divide(total, counts, out=np.full(_BINS, np.nan), where=counts > 0) for total in sums
     ]
     return means[0], means[1], counts
-
-
-def _save(figure: Any, path: Path) -> None:
-    with written_beside(path) as part:
-        figure.savefig(part, dpi=120, format="png")
-    plt.close(figure)

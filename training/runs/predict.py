@@ -10,7 +10,7 @@ _BATCH = 512
 def predict(
     model: keras.Model, images: NDArray[np.uint8] | NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """float32 (N, 7) logits of (N, 48, 48, 1) pictures 0..255."""
+    """float32 (N, classes) logits of (N, H, W, C) pictures 0..255."""
     logits = [
         keras.ops.convert_to_numpy(
             model.predict_on_batch(images[i : i + _BATCH].astype(np.float32))
@@ -21,5 +21,5 @@ def predict(
 
 
 def mirrored(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 (N, S, S, 1) pictures with left and right exchanged."""
+    """uint8 (N, H, W, C) pictures with left and right exchanged."""
     return images[:, :, ::-1]

@@ -1,9 +1,7 @@
-"""`report.html` of prepared data: one self-contained page with counts, samples, copies, conflicts and what was left out."""
+"""`report.html` of prepared data: counts, samples, copies, conflicts and what was left out."""
 
-import base64
-import html
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,53 +9,47 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.labels import LABELS
 from edgeemo.data.ferplus import ferplus_majority
 from edgeemo.data.prepared import EXCLUDED, SPLITS
 from training.data.duplicates import exact_groups
 from training.fit.targets import unusable_votes
 from training.studies.sheets import group_sheet, png
 from training.studies.stats import class_figure, source_overlap
+from workstation.html import details, heat_table, page, paragraph, picture, section, table, text
 
-_STYLE = """
-:root { color-scheme: light dark; --line: #d8dee6; --heat: 0, 114, 178; }
-@media (prefers-color-scheme: dark) { :root { --line: #3a4450; --heat: 86, 180, 233; } }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-h2 { margin-top: 2.5rem; border-bottom: 2px solid var(--line); } .wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding: .2rem 0; } th, td { padding: .2rem .7rem; text-align: right; }
-tr { border-bottom: 1px solid var(--line); } td.text, th.text { text-align: left; }
-img { max-width: 100%; background: #fff; border-radius: 4px; padding: 4px; box-sizing: border-box; }
-code { overflow-wrap: anywhere; } summary { cursor: pointer; }
-"""
-_ROWS, _COLUMNS, _PATHS = (
-    10,
-    12,
-    20,
-)  # groups on a sheet, pictures in a row, paths named for each reason
+# Groups on a sheet, pictures in a row, paths named for each reason.
+_ROWS, _COLUMNS, _PATHS = 10, 12, 20
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """The prepared pictures: images uint8 (N, S, S, 1), and per picture label numbers, split, group and source name.
+    """The prepared pictures."""
 
-    `votes` int64 (N, 10) are FER+'s, -1 where unknown.
-    """
-
+    class_names: tuple[str, ...]
+    """What label numbers mean."""
     images: NDArray[np.uint8]
+    """uint8 (N, H, W, C)."""
     labels: NDArray[np.int64]
+    """int64 (N,), what to train on."""
     given_labels: NDArray[np.int64]
+    """int64 (N,), what the sets say."""
     splits: NDArray[np.str_]
+    """(N,) names of splits, or "excluded"."""
     groups: NDArray[np.int64]
+    """int64 (N,), one number for all copies of a picture."""
     sources: NDArray[np.str_]
+    """(N,) names of the sets."""
     votes: NDArray[np.int64] | None = None
+    """int64 (N, 10) FER+ votes, -1 where unknown."""
 
 
 def write_report(path: Path, dataset: dict[str, Any], pictures: Pictures) -> None:
-    """Write the page from dataset.json and the pictures. Whatever comes from archives is escaped."""
+    """Write the page from dataset.json and the pictures. Whatever comes from archives is
+    escaped.
+    """
     sections = [
         _headline(dataset),
-        _classes(dataset["counts"]),
+        _classes(dataset["counts"], pictures.class_names),
         _samples(pictures, dataset["seed"]),
         _copies(dataset, pictures),
         _conflicts(dataset["conflicts"], pictures),
@@ -65,51 +57,6 @@ def write_report(path: Path, dataset: dict[str, Any], pictures: Pictures) -> Non
         _left_out(dataset),
     ]
     path.write_text(page("Prepared data", sections), encoding="utf-8")
-
-
-def page(title: str, sections: Iterable[str]) -> str:
-    """A whole HTML page of sections that are HTML already."""
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head><body><main>\n<h1>{_text(title)}</h1>\n"
-        + "\n".join(sections)
-        + "\n</main></body></html>\n"
-    )
-
-
-def section(title: str, *parts: str) -> str:
-    """A section of parts that are HTML already."""
-    return f"<section><h2>{_text(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
-
-
-def paragraph(text: str) -> str:
-    """A paragraph of plain text."""
-    return f"<p>{_text(text)}</p>"
-
-
-def picture(data: bytes, alt: str) -> str:
-    """A PNG, inside the page."""
-    return f'<p><img alt="{_text(alt)}" src="data:image/png;base64,{base64.b64encode(data).decode()}"></p>'
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> str:
-    """A table of plain values; whole numbers are grouped in thousands, and a row's first cell is its heading."""
-    text = [i == 0 or any(not isinstance(row[i], int) for row in rows) for i in range(len(head))]
-    heads = "".join(
-        f'<th scope="col"{_align(left)}>{_text(h)}</th>' for h, left in zip(head, text, strict=True)
-    )
-    body = "".join(
-        f'<tr><th scope="row"{_align(True)}>{_text(row[0])}</th>'
-        + "".join(
-            f"<td{_align(left)}>{_number(v)}</td>"
-            for v, left in zip(row[1:], text[1:], strict=True)
-        )
-        + "</tr>\n"
-        for row in rows
-    )
-    titled = f"<caption>{_text(caption)}</caption>" if caption else ""
-    return f'<div class="wide"><table>{titled}<thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody></table></div>'
 
 
 def _headline(dataset: dict[str, Any]) -> str:
@@ -123,9 +70,10 @@ def _headline(dataset: dict[str, Any]) -> str:
         ("files left out", sum(dataset["rejected_counts"].values())),
     ]
     made = (
-        f"Split {dataset['split']}, seed {dataset['seed']}, conflicts {dataset['conflicts']['policy']}, input spec "
-        f"{dataset['input_fingerprint']}, face detector for photos {dataset['detector'] or 'not needed'}, "
-        f"labels of {dataset['reviewed']['pictures']:,} pictures reviewed by a person."
+        f"Split {dataset['split']}, seed {dataset['seed']}, conflicts "
+        f"{dataset['conflicts']['policy']}, input spec {dataset['input_fingerprint']}, face "
+        f"detector for photos {dataset['detector'] or 'not needed'}, labels of "
+        f"{dataset['reviewed']['pictures']:,} pictures reviewed by a person."
     )
     sources = [(s["name"], s["kaggle"], s["licence"], s["file"]) for s in dataset["sources"]]
     return section(
@@ -136,22 +84,25 @@ def _headline(dataset: dict[str, Any]) -> str:
     )
 
 
-def _classes(counts: dict[str, dict[str, dict[str, int]]]) -> str:
+def _classes(counts: dict[str, dict[str, dict[str, int]]], class_names: Sequence[str]) -> str:
     counted = [
         (f"{source}, {split}", by_split[split])
         for source, by_split in counts.items()
         for split in (*SPLITS, EXCLUDED)
         if split in by_split
     ]
-    rows = [(name, *(row[label] for label in LABELS), sum(row.values())) for name, row in counted]
-    totals = [sum(row[label] for _, row in counted) for label in LABELS]
+    rows = [
+        (name, *(row[label] for label in class_names), sum(row.values())) for name, row in counted
+    ]
+    totals = [sum(row[label] for _, row in counted) for label in class_names]
     return section(
         "Classes",
         picture(
-            class_figure(counts),
-            "bar charts of the pictures per class by split and by source; the table has the numbers",
+            class_figure(counts, class_names),
+            "bar charts of the pictures per class by split and by source; the table has the "
+            "numbers",
         ),
-        table(["source, split", *LABELS, "all"], [*rows, ("all", *totals, sum(totals))]),
+        table(["source, split", *class_names, "all"], [*rows, ("all", *totals, sum(totals))]),
     )
 
 
@@ -159,39 +110,38 @@ def _samples(pictures: Pictures, seed: int) -> str:
     rng = np.random.default_rng([seed, 0])
     rows = [
         rng.permutation(np.flatnonzero(pictures.labels == label))[:16]
-        for label in range(len(LABELS))
+        for label in range(len(pictures.class_names))
     ]
     sheet = group_sheet(pictures.images, rows, columns=16, scale=1)
     return section(
-        "Samples", paragraph(f"Drawn at random, a row for each class: {', '.join(LABELS)}."),
+        "Samples",
+        paragraph(f"Drawn at random, a row for each class: {', '.join(pictures.class_names)}."),
         picture(png(sheet), "sample faces, a row for each class"),
-    )  # fmt: skip
+    )
 
 
 def _copies(dataset: dict[str, Any], pictures: Pictures) -> str:
-    found = dataset["duplicates"]
+    counts = dataset["duplicates"]
     several = _members(pictures.groups)
     exact = exact_groups(pictures.images)
     near = [rows for rows in several if (exact[rows] != exact[rows[0]]).any()]
     equal = [rows for rows in several if (exact[rows] == exact[rows[0]]).all()]
-    drawn = [
-        near[i] for i in np.random.default_rng([dataset["seed"], 1]).permutation(len(near))[:_ROWS]
-    ]
+    order = np.random.default_rng([dataset["seed"], 1]).permutation(len(near))
+    drawn = [near[i] for i in order[:_ROWS]]
     names, overlap = source_overlap(pictures.groups, pictures.sources)
     number = {name: str(i) for i, name in enumerate(names, start=1)}
-    captions = np.array(
-        [
-            f"{number[s]} {LABELS[g]}"
-            for s, g in zip(pictures.sources, pictures.given_labels, strict=True)
-        ]
-    )
+    sources = ", ".join(f"{i} {name}" for name, i in number.items())
+    given = zip(pictures.sources, pictures.given_labels, strict=True)
+    captions = np.array([f"{number[s]} {pictures.class_names[g]}" for s, g in given])
     return section(
         "Copies",
         paragraph(
-            f"{found['near_groups']:,} groups hold near copies (other pixels: re-encoded, resized, brighter or darker, mirrored, turned, "
-            f"zoomed), {found['exact_groups']:,} more hold equal pixels only; the largest has {found['largest']:,} pictures. Below each "
-            f"picture: its source ({', '.join(f'{i} {name}' for name, i in number.items())}) and the label that it was given there. "
-            f"A row is a group, cut after {_COLUMNS} pictures."
+            f"{counts['near_groups']:,} groups hold near copies (other pixels: re-encoded, "
+            "resized, "
+            "brighter or darker, mirrored, turned, zoomed), "
+            f"{counts['exact_groups']:,} more hold equal pixels only; the largest has "
+            f"{counts['largest']:,} pictures. Below each picture: its source ({sources}) and the "
+            f"label that it was given there. A row is a group, cut after {_COLUMNS} pictures."
         ),
         *_sheet("Near copies, the largest groups", pictures, near[:_ROWS], captions),
         *_sheet("Near copies, groups drawn at random", pictures, drawn, captions),
@@ -199,32 +149,39 @@ def _copies(dataset: dict[str, Any], pictures: Pictures) -> str:
         table(
             ["groups with pictures in both", *names],
             [(name, *row) for name, row in zip(names, overlap.tolist(), strict=True)],
-            "Copies across sources; on the diagonal, groups with two or more pictures in that source",
+            "Copies across sources; on the diagonal, groups with two or more pictures in that "
+            "source",
         ),
     )
 
 
 def _conflicts(conflicts: dict[str, Any], pictures: Pictures) -> str:
-    labels, given = pictures.labels, pictures.given_labels
-    found = [rows for rows in _members(pictures.groups) if (given[rows] != given[rows[0]]).any()]
-    captions = np.array([LABELS[label] for label in given], dtype="U40")
+    labels, given, names = pictures.labels, pictures.given_labels, pictures.class_names
+    groups = [rows for rows in _members(pictures.groups) if (given[rows] != given[rows[0]]).any()]
+    captions = np.array([names[label] for label in given], dtype="U120")
     for i in np.flatnonzero(labels != given):
-        captions[i] = f"{LABELS[given[i]]} > {LABELS[labels[i]]}"
+        captions[i] = f"{names[given[i]]} > {names[labels[i]]}"
     for i in np.flatnonzero(pictures.splits == EXCLUDED):
         captions[i] += ", out"
     return section(
         "Conflicting labels",
         paragraph(
-            f"{conflicts['groups']:,} groups of {conflicts['pictures']:,} pictures carry different labels. Policy {conflicts['policy']}: "
-            f"{conflicts['changed']:,} labels changed, {conflicts['dropped']:,} pictures dropped."
+            f"{conflicts['groups']:,} groups of {conflicts['pictures']:,} pictures carry different "
+            f"labels. Policy {conflicts['policy']}: {conflicts['changed']:,} labels changed, "
+            f"{conflicts['dropped']:,} pictures dropped."
         ),
-        _matrix(conflicts["matrix"]),
+        heat_table(
+            "settled, given",
+            names,
+            conflicts["matrix"],
+            "Pictures of these groups: label that the group settles on (row), label given (column)",
+        ),
         paragraph(
-            "Below each picture: the label it was given, > the label it has now; out: it is in no split. "
-            "Labels of an official test part never change."
+            "Below each picture: the label it was given, > the label it has now; out: it is in no "
+            "split. Labels of an official test part never change."
         ),
         *_sheet(
-            "Groups with different labels, the largest", pictures, found[: 2 * _ROWS], captions
+            "Groups with different labels, the largest", pictures, groups[: 2 * _ROWS], captions
         ),
     )
 
@@ -234,11 +191,12 @@ def _ferplus(pictures: Pictures) -> str:
         return ""
     known = (pictures.votes >= 0).all(axis=1)
     votes, given = pictures.votes[known], pictures.given_labels[known]
-    majority, agreed = ferplus_majority(votes)
-    reasons = Counter(reason for reason in unusable_votes(votes).tolist() if reason)
+    majority, agreed = ferplus_majority(votes, pictures.class_names)
+    unusable = unusable_votes(votes, pictures.class_names).tolist()
+    reasons = Counter(reason for reason in unusable if reason)
     rows = [
         ("pictures with votes of their own", len(votes)),
-        ("most taggers agree on one of the seven", int(agreed.sum())),
+        ("most taggers agree on one of the classes", int(agreed.sum())),
         ("of these, the given label is another", int((given[agreed] != majority[agreed]).sum())),
         *((f"left out with --labels ferplus: {reason}", n) for reason, n in reasons.most_common()),
     ]
@@ -255,40 +213,25 @@ def _left_out(dataset: dict[str, Any]) -> str:
     excluded = [(reason, n) for reason, n in dataset["excluded"].items()]
     return section(
         "Left out",
-        table(["reason", *sources, "all"], rows, "Files that are not in the prepared data")
-        if rows
-        else paragraph("No file."),
+        (
+            table(["reason", *sources, "all"], rows, "Files that are not in the prepared data")
+            if rows
+            else paragraph("No file.")
+        ),
         *(_paths(reason, n, rejected) for reason, n in dataset["rejected_counts"].items()),
-        table(["reason", "pictures"], excluded, "Pictures in the folder that are in no split")
-        if excluded
-        else "",
+        (
+            table(["reason", "pictures"], excluded, "Pictures in the folder that are in no split")
+            if excluded
+            else ""
+        ),
     )
 
 
 def _paths(reason: str, count: int, rejected: list[dict[str, str]]) -> str:
-    found = [f"{row['source']}: {row['path']}" for row in rejected if row["reason"] == reason][
-        :_PATHS
-    ]
-    items = "".join(f"<li><code>{_text(name)}</code></li>" for name in found)
-    return f"<details><summary>{_text(reason)}: {len(found)} of {count:,}</summary><ul>{items}</ul></details>"
-
-
-def _matrix(matrix: list[list[int]]) -> str:
-    largest = max(max(row) for row in matrix) or 1
-    rows = "".join(
-        f'<tr><th scope="row" class="text">{label}</th>'
-        + "".join(
-            f'<td style="background: rgba(var(--heat), {0.6 * n / largest:.2f})">{n:,}</td>'
-            for n in row
-        )
-        + "</tr>\n"
-        for label, row in zip(LABELS, matrix, strict=True)
-    )
-    heads = "".join(f'<th scope="col">{label}</th>' for label in LABELS)
-    return (
-        '<div class="wide"><table><caption>Pictures of these groups: label that the group settles on (row), label given (column)'
-        f'</caption><thead><tr><th scope="col" class="text">settled, given</th>{heads}</tr></thead><tbody>\n{rows}</tbody></table></div>'
-    )
+    rows = [row for row in rejected if row["reason"] == reason][:_PATHS]
+    names = (text(f"{row['source']}: {row['path']}") for row in rows)
+    items = "".join(f"<li><code>{name}</code></li>" for name in names)
+    return details(f"{reason}: {len(rows)} of {count:,}", f"<ul>{items}</ul>")
 
 
 def _sheet(
@@ -297,24 +240,11 @@ def _sheet(
     if not groups:
         return []
     sheet = png(group_sheet(pictures.images, groups, captions, columns=_COLUMNS))
-    return [f"<h3>{_text(title)}</h3>", picture(sheet, f"{title}: {len(groups)} rows of faces")]
+    return [f"<h3>{text(title)}</h3>", picture(sheet, f"{title}: {len(groups)} rows of faces")]
 
 
 def _members(groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Row numbers of each group of two or more, largest group first."""
     order = np.argsort(groups, kind="stable")
-    found = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
-    return sorted((rows for rows in found if len(rows) > 1), key=len, reverse=True)
-
-
-def _align(left: bool) -> str:
-    return ' class="text"' if left else ""
-
-
-def _number(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else _text(value)
-
-
-def _text(value: object) -> str:
-    # A file name that is no UTF-8 comes as surrogates, which cannot be written.
-    return html.escape(str(value).encode("utf-8", "replace").decode())
+    members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    return sorted((rows for rows in members if len(rows) > 1), key=len, reverse=True)

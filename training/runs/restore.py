@@ -1,11 +1,12 @@
-"""A run again from a bundle whose run folder is gone: its float weights, as a float run to go on from.
+"""A run again from a bundle whose run folder is gone: its float weights, as a run to go on from.
 
-A bundle's fp32.onnx holds the network with its normalization folded into the convolutions. Here each normalization is made
-anew so that it gives back, on the training faces, what was folded: its statistics are those that the convolution before it has
-there, gamma and beta undo them. So the network computes the same, in inference and with a batch's own statistics, and can be
-trained on.
+A bundle's fp32.onnx holds the network with its normalization folded into the convolutions. Here
+each normalization is made anew so that it gives back, on the training faces, what was folded: its
+statistics are those that the convolution before it has there, gamma and beta undo them. So the
+network computes the same, in inference and with a batch's own statistics, and can be trained on.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.bundle import Bundle, read_bundle
-from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.run import Progress, RestoredFrom, write_run_config
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import BundleError, RunError
 from edgeemo.optional import need
 from training.fit.recipe import Recipe
 from training.fit.train import run_config
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 from training.runs.evaluate import write_split
 from training.runs.predict import predict
-from training.runs.run import write_config, write_model, write_weights
+from training.runs.run import write_model, write_weights
 
 FP32 = "fp32.onnx"
 _FACES = 6000  # that the statistics are of
@@ -36,27 +37,15 @@ def restore(bundle_path: Path, data_path: Path, out: Path, seed: int = 0) -> flo
 
     Raises:
         BundleError: no fp32.onnx inside, or not one of our networks.
-        RunError: trained on another split than the prepared folder holds, or the two do not answer the same.
+        SpecMismatch, DataError: the folder was prepared for another input or other labels.
+        RunError: trained on another split than the folder holds, or the two do not answer the same.
     """
-    bundle, data = read_bundle(bundle_path), load_prepared(data_path, DEFAULT_SPEC)
-    manifest = bundle.manifest
-    if manifest.data.split_hash != data.split_hash:
-        raise RunError(
-            f"{bundle_path}: was trained on another split than {data_path} holds (hashes {manifest.data.split_hash[:12]} and "
-            f"{data.split_hash[:12]}), so it may have seen the test pictures; restore it on the data that it was trained on"
-        )
+    bundle = read_bundle(bundle_path)
+    data = load_prepared(data_path, bundle.spec, bundle.labels)
+    _check_split(bundle, data)
     try:
-        told = dict(manifest.training["recipe"])
-        # Bundles from before 0.4.0 say nothing of it and had not seen those pictures.
-        seen = told.get("with_validation", False) is True
-        recipe = Recipe(
-            str(told["model"]),
-            str(told["labels"]),
-            epochs=1,
-            seed=int(told["seed"]),
-            with_validation=seen,
-        )
-        model = ARCHITECTURES[recipe.model](DEFAULT_SPEC)
+        recipe = _recipe_of(bundle)
+        model = NETWORKS.get(recipe.model)(data.spec, len(data.class_names))
         rng = np.random.default_rng(seed)
         rows = np.sort(rng.permutation(data.indices("train"))[:_FACES])
         _fill(model, bundle, np.asarray(data.images[rows]))
@@ -66,6 +55,31 @@ def restore(bundle_path: Path, data_path: Path, out: Path, seed: int = 0) -> flo
         ) from None
     _check_same(model, bundle)
     return _write(model, recipe, data, bundle, out)
+
+
+def _check_split(bundle: Bundle, data: Prepared) -> None:
+    trained_on = bundle.manifest.data.split_hash
+    if trained_on != data.split_hash:
+        raise RunError(
+            f"{bundle.path}: was trained on another split than {data.path} holds (hashes "
+            f"{trained_on[:12]} and {data.split_hash[:12]}), so it may have seen the test "
+            "pictures; "
+            "restore it on the data that it was trained on"
+        )
+
+
+def _recipe_of(bundle: Bundle) -> Recipe:
+    """A float recipe of the bundle's network, as far as its manifest tells."""
+    values = dict(bundle.manifest.training["recipe"])
+    # Bundles from before 0.4.0 say nothing of it and had not seen those pictures.
+    seen = values.get("with_validation", False) is True
+    return Recipe(
+        str(values["model"]),
+        str(values["labels"]),
+        epochs=1,
+        seed=int(values["seed"]),
+        with_validation=seen,
+    )
 
 
 def _fill(model: keras.Model, bundle: Bundle, faces: NDArray[np.uint8]) -> None:
@@ -82,12 +96,8 @@ def _fill(model: keras.Model, bundle: Bundle, faces: NDArray[np.uint8]) -> None:
         kernel, bias = _folded(node, graph, values)
         depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
         layer.set_weights([np.transpose(kernel, (2, 3, 0, 1) if depthwise else (2, 3, 1, 0))])
-        _undo(
-            model.get_layer(f"{layer.name}_norm"),
-            keras.Model(model.inputs[0], layer.output),
-            bias,
-            faces,
-        )
+        before = keras.Model(model.inputs[0], layer.output)
+        _undo(model.get_layer(f"{layer.name}_norm"), before, bias, faces)
     gemm = next(node for node in graph.node if node.op_type == "Gemm")
     matrix, bias = values[gemm.input[1]], values[gemm.input[2]]
     dense = model.get_layer("logits")
@@ -97,21 +107,23 @@ def _fill(model: keras.Model, bundle: Bundle, faces: NDArray[np.uint8]) -> None:
 def _folded(
     node: Any, graph: Any, values: dict[str, NDArray[Any]]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Kernel (outputs, inputs, height, width) and bias (outputs,) of a convolution with its normalization.
+    """Kernel (outputs, inputs, height, width) and bias (outputs,) of a convolution with its
+    normalization.
 
     tf2onnx leaves that of a depthwise convolution behind it, as a multiplication and an addition.
     """
     kernel = values[node.input[1]]
     if len(node.input) > 2:
         return kernel, values[node.input[2]]
-    tensor, found = node.output[0], []
+    tensor, constants = node.output[0], []
     for kind in ("Mul", "Add"):
         after = next(
             other for other in graph.node if other.op_type == kind and tensor in other.input
         )
-        found.append(next(values[name] for name in after.input if name in values).reshape(-1))
+        constant = next(values[name] for name in after.input if name in values)
+        constants.append(constant.reshape(-1))
         tensor = after.output[0]
-    return kernel * found[0].reshape(-1, 1, 1, 1), found[1]
+    return kernel * constants[0].reshape(-1, 1, 1, 1), constants[1]
 
 
 def _undo(
@@ -142,21 +154,17 @@ def _check_same(model: keras.Model, bundle: Bundle) -> None:
     difference = float(np.abs(predict(model, selftest.inputs) - selftest.logits[FP32]).max())
     if not difference <= _TOLERANCE * float(np.ptp(selftest.logits[FP32])):
         raise RunError(
-            f"{bundle.path}: what was restored differs from its {FP32} by up to {difference:.3g}; restore another bundle"
+            f"{bundle.path}: what was restored differs from its {FP32} by up to {difference:.3g}; "
+            "restore another bundle"
         )
 
 
 def _write(model: keras.Model, recipe: Recipe, data: Prepared, bundle: Bundle, out: Path) -> float:
     out.mkdir(parents=True, exist_ok=True)
     manifest = bundle.manifest
+    restored = RestoredFrom(manifest.name, manifest.version, dict(manifest.training))
     config = run_config(recipe, data, model)
-    config["restored_from"] = {
-        "bundle": manifest.name,
-        "version": manifest.version,
-        "training": manifest.training,
-    }
-    config["history"] = {"epochs": 0, "best_epoch": 0, "seconds": 0.0}
-    write_config(out, config)
+    write_run_config(out, replace(config, restored_from=restored, history=Progress(0, 0, 0.0)))
     write_weights(out, model)
     write_model(out, model)
     card = write_split(model, data, "validation", out)

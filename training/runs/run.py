@@ -1,4 +1,6 @@
-"""A run folder: `config.json`, weights, history, predictions and pictures of one training, and its checkpoint."""
+"""A run folder as training has it: the contract's config with its recipe, the network, the
+checkpoint.
+"""
 
 import csv
 from collections.abc import Sequence
@@ -13,20 +15,22 @@ from numpy.typing import NDArray
 from edgeemo.contract import strict
 from edgeemo.contract.files import written_beside
 from edgeemo.contract.input_spec import InputSpec
-from edgeemo.contract.labels import check_label_order
+from edgeemo.contract.labels import check_same_labels
+from edgeemo.contract.run import (
+    CHECKPOINT,
+    CONFIG,
+    HISTORY,
+    MODEL,
+    WEIGHTS,
+    RunConfig,
+    read_run_config,
+)
 from edgeemo.data.prepared import Prepared
-from edgeemo.errors import MissingFile, RunError, SpecMismatch
+from edgeemo.errors import RunError, SpecMismatch
 from training.fit.recipe import Recipe
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 from training.networks.layers import without_simulation
 from training.networks.qat import network
-
-CONFIG, CHECKPOINT, WEIGHTS, MODEL = (
-    "config.json",
-    "checkpoint.npz",
-    "model.weights.h5",
-    "model.keras",
-)
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,26 @@ class Run:
     """A run folder and its checked config."""
 
     path: Path
-    config: dict[str, Any]
+    """The folder."""
+    config: RunConfig
+    """What its config.json says."""
     recipe: Recipe
-    spec: InputSpec
+    """The config's recipe, checked."""
+
+    @property
+    def spec(self) -> InputSpec:
+        """What its network sees."""
+        return self.config.input_spec
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What its logits mean, in their order."""
+        return self.config.labels
 
     def build(self) -> keras.Model:
-        """The run's float network with its trained weights; of a run in simulated int8, the network that it simulates.
+        """The run's float network with its trained weights.
+
+        Of a run in simulated int8, it is the network that is simulated.
 
         Raises:
             RunError: the weights are missing or do not fit.
@@ -47,14 +65,16 @@ class Run:
         weights = self.path / WEIGHTS
         if not weights.is_file():
             raise RunError(
-                f"{self.path}: the run has no {WEIGHTS}; finish it with: python -m training train --resume --data DATA --out {self.path}"
+                f"{self.path}: the run has no {WEIGHTS}; finish it with: "
+                f"python -m training train --resume --data DATA --out {self.path}"
             )
-        model = network(self.recipe, self.spec)
+        model = network(self.recipe, self.spec, len(self.class_names))
         try:
             model.load_weights(weights)
         except (ValueError, OSError, KeyError) as error:
             raise RunError(
-                f"{weights}: does not fit the network {self.recipe.model} ({str(error)[:200]}); train it again"
+                f"{weights}: does not fit the network {self.recipe.model} ({str(error)[:200]}); "
+                "train it again"
             ) from None
         return without_simulation(model) if self.recipe.qat else model
 
@@ -64,48 +84,36 @@ def load_run(path: str | Path) -> Run:
 
     Raises:
         MissingFile: no run there.
-        RunError: a damaged config, other labels, or an architecture that this version does not know.
+        RunError: a damaged config, or a recipe or network that this version does not know.
     """
     folder = Path(path)
+    config = read_run_config(folder)
     file = folder / CONFIG
-    if not file.is_file():
-        raise MissingFile(
-            f"{folder}: expected a run folder with {CONFIG}; make one with: python -m training train --out {folder}"
-        )
     try:
-        config = strict.loads(file.read_bytes())
-        recipe = Recipe.from_dict(config["recipe"])
-        spec = strict.from_dict(InputSpec, config["input_spec"], "input_spec")
-        labels, fingerprint = config["labels"], config["input_fingerprint"]
-        if not all(isinstance(word, str) for word in (*labels, fingerprint, config["split_hash"])):
-            raise ValueError("a field has the wrong type")
-    except (ValueError, KeyError, TypeError) as error:
+        recipe = Recipe.from_dict(config.recipe)
+    except ValueError as error:
         raise RunError(f"{file}: not the config of a run ({error}); train it again") from None
-    check_label_order(labels, str(file), RunError)
-    if fingerprint != spec.fingerprint():
+    if recipe.model not in NETWORKS:
         raise RunError(
-            f"{file}: its fingerprint {fingerprint} is not that of its input spec ({spec.fingerprint()}); train it again"
+            f"{file}: unknown network {recipe.model!r}, expected one of {', '.join(NETWORKS)}"
         )
-    if recipe.model not in ARCHITECTURES:
-        raise RunError(
-            f"{file}: unknown network {recipe.model!r}, expected one of {', '.join(ARCHITECTURES)}"
-        )
-    return Run(folder, config, recipe, spec)
+    return Run(folder, config, recipe)
 
 
 def check_fits(run: Run, data: Prepared) -> None:
-    """Raise SpecMismatch unless the run was trained for the input spec that `data` was prepared for."""
-    if run.spec.fingerprint() != data.fingerprint:
+    """Check that a run was trained for the input and the labels that `data` was prepared for.
+
+    Raises:
+        SpecMismatch: it was trained for another input spec.
+        RunError: it was trained for other labels.
+    """
+    if run.spec != data.spec:
         raise SpecMismatch(
-            f"{run.path} was trained for the input spec {run.spec.fingerprint()}, {data.path} was prepared for {data.fingerprint}; "
-            "prepare the data or train the run again"
+            f"{run.path} was trained for {run.spec.size} (input spec {run.spec.fingerprint()}), "
+            f"{data.path} was prepared for {data.spec.size} ({data.fingerprint}); prepare the data "
+            "or train the run again"
         )
-
-
-def write_config(path: Path, config: dict[str, Any]) -> None:
-    """Write config.json in one step."""
-    with written_beside(path / CONFIG) as part:
-        part.write_text(strict.dumps(config))
+    check_same_labels(run.class_names, data.class_names, str(run.path), RunError)
 
 
 def write_weights(path: Path, model: keras.Model) -> None:
@@ -123,7 +131,7 @@ def write_model(path: Path, model: keras.Model) -> None:
 def write_history(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write history.csv in one step, a row an epoch."""
     with (
-        written_beside(path / "history.csv") as part,
+        written_beside(path / HISTORY) as part,
         part.open("w", newline="", encoding="utf-8") as file,
     ):
         # The last row's order: those of a checkpoint come back with their columns sorted.
@@ -132,23 +140,13 @@ def write_history(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def write_predictions(
-    path: Path,
-    split: str,
-    logits: NDArray[np.float32],
-    mirrored: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    rows: NDArray[np.int64],
-) -> None:
-    """Write predictions_SPLIT.npz: logits float32 (N, 7) of the pictures and of them mirrored, labels and rows of index.csv (N,)."""
-    with written_beside(path / f"predictions_{split}.npz") as part, part.open("wb") as file:
-        np.savez(file, logits=logits, mirrored=mirrored, labels=labels, rows=rows)
-
-
 def write_checkpoint(
     path: Path, model: keras.Model, history: list[dict[str, Any]], best: list[NDArray[Any]]
 ) -> None:
-    """Write everything that continuing needs: weights, random states, optimizer, history, best weights so far."""
+    """Write everything that continuing needs.
+
+    That is weights, random states, the optimizer's state, the history, and the best weights so far.
+    """
     arrays = {f"model_{i}": np.asarray(_value(v)) for i, v in enumerate(model.variables)}
     arrays |= {
         f"optimizer_{i}": np.asarray(_value(v)) for i, v in enumerate(model.optimizer.variables)
@@ -165,7 +163,7 @@ def write_checkpoint(
 def read_checkpoint(
     path: Path, model: keras.Model
 ) -> tuple[list[dict[str, Any]], list[NDArray[Any]]]:
-    """Put a checkpoint back into the compiled `model`; returns its history and the best weights so far.
+    """Put a checkpoint back into the compiled `model`; returns its history and best weights so far.
 
     Raises:
         RunError: no checkpoint, or one that does not fit the network.

@@ -1,4 +1,7 @@
-"""Cross-validation: how much a recipe's figures vary with the pictures that it is fitted to. The test split stays unseen."""
+"""Cross-validation: how much a recipe's figures vary with the pictures that it is fitted to.
+
+The test split stays unseen.
+"""
 
 import statistics
 from collections.abc import Iterator, Sequence
@@ -7,20 +10,18 @@ from typing import Any
 
 import keras
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import edgeemo
 from edgeemo.contract import strict
 from edgeemo.contract.files import written_beside
-from edgeemo.contract.input_spec import DEFAULT_SPEC
-from edgeemo.contract.labels import LABELS
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import InvalidInput
 from edgeemo.proof.evaluation import score
 from training.fit.recipe import Recipe
 from training.studies.folds import fold_by_fold
+from workstation.figures import plt, save_figure
 
 SUMMARY, PICTURE, FOLDS = "crossval.json", "crossval.png", "folds"
 _TITLES = {"top1": "top-1", "macro_f1": "macro-F1", "ferplus_top1": "top-1, FER+"}
@@ -29,54 +30,72 @@ _TITLES = {"top1": "top-1", "macro_f1": "macro-F1", "ferplus_top1": "top-1, FER+
 def crossval(
     recipe: Recipe, data_path: Path, out: Path, *, folds: int = 5, progress: bool = True
 ) -> dict[str, Any]:
-    """Fit `folds` networks by `recipe`, judge each on the fold that it has not seen; returns what crossval.json says.
+    """Fit `folds` networks by `recipe` and judge each on the fold that it has not seen.
 
-    The pictures are those of the splits train and validation, in grouped and stratified folds drawn from the recipe's seed.
-    Writes crossval.json, crossval.png and folds/fold_K.npz into `out`; finished folds there are not trained again.
+    Returns what crossval.json says. The pictures are those of the splits train and validation, in
+    grouped and stratified folds drawn from the recipe's seed. Writes crossval.json, crossval.png
+    and folds/fold_K.npz into `out`; finished folds there are not trained again.
 
     Raises:
-        InvalidInput: the recipe leans on another run, which has seen pictures of every fold, or asks for validation besides.
-        MissingFile, DataError, SpecMismatch: the folder does not fit; too few groups in a class for the folds.
+        InvalidInput: the recipe names another run, which has seen pictures of every fold, or asks
+            for validation besides.
+        MissingFile, DataError, SpecMismatch: the folder does not fit; too few groups in a class for
+            the folds.
         RunError: interrupted, or the loss is no number.
         StorageError: `out` cannot be written.
     """
-    if recipe.teachers or recipe.init:
-        named = ", ".join(recipe.teachers or (recipe.init,))
-        raise InvalidInput(
-            f"expected a recipe without teachers and init, received {named}: it has seen pictures of every fold, so no figure "
-            "would be honest; cross-validate the recipe without it"
-        )
-    if recipe.with_validation:
-        raise InvalidInput(
-            "expected a recipe without with_validation: the folds are made of train and validation already"
-        )
-    data = load_prepared(data_path, DEFAULT_SPEC)
+    _check_honest(recipe)
+    data = load_prepared(data_path)
     rows = np.flatnonzero(np.isin(data.splits, ("train", "validation")))
     judged = fold_by_fold(recipe, data, rows, folds, out / FOLDS, progress=progress)
     per_fold = [
-        {"fold": i + 1} | _judged(data, rows[held], logits)
-        for i, (held, logits) in enumerate(judged)
+        {"fold": i + 1} | _judged(data, rows[of_fold], logits)
+        for i, (of_fold, logits) in enumerate(judged)
     ]
-    summary = {
-        "data": str(data_path),
-        "split_hash": data.split_hash,
-        "recipe": recipe.to_dict(),
-        "seed": recipe.seed,
-        "pictures": len(rows),
-        "folds": per_fold,
-        "summary": {name: mean_and_sd(values) for name, values in _measures(per_fold).items()},
-        "edgeemo": edgeemo.__version__,
-        "keras": keras.__version__,
-        "backend": keras.backend.backend(),
-    }
+    summary = _summary(recipe, data, per_fold)
     with written_beside(out / SUMMARY) as part:
         part.write_text(strict.dumps(summary))
     _plot(out / PICTURE, summary)
     return summary
 
 
+def _summary(recipe: Recipe, data: Prepared, per_fold: list[dict[str, Any]]) -> dict[str, Any]:
+    """What crossval.json says."""
+    measures = _measures(per_fold)
+    return {
+        "data": str(data.path),
+        "split_hash": data.split_hash,
+        "recipe": recipe.to_dict(),
+        "seed": recipe.seed,
+        "pictures": sum(fold["n"] for fold in per_fold),
+        "folds": per_fold,
+        "summary": {name: mean_and_sd(values) for name, values in measures.items()},
+        "edgeemo": edgeemo.__version__,
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+    }
+
+
+def _check_honest(recipe: Recipe) -> None:
+    """Raise InvalidInput where a fold's network would have seen the pictures that it judges."""
+    if recipe.teachers or recipe.init:
+        named = ", ".join(recipe.teachers or (recipe.init,))
+        raise InvalidInput(
+            f"expected a recipe without teachers and init, received {named}: it has seen pictures "
+            "of every fold, so no figure would be honest; cross-validate the recipe without it"
+        )
+    if recipe.with_validation:
+        raise InvalidInput(
+            "expected a recipe without with_validation: the folds are made of train and validation "
+            "already"
+        )
+
+
 def mean_and_sd(values: Sequence[float | None]) -> dict[str, float | None]:
-    """Mean and sample standard deviation (n - 1) of the folds that have a value; None where there are too few for one."""
+    """Mean and sample standard deviation (n - 1) of the folds that have a value.
+
+    None where there are too few for one.
+    """
     known = [value for value in values if value is not None]
     return {
         "mean": statistics.fmean(known) if known else None,
@@ -85,10 +104,13 @@ def mean_and_sd(values: Sequence[float | None]) -> dict[str, float | None]:
 
 
 def table_lines(summary: dict[str, Any]) -> Iterator[str]:
-    """What crossval.json says, in percent: a row a class, a column a fold, mean and standard deviation at the end."""
+    """What crossval.json says, in percent: a row a class, a column a fold, mean and sd at the
+    end.
+    """
     folds, recipe = summary["folds"], summary["recipe"]
     yield (
-        f"{recipe['model']}, {recipe['labels']}, {recipe['epochs']} epochs, seed {summary['seed']}: "
+        f"{recipe['model']}, {recipe['labels']}, {recipe['epochs']} epochs, seed "
+        f"{summary['seed']}: "
         f"{summary['pictures']:,} pictures in {len(folds)} folds, recall and totals in %"
     )
     yield (
@@ -106,7 +128,7 @@ def table_lines(summary: dict[str, Any]) -> Iterator[str]:
 def _judged(data: Prepared, rows: NDArray[np.int64], logits: NDArray[np.float32]) -> dict[str, Any]:
     """One fold's figures, from its logits (n, 7)."""
     predicted = logits.argmax(axis=1)
-    card = score(data.labels[rows], predicted)
+    card = score(data.labels[rows], predicted, data.class_names)
     figures = {
         "n": card.n,
         "top1": card.top1,
@@ -117,7 +139,7 @@ def _judged(data: Prepared, rows: NDArray[np.int64], logits: NDArray[np.float32]
         "ferplus_top1": None,
     }
     if data.votes is not None:
-        majority, known = ferplus_majority(group_votes(data)[rows])
+        majority, known = ferplus_majority(group_votes(data)[rows], data.class_names)
         if known.any():
             figures |= {
                 "ferplus_n": int(known.sum()),
@@ -127,14 +149,18 @@ def _judged(data: Prepared, rows: NDArray[np.int64], logits: NDArray[np.float32]
 
 
 def _measures(folds: Sequence[dict[str, Any]]) -> dict[str, list[float | None]]:
-    """Each figure's value of every fold: recall by label, then the totals; against the FER+ majority where a fold has one."""
-    found: dict[str, list[float | None]] = {
-        label: [fold["per_class_recall"][label] for fold in folds] for label in LABELS
+    """Each figure's value of every fold: recall by label, then the totals.
+
+    Against the FER+ majority only where a fold has one.
+    """
+    measures: dict[str, list[float | None]] = {
+        label: [fold["per_class_recall"][label] for fold in folds]
+        for label in folds[0]["per_class_recall"]
     }
-    found |= {name: [fold[name] for fold in folds] for name in _TITLES}
-    if found["ferplus_top1"] == [None] * len(folds):
-        del found["ferplus_top1"]
-    return found
+    measures |= {name: [fold[name] for fold in folds] for name in _TITLES}
+    if measures["ferplus_top1"] == [None] * len(folds):
+        del measures["ferplus_top1"]
+    return measures
 
 
 def _percent(value: float | None) -> str:
@@ -144,8 +170,7 @@ def _percent(value: float | None) -> str:
 def _plot(path: Path, summary: dict[str, Any]) -> None:
     """Each figure's mean with its standard deviation as error bar, and every fold as a dot."""
     measures = _measures(summary["folds"])
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = plt.subplots(figsize=(9, 4.6), layout="constrained")
     for x, (name, values) in enumerate(measures.items()):
         known = [100 * value for value in values if value is not None]
         # Folds lie side by side, so that equal ones can be told apart.
@@ -162,15 +187,17 @@ def _plot(path: Path, summary: dict[str, Any]) -> None:
                 color="tab:blue",
                 zorder=3,
             )
-    axes.axvline(len(LABELS) - 0.5, color="0.8", linewidth=1)
+    axes.axvline(len(summary["folds"][0]["per_class_recall"]) - 0.5, color="0.8", linewidth=1)
     recipe = summary["recipe"]
     axes.set(
         xticks=range(len(measures)),
         xticklabels=[_TITLES.get(name, name) for name in measures],
         ylim=(-3, 103),
         ylabel="recall of each class, totals (%)",
-        title=f"{recipe['model']}, {recipe['labels']}: {len(summary['folds'])} folds (dots), mean and standard deviation",
+        title=(
+            f"{recipe['model']}, {recipe['labels']}: {len(summary['folds'])} folds (dots), mean "
+            "and standard deviation"
+        ),
     )
     axes.grid(axis="y", color="0.92")
-    with written_beside(path) as part:
-        figure.savefig(part, dpi=120, format="png")
+    save_figure(figure, path)

@@ -1,23 +1,20 @@
-"""leaks.json, leaks.html and leaks.png: what was counted and trained to show what a random split leaks."""
+"""leaks.json, leaks.html and leaks.png: what was counted and trained to show what a split leaks."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 import edgeemo
 from edgeemo.contract import strict
-from edgeemo.contract.labels import LABELS
 from edgeemo.data.prepared import Prepared
-from training.runs.report import page, paragraph, picture, section, table
 from training.studies.leaks import DRAWS, REFERENCE_PER_CLASS, count_leaks, leaked_pairs
 from training.studies.sheets import contact_sheet, png
-from training.studies.stats import COLOURS, figure_png, sources_of
+from training.studies.stats import sources_of
+from workstation.figures import COLOURS, figure_png, plt
+from workstation.html import page, paragraph, picture, section, table
+from workstation.text import percent
 
 LEAKS = "leaks.json"
 _PAIRS, _COLUMNS = 36, 12
@@ -26,7 +23,8 @@ _PAIRS, _COLUMNS = 36, 12
 def write_leaks(
     folder: Path, data: Prepared, seed: int, training: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Count the leaks, write leaks.json, leaks.html and leaks.png into `folder`, and return the report.
+    """Count the leaks, write leaks.json, leaks.html and leaks.png into `folder`, and return the
+    report.
 
     `training` is what training.studies.protocols.compare found, or None.
     """
@@ -64,14 +62,14 @@ def leaks_page(report: dict[str, Any], data: Prepared, drawn: bytes) -> str:
     head, *rows = _cells(report)
     pairs = leaked_pairs(data, report["seed"], _PAIRS)
     captions = [
-        f"{kind} {LABELS[data.given_labels[i]]}"
+        f"{kind} {data.class_names[data.given_labels[i]]}"
         for pair in pairs
         for kind, i in zip(("test", "train"), pair, strict=True)
     ]
     sheet = png(contact_sheet(data.images[pairs.ravel()], _COLUMNS, captions, scale=2))
     counted = paragraph(
-        f"{report['pictures']:,} pictures in {report['groups']:,} groups of copies, labels as the sets give them. Shares of random "
-        f"splits are means over {DRAWS} draws."
+        f"{report['pictures']:,} pictures in {report['groups']:,} groups of copies, labels as the "
+        f"sets give them. Shares of random splits are means over {DRAWS} draws."
     )
     shown = [
         section(
@@ -94,7 +92,7 @@ def leaks_page(report: dict[str, Any], data: Prepared, drawn: bytes) -> str:
 
 
 def leaks_figure(report: dict[str, Any]) -> bytes:
-    """PNG: shares of test pictures with a copy in train, and the accuracies of the two protocols where they were trained."""
+    """PNG: shares of test pictures with a copy in train, and accuracies where they were trained."""
     training = report["training"]
     figure, axes = plt.subplots(
         1,
@@ -206,7 +204,11 @@ def _training_cells(training: dict[str, Any]) -> list[list[str]]:
         {"test": t["own_test"]["n"], "with_copy": t["with_copy"]["n"] if t["with_copy"] else 0}
         for t in both
     ]
-    trained = f"trained small: {training['pictures']:,} pictures ({training['share_of_groups']:.0%} of the groups), {training['per_class']:,} a class, {training['epochs']} epochs; faces an epoch"
+    trained = (
+        f"trained small: {training['pictures']:,} pictures ("
+        f"{percent(training['share_of_groups'], 0)} of the groups), {training['per_class']:,} a "
+        f"class, {training['epochs']} epochs; faces an epoch"
+    )
     rows = [
         (trained, [f"{t['trained_on']:,}" for t in both]),
         (
@@ -214,11 +216,11 @@ def _training_cells(training: dict[str, Any]) -> list[list[str]]:
             [_share(share, "with_copy") for share in shares],
         ),
         ("top-1 on its own test part", [_top1(t["own_test"]) for t in both]),
-        ("mean recall there", [f"{t['own_test']['mean_recall']:.1%}" for t in both]),
+        ("mean recall there", [percent(t["own_test"]["mean_recall"]) for t in both]),
         ("top-1 where a copy is in train", [_top1(t["with_copy"]) for t in both]),
         (
             "the same in the class mix of the next line",
-            [_percent(t["with_copy_in_the_classes_of_without"]) for t in both],
+            [percent(t["with_copy_in_the_classes_of_without"]) for t in both],
         ),
         ("top-1 where no copy is in train", [_top1(t["without_copy"]) for t in both]),
         (
@@ -227,7 +229,7 @@ def _training_cells(training: dict[str, Any]) -> list[list[str]]:
         ),
         (
             "mean recall there",
-            [_percent(t["common_test"] and t["common_test"]["mean_recall"]) for t in both],
+            [percent(t["common_test"] and t["common_test"]["mean_recall"]) for t in both],
         ),
     ]
     return [[name, "", *cells] for name, cells in rows]
@@ -236,21 +238,18 @@ def _training_cells(training: dict[str, Any]) -> list[list[str]]:
 def _share(counts: dict[str, Any] | None, key: str) -> str:
     if not counts or not counts["test"]:
         return "-"
-    return f"{counts[key] / counts['test']:.1%}"
+    return percent(counts[key] / counts["test"])
 
 
 def _of_how_many(counts: dict[str, Any] | None) -> str:
     if not counts or not counts["test"]:
         return ""
-    return f" ({counts['with_copy'] / counts['draws']:,.0f} of {counts['test'] / counts['draws']:,.0f})"
+    copies, tested = (counts[key] / counts["draws"] for key in ("with_copy", "test"))
+    return f" ({copies:,.0f} of {tested:,.0f})"
 
 
 def _top1(card: dict[str, Any] | None) -> str:
     if card is None:
         return "-"
     low, high = card["interval"]
-    return f"{card['top1']:.1%} ({low:.1%} to {high:.1%}, n {card['n']:,})"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"
+    return f"{percent(card['top1'])} ({percent(low)} to {percent(high)}, n {card['n']:,})"

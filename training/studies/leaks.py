@@ -1,6 +1,7 @@
-"""What a random split would have leaked: test pictures with a copy in train, and what that does to the accuracy.
+"""What a random split would have leaked: test pictures with a copy in train, and what that does.
 
-Labels are the ones that the sets give, over all pictures of the union, as the reference work took them.
+Labels are the ones that the sets give, over all pictures of the union, as the reference work took
+them.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.labels import LABELS
 from edgeemo.data.labelled import SPLIT_WORDS
 from edgeemo.data.prepared import Prepared
 from training.data.duplicates import exact_groups
@@ -45,9 +45,10 @@ def has_copy(groups: Numbers, among: Numbers) -> NDArray[np.bool_]:
 def leaked(
     groups: Numbers, exact: Numbers, sources: Names, names: Names, *, known: Sequence[str]
 ) -> dict[str, Any]:
-    """How many test pictures have a copy in train, as counts: all, of equal pixels, and by each `known` source.
+    """How many test pictures have a copy in train: all, of equal pixels, and by `known` source.
 
-    groups, exact (N,): numbers that copies, and pictures of equal pixels, share. names (N,): split names.
+    groups, exact (N,): numbers that copies, and pictures of equal pixels, share. names (N,): split
+    names.
     """
     train, test = names == "train", names == "test"
     copies, equal = has_copy(groups[test], groups[train]), has_copy(exact[test], exact[train])
@@ -67,11 +68,12 @@ def leaked(
 def count_leaks(data: Prepared, seed: int) -> dict[str, Any]:
     """Counts of `leaked` for a random split, a random split after balancing, and the grouped one.
 
-    The first two are sums over DRAWS random splits. `balanced` is None where a class has no picture.
+    The first two are sums over DRAWS random splits. `balanced` is None where a class has no
+    picture.
     """
     exact, sources = exact_groups(data.images), sources_of(data)
     known = list(dict.fromkeys(sources.tolist()))
-    every_class = len(np.unique(data.given_labels)) == len(LABELS)
+    every_class = len(np.unique(data.given_labels)) == len(data.class_names)
     random, after_balance = [], []
     for draw in range(DRAWS):
         rng = np.random.default_rng([seed, draw])
@@ -79,7 +81,7 @@ def count_leaks(data: Prepared, seed: int) -> dict[str, Any]:
             leaked(data.groups, exact, sources, random_split(len(exact), rng), known=known)
         )
         if every_class:
-            rows = balanced_rows(data.given_labels, REFERENCE_PER_CLASS, rng)
+            rows = balanced_rows(data.given_labels, REFERENCE_PER_CLASS, data.class_names, rng)
             # A stored augmented copy shares the group of its original, and its pixels with nothing.
             pixels, again = exact[rows], repeated(rows)
             pixels[again] = -1 - np.arange(again.sum())
@@ -102,7 +104,7 @@ def repeated(rows: Numbers) -> NDArray[np.bool_]:
 
 
 def grouped_names(data: Prepared, seed: int) -> Names:
-    """(N,) split names: the folder's own where its split is grouped, else a grouped one of all its pictures."""
+    """(N,) split names: the folder's own where its split is grouped, else a grouped one of all."""
     if data.dataset["split"] == "grouped":
         return data.splits
     return grouped_split(data.given_labels, data.groups, official_test(data), seed)
@@ -114,7 +116,10 @@ def official_test(data: Prepared) -> NDArray[np.bool_]:
 
 
 def leaked_pairs(data: Prepared, seed: int, count: int) -> Numbers:
-    """int64 (M, 2): rows of up to `count` test pictures of the first random split, and of a copy of each in train."""
+    """int64 (M, 2): rows of up to `count` test pictures of the first random split, and of a copy.
+
+    The copies are in train.
+    """
     names = random_split(len(data.groups), np.random.default_rng([seed, 0]))
     train = np.flatnonzero(names == "train")
     test = np.flatnonzero((names == "test") & has_copy(data.groups, data.groups[train]))
@@ -127,9 +132,11 @@ def leaked_pairs(data: Prepared, seed: int, count: int) -> Numbers:
 def _summed(draws: list[dict[str, Any]]) -> dict[str, Any]:
     """Counts added up; counts inside counts too."""
     return {
-        key: _summed([draw[key] for draw in draws])
-        if isinstance(value, dict)
-        else sum(draw[key] for draw in draws)
+        key: (
+            _summed([draw[key] for draw in draws])
+            if isinstance(value, dict)
+            else sum(draw[key] for draw in draws)
+        )
         for key, value in draws[0].items()
     }
 

@@ -1,11 +1,12 @@
-"""The reference work's protocol and an honest one, small, on the same faces and with the same network.
+"""The reference work's protocol and an honest one, small, on the same faces with the same network.
 
-The reference work merged the sets, brought each class to one size (drawing from larger ones, storing augmented copies of smaller
-ones), and split the result at random: copies of a test picture, stored or downloaded, were trained on. The honest protocol
-splits whole groups of copies first, and balances the train part alone.
+The reference work merged the sets, brought each class to one size (drawing from larger ones,
+storing augmented copies of smaller ones), and split the result at random: copies of a test picture,
+stored or downloaded, were trained on. The honest protocol splits whole groups of copies first, and
+balances the train part alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -13,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import trange
 
-from edgeemo.contract.input_spec import DEFAULT_SPEC
-from edgeemo.contract.labels import LABELS
+from edgeemo.contract.input_spec import InputSpec
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import DataError
 from edgeemo.proof.evaluation import recalls, score
@@ -22,11 +22,12 @@ from training.data.splits import grouped_split
 from training.fit.augment import augmented_epoch
 from training.fit.balance import balanced_rows
 from training.fit.recipe import Augmentation
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 from training.runs.predict import predict
 from training.studies.leaks import TRAIN_SHARE, has_copy, official_test, random_split, repeated
 
-# What the reference work stored: brightness, zoom, rotation. Nothing is augmented on the fly, in either protocol.
+# What the reference work stored: brightness, zoom, rotation. Nothing is augmented on the fly, in
+# either protocol.
 STORED = Augmentation(
     flip=0, rotation=10, zoom=0.15, shift=0, brightness=0.2, contrast=0, cutout=0, blur=0
 )
@@ -35,14 +36,21 @@ LEARNING_RATE, BATCH = 3e-3, 128
 
 @dataclass(frozen=True)
 class Faces:
-    """Pictures uint8 (n, 48, 48, 1), label numbers int64 (n,), and groups int64 (n,): copies of one picture share a number."""
+    """Labelled pictures."""
 
     images: NDArray[np.uint8]
+    """uint8 (n, H, W, C)."""
     labels: NDArray[np.int64]
+    """int64 (n,), positions in the class names."""
     groups: NDArray[np.int64]
+    """int64 (n,), one number for all copies of a picture."""
+    class_names: tuple[str, ...]
+    """What label numbers mean."""
 
     def __getitem__(self, rows: NDArray[Any]) -> "Faces":
-        return Faces(self.images[rows], self.labels[rows], self.groups[rows])
+        return replace(
+            self, images=self.images[rows], labels=self.labels[rows], groups=self.groups[rows]
+        )
 
 
 def reference_protocol(faces: Faces, per_class: int, seed: int) -> tuple[Faces, Faces]:
@@ -53,7 +61,10 @@ def reference_protocol(faces: Faces, per_class: int, seed: int) -> tuple[Faces, 
 
 
 def honest_protocol(faces: Faces, per_class: int, seed: int) -> tuple[Faces, Faces]:
-    """Train and test faces: whole groups split 60/20/20, then the train part alone brought to 60 % of `per_class`."""
+    """Train and test faces: whole groups split 60/20/20, then the train part alone balanced.
+
+    It is brought to 60 % of `per_class`.
+    """
     names = grouped_split(faces.labels, faces.groups, np.zeros(len(faces.labels), bool), seed)
     train = balanced(
         faces[names == "train"], round(TRAIN_SHARE * per_class), np.random.default_rng([seed, 12])
@@ -62,34 +73,35 @@ def honest_protocol(faces: Faces, per_class: int, seed: int) -> tuple[Faces, Fac
 
 
 def balanced(faces: Faces, per_class: int, rng: np.random.Generator) -> Faces:
-    """`per_class` faces of every class; where a class has fewer, each face as it is, and augmented copies in its group.
+    """`per_class` faces of every class: each as it is, then augmented copies in its group.
 
     Raises:
         DataError: a class has no face.
     """
-    for label, name in enumerate(LABELS):
+    for label, name in enumerate(faces.class_names):
         if not (faces.labels == label).any():
             raise DataError(
                 f"expected {name} among the pictures to train on, found none; add --no-train"
             )
-    rows = balanced_rows(faces.labels, per_class, rng)
+    rows = balanced_rows(faces.labels, per_class, faces.class_names, rng)
     chosen = faces[rows]
     images, again = chosen.images.copy(), repeated(rows)
     images[again] = augmented_epoch(images[again], STORED, rng).round().astype(np.uint8)
-    return Faces(images, chosen.labels, chosen.groups)
+    return replace(chosen, images=images)
 
 
 def compare(data: Prepared, per_class: int, share: float, epochs: int, seed: int) -> dict[str, Any]:
     """Train one network by each protocol and judge both, as plain JSON values.
 
-    Both get a `share` (0..1) of the groups: with `per_class` a third of the reference work's, a third of the groups leaves copies,
-    and how often a class has to be repeated, as they are at full size. An official test part, and every copy of one of its
-    pictures, is kept from both, so that both can be judged on it. Labels are the ones that the sets give.
+    Both get a `share` (0..1) of the groups: with `per_class` a third of the reference work's, a
+    third of the groups leaves copies, and how often a class has to be repeated, as they are at full
+    size. An official test part, and every copy of one of its pictures, is kept from both, so that
+    both can be judged on it. Labels are the ones that the sets give.
 
     Raises:
         DataError: too few pictures: a class has none to train on, or there is none to test on.
     """
-    everything = Faces(data.images, data.given_labels, data.groups)
+    everything = Faces(data.images, data.given_labels, data.groups, data.class_names)
     official = official_test(data)
     apart = np.unique(data.groups[~has_copy(data.groups, data.groups[official])])
     drawn = np.random.default_rng([seed, 14]).permutation(apart)[: round(share * len(apart))]
@@ -102,27 +114,26 @@ def compare(data: Prepared, per_class: int, share: float, epochs: int, seed: int
         train, test = protocol(faces, per_class, seed)
         if not len(test.labels):
             raise DataError(
-                f"expected more than {len(faces.labels)} pictures to split and train on; add --no-train"
+                f"expected more than {len(faces.labels)} pictures to split and train on; add "
+                "--no-train"
             )
-        model = _fitted(train, epochs, seed, name)
+        model = _fitted(train, data.spec, epochs, seed, name)
         predicted = _predicted(model, test)
         leaked = has_copy(test.groups, train.groups)
         results[name] = {
             "trained_on": len(train.labels),
-            "own_test": _card(test.labels, predicted),
-            "with_copy": _card(test.labels[leaked], predicted[leaked]),
-            "without_copy": _card(test.labels[~leaked], predicted[~leaked]),
-            "with_copy_in_the_classes_of_without": _in_the_classes_of(
-                test.labels, predicted, leaked
-            ),
-            "common_test": _card(common.labels, _predicted(model, common)),
+            "own_test": _card(test, predicted),
+            "with_copy": _card(test[leaked], predicted[leaked]),
+            "without_copy": _card(test[~leaked], predicted[~leaked]),
+            "with_copy_in_the_classes_of_without": _in_the_classes_of(test, predicted, leaked),
+            "common_test": _card(common, _predicted(model, common)),
         }
     return results
 
 
-def _fitted(faces: Faces, epochs: int, seed: int, name: str) -> keras.Model:
+def _fitted(faces: Faces, spec: InputSpec, epochs: int, seed: int, name: str) -> keras.Model:
     keras.utils.set_random_seed(seed)
-    model = ARCHITECTURES["small"](DEFAULT_SPEC)
+    model = NETWORKS.get("small")(spec, len(faces.class_names))
     steps = -(-len(faces.labels) // BATCH)
     rate = keras.optimizers.schedules.CosineDecay(
         LEARNING_RATE / 20,
@@ -145,10 +156,10 @@ def _predicted(model: keras.Model, faces: Faces) -> NDArray[np.int64]:
     return np.asarray(predict(model, faces.images).argmax(axis=1), np.int64)
 
 
-def _card(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str, Any] | None:
-    if not len(labels):
+def _card(faces: Faces, predicted: NDArray[np.int64]) -> dict[str, Any] | None:
+    if not len(faces.labels):
         return None
-    card = score(labels, predicted)
+    card = score(faces.labels, predicted, faces.class_names)
     mean_recall = float(np.nanmean(recalls(np.array(card.confusion))))
     return {
         "n": card.n,
@@ -159,16 +170,16 @@ def _card(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str, 
 
 
 def _in_the_classes_of(
-    labels: NDArray[np.int64], predicted: NDArray[np.int64], leaked: NDArray[np.bool_]
+    faces: Faces, predicted: NDArray[np.int64], leaked: NDArray[np.bool_]
 ) -> float | None:
-    """Top-1 on leaked pictures, weighed so that they have the classes of those that are not; None where a class lacks."""
-    sizes = np.bincount(labels[~leaked], minlength=len(LABELS))
-    right = [(predicted == labels)[leaked & (labels == label)] for label in range(len(LABELS))]
-    if not sizes.any() or any(
-        size and not len(part) for size, part in zip(sizes, right, strict=True)
-    ):
+    """Top-1 on leaked pictures, weighed so that they have the classes of those that are not leaked.
+
+    None where a class lacks.
+    """
+    labels = faces.labels
+    sizes = np.bincount(labels[~leaked], minlength=len(faces.class_names))
+    right = [(predicted == labels)[leaked & (labels == label)] for label in range(len(sizes))]
+    weighed = [(size, part) for size, part in zip(sizes, right, strict=True) if size]
+    if not weighed or any(not len(part) for _, part in weighed):
         return None
-    return float(
-        sum(size * part.mean() for size, part in zip(sizes, right, strict=True) if size)
-        / sizes.sum()
-    )
+    return float(sum(size * part.mean() for size, part in weighed) / sizes.sum())

@@ -1,4 +1,4 @@
-"""Contact sheets: many small pictures, with or without a caption below each, as one grey picture."""
+"""Contact sheets: many small pictures, with or without a caption below each, as one picture."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,7 +15,10 @@ _FONT, _SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.38
 def contact_sheet(
     images: Pixels, columns: int, captions: Sequence[str] | None = None, scale: int = 1
 ) -> Pixels:
-    """uint8 (H, W): pictures uint8 (n, S, S) or (n, S, S, 1), row by row, on white. One caption a picture, in ASCII."""
+    """uint8 (H, W) or (H, W, 3): pictures uint8 (n, h, w, C) or (n, h, w), row by row, on white.
+
+    One caption a picture, in ASCII.
+    """
     order = np.arange(len(images))
     return group_sheet(
         images,
@@ -33,33 +36,32 @@ def group_sheet(
     columns: int = 12,
     scale: int = 2,
 ) -> Pixels:
-    """uint8 (H, W): a row for each group, with its first `columns` members.
+    """uint8 (H, W) or (H, W, 3) RGB: a row for each group, with its first `columns` members.
 
-    `groups` are positions into `images` uint8 (n, S, S) or (n, S, S, 1) and into `captions`.
+    `groups` are positions into `images` uint8 (n, h, w, C) or (n, h, w) and into `captions`.
     """
     rows = [list(members)[:columns] for members in groups]
-    side = images.shape[1] * scale
-    height, width = side + (_CAPTION if captions is not None else 0) + _GAP, side + _GAP
-    sheet = np.full(
-        (max(len(rows), 1) * height, max(map(len, rows), default=1) * width), 255, np.uint8
-    )
+    down, across = images.shape[1] * scale, images.shape[2] * scale
+    height, width = down + (_CAPTION if captions is not None else 0) + _GAP, across + _GAP
+    colour = images.shape[3:] if images.shape[3:] == (3,) else ()
+    size = max(len(rows), 1) * height, max(map(len, rows), default=1) * width
+    sheet = np.full((*size, *colour), 255, np.uint8)
     for y, members in enumerate(rows):
         for x, i in enumerate(members):
             top, left = y * height, x * width
-            picture = np.asarray(images[i]).reshape(images.shape[1:3])
-            sheet[top : top + side, left : left + side] = picture.repeat(scale, axis=0).repeat(
-                scale, axis=1
-            )
+            picture = np.asarray(images[i]).reshape(*images.shape[1:3], *colour)
+            larger = picture.repeat(scale, axis=0).repeat(scale, axis=1)
+            sheet[top : top + down, left : left + across] = larger
             if captions is not None:
-                _write(
-                    sheet[top + side : top + side + _CAPTION, left : left + side], str(captions[i])
-                )
+                strip = sheet[top + down : top + down + _CAPTION, left : left + across]
+                _write(strip, str(captions[i]))
     return sheet
 
 
 def png(sheet: Pixels) -> bytes:
-    """The bytes of a PNG file."""
-    return bytes(cv2.imencode(".png", sheet)[1].tobytes())
+    """The bytes of a PNG file of uint8 (H, W) grey or (H, W, 3) RGB."""
+    stored = sheet[..., ::-1] if sheet.ndim == 3 else sheet  # OpenCV takes blue first
+    return bytes(cv2.imencode(".png", stored)[1].tobytes())
 
 
 def _write(strip: Pixels, text: str) -> None:
@@ -68,5 +70,5 @@ def _write(strip: Pixels, text: str) -> None:
     size = _SIZE * min(1.0, strip.shape[1] / max(width, 1))
     # OpenCV draws into contiguous memory only.
     line = np.ascontiguousarray(strip)
-    cv2.putText(line, text, (0, 11), _FONT, size, 0, 1, cv2.LINE_AA)
+    cv2.putText(line, text, (0, 11), _FONT, size, (0, 0, 0), 1, cv2.LINE_AA)
     strip[:] = line

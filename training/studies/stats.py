@@ -1,27 +1,21 @@
-"""What a prepared folder holds, counted and drawn: classes, sources, splits, groups, copies across sources, conflicts."""
+"""What a prepared folder holds, counted and drawn: classes, sources, splits, copies, conflicts."""
 
-import io
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
 from edgeemo.contract.files import written_beside
-from edgeemo.contract.labels import LABELS
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import EXCLUDED, SPLITS, Prepared
 from training.studies.sheets import contact_sheet, png
+from workstation.figures import COLOURS, figure_png, plt
+from workstation.text import percent
 
-# Okabe and Ito's palette, which colour-blind people can tell apart.
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 Numbers = NDArray[np.int64]
 Names = NDArray[np.str_]
 
@@ -35,9 +29,10 @@ def statistics(data: Prepared) -> dict[str, Any]:
     several = np.isin(data.groups, given[:, 0][np.diff(given[:, 0], prepend=-1) == 0])
     return {
         "images": len(data.labels),
-        "counts": counts(data.labels, data.splits, sources),
+        "classes": list(data.class_names),
+        "counts": counts(data.labels, data.splits, sources, data.class_names),
         "imbalance": {
-            split: imbalance(data.labels[data.splits == split])
+            split: imbalance(data.labels[data.splits == split], len(data.class_names))
             for split in SPLITS
             if (data.splits == split).any()
         },
@@ -64,13 +59,13 @@ def sources_of(data: Prepared) -> Names:
     return np.array([row["source"] for row in data.rows], np.str_)
 
 
-def counts(labels: Numbers, splits: Names, sources: Names) -> dict[str, dict[str, dict[str, int]]]:
+def counts(
+    labels: Numbers, splits: Names, sources: Names, class_names: Sequence[str]
+) -> dict[str, dict[str, dict[str, int]]]:
     """Number of pictures by source, split and label; splits without a picture are left out."""
     return {
         str(source): {
-            split: dict(
-                zip(LABELS, np.bincount(labels[rows], minlength=len(LABELS)).tolist(), strict=True)
-            )
+            split: _by_name(labels[rows], class_names)
             for split in (*SPLITS, EXCLUDED)
             if (rows := (sources == source) & (splits == split)).any()
         }
@@ -78,8 +73,16 @@ def counts(labels: Numbers, splits: Names, sources: Names) -> dict[str, dict[str
     }
 
 
+def _by_name(labels: Numbers, class_names: Sequence[str]) -> dict[str, int]:
+    sizes = np.bincount(labels, minlength=len(class_names)).tolist()
+    return dict(zip(class_names, sizes, strict=True))
+
+
 def source_overlap(groups: Numbers, sources: Names) -> tuple[list[str], Numbers]:
-    """Source names, and int64 (n, n): how many groups have a picture in both; on the diagonal, two or more in that one."""
+    """Source names, and int64 (n, n): how many groups have a picture in both.
+
+    On the diagonal it is how many have two or more in that one.
+    """
     names = list(dict.fromkeys(sources.tolist()))
     group = np.unique(groups, return_inverse=True)[1]
     members = np.zeros((int(group.max()) + 1, len(names)), np.int64)
@@ -90,66 +93,76 @@ def source_overlap(groups: Numbers, sources: Names) -> tuple[list[str], Numbers]
     return names, overlap
 
 
-def imbalance(labels: Numbers) -> float | None:
+def imbalance(labels: Numbers, classes: int) -> float | None:
     """Pictures of the largest class for one of the smallest; None where a class has none."""
-    sizes = np.bincount(labels, minlength=len(LABELS))
+    sizes = np.bincount(labels, minlength=classes)
     return float(sizes.max() / sizes.min()) if sizes.min() else None
 
 
 def stats_lines(stats: dict[str, Any]) -> Iterator[str]:
     """The numbers as lines of text."""
-    yield from count_lines(stats["counts"])
+    yield from count_lines(stats["counts"], stats["classes"])
     yield ""
     ratios = (
         f"{split} {'-' if ratio is None else f'{ratio:.1f}'}"
         for split, ratio in stats["imbalance"].items()
     )
     yield f"largest class to smallest: {', '.join(ratios)}"
-    yield f"{stats['images']:,} pictures in {stats['groups']:,} groups; {stats['pictures_with_copies']:,} have a copy or near copy"
+    yield (
+        f"{stats['images']:,} pictures in {stats['groups']:,} groups; "
+        f"{stats['pictures_with_copies']:,} have a copy or near copy"
+    )
     sizes = stats["group_sizes"]
     yield "groups by size: " + ", ".join(f"{size}: {n:,}" for size, n in sizes.items())
     yield ""
-    yield "groups with pictures in both sources (diagonal: two or more in that source)"
-    width = max(map(len, stats["sources"])) + 2
-    yield " " * (width + 2) + "".join(f"{i:>9}" for i in range(1, len(stats["sources"]) + 1))
-    for i, (name, row) in enumerate(
-        zip(stats["sources"], stats["shared_groups"], strict=True), start=1
-    ):
-        yield f"{i} {name}".ljust(width + 2) + "".join(f"{n:>9,}" for n in row)
+    yield from _overlap_lines(stats["sources"], stats["shared_groups"])
     yield ""
     conflicts = stats["conflicts"]
     yield (
-        f"{conflicts['groups']:,} groups of {conflicts['pictures']:,} pictures were given different labels; policy "
-        f"{conflicts['policy']}; {conflicts['changed']:,} labels differ from the given ones"
+        f"{conflicts['groups']:,} groups of {conflicts['pictures']:,} pictures were given "
+        "different "
+        f"labels; policy {conflicts['policy']}; {conflicts['changed']:,} labels differ from the "
+        "given ones"
     )
     for reason, n in stats["excluded"].items():
         yield f"{n:,} pictures in no split: {reason}"
     if ferplus := stats["ferplus"]:
         yield (
-            f"FER+: {ferplus['voted']:,} pictures with votes, their copies included; for {ferplus['majority']:,} most taggers agree on "
-            f"one of the seven: the given label is that one for {_percent(ferplus['given_agrees'])}, the settled one for {_percent(ferplus['label_agrees'])}"
+            f"FER+: {ferplus['voted']:,} pictures with votes, their copies included; for "
+            f"{ferplus['majority']:,} most taggers agree on one of the classes: the given label is "
+            f"that one for {percent(ferplus['given_agrees'])}, the settled one for "
+            f"{percent(ferplus['label_agrees'])}"
         )
 
 
-def count_lines(counts: dict[str, dict[str, dict[str, int]]]) -> Iterator[str]:
+def _overlap_lines(sources: Sequence[str], shared_groups: list[list[int]]) -> Iterator[str]:
+    yield "groups with pictures in both sources (diagonal: two or more in that source)"
+    width = max(map(len, sources)) + 4
+    yield " " * width + "".join(f"{i:>9}" for i in range(1, len(sources) + 1))
+    for i, (name, row) in enumerate(zip(sources, shared_groups, strict=True), start=1):
+        yield f"{i} {name}".ljust(width) + "".join(f"{n:>9,}" for n in row)
+
+
+def count_lines(
+    counts: dict[str, dict[str, dict[str, int]]], class_names: Sequence[str]
+) -> Iterator[str]:
     """A table of pictures by source, split and class."""
     width = max(map(len, counts)) + 2
-    yield (
-        "source".ljust(width)
-        + "split".ljust(11)
-        + "".join(label.rjust(10) for label in LABELS)
-        + "all".rjust(10)
-    )
+    columns = [max(10, len(name) + 1) for name in class_names]
+    heads = "".join(name.rjust(n) for name, n in zip(class_names, columns, strict=True))
+    yield "source".ljust(width) + "split".ljust(11) + heads + "all".rjust(10)
     for source, by_split in counts.items():
         for split, row in by_split.items():
-            cells = "".join(f"{row[label]:>10,}" for label in LABELS)
+            cells = "".join(
+                f"{row[name]:,}".rjust(n) for name, n in zip(class_names, columns, strict=True)
+            )
             yield source.ljust(width) + split.ljust(11) + cells + f"{sum(row.values()):>10,}"
 
 
 def write_pictures(data: Prepared, stats: dict[str, Any], out: Path) -> list[Path]:
-    """Write classes.png, groups.png, overlap.png and means.png into `out`, and return their paths."""
+    """Write classes.png, groups.png, overlap.png and means.png into `out`; returns their paths."""
     drawn = {
-        "classes.png": class_figure(stats["counts"]),
+        "classes.png": class_figure(stats["counts"], data.class_names),
         "groups.png": size_figure(stats["group_sizes"]),
         "overlap.png": overlap_figure(stats["sources"], stats["shared_groups"]),
         "means.png": png(mean_faces(data)),
@@ -160,19 +173,19 @@ def write_pictures(data: Prepared, stats: dict[str, Any], out: Path) -> list[Pat
     return [out / name for name in drawn]
 
 
-def class_figure(counts: dict[str, dict[str, dict[str, int]]]) -> bytes:
+def class_figure(counts: dict[str, dict[str, dict[str, int]]], class_names: Sequence[str]) -> bytes:
     """PNG: pictures of each class, stacked by split (left) and by source (right)."""
     by_split = {
-        split: _summed([splits[split] for splits in counts.values() if split in splits])
+        split: _summed((s[split] for s in counts.values() if split in s), class_names)
         for split in (*SPLITS, EXCLUDED)
     }
-    by_source = {name: _summed(splits.values()) for name, splits in counts.items()}
+    by_source = {name: _summed(splits.values(), class_names) for name, splits in counts.items()}
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), sharey=True, layout="constrained")
     for axes, parts, title in ((left, by_split, "by split"), (right, by_source, "by source")):
-        below = np.zeros(len(LABELS))
+        below = np.zeros(len(class_names))
         for (name, heights), colour in zip(parts.items(), itertools.cycle(COLOURS)):
             if heights.any():
-                axes.bar(LABELS, heights, bottom=below, label=name, color=colour)
+                axes.bar(class_names, heights, bottom=below, label=name, color=colour)
             below += heights
         axes.set(title=f"Pictures per class, {title}")
         axes.tick_params(axis="x", rotation=30)
@@ -219,24 +232,15 @@ def overlap_figure(names: list[str], overlap: list[list[int]]) -> bytes:
 
 def mean_faces(data: Prepared, scale: int = 3) -> NDArray[np.uint8]:
     """uint8 (H, W): the mean picture of each class that occurs, with its name."""
-    present = [label for label in range(len(LABELS)) if (data.labels == label).any()]
+    present = np.unique(data.labels).tolist()
     means = np.stack([data.images[data.labels == label].mean(axis=0) for label in present])
-    names = [f"{LABELS[label]} {(data.labels == label).sum():,}" for label in present]
-    return contact_sheet(means.round().astype(np.uint8), len(LABELS), names, scale)
+    names = [f"{data.class_names[label]} {(data.labels == label).sum():,}" for label in present]
+    return contact_sheet(means.round().astype(np.uint8), len(data.class_names), names, scale)
 
 
-def figure_png(figure: Any) -> bytes:
-    """The PNG of a matplotlib figure, which is closed."""
-    buffer = io.BytesIO()
-    # Without matplotlib's version in it, so that equal data give equal files.
-    figure.savefig(buffer, dpi=110, format="png", metadata={"Software": None})
-    plt.close(figure)
-    return buffer.getvalue()
-
-
-def _summed(rows: Iterable[dict[str, int]]) -> Numbers:
+def _summed(rows: Iterable[dict[str, int]], class_names: Sequence[str]) -> Numbers:
     counted = list(rows)
-    return np.array([sum(row[label] for row in counted) for label in LABELS])
+    return np.array([sum(row[label] for row in counted) for label in class_names])
 
 
 def _pairs(groups: Numbers, labels: Numbers) -> Numbers:
@@ -246,7 +250,7 @@ def _pairs(groups: Numbers, labels: Numbers) -> Numbers:
 
 def _ferplus(data: Prepared) -> dict[str, Any]:
     votes = group_votes(data)
-    majority, known = ferplus_majority(votes)
+    majority, known = ferplus_majority(votes, data.class_names)
     return {
         "voted": int((votes >= 0).all(axis=1).sum()),
         "majority": int(known.sum()),
@@ -257,7 +261,3 @@ def _ferplus(data: Prepared) -> dict[str, Any]:
 
 def _share(right: NDArray[np.bool_]) -> float | None:
     return float(right.mean()) if len(right) else None
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"

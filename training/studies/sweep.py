@@ -1,4 +1,4 @@
-"""A sweep: networks of many recipes, fitted for a few epochs and judged on validation, to find a better recipe (Optuna)."""
+"""A sweep: networks of many recipes, fitted for a few epochs and judged on validation (Optuna)."""
 
 import math
 import sqlite3
@@ -23,7 +23,6 @@ from tqdm import tqdm
 
 from edgeemo.contract import strict
 from edgeemo.contract.files import written_beside
-from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import InvalidInput, RunError, StorageError
 from training.fit.distill import leaned_on
@@ -38,6 +37,7 @@ from training.studies.sweep_report import (
     reached,
     write_table,
 )
+from workstation.text import percent
 
 STORAGE, BEST, TABLE, PICTURE = "sweep.db", "best.json", "trials.csv", "sweep.png"
 _NAME, _SETTINGS = "recipe", "settings"
@@ -85,41 +85,55 @@ def sweep(
     fixed: Sequence[str] = (),
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Fit networks of `trials` recipes around `base`, judge each by its best validation top-1; returns a summary.
+    """Fit networks of `trials` recipes around `base`, and judge each by its best validation top-1.
 
-    All choices of `search_space` vary, the other ones and the `fixed` ones stay as in `base`; the first trial is `base` itself
-    where it lies in the space. Trials whose top-1 is below the median of those before them are given up early, and so is one
-    whose loss is no number. Keeps every trial in sweep.db and writes best.json (a recipe), trials.csv and sweep.png into `out`;
-    `trials` counts those finished there, a broken off one is done again.
+    All choices of `search_space` vary, the other ones and the `fixed` ones stay as in `base`; the
+    first trial is `base` itself where it lies in the space. Trials whose top-1 is below the median
+    of those before them are given up early, and so is one whose loss is no number.
+
+    Keeps every trial in sweep.db and writes best.json (a recipe), trials.csv and sweep.png into
+    `out`; `trials` counts those finished there, a broken off one is done again. Returns a summary.
 
     Raises:
-        InvalidInput: `base` starts from another run's weights or fits validation too, or nothing is left to search.
-        MissingFile, DataError, SpecMismatch: the folder does not fit, or not what the recipe asks for.
-        RunError: interrupted, `out` holds a sweep with other data or choices, a teacher does not fit, or no trial was completed.
+        InvalidInput: `base` starts from another run's weights or fits validation too, or nothing is
+            left to search.
+        MissingFile, DataError, SpecMismatch: the folder does not fit, or not what the recipe asks
+            for.
+        RunError: interrupted, `out` holds a sweep with other data or choices, a teacher does not
+            fit, or no trial was completed.
         StorageError: `out` cannot be written.
     """
     space = search_space(base, fixed)
-    if base.with_validation:
-        raise InvalidInput(
-            "expected a recipe without with_validation: trials are judged by pictures that they did not fit"
-        )
-    if base.init or not space:
-        raise InvalidInput(
-            f"expected a recipe without init and something to search, received init {base.init!r} and {len(space)} choices "
-            "to search; give fewer options"
-        )
-    data = load_prepared(data_path, DEFAULT_SPEC)
+    _check_searchable(base, space)
+    data = load_prepared(data_path)
     leaned_on(base, data)  # refuses a teacher that does not fit before anything is fitted
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with _opened(out / STORAGE, _settings(base, data, space)) as study:
         try:
             _run(study, base, data, space, trials, progress)
         except KeyboardInterrupt:
-            raise RunError(
-                f"stopped after {len(_finished(study))} of {trials} trials; they are kept in {out / STORAGE}: "
-                "run the same command again"
-            ) from None
+            raise _stopped(study, trials, out) from None
         return _write(study, base, out)
+
+
+def _stopped(study: optuna.Study, trials: int, out: Path) -> RunError:
+    return RunError(
+        f"stopped after {len(_finished(study))} of {trials} trials; they are kept in "
+        f"{out / STORAGE}: run the same command again"
+    )
+
+
+def _check_searchable(base: Recipe, space: Mapping[str, BaseDistribution]) -> None:
+    if base.with_validation:
+        raise InvalidInput(
+            "expected a recipe without with_validation: trials are judged by pictures that they "
+            "did not fit"
+        )
+    if base.init or not space:
+        raise InvalidInput(
+            f"expected a recipe without init and something to search, received init {base.init!r} "
+            f"and {len(space)} choices to search; give fewer options"
+        )
 
 
 def trial_recipe(base: Recipe, params: Mapping[str, Any]) -> Recipe:
@@ -130,7 +144,10 @@ def trial_recipe(base: Recipe, params: Mapping[str, Any]) -> Recipe:
 
 
 def sampler_seed(seed: int, finished: int) -> int:
-    """Seed of the sampler for the trial that follows `finished` ones, so that a resumed sweep draws what it would have."""
+    """Seed of the sampler for the trial that follows `finished` ones.
+
+    So a resumed sweep draws what an uninterrupted one would have.
+    """
     return int(np.random.SeedSequence([seed, finished]).generate_state(1)[0])
 
 
@@ -153,9 +170,8 @@ def _opened(file: Path, settings: dict[str, Any]) -> Iterator[optuna.Study]:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(file)) as database:
-            database.execute(
-                "BEGIN IMMEDIATE"
-            )  # fails where it is no database or cannot be written
+            # Fails where it is no database or cannot be written.
+            database.execute("BEGIN IMMEDIATE")
     except (OSError, sqlite3.Error) as error:
         raise StorageError(
             f"{file}: cannot be used as a sweep's storage ({error}); choose another --out"
@@ -188,7 +204,8 @@ def _check_same(out: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:
             for name in changed
         )
         raise RunError(
-            f"{out}: holds a sweep of other data or choices ({both}); go on with the same or choose another --out"
+            f"{out}: holds a sweep of other data or choices ({both}); go on with the same or "
+            "choose another --out"
         )
 
 
@@ -205,9 +222,8 @@ def _run(
     progress: bool,
 ) -> None:
     for broken_off in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(
-            broken_off.number, state=TrialState.FAIL
-        )  # counts for nothing, neither here nor for the sampler
+        # Counts for nothing, neither here nor for the sampler.
+        study.tell(broken_off.number, state=TrialState.FAIL)
     done = len(_finished(study))
     with tqdm(
         total=trials, initial=min(done, trials), desc="sweep", unit="trial", disable=not progress
@@ -228,9 +244,11 @@ def _run(
 def _begin_with(study: optuna.Study, base: Recipe, space: Mapping[str, BaseDistribution]) -> None:
     values = base.to_dict() | base.to_dict()["augmentation"]
     inside = all(
-        values[name] in choice.choices
-        if isinstance(choice, CategoricalDistribution)
-        else choice.low <= values[name] <= choice.high  # type: ignore[attr-defined]
+        (
+            values[name] in choice.choices
+            if isinstance(choice, CategoricalDistribution)
+            else choice.low <= values[name] <= choice.high
+        )  # type: ignore[attr-defined]
         for name, choice in space.items()
     )
     if inside and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
@@ -238,7 +256,9 @@ def _begin_with(study: optuna.Study, base: Recipe, space: Mapping[str, BaseDistr
 
 
 def _one_trial(study: optuna.Study, trial: optuna.Trial, recipe: Recipe, data: Prepared) -> None:
-    """Fit the trial's recipe, and tell the study its best validation top-1 or that it was given up."""
+    """Fit the trial's recipe, and tell the study its best validation top-1 or that it was given
+    up.
+    """
     start, scores, state = time.perf_counter(), list[float](), TrialState.COMPLETE
     try:
         for top1 in validated_epochs(recipe, data):
@@ -249,7 +269,8 @@ def _one_trial(study: optuna.Study, trial: optuna.Trial, recipe: Recipe, data: P
                 trial.set_user_attr(WHY, f"below the median after epoch {len(scores)}")
                 break
     except Diverged:
-        # The sampler takes a pruned trial for a bad one and keeps away; of a failed one it learns nothing.
+        # The sampler takes a pruned trial for a bad one and keeps away; a failed one teaches
+        # nothing.
         state = TrialState.PRUNED
         trial.set_user_attr(WHY, f"the loss became no number in epoch {len(scores) + 1}")
     trial.set_user_attr(SECONDS, round(time.perf_counter() - start, 1))
@@ -258,15 +279,18 @@ def _one_trial(study: optuna.Study, trial: optuna.Trial, recipe: Recipe, data: P
 
 
 def validated_epochs(recipe: Recipe, data: Prepared) -> Iterator[float]:
-    """Fit a network to the split train as `train` does; yields its validation top-1 after every epoch.
+    """Fit a network to the split train as `train` does; yields its validation top-1 after every
+    epoch.
 
     Raises:
         Diverged: the loss is no number.
-        DataError: the recipe's labels or balance ask for votes or classes that the data do not hold.
+        DataError: the recipe's labels or balance ask for votes or classes that the data do not
+            hold.
     """
     held_out = chosen_targets(recipe, data, data.indices("validation"), fitted=False)
-    faces = Faces(data.images[held_out.rows], held_out.values)
-    with closing(fitted_epochs(recipe, data, data.indices("train"))) as epochs:  # type: ignore[type-var]
+    faces = Faces(data.images[held_out.rows], held_out.values, data.class_names)
+    fitted = fitted_epochs(recipe, data, data.indices("train"))
+    with closing(fitted) as epochs:  # type: ignore[type-var]
         for model, _ in epochs:
             yield float((predict(model, faces.images).argmax(axis=1) == faces.labels).mean())
 
@@ -281,7 +305,11 @@ def _trial_line(finished: Sequence[FrozenTrial], trials: int) -> str:
     choices = ", ".join(f"{name} {value:.3g}" for name, value in trial.params.items())
     outcome = trial.user_attrs.get(WHY, f"{len(trial.intermediate_values)} epochs")
     seconds = trial.user_attrs[SECONDS]
-    return f"trial {len(finished)}/{trials}: validation top-1 {100 * reached(trial):.2f} %, {outcome}, {seconds:.0f} s: {choices}"
+    return (
+        f"trial {len(finished)}/{trials}: validation top-1 {percent(reached(trial), 2)}, "
+        f"{outcome}, "
+        f"{seconds:.0f} s: {choices}"
+    )
 
 
 def _write(study: optuna.Study, base: Recipe, out: Path) -> dict[str, Any]:
@@ -291,7 +319,8 @@ def _write(study: optuna.Study, base: Recipe, out: Path) -> dict[str, Any]:
     plot_sweep(out / PICTURE, finished, weights)
     if best is None:
         raise RunError(
-            f"none of {len(finished)} trials was completed (see {out / TABLE}); run more --trials, or lower --learning-rate"
+            f"none of {len(finished)} trials was completed (see {out / TABLE}); run more --trials, "
+            "or lower --learning-rate"
         )
     recipe = trial_recipe(base, best.params)
     with written_beside(out / BEST) as part:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import optuna
-from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial, TrialState
 
 from edgeemo.contract.files import written_beside
+from workstation.figures import plt, save_figure
 
 WHY, SECONDS = "why", "seconds"  # what a sweep notes of a trial beside its choices and its top-1
 _FEWEST_TO_WEIGH = 5  # trials; with fewer, importances are noise
@@ -22,9 +22,10 @@ def reached(trial: FrozenTrial) -> float:
 
 
 def importances(study: optuna.Study, seed: int) -> dict[str, float]:
-    """Each choice's share of what varies in top-1 over complete trials (fANOVA, Hutter et al. 2014), largest first.
+    """Each choice's share of what varies in top-1 over complete trials, largest first.
 
-    Empty where too few trials are complete, or all are equally good.
+    By fANOVA (Hutter et al. 2014). Empty where too few trials are complete, or all are equally
+    good.
     """
     complete = study.get_trials(states=(TrialState.COMPLETE,))
     if len(complete) < _FEWEST_TO_WEIGH or len({trial.value for trial in complete}) == 1:
@@ -58,9 +59,10 @@ def write_table(path: Path, finished: Sequence[FrozenTrial]) -> None:
 
 
 def plot_sweep(path: Path, finished: Sequence[FrozenTrial], weights: Mapping[str, float]) -> None:
-    """Left: each trial's validation top-1 in order, and the best so far. Right: what made the difference."""
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    """Left: each trial's validation top-1 in order, and the best so far. Right: what made the
+    difference.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
     scores = np.array([100 * reached(trial) for trial in finished])
     complete = np.array([trial.state == TrialState.COMPLETE for trial in finished], bool)
     number = np.arange(1, len(finished) + 1)
@@ -72,9 +74,8 @@ def plot_sweep(path: Path, finished: Sequence[FrozenTrial], weights: Mapping[str
     left.step(number, best, where="post", color="tab:orange", label="best so far")
     left.set(xlabel="trial", ylabel="best validation top-1 (%)", title=f"{len(finished)} trials")
     left.xaxis.get_major_locator().set_params(integer=True)
-    left.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False
-    )  # clear of the points
+    # Clear of the points.
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)
     if weights:
         names = list(weights)[::-1]
         right.barh(names, [weights[name] for name in names], color="tab:blue")
@@ -89,5 +90,4 @@ def plot_sweep(path: Path, finished: Sequence[FrozenTrial], weights: Mapping[str
             ha="center",
         )
         right.set_axis_off()
-    with written_beside(path) as part:
-        figure.savefig(part, dpi=120, format="png")
+    save_figure(figure, path)

@@ -17,13 +17,14 @@ static uint32_t u32_at(const uint8_t *p)
 
 /* SHA-256 (FIPS 180-4). */
 static const uint32_t sha256_constants[64] = {
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01,
-    0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc,
-    0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147,
-    0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08,
-    0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208,
-    0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 };
 
 static uint32_t rotated(uint32_t x, int bits)
@@ -40,14 +41,17 @@ static void sha256_block(uint32_t state[8], const uint8_t *block)
     }
     for (int i = 16; i < 64; ++i) {
         const uint32_t a = w[i - 15], b = w[i - 2];
-        w[i] = w[i - 16] + w[i - 7] + (rotated(a, 7) ^ rotated(a, 18) ^ a >> 3) + (rotated(b, 17) ^ rotated(b, 19) ^ b >> 10);
+        w[i] = w[i - 16] + w[i - 7] + (rotated(a, 7) ^ rotated(a, 18) ^ a >> 3) +
+               (rotated(b, 17) ^ rotated(b, 19) ^ b >> 10);
     }
     memcpy(s, state, sizeof s);
     for (int i = 0; i < 64; ++i) {
-        const uint32_t choice = (s[4] & s[5]) ^ (~s[4] & s[6]), majority = (s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]);
-        const uint32_t first = s[7] + (rotated(s[4], 6) ^ rotated(s[4], 11) ^ rotated(s[4], 25)) + choice +
-                               sha256_constants[i] + w[i];
-        const uint32_t second = (rotated(s[0], 2) ^ rotated(s[0], 13) ^ rotated(s[0], 22)) + majority;
+        const uint32_t choice = (s[4] & s[5]) ^ (~s[4] & s[6]),
+                       majority = (s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]);
+        const uint32_t first = s[7] + (rotated(s[4], 6) ^ rotated(s[4], 11) ^ rotated(s[4], 25)) +
+                               choice + sha256_constants[i] + w[i];
+        const uint32_t second =
+            (rotated(s[0], 2) ^ rotated(s[0], 13) ^ rotated(s[0], 22)) + majority;
         memmove(s + 1, s, 7 * sizeof *s);
         s[4] += first;
         s[0] = first + second;
@@ -59,7 +63,8 @@ static void sha256_block(uint32_t state[8], const uint8_t *block)
 
 static void sha256(const uint8_t *data, uint32_t size, uint8_t digest[32])
 {
-    uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                         0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     uint8_t block[64];
     uint32_t left = size;
     for (; left >= 64; left -= 64, data += 64) {
@@ -86,7 +91,7 @@ static uint32_t labels_crc32(void)
     static const char *const labels[EDGEEMO_LABEL_COUNT] = EDGEEMO_LABELS;
     uint32_t crc = 0;
     for (int i = 0; i < EDGEEMO_LABEL_COUNT; ++i) {
-        crc = edgeemo_crc32(crc, ",", i > 0);
+        crc = edgeemo_crc32(crc, "\n", i > 0);
         crc = edgeemo_crc32(crc, labels[i], strlen(labels[i]));
     }
     return crc;
@@ -99,8 +104,8 @@ static int fits(uint64_t offset, uint64_t bytes, uint64_t size)
 }
 
 /* A table of the image; none where nothing is expected. */
-static const void *table_at(const uint8_t *data, uint32_t image_bytes, uint32_t offset, uint64_t bytes, uint32_t alignment,
-                            int *good)
+static const void *table_at(const uint8_t *data, uint32_t image_bytes, uint32_t offset,
+                            uint64_t bytes, uint32_t alignment, int *good)
 {
     if (bytes == 0) {
         return NULL;
@@ -118,7 +123,8 @@ typedef struct {
 
 static int same_shape(const edgeemo_layer *l)
 {
-    return l->in_height == l->out_height && l->in_width == l->out_width && l->in_channels == l->out_channels;
+    return l->in_height == l->out_height && l->in_width == l->out_width &&
+           l->in_channels == l->out_channels;
 }
 
 /* Every window of a kernel must meet the picture. */
@@ -131,7 +137,8 @@ static int windows_meet(const edgeemo_layer *l)
 
 static int find_needs(const edgeemo_layer *l, needs *n)
 {
-    const uint64_t area = (uint64_t)l->kernel_height * l->kernel_width, size = area * l->in_channels;
+    const uint64_t area = (uint64_t)l->kernel_height * l->kernel_width,
+                   size = area * l->in_channels;
     const uint64_t channels = l->out_channels;
     memset(n, 0, sizeof *n);
     n->in = (uint64_t)l->in_height * l->in_width * l->in_channels;
@@ -140,11 +147,10 @@ static int find_needs(const edgeemo_layer *l, needs *n)
         return 0;
     }
     switch (l->op) {
-    case EDGEEMO_LOOKUP:
-        n->weights = 256;
-        return n->in == n->out;
+    case EDGEEMO_LOOKUP: n->weights = 256; return n->in == n->out;
     case EDGEEMO_CONV_2D:
-        n->weights = size * channels + (16 - size % 16) % 16; /* the zeros at the end are for wide loads */
+        n->weights =
+            size * channels + (16 - size % 16) % 16; /* the zeros at the end are for wide loads */
         n->parameters = channels;
         n->scratch = 4 * ((size + 15) / 16 * 16) + 8 * channels;
         return windows_meet(l);
@@ -163,16 +169,12 @@ static int find_needs(const edgeemo_layer *l, needs *n)
         n->scratch = 2048;
         return same_shape(l);
     case EDGEEMO_AVERAGE_POOL_2D:
-    case EDGEEMO_MAX_POOL_2D:
-        return l->in_channels == l->out_channels && windows_meet(l);
-    case EDGEEMO_MEAN:
-        n->parameters = 1;
-        return n->out == channels && l->in_channels == channels;
+    case EDGEEMO_MAX_POOL_2D: return l->in_channels == l->out_channels && windows_meet(l);
+    case EDGEEMO_MEAN: n->parameters = 1; return n->out == channels && l->in_channels == channels;
     case EDGEEMO_PAD:
         return l->in_channels == channels && l->in_height + l->pad_top <= l->out_height &&
                l->in_width + l->pad_left <= l->out_width;
-    default:
-        return 0;
+    default: return 0;
     }
 }
 
@@ -187,7 +189,8 @@ static int shifts_good(const edgeemo_layer *l)
 }
 
 /* Reads one layer and checks all that its kernel would trust. */
-static int read_layer(edgeemo_layer *l, const uint8_t *p, const uint8_t *data, uint32_t image_bytes, uint32_t arena_bytes)
+static int read_layer(edgeemo_layer *l, const uint8_t *p, const uint8_t *data, uint32_t image_bytes,
+                      uint32_t arena_bytes)
 {
     needs n;
     int good = 1;
@@ -223,36 +226,46 @@ static int read_layer(edgeemo_layer *l, const uint8_t *p, const uint8_t *data, u
     l->multiplier = table_at(data, image_bytes, u32_at(p + 8), 4 * n.parameters, 4, &good);
     l->shift = table_at(data, image_bytes, u32_at(p + 12), n.parameters, 1, &good);
     return good && fits(l->in, n.in, arena_bytes) && fits(l->in2, n.in2, arena_bytes) &&
-           fits(l->out, n.out, arena_bytes) && fits(l->scratch, n.scratch, arena_bytes) && l->scratch % 4 == 0 &&
-           shifts_good(l);
+           fits(l->out, n.out, arena_bytes) && fits(l->scratch, n.scratch, arena_bytes) &&
+           l->scratch % 4 == 0 && shifts_good(l);
 }
 
 static edgeemo_image_error read_network(edgeemo_image *image, const uint8_t *data)
 {
-    const uint32_t layers_at = u32_at(data + 28), exponentials_at = u32_at(data + 32), vectors_at = u32_at(data + 36);
+    const uint32_t layers_at = u32_at(data + 28), exponentials_at = u32_at(data + 32),
+                   vectors_at = u32_at(data + 36);
     edgeemo_network *network = &image->network;
-    const uint64_t vector_bytes = (uint64_t)image->vector_count * (EDGEEMO_INPUT_BYTES + EDGEEMO_LABEL_COUNT);
+    const uint64_t vector_bytes =
+        (uint64_t)image->vector_count * (EDGEEMO_INPUT_BYTES + EDGEEMO_LABEL_COUNT);
+    const uint32_t pixel_tables_at = u32_at(data + 196);
     int good = 1;
+    network->pixel_table_count = u32_at(data + 200);
     network->in = u32_at(data + 44);
     network->out = u32_at(data + 48);
     network->in_bytes = u32_at(data + 52);
     network->out_bytes = u32_at(data + 56);
-    if (network->in_bytes != EDGEEMO_INPUT_BYTES || network->out_bytes != EDGEEMO_LABEL_COUNT || !network->layer_count ||
-        network->layer_count > EDGEEMO_IMAGE_MAX_LAYERS || !fits(network->in, network->in_bytes, network->arena_bytes) ||
+    if (network->in_bytes != EDGEEMO_INPUT_BYTES || network->out_bytes != EDGEEMO_LABEL_COUNT ||
+        (network->pixel_table_count > 1 && network->pixel_table_count != EDGEEMO_INPUT_CHANNELS) ||
+        !network->layer_count || network->layer_count > EDGEEMO_IMAGE_MAX_LAYERS ||
+        !fits(network->in, network->in_bytes, network->arena_bytes) ||
         !fits(network->out, network->out_bytes, network->arena_bytes) ||
         !fits(layers_at, (uint64_t)network->layer_count * LAYER_BYTES, image->image_bytes)) {
         return EDGEEMO_IMAGE_LAYERS_BAD;
     }
     network->exponentials = table_at(data, image->image_bytes, exponentials_at, 512, 2, &good);
+    network->pixel_tables = table_at(data, image->image_bytes, pixel_tables_at,
+                                     256 * (uint64_t)network->pixel_table_count, 1, &good);
     image->vectors = table_at(data, image->image_bytes, vectors_at, vector_bytes, 1, &good);
     for (uint32_t i = 0; good && i < network->layer_count; ++i) {
-        good = read_layer(&image->layers[i], data + layers_at + i * LAYER_BYTES, data, image->image_bytes, network->arena_bytes);
+        good = read_layer(&image->layers[i], data + layers_at + i * LAYER_BYTES, data,
+                          image->image_bytes, network->arena_bytes);
     }
     network->layers = image->layers;
     return good ? EDGEEMO_IMAGE_OK : EDGEEMO_IMAGE_LAYERS_BAD;
 }
 
-edgeemo_image_error edgeemo_image_open(edgeemo_image *image, const void *start, size_t size, uint32_t arena_capacity)
+edgeemo_image_error edgeemo_image_open(edgeemo_image *image, const void *start, size_t size,
+                                       uint32_t arena_capacity)
 {
     const uint8_t *data = start;
     uint8_t digest[32];
@@ -264,8 +277,8 @@ edgeemo_image_error edgeemo_image_open(edgeemo_image *image, const void *start, 
         return EDGEEMO_IMAGE_SCHEMA_OTHER;
     }
     image->image_bytes = u32_at(data + 16);
-    if (u32_at(data + 12) != HEADER_BYTES || image->image_bytes <= HEADER_BYTES || image->image_bytes > size ||
-        (uintptr_t)start % 4 != 0) {
+    if (u32_at(data + 12) != HEADER_BYTES || image->image_bytes <= HEADER_BYTES ||
+        image->image_bytes > size || (uintptr_t)start % 4 != 0) {
         return EDGEEMO_IMAGE_CUT_OFF;
     }
     if (edgeemo_crc32(0, data, HEADER_BYTES - 4) != u32_at(data + HEADER_BYTES - 4)) {
@@ -303,7 +316,8 @@ edgeemo_image_error edgeemo_image_selftest(const edgeemo_image *image, int8_t *a
     const uint8_t *outputs = image->vectors + (size_t)image->vector_count * EDGEEMO_INPUT_BYTES;
     for (uint32_t i = 0; i < image->vector_count; ++i) {
         int8_t logits[EDGEEMO_LABEL_COUNT];
-        edgeemo_run(&image->network, arena, image->vectors + (size_t)i * EDGEEMO_INPUT_BYTES, logits);
+        edgeemo_run(&image->network, arena, image->vectors + (size_t)i * EDGEEMO_INPUT_BYTES,
+                    logits);
         if (memcmp(logits, outputs + (size_t)i * EDGEEMO_LABEL_COUNT, sizeof logits) != 0) {
             return EDGEEMO_IMAGE_ANSWERS_BAD;
         }
@@ -316,7 +330,8 @@ const char *edgeemo_image_text(edgeemo_image_error error)
     switch (error) {
     case EDGEEMO_IMAGE_OK: return "good";
     case EDGEEMO_IMAGE_ABSENT: return "no model here";
-    case EDGEEMO_IMAGE_SCHEMA_OTHER: return "of another schema; make it again with the edgeemo that made this firmware";
+    case EDGEEMO_IMAGE_SCHEMA_OTHER:
+        return "of another schema; make it again with the edgeemo that made this firmware";
     case EDGEEMO_IMAGE_CUT_OFF: return "cut off";
     case EDGEEMO_IMAGE_HEADER_DAMAGED: return "its header is damaged";
     case EDGEEMO_IMAGE_DAMAGED: return "damaged: its SHA-256 does not match";

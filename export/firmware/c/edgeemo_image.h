@@ -1,5 +1,5 @@
-/* A network from a flash partition (model.bin, written by `python -m export flash-image`), checked before it is used.
- * Hand-written C99, no heap, no floats; it reads the image where it lies. */
+/* A network from a flash partition (model.bin, written by `python -m export flash-image`), checked
+ * before it is used. Hand-written C99, no heap, no floats; it reads the image where it lies. */
 #ifndef EDGEEMO_IMAGE_H
 #define EDGEEMO_IMAGE_H
 
@@ -15,11 +15,11 @@
 
 typedef enum {
     EDGEEMO_IMAGE_OK = 0,
-    EDGEEMO_IMAGE_ABSENT,      /* no image begins here */
+    EDGEEMO_IMAGE_ABSENT, /* no image begins here */
     EDGEEMO_IMAGE_SCHEMA_OTHER,
-    EDGEEMO_IMAGE_CUT_OFF,     /* larger than what holds it, or not aligned to 4 bytes */
+    EDGEEMO_IMAGE_CUT_OFF, /* larger than what holds it, or not aligned to 4 bytes */
     EDGEEMO_IMAGE_HEADER_DAMAGED,
-    EDGEEMO_IMAGE_DAMAGED,     /* its SHA-256 is not the header's */
+    EDGEEMO_IMAGE_DAMAGED, /* its SHA-256 is not the header's */
     EDGEEMO_IMAGE_LABELS_OTHER,
     EDGEEMO_IMAGE_INPUT_OTHER, /* made for another preprocessing than this firmware's */
     EDGEEMO_IMAGE_NEEDS_RAM,   /* a larger arena than there is */
@@ -30,7 +30,7 @@ typedef enum {
 typedef struct {
     edgeemo_network network; /* points into the image and to `layers`: do not copy this struct */
     edgeemo_layer layers[EDGEEMO_IMAGE_MAX_LAYERS];
-    const uint8_t *vectors;  /* inputs, then logits */
+    const uint8_t *vectors; /* inputs, then logits */
     uint32_t vector_count;
     uint32_t image_bytes;
     const uint8_t *sha256;
@@ -39,8 +39,10 @@ typedef struct {
     char name[EDGEEMO_IMAGE_NAME_BYTES + 1];
 } edgeemo_image;
 
-/* Checks the image at `data`, of which `size` bytes may be read, and everything in it that a kernel would trust. */
-edgeemo_image_error edgeemo_image_open(edgeemo_image *image, const void *data, size_t size, uint32_t arena_capacity);
+/* Checks the image at `data`, of which `size` bytes may be read, and everything in it that a kernel
+ * would trust. */
+edgeemo_image_error edgeemo_image_open(edgeemo_image *image, const void *data, size_t size,
+                                       uint32_t arena_capacity);
 /* Runs the image's own self-test in `arena` (aligned to 4): OK or ANSWERS_BAD. */
 edgeemo_image_error edgeemo_image_selftest(const edgeemo_image *image, int8_t *arena);
 /* What is wrong, in a few words. */

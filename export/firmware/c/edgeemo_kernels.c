@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-/* The DSP extension of Cortex-M4, M7 and M33: two 16-bit products in one instruction. -DEDGEEMO_NO_DSP leaves it out. */
+/* The DSP extension of Cortex-M4, M7 and M33: two 16-bit products in one instruction.
+ * -DEDGEEMO_NO_DSP leaves it out. */
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && !defined(EDGEEMO_NO_DSP)
 #include <arm_acle.h>
 #define EDGEEMO_DSP 1
@@ -10,8 +11,8 @@
 #define EDGEEMO_DSP 0
 #endif
 
-/* On a PC, for tests and simulations: AVX2, and where it is there AVX-512 VNNI, asked for at run time.
- * -DEDGEEMO_NO_AVX2 leaves both out. */
+/* On a PC, for tests and simulations: AVX2, and where it is there AVX-512 VNNI, asked for at run
+ * time. -DEDGEEMO_NO_AVX2 leaves both out. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(EDGEEMO_NO_AVX2)
 #define EDGEEMO_AVX2 1
 #define INLINE static inline __attribute__((always_inline))
@@ -20,13 +21,15 @@
 #define EDGEEMO_AVX2 0
 #define INLINE static inline
 #ifdef __GNUC__
-#define STEP __attribute__((noinline)) static /* each with all of a small processor's registers to itself */
+/* Each with all of a small processor's registers to itself. */
+#define STEP __attribute__((noinline)) static
 #else
 #define STEP static
 #endif
 #endif
 
-/* C leaves the right shift of negative numbers to the compiler; ours must repeat the sign, as all common ones do. */
+/* C leaves the right shift of negative numbers to the compiler; ours must repeat the sign, as all
+ * common ones do. */
 typedef char edgeemo_shifts_are_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
 
 /* gemmlowp's SaturatingRoundingDoublingHighMul, (2ab + 2^31) >> 32, for |a| < 2^30. */
@@ -40,7 +43,8 @@ INLINE int32_t high_of_doubled(int32_t a, int32_t b)
     return (int32_t)(((int64_t)(a * 2) * b + ((int64_t)1 << 31)) >> 32);
 }
 
-/* TFLite's MultiplyByQuantizedMultiplier: value * multiplier / 2^31 * 2^shift, rounded twice as there. */
+/* TFLite's MultiplyByQuantizedMultiplier: value * multiplier / 2^31 * 2^shift, rounded twice as
+ * there. */
 INLINE int32_t requantize(int32_t value, int32_t multiplier, int32_t shift)
 {
     int32_t high;
@@ -48,7 +52,8 @@ INLINE int32_t requantize(int32_t value, int32_t multiplier, int32_t shift)
         return high_of_doubled(value * ((int32_t)1 << shift), multiplier);
     }
     high = high_of_doubled(value, multiplier);
-    return (high + ((int32_t)1 << (-shift - 1)) + (high >> 31)) >> -shift; /* halves away from zero */
+    /* halves away from zero */
+    return (high + ((int32_t)1 << (-shift - 1)) + (high >> 31)) >> -shift;
 }
 
 INLINE int8_t clamped(int32_t value, int32_t low, int32_t high)
@@ -68,6 +73,16 @@ void edgeemo_pixels(const uint8_t *pixels, int8_t *out, uint32_t count)
     }
 }
 
+void edgeemo_pixels_by_table(const int8_t *tables, uint32_t table_count, const uint8_t *pixels,
+                             int8_t *out, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i += table_count) {
+        for (uint32_t channel = 0; channel < table_count; ++channel) {
+            out[i + channel] = tables[256 * channel + pixels[i + channel]];
+        }
+    }
+}
+
 void edgeemo_lookup(const edgeemo_layer *l, int8_t *arena)
 {
     const int8_t *in = arena + l->in;
@@ -82,7 +97,8 @@ void edgeemo_lookup(const edgeemo_layer *l, int8_t *arena)
 typedef enum { PLAIN, PAIRS, AVX2 } variant;
 
 #if EDGEEMO_DSP
-typedef int16x2_t __attribute__((may_alias)) pair_in_memory; /* what fill() has written as single numbers */
+/* What fill() has written as single numbers. */
+typedef int16x2_t __attribute__((may_alias)) pair_in_memory;
 
 /* Bytes 0 and 2, or 1 and 3, of four as 16-bit numbers. */
 static inline int16x2_t even_bytes(uint32_t four)
@@ -98,9 +114,10 @@ static inline int16x2_t odd_bytes(uint32_t four)
 }
 #endif
 
-/* Two patches times the filters from `first`, two by two: every value that is loaded is used twice. sums: [2][channels]. */
-STEP void products(const edgeemo_layer *l, const int16_t *p0, const int16_t *p1, uint32_t count, uint32_t first,
-                     int32_t *sums)
+/* Two patches times the filters from `first`, two by two: every value that is loaded is used twice.
+ * sums: [2][channels]. */
+STEP void products(const edgeemo_layer *l, const int16_t *p0, const int16_t *p1, uint32_t count,
+                   uint32_t first, int32_t *sums)
 {
     const uint32_t channels = l->out_channels;
     for (uint32_t c = first; c < channels; c += 2) {
@@ -123,13 +140,15 @@ STEP void products(const edgeemo_layer *l, const int16_t *p0, const int16_t *p1,
 }
 
 #if EDGEEMO_DSP
-/* products() of patches in PAIRS. Filter by filter, so that all fits into the registers, which gcc's scheduler would undo. */
+/* products() of patches in PAIRS. Filter by filter, so that all fits into the registers, which
+ * gcc's scheduler would undo. */
 #ifdef __clang__
 #define UNSCHEDULED
 #else
 #define UNSCHEDULED __attribute__((optimize("no-schedule-insns")))
 #endif
-UNSCHEDULED STEP void products_dsp(const edgeemo_layer *l, const int16_t *patches, uint32_t count, int32_t *sums)
+UNSCHEDULED STEP void products_dsp(const edgeemo_layer *l, const int16_t *patches, uint32_t count,
+                                   int32_t *sums)
 {
     const uint32_t channels = l->out_channels;
     for (uint32_t c = 0; c < channels; c += 2) {
@@ -177,12 +196,13 @@ STEP void requantize_row(const edgeemo_layer *l, const int32_t *sums, int8_t *ou
     }
 }
 
-/* The terms of a sum by their 256 possible int8, so that each is computed once. TFLite's left shift of 20 bits keeps what
- * the two scales would lose. */
+/* The terms of a sum by their 256 possible int8, so that each is computed once. TFLite's left shift
+ * of 20 bits keeps what the two scales would lose. */
 static void add_terms(const edgeemo_layer *l, int which, int32_t terms[256])
 {
     for (int32_t i = 0; i < 256; ++i) {
-        terms[i] = requantize((i - 128 + l->bias[which]) * (1 << 20), l->multiplier[which], l->shift[which]);
+        terms[i] = requantize((i - 128 + l->bias[which]) * (1 << 20), l->multiplier[which],
+                              l->shift[which]);
     }
 }
 
@@ -192,7 +212,8 @@ static void add(const edgeemo_layer *l, int8_t *arena)
     const int8_t *a = arena + l->in, *b = arena + l->in2;
     int8_t *out = arena + l->out;
     int32_t *a_terms = (int32_t *)(void *)(arena + l->scratch), *b_terms = a_terms + 256;
-    const int32_t multiplier = l->multiplier[2], shift = l->shift[2], zero = l->out_zero, low = l->low, high = l->high;
+    const int32_t multiplier = l->multiplier[2], shift = l->shift[2], zero = l->out_zero,
+                  low = l->low, high = l->high;
     const uint32_t count = out_count(l);
     add_terms(l, 0, a_terms);
     add_terms(l, 1, b_terms);
@@ -206,8 +227,8 @@ static void add(const edgeemo_layer *l, int8_t *arena)
 #include "edgeemo_avx2.h"
 #endif
 
-/* `count` numbers widened to 16 bits; says where the next ones go. PAIRS puts two patches beside each other, four numbers of
- * each in turn, those in the order 0, 2, 1, 3. */
+/* `count` numbers widened to 16 bits; says where the next ones go. PAIRS puts two patches beside
+ * each other, four numbers of each in turn, those in the order 0, 2, 1, 3. */
 INLINE int16_t *widen(int16_t *to, const int8_t *from, uint32_t count, variant how)
 {
     uint32_t i = 0;
@@ -247,11 +268,13 @@ INLINE int16_t *fill(int16_t *to, int16_t value, uint32_t count, variant how)
 }
 
 /* What the kernel sees at one output pixel, with the zero point where it leaves the picture. */
-STEP void gather(const edgeemo_layer *l, const int8_t *in, int32_t y, int32_t x, int16_t *patch, variant how)
+STEP void gather(const edgeemo_layer *l, const int8_t *in, int32_t y, int32_t x, int16_t *patch,
+                 variant how)
 {
     const int32_t top = y * l->stride_height - l->pad_top, left = x * l->stride_width - l->pad_left;
     const int32_t first = left < 0 ? -left : 0;
-    const int32_t last = left + l->kernel_width > l->in_width ? l->in_width - left : l->kernel_width;
+    const int32_t last =
+        left + l->kernel_width > l->in_width ? l->in_width - left : l->kernel_width;
     const uint32_t channels = l->in_channels;
     for (int32_t row = top; row < top + l->kernel_height; ++row) {
         const int inside = row >= 0 && row < l->in_height;
@@ -265,13 +288,16 @@ STEP void gather(const edgeemo_layer *l, const int8_t *in, int32_t y, int32_t x,
     }
 }
 
-/* The layer's scratch: two patches, each with zeros up to a multiple of 16 numbers, and two rows of sums. */
+/* The layer's scratch: two patches, each with zeros up to a multiple of 16 numbers, and two rows of
+ * sums. */
 INLINE void conv_2d(const edgeemo_layer *layer, int8_t *arena, variant how)
 {
-    const edgeemo_layer copy = *layer, *l = &copy; /* what is written to the arena cannot change it */
+    /* A copy: what is written to the arena cannot change it. */
+    const edgeemo_layer copy = *layer, *l = &copy;
     const int8_t *in = arena + l->in;
     int8_t *out = arena + l->out;
-    const uint32_t size = (uint32_t)l->kernel_height * l->kernel_width * l->in_channels, padded = (size + 15) / 16 * 16;
+    const uint32_t size = (uint32_t)l->kernel_height * l->kernel_width * l->in_channels,
+                   padded = (size + 15) / 16 * 16;
     const uint32_t width = l->out_width, pixels = l->out_height * width, channels = l->out_channels;
     int16_t *p0 = (int16_t *)(void *)(arena + l->scratch), *p1 = p0 + (how == PAIRS ? 4 : padded);
     int32_t *sums = (int32_t *)(void *)(p0 + 2 * padded);
@@ -313,13 +339,17 @@ INLINE void depthwise_conv_2d(const edgeemo_layer *l, int8_t *arena, variant how
     const uint32_t channels = l->out_channels, copies = channels / l->in_channels;
     for (int32_t y = 0; y < l->out_height; ++y) {
         for (int32_t x = 0; x < l->out_width; ++x) {
-            const int32_t top = y * l->stride_height - l->pad_top, left = x * l->stride_width - l->pad_left;
+            const int32_t top = y * l->stride_height - l->pad_top,
+                          left = x * l->stride_width - l->pad_left;
             const int8_t *weights = l->weights;
             memcpy(sums, l->bias, channels * sizeof *sums);
             for (int32_t row = top; row < top + l->kernel_height; ++row) {
-                for (int32_t column = left; column < left + l->kernel_width; ++column, weights += channels) {
-                    const int inside = row >= 0 && row < l->in_height && column >= 0 && column < l->in_width;
-                    const int8_t *pixel = in + (inside ? (uint32_t)(row * l->in_width + column) * l->in_channels : 0);
+                for (int32_t column = left; column < left + l->kernel_width;
+                     ++column, weights += channels) {
+                    const int inside =
+                        row >= 0 && row < l->in_height && column >= 0 && column < l->in_width;
+                    const int8_t *pixel =
+                        in + (inside ? (uint32_t)(row * l->in_width + column) * l->in_channels : 0);
                     if (!inside) {
                         for (uint32_t c = 0; c < channels; ++c) {
                             sums[c] += weights[c] * l->in_zero;
@@ -350,7 +380,8 @@ INLINE void depthwise_conv_2d(const edgeemo_layer *l, int8_t *arena, variant how
 }
 
 #if EDGEEMO_AVX2
-AVX2_FUNCTION __attribute__((flatten)) static void conv_2d_avx2(const edgeemo_layer *l, int8_t *arena)
+AVX2_FUNCTION __attribute__((flatten)) static void conv_2d_avx2(const edgeemo_layer *l,
+                                                                int8_t *arena)
 {
     conv_2d(l, arena, AVX2);
 }
@@ -453,7 +484,8 @@ void edgeemo_average_pool_2d(const edgeemo_layer *l, int8_t *arena)
                         sum += in[(uint32_t)(row * l->in_width + column) * l->in_channels + c];
                     }
                 }
-                *out++ = clamped(rounded_quotient(sum, (w.bottom - w.top) * (w.right - w.left)), l->low, l->high);
+                *out++ = clamped(rounded_quotient(sum, (w.bottom - w.top) * (w.right - w.left)),
+                                 l->low, l->high);
             }
         }
     }
@@ -470,7 +502,8 @@ void edgeemo_max_pool_2d(const edgeemo_layer *l, int8_t *arena)
                 int32_t largest = -128;
                 for (int32_t row = w.top; row < w.bottom; ++row) {
                     for (int32_t column = w.left; column < w.right; ++column) {
-                        const int32_t value = in[(uint32_t)(row * l->in_width + column) * l->in_channels + c];
+                        const int32_t value =
+                            in[(uint32_t)(row * l->in_width + column) * l->in_channels + c];
                         largest = value > largest ? value : largest;
                     }
                 }
@@ -490,7 +523,8 @@ void edgeemo_mean(const edgeemo_layer *l, int8_t *arena)
         for (uint32_t pixel = 0; pixel < pixels; ++pixel) {
             sum += in[pixel * l->in_channels + c];
         }
-        out[c] = clamped(requantize(sum, l->multiplier[0], l->shift[0]) + l->out_zero, l->low, l->high);
+        out[c] =
+            clamped(requantize(sum, l->multiplier[0], l->shift[0]) + l->out_zero, l->low, l->high);
     }
 }
 
@@ -501,7 +535,8 @@ void edgeemo_pad(const edgeemo_layer *l, int8_t *arena)
     const uint32_t row_bytes = (uint32_t)l->in_width * l->in_channels;
     memset(out, l->in_zero, out_count(l));
     for (uint32_t y = 0; y < l->in_height; ++y) {
-        memcpy(out + ((y + l->pad_top) * l->out_width + l->pad_left) * l->in_channels, in + y * row_bytes, row_bytes);
+        memcpy(out + ((y + l->pad_top) * l->out_width + l->pad_left) * l->in_channels,
+               in + y * row_bytes, row_bytes);
     }
 }
 
@@ -521,16 +556,23 @@ void edgeemo_run_layer(const edgeemo_layer *layer, int8_t *arena)
     }
 }
 
-void edgeemo_run(const edgeemo_network *network, int8_t *arena, const uint8_t *pixels, int8_t *logits)
+void edgeemo_run(const edgeemo_network *network, int8_t *arena, const uint8_t *pixels,
+                 int8_t *logits)
 {
-    edgeemo_pixels(pixels, arena + network->in, network->in_bytes);
+    if (network->pixel_table_count) {
+        edgeemo_pixels_by_table(network->pixel_tables, network->pixel_table_count, pixels,
+                                arena + network->in, network->in_bytes);
+    } else {
+        edgeemo_pixels(pixels, arena + network->in, network->in_bytes);
+    }
     for (uint32_t i = 0; i < network->layer_count; ++i) {
         edgeemo_run_layer(&network->layers[i], arena);
     }
     memcpy(logits, arena + network->out, network->out_bytes);
 }
 
-void edgeemo_scores_q15(const uint16_t *exponentials, const int8_t *logits, uint16_t *scores, uint32_t count)
+void edgeemo_scores_q15(const uint16_t *exponentials, const int8_t *logits, uint16_t *scores,
+                        uint32_t count)
 {
     int32_t largest = -128;
     uint32_t sum = 0;
@@ -541,7 +583,8 @@ void edgeemo_scores_q15(const uint16_t *exponentials, const int8_t *logits, uint
         sum += exponentials[largest - logits[i]];
     }
     for (uint32_t i = 0; i < count; ++i) {
-        scores[i] = (uint16_t)(((uint32_t)exponentials[largest - logits[i]] * 32768U + sum / 2) / sum);
+        scores[i] =
+            (uint16_t)(((uint32_t)exponentials[largest - logits[i]] * 32768U + sum / 2) / sum);
     }
 }
 
@@ -562,7 +605,8 @@ static uint32_t crc32_of_numbers(uint32_t crc, const int32_t *numbers, uint32_t 
 {
     for (uint32_t i = 0; i < count; ++i) {
         const uint32_t n = (uint32_t)numbers[i];
-        const uint8_t bytes[4] = {(uint8_t)n, (uint8_t)(n >> 8), (uint8_t)(n >> 16), (uint8_t)(n >> 24)};
+        const uint8_t bytes[4] = {(uint8_t)n, (uint8_t)(n >> 8), (uint8_t)(n >> 16),
+                                  (uint8_t)(n >> 24)};
         crc = edgeemo_crc32(crc, bytes, sizeof bytes);
     }
     return crc;
@@ -570,7 +614,7 @@ static uint32_t crc32_of_numbers(uint32_t crc, const int32_t *numbers, uint32_t 
 
 uint32_t edgeemo_network_crc32(const edgeemo_network *network)
 {
-    uint32_t crc = 0;
+    uint32_t crc = edgeemo_crc32(0, network->pixel_tables, 256 * network->pixel_table_count);
     for (uint32_t i = 0; i < network->layer_count; ++i) {
         const edgeemo_layer *l = &network->layers[i];
         crc = edgeemo_crc32(crc, l->weights, l->weight_bytes);

@@ -1,8 +1,9 @@
-/* The integer kernels that edgeemo's generated networks are made of. Hand-written C99: no heap, no floats, no dependencies.
+/* The integer kernels that edgeemo's generated networks are made of. Hand-written C99: no heap, no
+ * floats, no dependencies.
  *
- * Every kernel answers as TensorFlow Lite's reference kernel for int8 does, bit for bit: products are summed in 32 bits,
- * multiplied by a 31-bit fixed-point multiplier with rounding, and shifted with rounding half away from zero.
- * Tensors are NHWC without the batch.
+ * Every kernel answers as TensorFlow Lite's reference kernel for int8 does, bit for bit: products
+ * are summed in 32 bits, multiplied by a 31-bit fixed-point multiplier with rounding, and shifted
+ * with rounding half away from zero. Tensors are NHWC without the batch.
  */
 #ifndef EDGEEMO_KERNELS_H
 #define EDGEEMO_KERNELS_H
@@ -23,12 +24,13 @@ typedef enum {
     EDGEEMO_FULLY_CONNECTED = 9
 } edgeemo_op;
 
-/* One layer. Offsets are bytes into the arena. `bias`, `multiplier` and `shift` have `parameters` entries:
- * one an output channel of the convolutions, whose bias has the input's zero point folded in; the two inputs and the
- * output for ADD, whose bias is the zero points' negatives; one for MEAN, whose bias is the zero point's share of the sum. */
+/* One layer. Offsets are bytes into the arena. `bias`, `multiplier` and `shift` have `parameters`
+ * entries: one an output channel of the convolutions, whose bias has the input's zero point folded
+ * in; the two inputs and the output for ADD, whose bias is the zero points' negatives; one for
+ * MEAN, whose bias is the zero point's share of the sum. */
 typedef struct {
-    const int8_t *weights; /* conv: [out][kernel h][kernel w][in]; depthwise: [kernel h][kernel w][out]; fully
-                              connected: [out][in]; lookup: 256 */
+    const int8_t *weights; /* conv: [out][kernel h][kernel w][in]; depthwise: [kernel h][kernel
+                              w][out]; fully connected: [out][in]; lookup: 256 */
     const int32_t *bias;
     const int32_t *multiplier;
     const int8_t *shift; /* left if positive */
@@ -45,9 +47,11 @@ typedef struct {
 typedef struct {
     const edgeemo_layer *layers;
     const uint16_t *exponentials; /* 256: exp(-i * scale of the logits) in Q15 */
+    const int8_t *pixel_tables;   /* 256 each: the input's int8 by pixel; none: pixel - 128 */
+    uint32_t pixel_table_count;   /* one for each channel, one for all, or 0 */
     uint32_t layer_count;
     uint32_t arena_bytes;
-    uint32_t in, out;             /* where the arena holds the pixels and the logits */
+    uint32_t in, out; /* where the arena holds the pixels and the logits */
     uint32_t in_bytes, out_bytes;
 } edgeemo_network;
 
@@ -61,19 +65,25 @@ void edgeemo_mean(const edgeemo_layer *layer, int8_t *arena);
 void edgeemo_pad(const edgeemo_layer *layer, int8_t *arena);
 void edgeemo_fully_connected(const edgeemo_layer *layer, int8_t *arena);
 
-/* Pixels 0..255 as the int8 that a network's first layer reads: pixel - 128. */
+/* Pixels 0..255 as the int8 that a network's first layer reads: pixel - 128, or what the tables, of
+ * which one belongs to each channel in turn, have for it. */
 void edgeemo_pixels(const uint8_t *pixels, int8_t *out, uint32_t count);
+void edgeemo_pixels_by_table(const int8_t *tables, uint32_t table_count, const uint8_t *pixels,
+                             int8_t *out, uint32_t count);
 
 /* One layer, whichever it is, and a whole network; `arena` has arena_bytes, aligned to 4. */
 void edgeemo_run_layer(const edgeemo_layer *layer, int8_t *arena);
-void edgeemo_run(const edgeemo_network *network, int8_t *arena, const uint8_t *pixels, int8_t *logits);
+void edgeemo_run(const edgeemo_network *network, int8_t *arena, const uint8_t *pixels,
+                 int8_t *logits);
 
 /* Scores of `count` logits in Q15: 32768 is 1. `exponentials` as in edgeemo_network. */
-void edgeemo_scores_q15(const uint16_t *exponentials, const int8_t *logits, uint16_t *scores, uint32_t count);
+void edgeemo_scores_q15(const uint16_t *exponentials, const int8_t *logits, uint16_t *scores,
+                        uint32_t count);
 
 /* CRC-32 (the one of zlib and PNG) of `size` bytes, continued from `crc`; begin with 0. */
 uint32_t edgeemo_crc32(uint32_t crc, const void *data, size_t size);
-/* CRC-32 of all weights, biases, multipliers and shifts, numbers little-endian. */
+/* CRC-32 of the pixels' tables and of all weights, biases, multipliers and shifts, numbers
+ * little-endian. */
 uint32_t edgeemo_network_crc32(const edgeemo_network *network);
 
 #endif

@@ -1,4 +1,5 @@
-/* Says whether the generated network answers on this machine as its bundle promises: exit code 0 or 1. */
+/* Says whether the generated network answers on this machine as its bundle promises: exit code 0
+ * or 1. */
 #include "edgeemo_model.h"
 
 #include <stdio.h>

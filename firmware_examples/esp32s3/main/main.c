@@ -22,7 +22,8 @@ void app_main(void)
     static uint8_t pixels[EDGEEMO_INPUT_BYTES];
     responder shown;
     model_store_open(&store, arena.bytes, sizeof arena.bytes);
-    responder_start(&shown, store.source == MODEL_STORE_BUILTIN ? EDGEEMO_SMOOTHING_HOLD_MS : store.image.smoothing_hold_ms);
+    responder_start(&shown, store.source == MODEL_STORE_BUILTIN ? EDGEEMO_SMOOTHING_HOLD_MS
+                                                                : store.image.smoothing_hold_ms);
     while (camera_provider_start() != 0) {
         ESP_LOGE("main", "no camera; trying again in a second");
         vTaskDelay(pdMS_TO_TICKS(1000));

@@ -11,17 +11,20 @@
 static const char *const TAG = "model";
 
 /* Maps a partition, checks its model, and runs its self-test; NULL with a word why not. */
-static const esp_partition_t *try_partition(const char *label, edgeemo_image *image, const void **mapped, int8_t *arena,
+static const esp_partition_t *try_partition(const char *label, edgeemo_image *image,
+                                            const void **mapped, int8_t *arena,
                                             uint32_t arena_bytes)
 {
-    const esp_partition_t *partition = esp_partition_find_first(ESP_PARTITION_TYPE_DATA, ESP_PARTITION_SUBTYPE_ANY, label);
+    const esp_partition_t *partition =
+        esp_partition_find_first(ESP_PARTITION_TYPE_DATA, ESP_PARTITION_SUBTYPE_ANY, label);
     esp_partition_mmap_handle_t handle;
     edgeemo_image_error error;
     if (!partition) {
         ESP_LOGE(TAG, "%s: no such partition in partitions.csv", label);
         return NULL;
     }
-    if (esp_partition_mmap(partition, 0, partition->size, ESP_PARTITION_MMAP_DATA, mapped, &handle) != ESP_OK) {
+    if (esp_partition_mmap(partition, 0, partition->size, ESP_PARTITION_MMAP_DATA, mapped,
+                           &handle) != ESP_OK) {
         ESP_LOGE(TAG, "%s: cannot be mapped", label);
         return NULL;
     }
@@ -34,7 +37,8 @@ static const esp_partition_t *try_partition(const char *label, edgeemo_image *im
         esp_partition_munmap(handle);
         return NULL;
     }
-    ESP_LOGI(TAG, "%s: %s %d.%d.%d is good", label, image->name, image->version[0], image->version[1], image->version[2]);
+    ESP_LOGI(TAG, "%s: %s %d.%d.%d is good", label, image->name, image->version[0],
+             image->version[1], image->version[2]);
     return partition;
 }
 
@@ -43,8 +47,10 @@ static int is_kept(const esp_partition_t *kept, const edgeemo_image *image, cons
 {
     uint8_t part[256];
     for (uint32_t at = 0; at < image->image_bytes; at += sizeof part) {
-        const size_t size = image->image_bytes - at < sizeof part ? image->image_bytes - at : sizeof part;
-        if (esp_partition_read(kept, at, part, size) != ESP_OK || memcmp(part, data + at, size) != 0) {
+        const size_t size =
+            image->image_bytes - at < sizeof part ? image->image_bytes - at : sizeof part;
+        if (esp_partition_read(kept, at, part, size) != ESP_OK ||
+            memcmp(part, data + at, size) != 0) {
             return 0;
         }
     }
@@ -53,7 +59,8 @@ static int is_kept(const esp_partition_t *kept, const edgeemo_image *image, cons
 
 static void keep(const edgeemo_image *image, const uint8_t *data)
 {
-    const esp_partition_t *kept = esp_partition_find_first(ESP_PARTITION_TYPE_DATA, ESP_PARTITION_SUBTYPE_ANY, "model_kept");
+    const esp_partition_t *kept =
+        esp_partition_find_first(ESP_PARTITION_TYPE_DATA, ESP_PARTITION_SUBTYPE_ANY, "model_kept");
     const size_t size = (image->image_bytes + ERASE_BYTES - 1) / ERASE_BYTES * ERASE_BYTES;
     if (!kept || size > kept->size) {
         ESP_LOGW(TAG, "model_kept: absent or too small, this model is not kept");
@@ -65,8 +72,11 @@ static void keep(const edgeemo_image *image, const uint8_t *data)
     /* The first page, with the header, is erased first and written last. */
     if (esp_partition_erase_range(kept, 0, size) != ESP_OK ||
         (image->image_bytes > ERASE_BYTES &&
-         esp_partition_write(kept, ERASE_BYTES, data + ERASE_BYTES, image->image_bytes - ERASE_BYTES) != ESP_OK) ||
-        esp_partition_write(kept, 0, data, image->image_bytes < ERASE_BYTES ? image->image_bytes : ERASE_BYTES) != ESP_OK) {
+         esp_partition_write(kept, ERASE_BYTES, data + ERASE_BYTES,
+                             image->image_bytes - ERASE_BYTES) != ESP_OK) ||
+        esp_partition_write(kept, 0, data,
+                            image->image_bytes < ERASE_BYTES ? image->image_bytes : ERASE_BYTES) !=
+            ESP_OK) {
         ESP_LOGE(TAG, "model_kept: cannot be written");
     }
 }

@@ -7,12 +7,24 @@
 
 static const char *const labels[EDGEEMO_LABEL_COUNT] = EDGEEMO_LABELS;
 
+/* A label within JSON's quotes. Labels are printable, so that nothing else needs a backslash. */
+static void print_escaped(const char *text)
+{
+    for (; *text; ++text) {
+        if (*text == '"' || *text == '\\') {
+            putchar('\\');
+        }
+        putchar(*text);
+    }
+}
+
 static void report(int label, uint32_t score, uint32_t now)
 {
     const unsigned per_mille = (unsigned)(score * 1000U / 32768U);
     gpio_set_level(SETTINGS_LED_GPIO, label == SETTINGS_EMOTION);
-    printf("{\"ms\": %lu, \"emotion\": \"%s\", \"confidence\": %u.%03u}\n", (unsigned long)now, labels[label],
-           per_mille / 1000, per_mille % 1000);
+    printf("{\"ms\": %lu, \"emotion\": \"", (unsigned long)now);
+    print_escaped(labels[label]);
+    printf("\", \"confidence\": %u.%03u}\n", per_mille / 1000, per_mille % 1000);
 }
 
 void responder_start(responder *r, uint32_t hold_ms)

@@ -1,4 +1,5 @@
-/* Scores over time become an emotion that does not flicker, on the LED and as JSON lines on the serial port. */
+/* Scores over time become an emotion that does not flicker, on the LED and as JSON lines on the
+ * serial port. */
 #ifndef RESPONDER_H
 #define RESPONDER_H
 

@@ -1,12 +1,14 @@
-/* What differs from board to board; everything about the model is in the generated model_settings.h. */
+/* What differs from board to board; everything about the model is in the generated
+ * model_settings.h. */
 #ifndef SETTINGS_H
 #define SETTINGS_H
 
-/* The LED that is on while EMOTION is shown. */
+/* The LED that is on while EMOTION is shown, which is a label of the model that is built in. */
 #define SETTINGS_LED_GPIO 21
 #define SETTINGS_EMOTION EDGEEMO_LABEL_HAPPY
 
-/* RAM for a model's activations: the largest model that may come without new firmware. small needs 56,704. */
+/* RAM for a model's activations: the largest model that may come without new firmware. small needs
+ * 56,704. */
 #define SETTINGS_ARENA_BYTES 65536
 
 /* The camera's pins: those of Espressif's ESP32-S3-EYE. */

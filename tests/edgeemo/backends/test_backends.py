@@ -1,4 +1,6 @@
-"""Inference runtimes: the right numbers, and what happens where a runtime is absent, broken or refuses."""
+"""Inference runtimes: the right numbers, and what happens where a runtime is absent, broken or
+refuses.
+"""
 
 import os
 import subprocess
@@ -19,12 +21,15 @@ from edgeemo.backends.litert import (
 )
 from edgeemo.backends.onnx import OnnxBackend
 from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.input_spec import DEFAULT_SPEC, Arithmetic, InputSpec
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.quantize import softmax
 from edgeemo.errors import BackendError, BundleError, InvalidInput, UnknownLabel
 from tests import support
 
 ARTIFACTS = ["int8.tflite", "int8.onnx", "fp16.onnx", "fp32.onnx"]
+pytestmark = pytest.mark.rounding
+
 SHAPE = (1, 48, 48, 1)
 
 
@@ -165,7 +170,7 @@ def test_no_picture_gives_no_logits(bundle: Bundle, artifact: str) -> None:
 @pytest.mark.parametrize("garbage", [b"", b"garbage", bytes(10_000), b"\xff" * 500])
 def test_garbage_is_refused(kind: type, garbage: bytes) -> None:
     with pytest.raises(BackendError, match="^broken: ") as caught:
-        kind(garbage, "broken")
+        kind(garbage, "broken", DEFAULT_SPEC, LABELS)
     assert "\n" not in str(caught.value)
 
 
@@ -175,7 +180,7 @@ def test_garbage_is_refused(kind: type, garbage: bytes) -> None:
 def test_cut_model_is_refused(bundle: Bundle, kind: type, artifact: str) -> None:
     model = bundle.files[artifact]
     with pytest.raises(BackendError, match="^broken: "):
-        kind(model[: len(model) // 2], "broken")
+        kind(model[: len(model) // 2], "broken", DEFAULT_SPEC, LABELS)
 
 
 def keras_as_tflite(shape: tuple[int, ...], answers: int, dtype: str = "float32") -> bytes:
@@ -203,7 +208,7 @@ def keras_as_tflite(shape: tuple[int, ...], answers: int, dtype: str = "float32"
             (48, 48, 1),
             7,
             "int32",
-            r"float32 or int8 with scale 1 and zero point -128; received.*int32",
+            r"float32 or int8; received.*int32",
         ),
         ((48, 48, 1), 8, "float32", r"expected an output of shape \(1, 7\).*\(1, 8\)"),
     ],
@@ -212,13 +217,26 @@ def test_tflite_model_of_another_shape_or_dtype_is_refused(
     shape: tuple[int, ...], answers: int, dtype: str, message: str
 ) -> None:
     with pytest.raises(BackendError, match=message):
-        LiteRtBackend(keras_as_tflite(shape, answers, dtype), "other.tflite")
+        LiteRtBackend(keras_as_tflite(shape, answers, dtype), "other.tflite", DEFAULT_SPEC, LABELS)
 
 
-def test_int8_tflite_model_with_another_input_scale_is_refused() -> None:
+def test_a_model_from_elsewhere_takes_the_scaled_pixels_in_its_own_int8() -> None:
     peer = support.shared("peers", "mini_xception_int8.tflite").read_bytes()
     with pytest.raises(BackendError, match=r"^peer: expected an input of shape \(1, 48, 48, 1\)"):
-        LiteRtBackend(peer, "peer")
+        LiteRtBackend(peer, "peer", DEFAULT_SPEC, LABELS)
+    spec = InputSpec(64, 64, 1, (1 / 127.5,), (-1.0,), Arithmetic.RUNTIME)
+    backend = LiteRtBackend(peer, "peer", spec, LABELS)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 1), np.uint8)
+    interpreter = open_interpreter(peer, "peer")
+    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (scale, zero_point), (step, zero) = source["quantization"], target["quantization"]
+    assert (scale, zero_point) != (1.0, -128)
+    stored = np.clip(np.round((pixels / 127.5 - 1) / scale + zero_point), -128, 127)
+    for i in range(3):
+        interpreter.set_tensor(source["index"], stored[i : i + 1].astype(np.int8))
+        interpreter.invoke()
+        expected = (interpreter.get_tensor(target["index"])[0].astype(float) - zero) * step
+        assert backend.infer(pixels[i : i + 1])[0] == pytest.approx(expected, abs=1e-6)
 
 
 def onnx_model(
@@ -269,11 +287,11 @@ def test_onnx_model_of_another_shape_or_dtype_is_refused(
     with pytest.raises(
         BackendError, match=r"other: expected one float input of shape \[1, 48, 48, 1\].*received"
     ):
-        OnnxBackend(summing_onnx(shape, answers, kind), "other")
+        OnnxBackend(summing_onnx(shape, answers, kind), "other", DEFAULT_SPEC, LABELS)
 
 
 def test_onnx_model_of_the_right_shape_is_taken() -> None:
-    answered = OnnxBackend(summing_onnx(list(SHAPE), 7), "right").infer(
+    answered = OnnxBackend(summing_onnx(list(SHAPE), 7), "right", DEFAULT_SPEC, LABELS).infer(
         np.full((2, 48, 48, 1), 3, np.uint8)
     )
     assert (answered == 3 * 48 * 48).all()
@@ -287,7 +305,7 @@ def test_onnx_model_with_weights_in_other_files_is_refused(tmp_path: Path) -> No
         model, size_threshold=0, location="outside.bin"
     )
     with pytest.raises(BackendError, match="keeps weights in external files"):
-        OnnxBackend(model.SerializeToString(), "outside")
+        OnnxBackend(model.SerializeToString(), "outside", DEFAULT_SPEC, LABELS)
 
 
 def test_onnx_model_that_fails_while_running_is_a_backend_error() -> None:
@@ -301,7 +319,10 @@ def test_onnx_model_that_fails_while_running_is_a_backend_error() -> None:
     ]
     table = {"table": np.tile(np.arange(3, dtype=np.float32)[:, np.newaxis], (1, 7))}
     backend = OnnxBackend(
-        onnx_model(nodes, [("pixels", 1, SHAPE)], [("logits", 1, [1, 7])], table), "gather.onnx"
+        onnx_model(nodes, [("pixels", 1, SHAPE)], [("logits", 1, [1, 7])], table),
+        "gather.onnx",
+        DEFAULT_SPEC,
+        LABELS,
     )
     assert (backend.infer(np.full(SHAPE, 2, np.uint8)) == 2).all()
     with pytest.raises(BackendError, match=r"^gather\.onnx: ONNX Runtime fails while running it"):
@@ -323,7 +344,7 @@ def test_tflite_model_that_fails_while_running_is_a_backend_error() -> None:
         converter = tf.lite.TFLiteConverter.from_concrete_functions(
             [gather.get_concrete_function()]
         )
-        backend = LiteRtBackend(bytes(converter.convert()), "gather.tflite")
+        backend = LiteRtBackend(bytes(converter.convert()), "gather.tflite", DEFAULT_SPEC, LABELS)
     assert (backend.infer(np.full(SHAPE, 2, np.uint8)) == 2).all()
     with pytest.raises(
         BackendError, match=r"^gather\.tflite: the interpreter fails while running it"
@@ -405,8 +426,8 @@ def test_without_litert_its_model_asked_for_by_name_says_what_to_install(tiny_bu
         tiny_bundle, "int8.tflite", hidden=("ai_edge_litert", "tflite_runtime")
     )
     assert (
-        printed
-        == "MissingDependency no TFLite interpreter is installed; run: pip install 'edgeemo[litert]'"
+        printed == "MissingDependency no TFLite interpreter is installed; run: pip install"
+        " 'edgeemo[litert]'"
     )
 
 
@@ -428,7 +449,10 @@ def test_folder_that_an_uninstall_left_behind_counts_as_not_installed(
     assert printed.startswith(
         "int8.onnx onnxruntime"
     )  # a real package further back wins over the empty folder
-    code = "from edgeemo.optional import is_installed; print(is_installed('leftover'), is_installed('json.decoder'))"
+    code = (
+        "from edgeemo.optional import is_installed; print(is_installed('leftover'),"
+        " is_installed('json.decoder'))"
+    )
     (tmp_path / "leftover").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -444,9 +468,9 @@ def test_broken_onnx_runtime_raises_with_the_reason(tiny_bundle: Path, tmp_path:
         tmp_path, "onnxruntime", "raise ImportError('libcudart.so.12: cannot open\\nmore')"
     )
     printed = opened_elsewhere(tiny_bundle, "int8.onnx", fakes=fakes)
-    assert printed == (
-        "BrokenDependency onnxruntime is installed but does not import (ImportError: libcudart.so.12: cannot open); "
-        "run: pip install --force-reinstall 'edgeemo[onnx]'"
+    assert (
+        printed == "BrokenDependency onnxruntime is installed but does not import (ImportError:"
+        " libcudart.so.12: cannot open); run: pip install --force-reinstall 'edgeemo[onnx]'"
     )
 
 
@@ -467,7 +491,10 @@ def test_broken_litert_raises_and_does_not_fall_through_to_onnx(
 def test_litert_of_unknown_origin_works_without_a_version(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    code = "import importlib.metadata as m\ndef gone(name): raise m.PackageNotFoundError(name)\nm.version = gone\n"
+    code = (
+        "import importlib.metadata as m\ndef gone(name): raise"
+        " m.PackageNotFoundError(name)\nm.version = gone\n"
+    )
     (tmp_path / "sitecustomize.py").write_text(code)
     assert opened_elsewhere(tiny_bundle, fakes=tmp_path).startswith("int8.tflite ai-edge-litert")
 
@@ -488,7 +515,8 @@ def test_tflite_runtime_with_numpy_2_is_refused_with_the_way_out(
     assert "pip install 'numpy<2'" in printed
 
 
-# ONNX Runtime's execution providers. NVIDIA's need a GPU, which CI has not: a stand-in of the package has them.
+# ONNX Runtime's execution providers. NVIDIA's need a GPU, which CI has not: a stand-in of the
+# package has them.
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
@@ -555,15 +583,13 @@ def test_providers_for_a_bundle_without_onnx_models_are_refused(bundle: Bundle) 
         )
 
 
-def test_recognizer_and_sensor_pass_providers_on(tiny_bundle: Path) -> None:
-    from edgeemo import EmotionSensor, FakeCamera, Recognizer
+def test_recognizer_passes_providers_on(tiny_bundle: Path) -> None:
+    from edgeemo import Recognizer
 
     with Recognizer(tiny_bundle, detector="whole", providers="auto") as recognizer:
         assert isinstance(recognizer.backend, OnnxBackend)
     with pytest.raises(InvalidInput, match="received WarpExecutionProvider"):
-        EmotionSensor(
-            FakeCamera([]), model=tiny_bundle, detector="whole", providers=["WarpExecutionProvider"]
-        )
+        Recognizer(tiny_bundle, detector="whole", providers=["WarpExecutionProvider"])
 
 
 STAND_IN = """
@@ -582,12 +608,16 @@ class InferenceSession:
                 raise RuntimeError(f"{name}: libnvinfer.so.10: cannot open\\nmore")
         self.started = [name for name, _ in providers if name not in SILENT]
         for name, settings in providers:
-            print("asked for", name, *(f"{key}={value}" for key, value in settings.items()), sep="|")
+            pairs = (f"{key}={value}" for key, value in settings.items())
+            print("asked for", name, *pairs, sep="|")
     def disable_fallback(self): pass
-    def get_providers(self): return self.started + [name for name in ["CPUExecutionProvider"] if name not in self.started]
+    def get_providers(self):
+        cpu = "CPUExecutionProvider"
+        return self.started + ([] if cpu in self.started else [cpu])
     def get_inputs(self): return [Value("pixels", [1, 48, 48, 1])]
     def get_outputs(self): return [Value("logits", [1, 7])]
-def get_available_providers(): return ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+def get_available_providers():
+    return [f"{name}ExecutionProvider" for name in ("Tensorrt", "CUDA", "CPU")]
 """
 OPEN_ON = """
 import json, logging, sys

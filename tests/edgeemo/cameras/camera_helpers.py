@@ -1,4 +1,7 @@
-"""What the tests of the cameras share: red pictures, programs that stand in for others, and a look at what is left behind."""
+"""What the tests of the cameras share.
+
+Red pictures, programs that stand in for others, and a look at what is left behind.
+"""
 
 import os
 import stat
@@ -97,20 +100,23 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 def children() -> set[int]:
     """Our child processes, zombies too."""
-    found = set()
+    processes = set()
     for about in Path("/proc").glob("[0-9]*/stat"):
         try:
             parent = about.read_text().rpartition(")")[2].split()[1]
         except OSError:
             continue
         if int(parent) == os.getpid():
-            found.add(int(about.parent.name))
-    return found
+            processes.add(int(about.parent.name))
+    return processes
 
 
 @contextmanager
 def nothing_is_left() -> Iterator[None]:
-    """No descriptor, thread or child that was not there before; other ends of connections may take a moment to notice."""
+    """No descriptor, thread or child that was not there before.
+
+    Other ends of connections may take a moment to notice.
+    """
     descriptors, threads, before = _descriptors(), threading.active_count(), children()
     yield
     until(

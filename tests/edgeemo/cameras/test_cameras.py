@@ -1,4 +1,4 @@
-"""Which camera a word means, why another was taken, and the two small parts that all cameras stand on."""
+"""Which camera a word means, why another was taken, and what all cameras stand on."""
 
 import logging
 import os
@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeemo.cameras import Camera, camera_for, choose_camera, open_camera
+from edgeemo.cameras import Camera, CameraOptions, camera_for, choose_camera, open_camera
+from edgeemo.cameras.attempts import Attempt, FirstThatOpens
+from edgeemo.cameras.csi import csi_attempts, machine, machine_of
 from edgeemo.cameras.fake import FakeCamera
 from edgeemo.cameras.files import Pictures, Video
 from edgeemo.cameras.gstreamer import GStreamer
 from edgeemo.cameras.network import NetworkCamera
-from edgeemo.cameras.select import FORMS, _csi, _first_that_opens, machine, machine_of
-from edgeemo.cameras.shared import Held
+from edgeemo.cameras.select import forms
+from edgeemo.cameras.shared import SharedResource
 from edgeemo.cameras.timestamps import captured_at
 from edgeemo.cameras.usb import UsbCamera
-from edgeemo.cameras.v4l2 import nodes
+from edgeemo.cameras.v4l2 import video_devices
 from edgeemo.data.pictures import write_picture
 from edgeemo.errors import (
     BrokenDependency,
@@ -31,7 +33,7 @@ from tests.edgeemo.cameras.camera_helpers import RED, assert_red, red_video, sta
 from tests.edgeemo.cameras.test_cameras_pipe import RPICAM
 
 no_cameras_here = pytest.mark.skipif(
-    bool(nodes() or machine()), reason="this machine has cameras of its own"
+    bool(video_devices() or machine()), reason="this machine has cameras of its own"
 )
 
 
@@ -93,7 +95,7 @@ def test_a_path_means_a_video_a_folder_or_a_picture(
 def test_what_is_neither_a_form_nor_a_path_is_refused_with_the_forms(source: str) -> None:
     with pytest.raises(MissingFile) as caught:
         open_camera(source)
-    assert str(caught.value) == f"{source!r}: no such camera or file; expected {FORMS}"
+    assert str(caught.value) == f"{source!r}: no such camera or file; expected {forms()}"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_what_is_neither_a_form_nor_a_path_is_refused_with_the_forms(source: str
 def test_a_url_of_another_kind_is_refused_with_the_forms(source: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         open_camera(source)
-    assert FORMS in str(caught.value)
+    assert forms() in str(caught.value)
     assert "sekrit" not in str(caught.value)
 
 
@@ -140,8 +142,11 @@ def test_a_pipe_is_no_camera(tmp_path: Path) -> None:
 def test_auto_without_any_camera_says_what_was_looked_for_and_which_forms_there_are() -> None:
     with pytest.raises(CameraError) as caught:
         open_camera()
-    assert str(caught.value) == (
-        f"no camera works here; --camera takes {FORMS}. Tried: CSI: neither a Raspberry Pi nor a Jetson; "
+    assert (
+        str(caught.value)
+        == f"no camera works here; --camera takes {forms()}. Tried: CSI: neither a Raspberry Pi"
+        " nor a "
+        "Jetson; "
         "USB: no /dev/video* is there"
     )
 
@@ -155,7 +160,8 @@ def test_csi_without_picamera2_takes_rpicam_vid_and_says_why(
     camera, reason = choose_camera("csi", size=(256, 144))
     assert camera.name == "csi:0 (rpicam-vid)"
     assert reason.startswith(
-        "the first that works; picamera2 is needed for CSI cameras and is not installed; on Raspberry"
+        "the first that works; picamera2 is needed for CSI cameras and is not installed; on "
+        "Raspberry"
     )
     assert_red(camera.read(), (256, 144))
     camera.close()
@@ -170,7 +176,8 @@ def test_csi_where_nothing_works_says_why_of_each(
         open_camera("csi:1")
     message = str(caught.value)
     assert message.startswith(
-        "no CSI camera works here (csi:1). Tried: picamera2 is needed for CSI cameras and is not installed"
+        "no CSI camera works here (csi:1). Tried: picamera2 is needed for CSI cameras and is not "
+        "installed"
     )
     assert "; rpicam-vid or libcamera-vid is needed" in message
     with pytest.raises(CameraError, match="; rpicam-vid: expected a width in multiples of 128"):
@@ -178,7 +185,7 @@ def test_csi_where_nothing_works_says_why_of_each(
 
 
 def test_a_jetsons_csi_camera_is_nvidias_pipeline() -> None:
-    ((name, make),) = _csi("jetson", 1, (640, 480), 30.0)
+    ((name, make),) = csi_attempts("jetson", 1, CameraOptions())
     camera = make()
     assert isinstance(camera, GStreamer)
     assert (name, camera.name, camera.live) == (
@@ -186,8 +193,11 @@ def test_a_jetsons_csi_camera_is_nvidias_pipeline() -> None:
         "csi:1 (nvarguscamerasrc)",
         True,
     )
-    assert "sensor-id=1" in camera._command
-    assert [name for name, _ in _csi("pi", 0, (640, 480), 30.0)] == ["picamera2", "rpicam-vid"]
+    assert "sensor-id=1" in camera._program.command
+    assert [name for name, _ in csi_attempts("pi", 0, CameraOptions())] == [
+        "picamera2",
+        "rpicam-vid",
+    ]
 
 
 def test_the_first_that_opens_is_taken_and_the_others_are_explained(
@@ -198,7 +208,7 @@ def test_the_first_that_opens_is_taken_and_the_others_are_explained(
     def not_called() -> Camera:
         raise AssertionError
 
-    attempts = [
+    attempts: list[Attempt] = [
         (
             "picamera2",
             lambda: Refusing(BrokenDependency("picamera2 is installed but does not import")),
@@ -209,26 +219,31 @@ def test_the_first_that_opens_is_taken_and_the_others_are_explained(
         ("/dev/video4", not_called),
     ]
     with caplog.at_level(logging.INFO, "edgeemo.camera"):
-        camera, reason = _first_that_opens(attempts, "no camera works here")  # type: ignore[arg-type]
-    assert camera is good
+        first = FirstThatOpens("auto", attempts, "no camera works here")
+        first.open()
+    assert first.chosen is good
+    assert first.name == "good"
     assert (good.opened, never.opened) == (1, 0)
-    assert reason == (
-        "the first that works; picamera2 is installed but does not import; rpicam-vid is not installed; "
+    assert (
+        first.reason
+        == "the first that works; picamera2 is installed but does not import; rpicam-vid is not "
+        "installed; "
         "/dev/video0: held by cheese (process 7)"
     )
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "INFO", "INFO"]
-    assert caplog.records[-1].getMessage() == f"good taken: {reason}"
+    assert caplog.records[-1].getMessage() == f"good taken: {first.reason}"
 
 
 def test_when_none_opens_each_reason_is_given() -> None:
-    attempts = [
+    attempts: list[Attempt] = [
         (f"/dev/video{n}", lambda n=n: Refusing(CameraError(f"/dev/video{n}: reason {n}")))
         for n in range(2)
     ]
     with pytest.raises(CameraError) as caught:
-        _first_that_opens(attempts, "no camera works here", ["CSI: none"])  # type: ignore[arg-type]
-    assert str(caught.value) == (
-        "no camera works here. Tried: CSI: none; /dev/video0: reason 0; /dev/video1: reason 1"
+        FirstThatOpens("auto", attempts, "no camera works here", ["CSI: none"]).open()
+    assert (
+        str(caught.value)
+        == "no camera works here. Tried: CSI: none; /dev/video0: reason 0; /dev/video1: reason 1"
     )
 
 
@@ -250,65 +265,67 @@ def test_a_pi_and_a_jetson_are_known_by_their_device_tree(
     assert machine_of(model, tegra) == kind
 
 
-def test_what_is_used_is_let_go_by_who_uses_it_and_once() -> None:
-    let_go: list[tuple[str, int]] = []
-    held = Held("thing", lambda thing: let_go.append((thing, threading.get_ident())), "camera")
-    with held.use() as thing:
+def test_what_is_used_is_released_by_who_uses_it_and_once() -> None:
+    released: list[tuple[str, int]] = []
+    shared = SharedResource(
+        "thing", lambda thing: released.append((thing, threading.get_ident())), "camera"
+    )
+    with shared.use() as thing:
         assert thing == "thing"
-        closer = threading.Thread(target=held.close)
+        closer = threading.Thread(target=shared.close)
         closer.start()
         closer.join()
-        assert held.closed
-        assert let_go == []
-        with pytest.raises(CameraError, match="camera was closed"), held.use():
+        assert shared.closed
+        assert released == []
+        with pytest.raises(CameraError, match="camera was closed"), shared.use():
             pass
-    assert let_go == [("thing", threading.get_ident())]
-    held.close()
-    assert len(let_go) == 1
+    assert released == [("thing", threading.get_ident())]
+    shared.close()
+    assert len(released) == 1
 
 
-def test_what_is_not_used_is_let_go_by_who_closes_it_and_once() -> None:
-    let_go: list[str] = []
-    held = Held("thing", let_go.append, "camera")
-    with held.use():
+def test_what_is_not_used_is_released_by_who_closes_it_and_once() -> None:
+    released: list[str] = []
+    shared = SharedResource("thing", released.append, "camera")
+    with shared.use():
         pass
-    assert let_go == []
-    held.close()
-    held.close()
-    assert let_go == ["thing"]
+    assert released == []
+    shared.close()
+    shared.close()
+    assert released == ["thing"]
 
 
 def test_who_closes_from_within_lets_go_at_the_end() -> None:
-    let_go: list[str] = []
-    held = Held("thing", let_go.append, "camera")
-    with pytest.raises(ValueError, match="inside"), held.use():
-        held.close()
-        assert let_go == []
+    released: list[str] = []
+    shared = SharedResource("thing", released.append, "camera")
+    with pytest.raises(ValueError, match="inside"), shared.use():
+        shared.close()
+        assert released == []
         raise ValueError("inside")
-    assert let_go == ["thing"]
+    assert released == ["thing"]
 
 
-def test_many_readers_and_closers_let_go_once() -> None:
+def test_many_readers_and_closers_released_once() -> None:
     for _ in range(10):
-        let_go: list[str] = []
-        held = Held("thing", let_go.append, "camera")
+        released: list[str] = []
+        shared = SharedResource("thing", released.append, "camera")
 
-        def read(held: Held[str] = held) -> None:
+        def read(shared: SharedResource[str] = shared) -> None:
             try:
                 while True:
-                    with held.use():
+                    with shared.use():
                         pass
             except CameraError:
                 pass
 
         threads = [threading.Thread(target=read) for _ in range(3)] + [
-            threading.Thread(target=held.close) for _ in range(3)
+            threading.Thread(target=shared.close) for _ in range(3)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert let_go == ["thing"]
+        assert released == ["thing"]
 
 
 def test_a_drivers_time_counts_where_it_can_be_one_of_our_clock() -> None:

@@ -1,4 +1,8 @@
-"""Recordings: colours and times as they are in the file, each frame in turn, and clear words for what is no recording."""
+"""Recordings.
+
+Colours and times as they are in the file, each frame in turn, and clear words for what is no
+recording.
+"""
 
 import itertools
 import logging

@@ -1,4 +1,7 @@
-"""Network cameras against real servers on loopback: Motion JPEG over HTTP, MPEG-TS over RTSP in TCP."""
+"""Network cameras against real servers on loopback.
+
+Motion JPEG over HTTP, MPEG-TS over RTSP in TCP.
+"""
 
 import base64
 import socket
@@ -13,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from edgeemo.cameras.network import NetworkCamera
-from edgeemo.cameras.redact import masked
+from edgeemo.cameras.redact import redacted
 from edgeemo.errors import CameraError, InvalidInput
 from tests.edgeemo.cameras.camera_helpers import (
     Reader,
@@ -28,7 +31,10 @@ SECRET = "Basic " + base64.b64encode(b"bob:sekrit").decode()
 
 
 class MotionJpeg(BaseHTTPRequestHandler):
-    """/mjpg without end, /short of ten pictures, /stall falls silent after ten, /private for bob alone, /page no video."""
+    """/mjpg without end, /short of ten pictures, /stall falls silent after ten.
+
+    /private is for bob alone, /page no video.
+    """
 
     def do_GET(self) -> None:
         if self.path == "/private" and self.headers.get("Authorization") != SECRET:
@@ -80,7 +86,7 @@ def http() -> Iterator[str]:
 
 
 class Rtsp(socketserver.StreamRequestHandler):
-    """One MPEG-TS stream over RTP in the RTSP connection (RFC 2326, section 10.12), for bob alone."""
+    """One MPEG-TS stream over RTP in the RTSP connection (RFC 2326, 10.12), for bob alone."""
 
     def handle(self) -> None:
         while request := self._request():
@@ -89,7 +95,10 @@ class Rtsp(socketserver.StreamRequestHandler):
             if method != "OPTIONS" and headers.get("authorization") != SECRET:
                 self._answer("401 Unauthorized", number, 'WWW-Authenticate: Basic realm="camera"')
             elif method == "DESCRIBE":
-                body = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:track\r\n"
+                body = (
+                    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\n"
+                    "m=video 0 RTP/AVP 33\r\na=control:track\r\n"
+                )
                 self._answer(
                     "200 OK",
                     number,
@@ -217,9 +226,9 @@ def test_a_stream_that_falls_silent_is_an_error_and_may_be_closed_meanwhile(http
     for _ in range(10):
         camera.read()
     reader = Reader(camera)
-    capture = camera._capture
-    assert capture is not None
-    until(lambda: capture._held._users == 1)
+    resource = camera._resource
+    assert resource is not None
+    until(lambda: resource._users == 1)
     camera.close()
     outcome = reader.outcome()
     assert isinstance(outcome, CameraError)
@@ -305,10 +314,16 @@ def test_opening_and_closing_leaves_nothing(http: str) -> None:
         ("rtsp://bob@host/live", "rtsp://***@host/live"),
         ("http://cam/mjpg?user=bob&pwd=pw&res=1", "http://cam/mjpg?user=***&pwd=***&res=1"),
         ("http://cam/mjpg?access_token=abc", "http://cam/mjpg?access_token=***"),
-        ("no stream at rtsp://bob:pw@h/x and http://a:b@c/y", "no stream at rtsp://***@h/x and http://***@c/y"),
-        ("rtspsrc location=rtsp://a:b@h/x user-id=bob user-pw='p w' ! x", "rtspsrc location=rtsp://***@h/x user-id=*** user-pw=*** ! x"),
+        (
+            "no stream at rtsp://bob:pw@h/x and http://a:b@c/y",
+            "no stream at rtsp://***@h/x and http://***@c/y",
+        ),
+        (
+            "rtspsrc location=rtsp://a:b@h/x user-id=bob user-pw='p w' ! x",
+            "rtspsrc location=rtsp://***@h/x user-id=*** user-pw=*** ! x",
+        ),
         ("srtsrc passphrase = secret latency=0", "srtsrc passphrase = *** latency=0"),
     ],
 )  # fmt: skip
-def test_users_and_passwords_are_masked(text: str, shown: str) -> None:
-    assert masked(text) == shown
+def test_users_and_passwords_are_redacted(text: str, shown: str) -> None:
+    assert redacted(text) == shown

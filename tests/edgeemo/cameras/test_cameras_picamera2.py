@@ -1,4 +1,7 @@
-"""picamera2 against a stand-in module that keeps its documented behaviour: names of formats, jobs, and what closing does."""
+"""picamera2 against a stand-in module that keeps its documented behaviour.
+
+Names of formats, jobs, and what closing does.
+"""
 
 import importlib
 import sys
@@ -19,7 +22,11 @@ from concurrent.futures import CancelledError, Future
 import numpy as np
 
 CSI = {"Model": "imx708", "Id": "/base/axi/pcie@120000/rp1/i2c@88000/imx708@1a", "Num": 0}
-USB = {"Model": "HD Webcam", "Id": "/base/scb/pcie@7d500000/pci@0,0/usb@0,0-1.2:1.0-046d:0825", "Num": 1}
+USB = {
+    "Model": "HD Webcam",
+    "Id": "/base/scb/pcie@7d500000/pci@0,0/usb@0,0-1.2:1.0-046d:0825",
+    "Num": 1,
+}
 CAMERAS = [CSI, USB]
 SCENE = (255, 0, 0)  # RGB
 OPENED = []
@@ -37,7 +44,8 @@ class Request:
         assert name == "main" and not self.camera.closed
         main = self.camera.config["main"]
         width, height = main["size"]
-        # RGB888 is B, G, R in memory, BGR888 is R, G, B: libcamera names by significance in a little-endian word.
+        # RGB888 is B, G, R in memory, BGR888 is R, G, B: libcamera names by significance in a
+        # little-endian word.
         colour = {"BGR888": SCENE, "RGB888": SCENE[::-1]}[main["format"]]
         padded = np.full((height, width + PADDING, 3), 77, np.uint8)
         padded[:, :width] = colour
@@ -58,7 +66,8 @@ class Picamera2:
     def __init__(self, camera_num=0):
         if BUSY:
             raise RuntimeError("Camera __init__ sequence did not complete.")
-        self.num, self.out, self.closed, self.jobs, self.lock = camera_num, 0, False, [], threading.Lock()
+        self.num, self.out, self.closed, self.jobs = camera_num, 0, False, []
+        self.lock = threading.Lock()
         OPENED.append(self)
 
     def create_video_configuration(self, main, controls, queue):
@@ -248,7 +257,10 @@ def test_picamera2_that_is_not_installed_says_how_to_get_it(
     monkeypatch.delitem(sys.modules, "picamera2", raising=False)
     with pytest.raises(
         MissingDependency,
-        match="picamera2 is needed .*: sudo apt install python3-picamera2; .* python3 -m venv --system-site-packages",
+        match=(
+            "picamera2 is needed .*: sudo apt install python3-picamera2; .* python3 -m venv "
+            "--system-site-packages"
+        ),
     ):
         PiCamera2().open()
 

@@ -1,4 +1,7 @@
-"""Cameras that are programs: GStreamer's for real, the Raspberry Pi's in the shape of a stand-in that keeps its protocol."""
+"""Cameras that are programs.
+
+GStreamer's for real, the Raspberry Pi's in the shape of a stand-in that keeps its protocol.
+"""
 
 import itertools
 import json
@@ -12,7 +15,7 @@ import pytest
 
 from edgeemo.cameras import Frame
 from edgeemo.cameras.gstreamer import GStreamer, is_live, jetson_pipeline
-from edgeemo.cameras.pipe import PipeCamera
+from edgeemo.cameras.pipe import FrameProgram, PipeCamera
 from edgeemo.cameras.rpicam import RpiCam, i420_to_rgb
 from edgeemo.errors import CameraError, InvalidInput, MissingDependency
 from tests import support
@@ -37,12 +40,11 @@ FRAME = 4 * 2 * 3
 def camera_of(code: str, *, live: bool = True) -> PipeCamera:
     """A camera whose program is Python code."""
     return PipeCamera(
-        [sys.executable, "-S", "-c", code],
+        FrameProgram(
+            [sys.executable, "-S", "-c", code], FRAME, lambda raw: raw.reshape(2, 4, 3), "not here"
+        ),
         name="stand-in",
-        frame_bytes=FRAME,
-        to_rgb=lambda raw: raw.reshape(2, 4, 3),
         live=live,
-        missing="not here",
         fps=10,
     )
 
@@ -107,7 +109,10 @@ def test_a_live_program_that_ends_is_an_error_with_its_exit_code() -> None:
 
 @pytest.mark.parametrize("live", [True, False])
 def test_a_program_that_fails_is_an_error_with_its_last_words(live: bool) -> None:
-    code = "import sys; print('lots of talk\\n' * 9999 + 'no cameras available', file=sys.stderr); sys.exit(3)"
+    code = (
+        "import sys; print('lots of talk\\n' * 9999 + 'no cameras available', file=sys.stderr); "
+        "sys.exit(3)"
+    )
     with pytest.raises(
         CameraError, match=r"stand-in: python\S* ended with exit code 3: no cameras available$"
     ):
@@ -137,7 +142,10 @@ def test_a_recording_without_frames_is_an_error() -> None:
 
 
 def test_a_program_that_is_killed_is_an_error_with_the_signal() -> None:
-    code = f"import os, sys; sys.stdout.buffer.write(bytes({FRAME})); sys.stdout.flush(); os.kill(os.getpid(), 9)"
+    code = (
+        f"import os, sys; sys.stdout.buffer.write(bytes({FRAME})); sys.stdout.flush(); "
+        "os.kill(os.getpid(), 9)"
+    )
     camera = camera_of(code)
     camera.open()
     camera.read()
@@ -155,13 +163,7 @@ def test_a_program_that_is_killed_is_an_error_with_the_signal() -> None:
 )
 def test_a_program_that_hangs_or_only_talks_is_reported_with_its_last_words(script: str) -> None:
     camera = PipeCamera(
-        ["sh", "-c", script],
-        name="x",
-        frame_bytes=1,
-        to_rgb=lambda raw: raw,
-        live=True,
-        missing="",
-        patience=2,
+        FrameProgram(["sh", "-c", script], 1, lambda raw: raw, ""), name="x", live=True, patience=2
     )
     with (
         nothing_is_left(),
@@ -176,7 +178,7 @@ def test_closing_ends_a_read_that_waits_and_the_program() -> None:
         camera.open()
         assert_red(camera.read(), SIZE)
         reader = Reader(camera)
-        until(lambda: camera._program is not None and camera._program._users == 1)
+        until(lambda: camera._resource is not None and camera._resource._users == 1)
         camera.close()
         outcome = reader.outcome()
         assert isinstance(outcome, CameraError)
@@ -228,12 +230,9 @@ sys.stdout.buffer.write(child.pid.to_bytes({FRAME}, "little"))
 
 def test_a_program_that_is_not_installed_says_what_to_do() -> None:
     camera = PipeCamera(
-        ["edgeemo-no-such-program"],
+        FrameProgram(["edgeemo-no-such-program"], 1, lambda raw: raw, "install it"),
         name="x",
-        frame_bytes=1,
-        to_rgb=lambda raw: raw,
         live=True,
-        missing="install it",
     )
     with pytest.raises(MissingDependency, match="install it"):
         camera.open()
@@ -243,21 +242,18 @@ def test_a_program_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
     program = tmp_path / "broken"
     program.write_bytes(b"\x7fELF nonsense")
     program.chmod(0o755)
-    camera = PipeCamera(
-        [str(program)], name="x", frame_bytes=1, to_rgb=lambda raw: raw, live=True, missing=""
-    )
+    camera = PipeCamera(FrameProgram([str(program)], 1, lambda raw: raw, ""), name="x", live=True)
     with nothing_is_left(), pytest.raises(CameraError, match="broken cannot be started"):
         camera.open()
 
 
 def test_opening_and_closing_200_times_leaves_nothing() -> None:
     camera = PipeCamera(
-        ["sh", "-c", "printf aaa; exec sleep 1000"],
+        FrameProgram(
+            ["sh", "-c", "printf aaa; exec sleep 1000"], 3, lambda raw: raw.reshape(1, 1, 3), ""
+        ),
         name="x",
-        frame_bytes=3,
-        to_rgb=lambda raw: raw.reshape(1, 1, 3),
         live=True,
-        missing="",
     )
     camera.open()
     camera.close()
@@ -367,7 +363,7 @@ def test_closing_ends_a_gstreamer_read_that_waits() -> None:
         camera.open()
         assert_red(camera.read())
         reader = Reader(camera)
-        until(lambda: camera._program is not None and camera._program._users == 1)
+        until(lambda: camera._resource is not None and camera._resource._users == 1)
         camera.close()
         assert isinstance(reader.outcome(), CameraError)
 
@@ -386,7 +382,8 @@ def test_gstreamer_opened_and_closed_many_times_leaves_nothing() -> None:
 @needs_gstreamer
 def test_a_pipeline_made_for_opencv_works_without_its_sink() -> None:
     camera = GStreamer(
-        "videotestsrc pattern=red num-buffers=1 ! videoconvert ! video/x-raw, format=BGR ! appsink drop=true",
+        "videotestsrc pattern=red num-buffers=1 ! videoconvert ! video/x-raw, format=BGR ! appsink "
+        "drop=true",
         size=(64, 48),
     )
     camera.open()
@@ -398,7 +395,8 @@ def test_a_pipeline_made_for_opencv_works_without_its_sink() -> None:
 def test_a_real_video_through_gstreamer_shows_the_same_colours_as_through_opencv(
     tmp_path: Path,
 ) -> None:
-    # The decoder for H.264 is in another Debian package, so its first frames are written as Motion JPEG.
+    # The decoder for H.264 is in another Debian package, so its first frames are written as Motion
+    # JPEG.
     capture = cv2.VideoCapture(str(support.shared("media", "test.mp4")))
     writer = cv2.VideoWriter(
         str(tmp_path / "v.avi"), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"MJPG"), 30, (320, 240)
@@ -473,8 +471,9 @@ def test_a_password_in_a_pipeline_is_in_no_message() -> None:
 
 
 def test_a_jetsons_pipeline_lets_argus_capture_and_keeps_the_pictures_shape() -> None:
-    assert jetson_pipeline(1, size=(640, 480), fps=30, flip=2) == (
-        "nvarguscamerasrc sensor-id=1 ! video/x-raw(memory:NVMM),width=1280,height=720,framerate=30/1,format=NV12 ! "
+    assert (
+        jetson_pipeline(1, size=(640, 480), fps=30, flip=2) == "nvarguscamerasrc sensor-id=1 ! "
+        "video/x-raw(memory:NVMM),width=1280,height=720,framerate=30/1,format=NV12 ! "
         "nvvidconv flip-method=2 ! video/x-raw,width=640,height=360,format=BGRx"
     )
     assert "width=1920,height=1080,framerate=2997/100" in jetson_pipeline(
@@ -487,7 +486,10 @@ def test_a_jetsons_pipeline_lets_argus_capture_and_keeps_the_pictures_shape() ->
 
 @needs_gstreamer
 def test_a_jetsons_pipeline_is_one_that_gstreamer_understands() -> None:
-    """Without NVIDIA's elements: a test source and a converter in their places, and system memory."""
+    """Without NVIDIA's elements.
+
+    A test source and a converter in their places, and system memory.
+    """
     pipeline = jetson_pipeline(size=(64, 48)).replace(
         "nvarguscamerasrc sensor-id=0", "videotestsrc is-live=true pattern=red"
     )
@@ -505,11 +507,13 @@ def test_a_jetsons_pipeline_is_one_that_gstreamer_understands() -> None:
 TALKING_GSTREAMER = """
 import os, sys
 number = next(word for word in sys.argv if word.startswith("fd=")).removeprefix("fd=")
-print("GST_ARGUS: Creating output stream\\nCONSUMER: Waiting until producer is connected...", flush=True)
+print("GST_ARGUS: Creating output stream", flush=True)
+print("CONSUMER: Waiting until producer is connected...", flush=True)
 for _ in range(3):
     os.write(int(number), bytes([255, 0, 0]) * (64 * 48))
     print("GST_ARGUS: Setup Complete, Starting captures for 0 seconds", flush=True)
-print("Error generated. gstnvarguscamerasrc.cpp, execute:740 No cameras available\\nGot EOS from element", flush=True)
+print("Error generated. gstnvarguscamerasrc.cpp, execute:740 No cameras available", flush=True)
+print("Got EOS from element", flush=True)
 """
 
 
@@ -536,7 +540,8 @@ with open(os.path.join(os.path.dirname(__file__), "arguments.json"), "w") as fil
     json.dump(arguments, file)
 width, height = (int(arguments[arguments.index(option) + 1]) for option in ("--width", "--height"))
 luma, blue, red = 76, 85, 255  # red, as JPEG has it
-frame = bytes([luma]) * (width * height) + bytes([blue]) * (width * height // 4) + bytes([red]) * (width * height // 4)
+area = width * height
+frame = bytes([luma]) * area + bytes([blue]) * (area // 4) + bytes([red]) * (area // 4)
 try:
     while True:
         sys.stdout.buffer.write(frame)
@@ -561,7 +566,8 @@ def test_rpicam_vid_is_called_as_its_manual_says_and_red_arrives_as_red(
             assert_red(camera.read(), (256, 144))
         camera.close()
     assert json.loads((tmp_path / "arguments.json").read_text()) == [
-        "--camera", "1", "--codec", "yuv420", "--width", "256", "--height", "144", "--framerate", "25",
+        "--camera", "1", "--codec", "yuv420", "--width", "256", "--height", "144",
+        "--framerate", "25",
         "--timeout", "0", "--nopreview", "--flush", "--verbose", "0", "--output", "-",
     ]  # fmt: skip
 

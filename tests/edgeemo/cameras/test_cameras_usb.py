@@ -1,4 +1,8 @@
-"""USB cameras: the kernel's facts, what is said about them, and the reader, which here reads a video; no device was at hand."""
+"""USB cameras.
+
+The kernel's facts, what is said about them, and the reader, which here reads a video; no device was
+at hand.
+"""
 
 import errno
 import os
@@ -9,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgeemo.cameras.usb import UsbCamera
-from edgeemo.cameras.v4l2 import Node, holders, is_camera, look_at, nodes, why_not
+from edgeemo.cameras.v4l2 import Node, holders, is_camera, look_at, video_devices, why_not
 from edgeemo.errors import CameraError
 from tests.edgeemo.cameras.camera_helpers import assert_red, nothing_is_left, red_video
 
@@ -18,12 +22,15 @@ THERE = ["/dev/video0", "/dev/video2"]
 
 
 class VideoAsDevice(UsbCamera):
-    """The class itself, pointed at a video file: another backend of the same OpenCV, and no questions to the kernel."""
+    """The class itself, pointed at a video file.
+
+    Another backend of the same OpenCV, and no questions to the kernel.
+    """
 
     _backend = "CAP_FFMPEG"
 
-    def _refuse(self) -> None:
-        pass
+    def _refusal(self) -> str:
+        return ""
 
 
 def test_red_arrives_as_red_and_a_camera_that_ends_is_gone(tmp_path: Path) -> None:
@@ -96,8 +103,8 @@ def test_a_device_that_nobody_seems_to_hold_says_what_to_try(tmp_path: Path) -> 
 
 def test_a_missing_device_is_named_with_those_there_are() -> None:
     there = (
-        f"there is {', '.join(nodes())}"
-        if nodes()
+        f"there is {', '.join(video_devices())}"
+        if video_devices()
         else r"there is no /dev/video\* at all: plug a camera in"
     )
     with pytest.raises(CameraError, match=f"/dev/video250: no such device; {there}"):
@@ -130,13 +137,19 @@ def test_the_kernel_is_asked_about_a_node() -> None:
         ),
         (
             Node("/dev/video0", errno.EACCES, "video", caps=None),
-            "/dev/video0: permission denied, it belongs to the group video; run: sudo usermod -aG video $USER, then log in "
-            "again (in a container: pass the device in, and --group-add)",
+            (
+                "/dev/video0: permission denied, it belongs to the group video; run: sudo usermod"
+                " -aG video $USER, then log in again (in a container: pass the device in, and"
+                " --group-add)"
+            ),
         ),
         (
             Node("/dev/video0", errno.EPERM, "plugdev", caps=None),
-            "/dev/video0: permission denied, it belongs to the group plugdev; run: sudo usermod -aG plugdev $USER, then log "
-            "in again (in a container: pass the device in, and --group-add)",
+            (
+                "/dev/video0: permission denied, it belongs to the group plugdev; run: sudo usermod"
+                " -aG plugdev $USER, then log in again (in a container: pass the device in, and"
+                " --group-add)"
+            ),
         ),
         (
             Node("/dev/video0", label="unicam-image", caps=CAPTURE),
@@ -144,16 +157,25 @@ def test_the_kernel_is_asked_about_a_node() -> None:
         ),
         (
             Node("/dev/video4", label="rp1-cfe-csi2_ch0", caps=CAPTURE),
-            "/dev/video4 (rp1-cfe-csi2_ch0) is a CSI sensor's raw data, not pictures; use --camera csi",
+            (
+                "/dev/video4 (rp1-cfe-csi2_ch0) is a CSI sensor's raw data, not pictures; use"
+                " --camera csi"
+            ),
         ),
         (
             Node("/dev/video0", label="vi-output, imx219 9-0010", caps=CAPTURE),
-            "/dev/video0 (vi-output, imx219 9-0010) is a CSI sensor's raw data, not pictures; use --camera csi",
+            (
+                "/dev/video0 (vi-output, imx219 9-0010) is a CSI sensor's raw data, not pictures;"
+                " use --camera csi"
+            ),
         ),
         *(
             (
                 Node("/dev/video19", label=label, caps=CODEC),
-                f"/dev/video19 ({label}) is a codec or image processor, no camera; use another number, --camera csi, or auto",
+                (
+                    f"/dev/video19 ({label}) is a codec or image processor, no camera; use another "
+                    "number, --camera csi, or auto"
+                ),
             )
             for label in (
                 "bcm2835-codec-decode",
@@ -165,7 +187,10 @@ def test_the_kernel_is_asked_about_a_node() -> None:
         ),
         (
             Node("/dev/video1", label="HD Webcam C525", caps=METADATA),
-            "/dev/video1 (HD Webcam C525) is a camera's metadata; its pictures come from the number before it",
+            (
+                "/dev/video1 (HD Webcam C525) is a camera's metadata; its pictures come from the "
+                "number before it"
+            ),
         ),
         (
             Node("/dev/video9", label="some codec", caps=CODEC),

@@ -1,6 +1,8 @@
-"""A stand-in for an ESP32-S3's ROM bootloader on a pseudo-terminal, so that the real esptool has something to talk to.
+"""A stand-in for an ESP32-S3's ROM bootloader on a pseudo-terminal, so that the real esptool has
+something to talk to.
 
-It speaks the documented serial protocol (SLIP frames; ROM commands alone, esptool's --no-stub) and keeps a flash in memory.
+It speaks the documented serial protocol (SLIP frames; ROM commands alone, esptool's --no-stub) and
+keeps a flash in memory.
 """
 
 import hashlib
@@ -19,7 +21,10 @@ _CHIP_ID = 9  # ESP32-S3
 
 
 class EspChip:
-    """A chip with `flash` behind the serial port `port`. `fails_at` answers that command with an error; `silent` never answers."""
+    """A chip with `flash` behind the serial port `port`.
+
+    `fails_at` answers that command with an error; `silent` never answers.
+    """
 
     def __init__(
         self, flash: bytearray, *, fails_at: int | None = None, silent: bool = False
@@ -32,9 +37,15 @@ class EspChip:
         self._worker = worker
         self._at, self._left, self._inflate = 0, 0, zlib.decompressobj()
         self._handlers: dict[int, Callable[[bytes], tuple[int, bytes]]] = {
-            0x02: self._begin, 0x03: self._data, 0x0A: self._read_register, 0x0E: self._read_flash, 0x10: self._begin,
-            0x11: self._deflated, 0x13: self._md5, 0x14: self._security,
-        }  # fmt: skip
+            0x02: self._begin,
+            0x03: self._data,
+            0x0A: self._read_register,
+            0x0E: self._read_flash,
+            0x10: self._begin,
+            0x11: self._deflated,
+            0x13: self._md5,
+            0x14: self._security,
+        }
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 

@@ -1,4 +1,6 @@
-"""The installed program as people run it: one line on stderr when something is wrong, exit codes 0, 1 and 2."""
+"""The installed program as people run it: one line on stderr when something is wrong, exit codes 0,
+1 and 2.
+"""
 
 import json
 import os
@@ -62,9 +64,15 @@ def test_help_teaches(verb: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["predict"], ["predict", "--nonsense"], ["predict", "x.png", "--detector", "other"],
-     ["predict", "a.png", "b.png", "--annotate", "o.png"], ["bench", "--threads", "0"]],
-)  # fmt: skip
+    [
+        ["nonsense"],
+        ["predict"],
+        ["predict", "--nonsense"],
+        ["predict", "x.png", "--detector", "other"],
+        ["predict", "a.png", "b.png", "--annotate", "o.png"],
+        ["bench", "--threads", "0"],
+    ],
+)
 def test_wrong_usage_exits_2(arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.returncode == 2
@@ -144,7 +152,9 @@ def test_bad_picture_is_one_line(
 
 
 def test_folder_instead_of_a_picture_is_one_line(tiny_bundle: Path, tmp_path: Path) -> None:
-    fails("predict", tmp_path, "--model", tiny_bundle, "--detector", "whole", says="found a folder")
+    fails(
+        "predict", tmp_path, "--model", tiny_bundle, "--detector", "whole", says="received a folder"
+    )
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".bmp", ".tiff", ".webp", ".ppm"])
@@ -398,7 +408,9 @@ def test_evaluate_gives_scikit_learns_numbers(
 def test_evaluate_of_pictures_with_wrong_labels_gives_scikit_learns_numbers(
     tiny_bundle: Path, tmp_path: Path, kind: str
 ) -> None:
-    """Pictures of some classes lie in other classes' folders, so no number is trivial, and surprise has none at all."""
+    """Pictures of some classes lie in other classes' folders, so no number is trivial, and surprise
+    has none at all.
+    """
     from training.data.prepare import prepare
     from training.data.sources import SOURCES
 
@@ -508,7 +520,7 @@ def test_info_shows_and_json_is_the_manifest(tiny_bundle: Path) -> None:
     assert "scale 1 zero point -128" in run("info", tiny_bundle).stdout
     manifest = json.loads(run("info", tiny_bundle, "--json").stdout)
     assert manifest["labels"] == list(LABELS)
-    assert manifest["schema_version"] == 1
+    assert manifest["schema_version"] == 2
 
 
 def test_bench_measures_and_compares(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -545,7 +557,7 @@ def test_doctor_passes_a_good_bundle_and_names_a_bad_one(tiny_bundle: Path, tmp_
     done = run("doctor", "--model", bad)
     assert done.returncode == 1
     assert "missing entries ['report.json']" in done.stdout
-    assert done.stderr == "edgeemo: 1 problem(s) found\n"
+    assert done.stderr == "edgeemo: 1 problem(s)\n"
 
 
 def test_closed_pipe_is_no_error(tiny_bundle: Path, drawn: Path) -> None:

@@ -1,4 +1,7 @@
-"""`edgeemo watch` as people and programs run it: files, pipes that close, signals, recordings, a window, bad input."""
+"""`edgeemo watch` as people and programs run it.
+
+Files, pipes that close, signals, recordings, a window, bad input.
+"""
 
 import json
 import os
@@ -56,7 +59,10 @@ def fails(*arguments: object, says: str, code: int = 1, **environment: str) -> N
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve frames a second apart from nothing: each is one drawn face, first of happy, then of sad."""
+    """Twelve frames a second apart from nothing.
+
+    Each is one drawn face, first of happy, then of sad.
+    """
     path = tmp_path_factory.mktemp("video") / "drawn.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), 10, (96, 96))
     rng = np.random.default_rng(0)
@@ -76,16 +82,18 @@ def test_each_frame_of_a_file_gives_a_line_with_the_documented_keys(
 ) -> None:
     done = run(video, "--json", "--model", tiny_bundle, "--detector", "whole", "--smoothing", "off")
     assert done.returncode == 0
-    said = lines(done.stdout)
-    assert [list(line) for line in said] == [KEYS] * 12
-    assert [line["frame"] for line in said] == list(range(12))
-    assert [line["emotion"] for line in said] == ["happy"] * 6 + ["sad"] * 6
-    assert [line["time"] for line in said] == pytest.approx([i / 10 for i in range(12)], abs=0.01)
-    assert {line["face_id"] for line in said} == {1}
-    assert {line["dropped"] for line in said} == {0}
-    assert said[0]["box"] == [0, 0, 96, 96]
-    assert list(said[0]["scores"]) == list(LABELS)
-    assert sum(said[0]["scores"].values()) == pytest.approx(1, abs=1e-4)
+    readings = lines(done.stdout)
+    assert [list(line) for line in readings] == [KEYS] * 12
+    assert [line["frame"] for line in readings] == list(range(12))
+    assert [line["emotion"] for line in readings] == ["happy"] * 6 + ["sad"] * 6
+    assert [line["time"] for line in readings] == pytest.approx(
+        [i / 10 for i in range(12)], abs=0.01
+    )
+    assert {line["face_id"] for line in readings} == {1}
+    assert {line["dropped"] for line in readings} == {0}
+    assert readings[0]["box"] == [0, 0, 96, 96]
+    assert list(readings[0]["scores"]) == list(LABELS)
+    assert sum(readings[0]["scores"].values()) == pytest.approx(1, abs=1e-4)
     assert done.stderr.startswith("edgeemo: looked at 12 of 12 frames")
 
 
@@ -119,9 +127,9 @@ def test_all_faces_of_a_crowd_are_read() -> None:
     done = run(
         crowd, "--json", "--faces", "all", "--detector-model", model, "--smallest-face", "0.05"
     )
-    said = lines(done.stdout)
-    assert len({line["face_id"] for line in said}) == len(said) >= 5
-    assert {line["frame"] for line in said} == {0}
+    readings = lines(done.stdout)
+    assert len({line["face_id"] for line in readings}) == len(readings) >= 5
+    assert {line["frame"] for line in readings} == {0}
 
 
 def test_recording_holds_the_very_lines(video: Path, tiny_bundle: Path, tmp_path: Path) -> None:
@@ -169,9 +177,9 @@ def test_signal_ends_it_with_exit_code_0_and_the_recording_is_kept(
         process.stdout.readline()
         assert (tmp_path / "day.jsonl.part").exists()
         process.send_signal(number)
-        _, said = process.communicate(timeout=PATIENCE)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
-    assert said.startswith("edgeemo: looked at ")
+    assert errors.startswith("edgeemo: looked at ")
     assert lines(out.read_text())
     assert not (tmp_path / "day.jsonl.part").exists()
 
@@ -240,9 +248,9 @@ def test_frame_rate_of_a_file_needs_realtime(video: Path, tiny_bundle: Path) -> 
     done = run(
         video, "--fps", "5", "--realtime", "--json", "--model", tiny_bundle, "--detector", "whole"
     )
-    said = lines(done.stdout)
-    assert 2 <= len(said) <= 9
-    assert said[-1]["dropped"] >= 3
+    readings = lines(done.stdout)
+    assert 2 <= len(readings) <= 9
+    assert readings[-1]["dropped"] >= 3
 
 
 def test_recording_into_a_folder_that_is_not_there_is_named(

@@ -1,4 +1,6 @@
-"""Writing beside and renaming: whatever happens, the old content or the new one is there, and nothing else."""
+"""Writing beside and renaming: whatever happens, the old content or the new one is there, and
+nothing else.
+"""
 
 import os
 import signal
@@ -175,7 +177,7 @@ def test_a_folder_is_not_put_over_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(
         StorageError,
-        match="out: expected a folder or nothing there, found a file; choose another --out",
+        match="out: expected a folder or nothing there, received a file; choose another --out",
     ):
         write((folder_beside, fill_folder), tmp_path / "out", "new")
     assert content(tmp_path) == {"out": "mine"}

@@ -1,113 +1,35 @@
-"""Crop geometry and the input spec, whose fingerprint prepared data, runs and bundles carry."""
+"""The input spec, whose fingerprint prepared data, runs and bundles carry."""
 
 import dataclasses
 import json
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from edgeemo.contract import strict
-from edgeemo.contract.input_spec import DEFAULT_SPEC, PREPROCESS_VERSION, Crop, InputSpec
-from edgeemo.errors import InvalidInput
-
-# What the shipped spec hashes to: the prepared data and bundles that exist carry this value. If it must change,
-# PREPROCESS_VERSION or a field of the spec has changed on purpose, and data and bundles are to be made again.
-DEFAULT_FINGERPRINT = "49e450d1a203e409"
-
-
-@pytest.mark.parametrize(
-    ("crop", "box", "square"),
-    [
-        (Crop(), (10, 20, 48, 48), (10, 20, 48)),
-        # 30 wide and 50 high: side 50, ten pixels to either side.
-        (Crop(), (10, 20, 30, 50), (0, 20, 50)),
-        (Crop(), (10, 20, 50, 30), (10, 10, 50)),
-        # An odd difference: (31 - 50) / 2 = -9.5, downwards to -10.
-        (Crop(), (10, 20, 31, 50), (0, 20, 50)),
-        (Crop(scale_q10=2048), (100, 100, 40, 40), (80, 80, 80)),
-        (Crop(scale_q10=512), (100, 100, 40, 40), (110, 110, 20)),
-        # 50 * 1045 / 1024 = 51.03: side 51, (50 - 51) / 2 = -0.5, downwards to -1.
-        (Crop(scale_q10=1045), (0, 0, 50, 50), (-1, -1, 51)),
-        # 100 * 25 / 1024 = 2.44 -> 2; 500 * 25 / 1024 = 12.2 -> 12.
-        (Crop(shift_y_q10=25), (0, 0, 100, 100), (0, 2, 100)),
-        (Crop(shift_y_q10=25), (0, 0, 500, 500), (0, 12, 500)),
-        # Half a pixel rounds up, to the right and to the left alike: 16 * 32 / 1024 = 0.5 -> 1, -0.5 -> 0.
-        (Crop(shift_x_q10=32), (0, 0, 16, 16), (1, 0, 16)),
-        (Crop(shift_x_q10=-32), (0, 0, 16, 16), (0, 0, 16)),
-        (Crop(shift_x_q10=-33), (0, 0, 16, 16), (-1, 0, 16)),
-        (Crop(shift_y_q10=32), (0, 0, 16, 16), (0, 1, 16)),
-        (Crop(shift_y_q10=-32), (0, 0, 16, 16), (0, 0, 16)),
-        (Crop(shift_y_q10=-33), (0, 0, 16, 16), (0, -1, 16)),
-        # The side rounds half up too: 2 * 256 / 1024 = 0.5 -> 1; one pixel stays one pixel.
-        (Crop(scale_q10=256), (5, 5, 2, 2), (5, 5, 1)),
-        (Crop(scale_q10=256), (5, 5, 1, 1), (5, 5, 1)),
-        (Crop(), (-7, -9, 4, 6), (-8, -9, 6)),
-    ],
+from edgeemo.contract.crop import Crop
+from edgeemo.contract.input_spec import (
+    DEFAULT_SPEC,
+    PREPROCESS_VERSION,
+    Arithmetic,
+    InputSpec,
+    parse_spec,
 )
-def test_square_by_known_answers(
-    crop: Crop, box: tuple[int, int, int, int], square: tuple[int, int, int]
-) -> None:
-    assert crop.square(*box) == square
 
-
-CROPS = st.builds(Crop, st.integers(256, 4096), st.integers(-1024, 1024), st.integers(-1024, 1024))
-SIZES = st.integers(1, 5000)
-
-
-@settings(deadline=None)
-@given(CROPS, st.integers(-9999, 9999), st.integers(-9999, 9999), SIZES, SIZES)
-def test_square_is_the_text_s_geometry_to_a_pixel(
-    crop: Crop, x: int, y: int, width: int, height: int
-) -> None:
-    left, top, side = crop.square(x, y, width, height)
-    assert abs(side - max(width, height) * crop.scale_q10 / 1024) <= 0.5 or side == 1
-    # Centre against centre, in real numbers: the floor costs up to half a pixel, the rounding of the shift another half.
-    assert abs(left + side / 2 - (x + width / 2 + side * crop.shift_x_q10 / 1024)) <= 1
-    assert abs(top + side / 2 - (y + height / 2 + side * crop.shift_y_q10 / 1024)) <= 1
-
-
-@settings(deadline=None)
-@given(CROPS, SIZES, SIZES, st.integers(-999, 999), st.integers(-999, 999))
-def test_a_moved_box_moves_its_square_alike(
-    crop: Crop, width: int, height: int, dx: int, dy: int
-) -> None:
-    left, top, side = crop.square(0, 0, width, height)
-    assert crop.square(dx, dy, width, height) == (left + dx, top + dy, side)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"scale_q10": 255},
-        {"scale_q10": 4097},
-        {"scale_q10": 0},
-        {"scale_q10": -1024},
-        {"shift_x_q10": 1025},
-        {"shift_x_q10": -1025},
-        {"shift_y_q10": 1025},
-        {"shift_y_q10": -1025},
-    ],
-)
-def test_a_crop_out_of_bounds_is_refused(fields: dict[str, int]) -> None:
-    with pytest.raises(
-        InvalidInput, match="expected a crop scale of 256 to 4096 and shifts of -1024 to 1024"
-    ):
-        Crop(**fields)
-
-
-def test_the_bounds_themselves_are_allowed() -> None:
-    assert Crop(256, -1024, 1024).square(0, 0, 100, 100) == (37 - 25, 37 + 25, 25)
-    assert Crop(4096, 1024, -1024).square(0, 0, 100, 100) == (-150 + 400, -150 - 400, 400)
+# What the shipped spec hashes to: the prepared data and bundles that exist carry this value. If it
+# must change, PREPROCESS_VERSION or a field of the spec has changed on purpose, and data and
+# bundles are to be made again.
+DEFAULT_FINGERPRINT = "6b9ea2e1ebda89d3"
 
 
 def test_the_default_spec_is_48x48_grey_with_pixels_mapped_to_minus_one_to_one() -> None:
     assert DEFAULT_SPEC.shape == (48, 48, 1)
-    assert 0 * DEFAULT_SPEC.scale + DEFAULT_SPEC.offset == -1.0
-    assert 255 * DEFAULT_SPEC.scale + DEFAULT_SPEC.offset == pytest.approx(1.0, abs=1e-12)
+    (scale,), (offset,) = DEFAULT_SPEC.scale, DEFAULT_SPEC.offset
+    assert 0 * scale + offset == -1.0
+    assert 255 * scale + offset == pytest.approx(1.0, abs=1e-12)
+    assert DEFAULT_SPEC.arithmetic is Arithmetic.GRAPH
     assert DEFAULT_SPEC.preprocess == PREPROCESS_VERSION
-    assert DEFAULT_SPEC.crop_for("whole") == Crop()
-    assert set(DEFAULT_SPEC.crops) == {"haar", "whole", "yunet"}
+    assert DEFAULT_SPEC.size == "48x48-grey"
+    assert InputSpec(112, 96, 3).size == "112x96-rgb"
 
 
 def test_the_default_fingerprint_is_the_published_one() -> None:
@@ -115,35 +37,28 @@ def test_the_default_fingerprint_is_the_published_one() -> None:
     assert InputSpec().fingerprint() == DEFAULT_FINGERPRINT
 
 
-OTHER = {
-    "height/width": {"height": 64, "width": 64},
-    "scale": {"scale": 1 / 255},
-    "offset": {"offset": 0.0},
+OTHER: dict[str, dict[str, object]] = {
+    "height": {"height": 64},
+    "width": {"width": 64},
+    "channels": {"channels": 3},
+    "scale": {"scale": (1 / 255,)},
+    "offset": {"offset": (0.0,)},
+    "arithmetic": {"arithmetic": Arithmetic.RUNTIME},
     "preprocess": {"preprocess": "other/2"},
-    "one crop fewer": {"crops": {k: v for k, v in DEFAULT_SPEC.crops.items() if k != "haar"}},
-    "another crop": {"crops": {**DEFAULT_SPEC.crops, "other": Crop()}},
-    "a crop's scale": {"crops": {**DEFAULT_SPEC.crops, "whole": Crop(scale_q10=1025)}},
-    "a crop's shift to the right": {"crops": {**DEFAULT_SPEC.crops, "whole": Crop(shift_x_q10=1)}},
-    "a crop's shift down": {"crops": {**DEFAULT_SPEC.crops, "whole": Crop(shift_y_q10=1)}},
+    "a channel's scale": {"channels": 3, "scale": (0.5, 0.25, 0.125)},
+    "a channel's offset": {"channels": 3, "offset": (0.5, 0.25, 0.125)},
 }
 
 
 def test_the_fingerprint_changes_with_every_field() -> None:
     prints = {
-        name: dataclasses.replace(DEFAULT_SPEC, **fields).fingerprint()
+        name: dataclasses.replace(DEFAULT_SPEC, **fields).fingerprint()  # type: ignore[arg-type]
         for name, fields in OTHER.items()
     }
     prints["the default"] = DEFAULT_SPEC.fingerprint()
     assert len(set(prints.values())) == len(prints), prints
     changed = {field for fields in OTHER.values() for field in fields}
-    # channels can only be 1.
-    assert changed | {"channels"} == {field.name for field in dataclasses.fields(InputSpec)}
-
-
-def test_the_fingerprint_does_not_depend_on_the_order_of_the_crops() -> None:
-    turned = dataclasses.replace(DEFAULT_SPEC, crops=dict(reversed(DEFAULT_SPEC.crops.items())))
-    assert list(turned.crops) != list(DEFAULT_SPEC.crops)
-    assert turned.fingerprint() == DEFAULT_SPEC.fingerprint()
+    assert changed == {field.name for field in dataclasses.fields(InputSpec)}
 
 
 @pytest.mark.parametrize("fields", [{}, *OTHER.values()], ids=["the default", *OTHER])
@@ -152,35 +67,34 @@ def test_a_spec_survives_json(fields: dict[str, object]) -> None:
     again = strict.from_dict(InputSpec, strict.loads(strict.dumps(spec.to_dict())), "spec")
     assert again == spec
     assert again.fingerprint() == spec.fingerprint()
-    assert isinstance(again.crops["whole"], Crop)
+    assert isinstance(again.arithmetic, Arithmetic)
 
 
 def test_a_whole_number_in_json_is_the_same_spec() -> None:
     raw = json.loads(strict.dumps(DEFAULT_SPEC.to_dict()))
-    raw["offset"] = -1  # as JavaScript would write it
+    raw["offset"] = [-1]  # as JavaScript would write it
     assert strict.from_dict(InputSpec, raw, "spec").fingerprint() == DEFAULT_FINGERPRINT
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"height": 47}, "square grey input"),
-        ({"height": 7, "width": 7}, "8 to 512"),
-        ({"height": 513, "width": 513}, "8 to 512"),
-        ({"channels": 3}, "square grey input"),
+        ({"height": 7}, "8 to 512"),
+        ({"width": 7}, "8 to 512"),
+        ({"height": 513}, "8 to 512"),
+        ({"width": 513}, "8 to 512"),
+        *(({"channels": n}, r"1 \(grey\) or 3 \(RGB\)") for n in (-1, 0, 2, 4)),
         ({"height": 48.0}, "height: expected int"),
         ({"height": True}, "height: expected int"),
-        ({"scale": "1"}, "scale: expected a number"),
+        ({"scale": 1.0}, "scale: expected a list"),
+        ({"scale": ["1"]}, r"scale\[0\]: expected a number"),
+        ({"scale": []}, "expected one scale or 1"),
+        ({"scale": [1, 1, 1]}, "expected one scale or 1"),
+        ({"channels": 3, "offset": [1, 1]}, "expected one offset or 3"),
+        ({"scale": [0]}, "scale other than 0"),
+        ({"offset": [1e7]}, "expected one offset"),
+        ({"arithmetic": "host"}, "arithmetic: expected one of graph, runtime"),
         ({"preprocess": None}, "preprocess: expected str"),
-        ({"crops": []}, "crops: expected an object"),
-        (
-            {"crops": {"whole": {"scale_q10": 1024, "shift_x_q10": 0}}},
-            r"missing fields \['shift_y_q10'\]",
-        ),
-        (
-            {"crops": {"whole": {"scale_q10": 0, "shift_x_q10": 0, "shift_y_q10": 0}}},
-            "crop scale of 256 to 4096",
-        ),
         ({"colour": "grey"}, r"unknown fields \['colour'\]"),
     ],
 )
@@ -189,12 +103,57 @@ def test_a_wrong_spec_from_json_is_refused(change: dict[str, object], complaint:
         strict.from_dict(InputSpec, {**DEFAULT_SPEC.to_dict(), **change}, "spec")
 
 
-def test_an_unknown_detector_is_refused_and_the_known_ones_are_listed() -> None:
-    with pytest.raises(InvalidInput, match=r"\(haar, whole, yunet\), received 'mtcnn'"):
-        DEFAULT_SPEC.crop_for("mtcnn")
+OLD = {
+    "height": 48,
+    "width": 48,
+    "channels": 1,
+    "scale": 1 / 127.5,
+    "offset": -1.0,
+    "preprocess": PREPROCESS_VERSION,
+    "crops": {
+        "haar": {"scale_q10": 1045, "shift_x_q10": 0, "shift_y_q10": 0},
+        "whole": {"scale_q10": 1024, "shift_x_q10": 0, "shift_y_q10": 0},
+        "yunet": {"scale_q10": 1024, "shift_x_q10": 0, "shift_y_q10": 25},
+    },
+}
+OLD_FINGERPRINT = "49e450d1a203e409"  # of every bundle and prepared folder before 0.2.0
 
 
-def test_specs_do_not_share_their_crops() -> None:
-    one = InputSpec()
-    one.crops["whole"] = Crop(scale_q10=512)
-    assert InputSpec() == DEFAULT_SPEC
+def test_a_spec_of_before_detectors_owned_their_crops_is_the_default_one_with_its_crops() -> None:
+    spec, crops = parse_spec(OLD, OLD_FINGERPRINT, "spec")
+    assert spec == DEFAULT_SPEC
+    assert crops == {
+        "haar": Crop(scale_q10=1045),
+        "whole": Crop(),
+        "yunet": Crop(shift_y_q10=25),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"offset": -1.5}, "is not its own"),
+        ({"scale": [1.0]}, "scale: expected a number"),
+        ({"crops": {}}, "is not its own"),
+        ({"crops": []}, "crops: expected an object"),
+        ({"arithmetic": "graph"}, r"unknown fields \['arithmetic'\]"),
+        (
+            {"crops": {"whole": {"scale_q10": 1024, "shift_x_q10": 0}}},
+            r"missing fields \['shift_y_q10'\]",
+        ),
+        (
+            {"crops": {"whole": {"scale_q10": 0, "shift_x_q10": 0, "shift_y_q10": 0}}},
+            "crop scale of 256 to 4096",
+        ),
+    ],
+)
+def test_an_old_spec_that_was_changed_is_refused(change: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        parse_spec(OLD | change, OLD_FINGERPRINT, "spec")
+
+
+def test_a_spec_with_anothers_fingerprint_is_refused() -> None:
+    spec = DEFAULT_SPEC.to_dict()
+    assert parse_spec(spec, DEFAULT_FINGERPRINT, "spec") == (DEFAULT_SPEC, {})
+    with pytest.raises(ValueError, match=f"is not its own \\({DEFAULT_FINGERPRINT}\\)"):
+        parse_spec(spec, OLD_FINGERPRINT, "spec")

@@ -1,4 +1,4 @@
-"""The seven labels: their order, and the words and numbers that data sets use for them."""
+"""Labels: what a bundle may call its classes, and the words that data sets use for the seven."""
 
 import pytest
 
@@ -7,16 +7,19 @@ from edgeemo.contract.labels import (
     FER2013_CODES,
     FERPLUS_COLUMNS,
     LABELS,
-    check_label_order,
+    check_labels,
+    check_same_labels,
     known_label,
     label_index,
-    parse_label,
+    match_label,
+    match_label_or_none,
 )
 from edgeemo.errors import BundleError, DataError, EdgeemoError, UnknownLabel
 
 SEVEN = ("angry", "neutral", "disgust", "fear", "happy", "sad", "surprise")
 
-# Word by word, from the data sets' own documentation: FER-2013 folders, FER+ columns, RAF-DB, AffectNet, KDEF, CK+.
+# Word by word, from the data sets' own documentation: FER-2013 folders, FER+ columns, RAF-DB,
+# AffectNet, KDEF, CK+.
 WORDS = {
     "angry": "angry",
     "anger": "angry",
@@ -46,19 +49,19 @@ def test_the_seven_labels_stand_in_this_order() -> None:
 
 @pytest.mark.parametrize(("word", "label"), WORDS.items())
 def test_every_known_word_means_its_label(word: str, label: str) -> None:
-    assert parse_label(word) == label
+    assert match_label(word, LABELS) == label
     assert known_label(word) == label
-    assert label_index(word) == SEVEN.index(label)
+    assert label_index(word, LABELS) == SEVEN.index(label)
 
 
 @pytest.mark.parametrize("word", ["Happiness", "HAPPY", "  happy ", "Joy\n", "\thappy"])
 def test_case_and_outer_blanks_do_not_count(word: str) -> None:
-    assert parse_label(word) == "happy"
+    assert match_label(word, LABELS) == "happy"
 
 
 def test_each_label_is_its_own_word() -> None:
-    assert [parse_label(label) for label in LABELS] == list(LABELS)
-    assert [label_index(label) for label in LABELS] == list(range(7))
+    assert [match_label(label, LABELS) for label in LABELS] == list(LABELS)
+    assert [label_index(label, LABELS) for label in LABELS] == list(range(7))
 
 
 @pytest.mark.parametrize(
@@ -66,9 +69,9 @@ def test_each_label_is_its_own_word() -> None:
 )
 def test_an_unknown_word_raises_and_the_message_lists_the_seven(word: str) -> None:
     assert known_label(word) is None
-    for ask in (parse_label, label_index):
+    for ask in (match_label, label_index):
         with pytest.raises(UnknownLabel) as caught:
-            ask(word)
+            ask(word, LABELS)
         assert "angry, neutral, disgust, fear, happy, sad, surprise" in str(caught.value)
         assert repr(word) in str(caught.value)
 
@@ -86,7 +89,8 @@ def test_fer2013_codes_are_those_of_the_challenge() -> None:
 
 
 def test_ferplus_columns_stand_in_the_order_of_fer2013new_csv() -> None:
-    # Header of fer2013new.csv: Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF
+    # Header of fer2013new.csv: Usage,Image
+    # name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF
     header = "neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
     assert ",".join(FERPLUS_COLUMNS) == header
 
@@ -116,9 +120,75 @@ def test_no_dropped_word_is_a_label() -> None:
     assert [known_label(word) for word in DROPPED_WORDS] == [None] * len(DROPPED_WORDS)
 
 
+EIGHT = ("joy", "neutral", "contempt", "wütend", "fear", "sad", "surprise", "0")
+
+
+@pytest.mark.parametrize(
+    ("word", "label"),
+    [
+        ("joy", "joy"),
+        ("Happy", "joy"),  # a bundle's own name stands for the meaning of its word
+        ("CONTEMPT", "contempt"),
+        ("WÜTEND", "wütend"),
+        (" 0 ", "0"),
+        ("afraid", "fear"),
+    ],
+)
+def test_a_word_is_matched_to_the_bundles_own_labels(word: str, label: str) -> None:
+    assert match_label(word, EIGHT) == label
+    assert label_index(word, EIGHT) == EIGHT.index(label)
+
+
+@pytest.mark.parametrize("word", ["disgust", "angry", "1", ""])
+def test_a_word_of_the_seven_that_the_bundle_has_not_is_refused_with_its_own(word: str) -> None:
+    with pytest.raises(UnknownLabel, match=", ".join(EIGHT)):
+        match_label(word, EIGHT)
+    assert match_label_or_none(word, EIGHT) is None
+
+
+def test_labels_that_differ_by_case_alone_are_told_apart_by_it() -> None:
+    assert match_label("ok", ("ok", "OK")) == "ok"
+    assert match_label("OK", ("ok", "OK")) == "OK"
+    with pytest.raises(UnknownLabel):
+        match_label("Ok", ("ok", "OK"))
+
+
+@pytest.mark.parametrize("labels", [SEVEN, EIGHT, ("a", "b"), [f"c{i}" for i in range(64)]])
+def test_two_to_64_distinct_names_are_labels(labels: list[str]) -> None:
+    check_labels(labels, "somewhere", DataError)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [],
+        ["one"],
+        [f"c{i}" for i in range(65)],
+        ["a", "a"],
+        ["a", ""],
+        ["a", " b"],
+        ["a", "b\n"],
+        ["a", "b\x1b[31m"],
+        ["a", "\ud800"],
+        ["a", "\u202eb"],
+        ["a", "x" * 49],
+        ["a", 7],
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("error", [DataError, BundleError])
+def test_other_labels_are_refused_in_one_printable_line(
+    labels: list[str], error: type[EdgeemoError]
+) -> None:
+    with pytest.raises(error, match=r"^somewhere: expected") as caught:
+        check_labels(labels, "somewhere", error)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
 @pytest.mark.parametrize("kind", [list, tuple])
-def test_the_right_order_passes_as_list_or_tuple(kind: type) -> None:
-    check_label_order(kind(SEVEN), "somewhere", DataError)
+def test_the_same_labels_in_the_same_order_pass_as_list_or_tuple(kind: type) -> None:
+    check_same_labels(kind(SEVEN), SEVEN, "somewhere", DataError)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +209,7 @@ def test_another_order_raises_the_error_asked_for(
     labels: list[str], error: type[Exception]
 ) -> None:
     with pytest.raises(error) as caught:
-        check_label_order(labels, "a/file.json", error)
+        check_same_labels(labels, SEVEN, "a/file.json", error)
     message = str(caught.value)
     assert message.startswith("a/file.json: ")
     assert "angry, neutral, disgust, fear, happy, sad, surprise" in message
@@ -148,7 +218,7 @@ def test_another_order_raises_the_error_asked_for(
 
 def test_hostile_labels_cannot_break_the_message_into_lines_or_flood_it() -> None:
     with pytest.raises(BundleError) as caught:
-        check_label_order(["a\nb\x1b[31m", *["x" * 10_000] * 6], "file", BundleError)
+        check_same_labels(["a\nb\x1b[31m", *["x" * 10_000] * 6], SEVEN, "file", BundleError)
     message = str(caught.value)
     assert message.isprintable()
     assert len(message) < 500

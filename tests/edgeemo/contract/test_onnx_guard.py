@@ -1,4 +1,6 @@
-"""The protobuf walk that finds external weights, against the onnx package: what it finds, what it lets pass."""
+"""The protobuf walk that finds external weights, against the onnx package: what it finds, what it
+lets pass.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -233,7 +235,8 @@ def test_a_data_location_that_says_inside_passes() -> None:
 
 
 def test_no_field_of_the_installed_onnx_that_leads_to_a_tensor_is_forgotten() -> None:
-    # From the model's descriptor: the paths of message types that end at a tensor, each tried with both kinds.
+    # From the model's descriptor: the paths of message types that end at a tensor, each tried with
+    # both kinds.
     leads: dict[str, bool] = {}
 
     def reaches(descriptor: Any, above: tuple[str, ...] = ()) -> bool:
@@ -288,7 +291,8 @@ BUILDERS = st.sampled_from([*PLACES.values()])
 def test_models_put_together_pass_exactly_when_the_oracle_finds_nothing_external(
     parts: list[tuple[Any, TensorProto]], concatenated: bool
 ) -> None:
-    # Concatenated messages are one message to protobuf, with repeated fields appended and single ones merged.
+    # Concatenated messages are one message to protobuf, with repeated fields appended and single
+    # ones merged.
     if concatenated:
         data = b"".join(build(tensor).SerializeToString() for build, tensor in parts)
     else:
@@ -341,7 +345,8 @@ def field(number: int, content: bytes) -> bytes:
 
 
 def test_a_field_number_that_a_32_bit_reader_would_cut_is_refused() -> None:
-    # C++ readers keep the low 32 bits of a key: 2^32 + 58 would be field 7, the graph, to them alone.
+    # C++ readers keep the low 32 bits of a key: 2^32 + 58 would be field 7, the graph, to them
+    # alone.
     body = in_initializer(external()).graph.SerializeToString()
     disguised = varint(1 << 32 | 7 << 3 | 2) + varint(len(body)) + body
     assert not passes(disguised)
@@ -362,8 +367,19 @@ def test_a_field_number_that_a_32_bit_reader_would_cut_is_refused() -> None:
         b"\x3e",
         b"\x38\x01",
     ],
-    ids=["cut key", "long key", "no length", "short", "huge", "cut 32 bit", "cut 64 bit", "group", "wire 6", "graph as a number"],
-)  # fmt: skip
+    ids=[
+        "cut key",
+        "long key",
+        "no length",
+        "short",
+        "huge",
+        "cut 32 bit",
+        "cut 64 bit",
+        "group",
+        "wire 6",
+        "graph as a number",
+    ],
+)
 def test_what_is_no_protobuf_of_a_model_is_refused(data: bytes) -> None:
     with pytest.raises(
         BundleError,

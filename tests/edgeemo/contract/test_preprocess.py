@@ -1,13 +1,16 @@
-"""`face_to_input` against an oracle in exact fractions and plain loops, with OpenCV loaded and without.
+"""`face_to_input` against an oracle in exact fractions and plain loops, with OpenCV loaded and
+without.
 
-The oracle is written from the text of docs and docstring, not from the code: luma in 15 bits, the crop square with
-the nearest edge pixel outside the frame, the exact mean over each output pixel's area downwards, bilinear with pixel
-centres at half upwards, one rounding at the end, halves up.
+The oracle is written from the text of docs and docstring, not from the code: luma in 15 bits, the
+region with the nearest edge pixel outside the frame, on each axis the exact mean over each output
+pixel's span downwards, linear with pixel centres at half upwards, one rounding at the end, halves
+up.
 """
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor
 from types import ModuleType
@@ -19,14 +22,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgeemo.contract.input_spec import DEFAULT_SPEC, Crop, InputSpec
+from edgeemo.contract.crop import BOX, Crop
+from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.preprocess import MAX_SIDE_OVER_FRAME, face_to_input, resize_grey, to_grey
 from edgeemo.errors import InvalidInput
-from tests.support import REPOSITORY
+from tests.golden.make_preprocess import CROPS as GOLDEN_CROPS
+from tests.golden.make_preprocess import PATH, SHAPES_PATH, golden_cases
 
 Frame = np.ndarray[Any, np.dtype[np.uint8]]
 Box = tuple[int, int, int, int]
-GOLDEN = REPOSITORY / "tests" / "golden" / "preprocess.npz"
+HAAR, YUNET = GOLDEN_CROPS["haar"], GOLDEN_CROPS["yunet"]
 HALF = Fraction(1, 2)
 
 
@@ -48,31 +53,38 @@ def random_frame(seed: int, height: int, width: int, *, grey: bool = False) -> F
 # The oracle.
 
 
-def oracle_pixel(frame: list[Any], y: int, x: int) -> int:
-    """Grey of the frame's pixel nearest to (y, x)."""
+def oracle_pixel(frame: list[Any], y: int, x: int, channels: int) -> tuple[int, ...]:
+    """Grey, or red, green and blue, of the frame's pixel nearest to (y, x)."""
     value = frame[min(max(y, 0), len(frame) - 1)][min(max(x, 0), len(frame[0]) - 1)]
     if isinstance(value, int):
-        return value
+        return (value,) * channels
     red, green, blue = value
-    return (9798 * red + 19235 * green + 3735 * blue + 16384) >> 15
+    if channels == 3:
+        return red, green, blue
+    return ((9798 * red + 19235 * green + 3735 * blue + 16384) >> 15,)
 
 
-def oracle_square(crop: Crop, box: Box) -> tuple[int, int, int]:
-    x, y, width, height = box
-    side = max(1, floor(Fraction(max(width, height) * crop.scale_q10, 1024) + HALF))
-    shifts = (
+def oracle_region(crop: Crop, box: Box, height: int, width: int) -> tuple[int, int, int, int]:
+    """(left, top, width, height): the longer side is the scaled box's, the other has its share."""
+    x, y, box_width, box_height = box
+    side = max(1, floor(Fraction(max(box_width, box_height) * crop.scale_q10, 1024) + HALF))
+    across, down = (
+        max(1, floor(Fraction(side * size, max(height, width)) + HALF)) for size in (width, height)
+    )
+    right, below = (
         floor(Fraction(side * shift, 1024) + HALF) for shift in (crop.shift_x_q10, crop.shift_y_q10)
     )
-    right, down = shifts
     return (
-        x + floor(Fraction(width - side, 2)) + right,
-        y + floor(Fraction(height - side, 2)) + down,
-        side,
+        x + floor(Fraction(box_width - across, 2)) + right,
+        y + floor(Fraction(box_height - down, 2)) + below,
+        across,
+        down,
     )
 
 
 def oracle_axis(side: int, size: int) -> list[list[tuple[int, Fraction]]]:
-    """For each output pixel of an axis: the source pixels that count, and how much; the shares add up to 1."""
+    """For each output pixel of an axis: the source pixels that count, and how much; the shares add
+    up to 1."""
     axis = []
     for i in range(size):
         if side > size:
@@ -93,17 +105,29 @@ def oracle_axis(side: int, size: int) -> list[list[tuple[int, Fraction]]]:
     return axis
 
 
-def oracle(frame: Frame, box: Box, crop: Crop, size: int) -> list[list[int]]:
+def oracle(frame: Frame, box: Box, crop: Crop, spec: InputSpec) -> Frame:
+    """uint8 (height, width, channels) of the spec."""
     pixels = frame.tolist()
-    left, top, side = oracle_square(crop, box)
-    square = [
-        [oracle_pixel(pixels, top + row, left + column) for column in range(side)]
-        for row in range(side)
+    left, top, width, height = oracle_region(crop, box, spec.height, spec.width)
+    region = [
+        [oracle_pixel(pixels, top + row, left + column, spec.channels) for column in range(width)]
+        for row in range(height)
     ]
-    axis = oracle_axis(side, size)
-    lines = [[sum(square[k][x] * share for k, share in rows) for x in range(side)] for rows in axis]
+    planes = [
+        oracle_resized([[pixel[c] for pixel in line] for line in region], spec.height, spec.width)
+        for c in range(spec.channels)
+    ]
+    return np.stack([np.array(plane, np.uint8) for plane in planes], axis=-1)
+
+
+def oracle_resized(plane: list[list[int]], height: int, width: int) -> list[list[int]]:
+    rows, columns = oracle_axis(len(plane), height), oracle_axis(len(plane[0]), width)
+    lines = [
+        [sum(plane[k][x] * share for k, share in shares) for x in range(len(plane[0]))]
+        for shares in rows
+    ]
     return [
-        [floor(sum(line[k] * share for k, share in columns) + HALF) for columns in axis]
+        [floor(sum(line[k] * share for k, share in shares) + HALF) for shares in columns]
         for line in lines
     ]
 
@@ -111,79 +135,97 @@ def oracle(frame: Frame, box: Box, crop: Crop, size: int) -> list[list[int]]:
 CROPS = st.builds(
     Crop, st.integers(512, 2048), st.integers(-300, 300), st.integers(-300, 300)
 ) | st.just(Crop())
+SIDES = st.sampled_from([8, 9, 13])
 
 
 @st.composite
-def problems(draw: st.DrawFn) -> tuple[Frame, Box, InputSpec]:
-    """A small random frame, a box that may reach out of it on any side but touches it, and a small input spec."""
-    height, width, size = (
-        draw(st.integers(1, 24)),
-        draw(st.integers(1, 24)),
-        draw(st.sampled_from([8, 9, 13])),
-    )
+def problems(draw: st.DrawFn) -> tuple[Frame, Box, InputSpec, Crop]:
+    """A small random frame, a box that may reach out of it on any side but touches it, and a small
+    input of any aspect and channels."""
+    height, width = draw(st.integers(1, 24)), draw(st.integers(1, 24))
     frame = random_frame(draw(st.integers(0, 10**6)), height, width, grey=draw(st.booleans()))
     longest = max(1, MAX_SIDE_OVER_FRAME * max(height, width) // 3)
     box_width, box_height = draw(st.integers(1, longest)), draw(st.integers(1, longest))
-    box = (
-        draw(st.integers(-box_width, width)),
-        draw(st.integers(-box_height, height)),
-        box_width,
-        box_height,
-    )
-    return frame, box, InputSpec(height=size, width=size, crops={"drawn": draw(CROPS)})
+    x, y = draw(st.integers(-box_width, width)), draw(st.integers(-box_height, height))
+    spec = InputSpec(draw(SIDES), draw(SIDES), draw(st.sampled_from([1, 3])))
+    return frame, (x, y, box_width, box_height), spec, draw(CROPS)
 
 
-def reaches(frame: Frame, square: tuple[int, int, int]) -> bool:
-    left, top, side = square
+def reaches(frame: Frame, region: tuple[int, int, int, int]) -> bool:
+    left, top, across, down = region
     height, width = frame.shape[:2]
-    within = left < width and top < height and left + side > 0 and top + side > 0
-    return within and side <= MAX_SIDE_OVER_FRAME * max(height, width)
+    within = left < width and top < height and left + across > 0 and top + down > 0
+    return within and max(across, down) <= MAX_SIDE_OVER_FRAME * max(height, width)
 
 
-@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(problems())
 def test_face_to_input_is_the_oracle_with_opencv_and_without(
-    problem: tuple[Frame, Box, InputSpec],
+    problem: tuple[Frame, Box, InputSpec, Crop],
 ) -> None:
-    frame, box, spec = problem
-    crop = spec.crops["drawn"]
-    if not reaches(frame, oracle_square(crop, box)):
+    frame, box, spec, crop = problem
+    if not reaches(frame, oracle_region(crop, box, spec.height, spec.width)):
         with pytest.raises(InvalidInput, match="expected a box within"):
-            face_to_input(frame, box, spec, detector="drawn")
+            face_to_input(frame, box, spec, crop)
         return
-    expected = np.array(oracle(frame, box, crop, spec.height), np.uint8)[..., np.newaxis]
-    np.testing.assert_array_equal(face_to_input(frame, box, spec, detector="drawn"), expected)
-    with without_opencv():
-        np.testing.assert_array_equal(face_to_input(frame, box, spec, detector="drawn"), expected)
+    expected = oracle(frame, box, crop, spec)
+    np.testing.assert_array_equal(face_to_input(frame, box, spec, crop), expected)
+    np.testing.assert_array_equal(slowly(frame, box, spec, crop), expected)
 
 
 @pytest.mark.parametrize(
-    ("shape", "box", "detector"),
+    ("shape", "box", "crop"),
     [
-        ((60, 70), (3, 5, 49, 49), "whole"),
-        ((60, 70), (10, 8, 47, 30), "whole"),
-        ((60, 70), (-15, 20, 70, 55), "yunet"),
-        ((60, 70), (30, 30, 60, 60), "haar"),
-        ((100, 130), (2, 1, 97, 97), "whole"),
-        ((1, 1), (0, 0, 1, 1), "whole"),
-        ((1, 30), (0, 0, 30, 1), "whole"),
+        ((60, 70), (3, 5, 49, 49), BOX),
+        ((60, 70), (10, 8, 47, 30), BOX),
+        ((60, 70), (-15, 20, 70, 55), YUNET),
+        ((60, 70), (30, 30, 60, 60), HAAR),
+        ((100, 130), (2, 1, 97, 97), BOX),
+        ((1, 1), (0, 0, 1, 1), BOX),
+        ((1, 30), (0, 0, 30, 1), BOX),
     ],
 )
-def test_the_shipped_spec_gives_the_oracle_s_48x48(
-    shape: tuple[int, int], box: Box, detector: str
+@pytest.mark.parametrize("spec", [DEFAULT_SPEC, InputSpec(64, 40), InputSpec(30, 40, 3)])
+def test_specs_of_real_size_give_the_oracle_s_pixels(
+    spec: InputSpec, shape: tuple[int, int], box: Box, crop: Crop
 ) -> None:
     frame = random_frame(sum(shape), *shape)
-    expected = np.array(oracle(frame, box, DEFAULT_SPEC.crops[detector], 48), np.uint8)[
-        ..., np.newaxis
-    ]
-    for path in (face_to_input(frame, box, detector=detector), slowly(frame, box, detector)):
+    expected = oracle(frame, box, crop, spec)
+    for path in (face_to_input(frame, box, spec, crop), slowly(frame, box, spec, crop)):
         assert path.dtype == np.uint8
         np.testing.assert_array_equal(path, expected)
 
 
-def slowly(frame: Frame, box: Box, detector: str = "whole") -> Frame:
+def slowly(frame: Frame, box: Box, spec: InputSpec = DEFAULT_SPEC, crop: Crop = BOX) -> Frame:
     with without_opencv():
-        return face_to_input(frame, box, detector=detector)
+        return face_to_input(frame, box, spec, crop)
+
+
+@settings(deadline=None, max_examples=120)
+@given(*(st.integers(1, 40) for _ in range(4)), st.integers(0, 10**6))
+def test_a_plane_is_resized_as_the_oracle_s_also_where_one_axis_grows_and_one_shrinks(
+    height: int, width: int, new_height: int, new_width: int, seed: int
+) -> None:
+    plane = random_frame(seed, height, width, grey=True)
+    expected = oracle_resized(plane.tolist(), new_height, new_width)
+    assert resize_grey(plane, new_height, new_width).tolist() == expected
+    with without_opencv():
+        assert resize_grey(plane, new_height, new_width).tolist() == expected
+
+
+@settings(deadline=None, max_examples=60)
+@given(problems())
+def test_an_rgb_input_s_planes_are_those_of_its_channels_alone(
+    problem: tuple[Frame, Box, InputSpec, Crop],
+) -> None:
+    frame, box, spec, crop = problem
+    if not reaches(frame, oracle_region(crop, box, spec.height, spec.width)):
+        return
+    rgb = face_to_input(frame, box, replace(spec, channels=3), crop)
+    for c in range(3):
+        plane = frame if frame.ndim == 2 else np.ascontiguousarray(frame[..., c])
+        alone = face_to_input(plane, box, replace(spec, channels=1), crop)
+        np.testing.assert_array_equal(rgb[..., c], alone[..., 0])
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -200,14 +242,20 @@ def test_both_paths_give_the_same_bytes_for_frames_of_any_size(
         data.draw(st.integers(-box_width // 2, width - 1)),
         data.draw(st.integers(-box_height // 2, height - 1)),
     )
-    detector = data.draw(st.sampled_from(["whole", "haar", "yunet"]))
+    box, crop = (x, y, box_width, box_height), data.draw(st.sampled_from([BOX, HAAR, YUNET]))
+    spec = data.draw(
+        st.sampled_from(
+            [DEFAULT_SPEC, InputSpec(112, 96, 3), InputSpec(96, 96, 3), InputSpec(40, 64)]
+        )
+    )
     try:
-        fast = face_to_input(frame, (x, y, box_width, box_height), detector=detector)
+        fast = face_to_input(frame, box, spec, crop)
     except InvalidInput:
         with pytest.raises(InvalidInput):
-            slowly(frame, (x, y, box_width, box_height), detector)
+            slowly(frame, box, spec, crop)
         return
-    np.testing.assert_array_equal(fast, slowly(frame, (x, y, box_width, box_height), detector))
+    assert fast.shape == spec.shape
+    np.testing.assert_array_equal(fast, slowly(frame, box, spec, crop))
 
 
 @pytest.mark.parametrize("side", [2895, 2896, 2897, 3000])
@@ -365,22 +413,19 @@ def test_views_and_read_only_frames_are_taken_and_left_alone() -> None:
     np.testing.assert_array_equal(bgr, before)
 
 
-def test_the_detector_chooses_the_crop_geometry() -> None:
+def test_the_crop_chooses_the_region() -> None:
     frame = random_frame(13, 100, 100)
-    spec = InputSpec(
-        crops={"near": Crop(scale_q10=512), "right": Crop(shift_x_q10=256), "whole": Crop()}
-    )
-    whole = face_to_input(frame, (20, 20, 40, 40), spec)
     np.testing.assert_array_equal(
-        face_to_input(frame, (20, 20, 40, 40), spec, detector="near"),
-        face_to_input(frame, (30, 30, 20, 20), spec),
+        face_to_input(frame, (20, 20, 40, 40), crop=Crop(scale_q10=512)),
+        face_to_input(frame, (30, 30, 20, 20)),
     )
     np.testing.assert_array_equal(
-        face_to_input(frame, (20, 20, 40, 40), spec, detector="right"),
-        face_to_input(frame, (30, 20, 40, 40), spec),
+        face_to_input(frame, (20, 20, 40, 40), crop=Crop(shift_x_q10=256)),
+        face_to_input(frame, (30, 20, 40, 40)),
     )
     np.testing.assert_array_equal(
-        face_to_input(frame, (20, 20, 40, 40), spec, detector="whole"), whole
+        face_to_input(frame, (20, 20, 40, 40), crop=Crop()),
+        face_to_input(frame, (20, 20, 40, 40)),
     )
 
 
@@ -447,7 +492,7 @@ def test_a_box_outside_the_frame_is_refused(box: Box) -> None:
 )
 def test_a_box_that_touches_the_frame_by_one_pixel_is_taken(box: Box) -> None:
     frame = random_frame(1, 40, 60)
-    expected = np.array(oracle(frame, box, Crop(), 48), np.uint8)[..., np.newaxis]
+    expected = oracle(frame, box, BOX, DEFAULT_SPEC)
     np.testing.assert_array_equal(face_to_input(frame, box), expected)
 
 
@@ -459,42 +504,27 @@ def test_a_box_of_more_than_four_frames_is_refused_and_of_four_is_taken() -> Non
             face_to_input(frame, (0, 0, size, size))
 
 
-def test_a_detector_that_the_spec_does_not_know_is_refused() -> None:
-    with pytest.raises(InvalidInput, match=r"\(haar, whole, yunet\), received 'mtcnn'"):
-        face_to_input(random_frame(1, 40, 60), (0, 0, 10, 10), detector="mtcnn")
-
-
-def golden_cases() -> list[tuple[Frame, Box, str, Frame]]:
-    with np.load(GOLDEN, allow_pickle=False) as stored:
-        arrays = dict(stored)
-    rows = zip(
-        arrays["names"], arrays["boxes"], arrays["detectors"], arrays["outputs"], strict=True
-    )
-    return [
-        (arrays[f"frame_{name}"], tuple(map(int, box)), str(detector), output)
-        for name, box, detector, output in rows
-    ]
-
-
 def test_the_golden_vectors_are_small_and_of_every_kind() -> None:
     cases = golden_cases()
-    assert GOLDEN.stat().st_size < 60_000
-    assert {detector for _, _, detector, _ in cases} == {"whole", "haar", "yunet"}
-    assert {frame.ndim for frame, _, _, _ in cases} == {2, 3}
-    assert len(cases) >= 12
+    assert PATH.stat().st_size < 60_000
+    assert SHAPES_PATH.stat().st_size < 60_000
+    assert {case.crop for case in cases} == {BOX, HAAR, YUNET}
+    assert {case.frame.ndim for case in cases} == {2, 3}
+    assert {case.spec.channels for case in cases} == {1, 3}
+    assert {(96, 96, 3), (112, 96, 3), (48, 48, 1)} <= {case.spec.shape for case in cases}
+    assert sum(case.spec == DEFAULT_SPEC for case in cases) >= 12
 
 
 def test_both_paths_reproduce_the_golden_vectors_byte_for_byte() -> None:
-    for frame, box, detector, output in golden_cases():
-        assert face_to_input(frame, box, detector=detector).tobytes() == output.tobytes(), (
-            box,
-            detector,
-        )
-        assert slowly(frame, box, detector).tobytes() == output.tobytes(), (box, detector)
+    for case in golden_cases():
+        for path in (face_to_input, slowly):
+            pixels = path(case.frame, case.box, case.spec, case.crop)
+            assert pixels.tobytes() == case.output.tobytes(), (case.box, case.crop, case.spec)
 
 
 def test_the_golden_vectors_are_the_oracle_s() -> None:
-    for frame, box, detector, output in golden_cases():
-        crop = DEFAULT_SPEC.crops[detector]
-        if oracle_square(crop, box)[2] <= 200:  # the largest one takes the oracle seconds
-            np.testing.assert_array_equal(output[..., 0], oracle(frame, box, crop, 48))
+    for case in golden_cases():
+        region = oracle_region(case.crop, case.box, case.spec.height, case.spec.width)
+        if max(region) <= 200:  # the largest one takes the oracle seconds
+            expected = oracle(case.frame, case.box, case.crop, case.spec)
+            np.testing.assert_array_equal(case.output, expected)

@@ -1,4 +1,6 @@
-"""Numbers in and out of int8 tensors, against exact fractions, and the one softmax, against SciPy's."""
+"""Numbers in and out of int8 tensors, against exact fractions, and the one softmax, against
+SciPy's.
+"""
 
 from fractions import Fraction
 
@@ -48,7 +50,8 @@ def test_every_stored_value_survives_the_round_trip(quantization: Quantization) 
 @settings(deadline=None, max_examples=300)
 @given(QUANTIZATIONS, st.floats(-1e6, 1e6, width=32))
 def test_quantize_is_the_exact_definition(quantization: Quantization, real: float) -> None:
-    # A float division may round onto a tie from a hair beside it, which exact arithmetic tells apart.
+    # A float division may round onto a tie from a hair beside it, which exact arithmetic tells
+    # apart.
     steps = Fraction(real) / Fraction(quantization.scale)
     near_tie = abs((steps % 1) - Fraction(1, 2)) <= abs(steps) * Fraction(1, 2**52)
     got = int(quantization.quantize(np.array([real], np.float32))[0])

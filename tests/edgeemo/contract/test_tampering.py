@@ -1,4 +1,6 @@
-"""A bundle that was tampered with is refused, each kind with its reason, even where every hash was made to match again."""
+"""A bundle that was tampered with is refused, each kind with its reason, even where every hash was
+made to match again.
+"""
 
 import io
 import json
@@ -16,7 +18,7 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import BundleError
-from export.build import _open
+from export.artifacts import INT8_TFLITE, Candidate, open_candidate
 from export.convert import activations, tflite
 from export.prove.gate import judge
 from export.prove.selftest import selftest_trace
@@ -35,24 +37,27 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 def with_model(bundle: Path, out: Path, model: bytes, *, selftest: bool) -> Path:
-    """The bundle with another int8.tflite, hashes matching; with `selftest`, its self-test and trace are the model's own."""
+    """The bundle with another int8.tflite, hashes matching; with `selftest`, its self-test and
+    trace are the model's own.
+    """
 
     def change(entries: dict[str, bytes]) -> None:
         manifest = json.loads(entries["manifest.json"])
+        candidate = Candidate(INT8_TFLITE, model)
         entries[FILE] = model
         if selftest:
             with np.load(io.BytesIO(entries["selftest.npz"])) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            arrays[FILE] = _open(FILE, model, DEFAULT_SPEC, reference_kernels=True).infer(
-                arrays["inputs"]
-            )
+            reference = open_candidate(candidate, DEFAULT_SPEC, LABELS, reference_kernels=True)
+            arrays[FILE] = reference.infer(arrays["inputs"])
             buffer = io.BytesIO()
             np.savez(buffer, **arrays)
             entries["selftest.npz"] = buffer.getvalue()
             report = json.loads(entries["report.json"])
-            report["selftest"] = selftest_trace({FILE: model}, arrays["inputs"], DEFAULT_SPEC)
+            report["selftest"] = selftest_trace([candidate], arrays["inputs"], DEFAULT_SPEC)
             entries["report.json"] = json.dumps(report).encode()
-        info = _open(FILE, model, DEFAULT_SPEC).output_info  # type: ignore[union-attr]
+        backend = open_candidate(candidate, DEFAULT_SPEC, LABELS)
+        info = backend.output_info  # type: ignore[union-attr]
         described = next(a for a in manifest["artifacts"] if a["file"] == FILE)
         described["output"] |= {"scale": info.scale, "zero_point": info.zero_point}
         matching_hashes(entries, manifest)
@@ -74,7 +79,8 @@ def network(weights: np.ndarray, bias: np.ndarray) -> keras.Model:
 def quantized(model: keras.Model, pictures: np.ndarray) -> bytes:
     fp32 = tflite.convert_fp32(model)
     ranges = activations.min_max(activations.record(fp32, pictures, seed=1))
-    # The ends of the pixel range are what the contract asks for; everything behind them is calibrated.
+    # The ends of the pixel range are what the contract asks for; everything behind them is
+    # calibrated.
     return tflite.quantize(fp32, ranges | {next(iter(ranges)): (0.0, 255.0)})
 
 
@@ -116,8 +122,11 @@ def test_calibration_from_noise_is_refused_by_the_gate_and_where_the_model_runs(
     )
     verdict = judge(
         floats,
-        _open(FILE, model, DEFAULT_SPEC).infer(np.asarray(data.images[rows])),
+        open_candidate(Candidate(INT8_TFLITE, model), DEFAULT_SPEC, LABELS).infer(
+            np.asarray(data.images[rows])
+        ),
         data.labels[rows],
+        LABELS,
     )
     assert any(reason.startswith("agreement") for reason in verdict.reasons)
     # Somebody who makes the self-test fit as well is found by the answers.

@@ -10,6 +10,8 @@ from edgeemo.contract.bundle import read_bundle
 from edgeemo.data.prepared import load_prepared
 from tests import support
 
+pytestmark = pytest.mark.rounding
+
 
 @pytest.mark.parametrize(
     ("artifact", "tolerance"),

@@ -1,4 +1,6 @@
-"""Folders and archives of <class>/ pictures: every entry is used or counted with its reason, whatever it is."""
+"""Folders and archives of <class>/ pictures: every entry is used or counted with its reason,
+whatever it is.
+"""
 
 import os
 import stat
@@ -40,11 +42,13 @@ def folder_of(path: Path, entries: dict[str, bytes]) -> Path:
 
 
 def load(path: Path, split: str = "test") -> LabelledInputs:
-    return load_inputs(path, split, DEFAULT_SPEC)
+    return load_inputs(path, split, DEFAULT_SPEC, LABELS)
 
 
 def left_out_beside_one_picture(tmp_path: Path, entries: dict[str, bytes]) -> dict[str, int]:
-    """What is left out of a zip of the entries and one good picture; that picture has to be what is loaded."""
+    """What is left out of a zip of the entries and one good picture; that picture has to be what is
+    loaded.
+    """
     loaded = load(zipped(tmp_path / "data.zip", {"sad/good.png": SAD, **entries}))
     assert loaded.labels.tolist() == [LABELS.index("sad")]
     assert np.array_equal(loaded.inputs[0, ..., 0], grey_of(SAD))
@@ -110,7 +114,7 @@ def test_contempt_is_counted_apart_from_unknown_classes(tmp_path: Path) -> None:
         "NF/3.png": HAPPY,
         "bored/1.png": HAPPY,
     }
-    expected = {"class without a place among the seven": 3, "class folder of unknown name": 1}
+    expected = {"class without a place among the labels": 3, "class folder of unknown name": 1}
     assert left_out_beside_one_picture(tmp_path, odd) == expected
 
 
@@ -142,8 +146,16 @@ def test_broken_pictures_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../happy/a.png", "happy/../../a.png", "/happy/a.png", "//server/happy/a.png", "..\\happy\\a.png", "happy\\a.png"]
-)  # fmt: skip
+    "name",
+    [
+        "../happy/a.png",
+        "happy/../../a.png",
+        "/happy/a.png",
+        "//server/happy/a.png",
+        "..\\happy\\a.png",
+        "happy\\a.png",
+    ],
+)
 def test_entry_whose_path_leads_outside_is_counted_and_never_written(
     tmp_path: Path, name: str
 ) -> None:
@@ -260,7 +272,7 @@ def test_what_an_archive_claims_beyond_its_total_is_left_out_and_counted(tmp_pat
         data[at + 20 : at + 28] = struct.pack("<II", MAX_BYTES // 2, MAX_BYTES)
         at = data.find(b"PK\x01\x02", at + 1)
     path.write_bytes(data)
-    with PictureArchive(path) as archive:
+    with PictureArchive(path, LABELS) as archive:
         assert len(archive.files) == fit
         assert archive.rejected_counts() == {"beyond what an archive may unpack to": 3}
 
@@ -270,12 +282,15 @@ def test_reading_an_entry_that_is_not_there_is_a_picture_error(tmp_path: Path) -
         zipped(tmp_path / "x.zip", {"sad/1.png": SAD}),
         folder_of(tmp_path / "x", {"sad/1.png": SAD}),
     ):
-        with PictureArchive(path) as archive, pytest.raises(PictureError, match=r"sad/2\.png"):
+        with (
+            PictureArchive(path, LABELS) as archive,
+            pytest.raises(PictureError, match=r"sad/2\.png"),
+        ):
             archive.read("sad/2.png")
 
 
 def test_archive_may_be_closed_twice(tmp_path: Path) -> None:
-    archive = PictureArchive(zipped(tmp_path / "x.zip", {"sad/1.png": SAD}))
+    archive = PictureArchive(zipped(tmp_path / "x.zip", {"sad/1.png": SAD}), LABELS)
     assert archive.read("sad/1.png") == SAD
     archive.close()
     archive.close()
@@ -396,9 +411,9 @@ def test_prepared_folder_of_another_spec_is_refused_with_both_fingerprints(
 ) -> None:
     from dataclasses import replace
 
-    other = replace(DEFAULT_SPEC, offset=-0.5)
+    other = replace(DEFAULT_SPEC, offset=(-0.5,))
     with pytest.raises(SpecMismatch) as caught:
-        load_inputs(prepared, "test", other)
+        load_inputs(prepared, "test", other, LABELS)
     assert DEFAULT_SPEC.fingerprint() in str(caught.value)
     assert other.fingerprint() in str(caught.value)
 

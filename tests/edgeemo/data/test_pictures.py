@@ -3,7 +3,9 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +24,9 @@ RED = np.full((40, 60, 3), (200, 30, 10), np.uint8)  # RGB
 
 
 def bars() -> NDArray[np.uint8]:
-    """uint8 (24, 36, 3) RGB: a red, a green and a blue bar, so that swapped channels and turned pictures show."""
+    """uint8 (24, 36, 3) RGB: a red, a green and a blue bar, so that swapped channels and turned
+    pictures show.
+    """
     picture = np.zeros((24, 36, 3), np.uint8)
     for channel in range(3):
         picture[:, 12 * channel : 12 * channel + 12, channel] = 220
@@ -46,7 +50,9 @@ def png_that_claims(width: int, height: int) -> bytes:
 
 
 def refusal(path: Path) -> str:
-    """The message of the PictureError that reading `path` raises: one line that names the file and the way out."""
+    """The message of the PictureError that reading `path` raises: one line that names the file and
+    the way out.
+    """
     with pytest.raises(PictureError) as caught:
         read_picture(path)
     message = str(caught.value)
@@ -137,7 +143,7 @@ def test_float_tiff_is_stretched_to_the_whole_range() -> None:
         (8, np.rot90),
     ],
 )
-def test_exif_orientation_is_applied(orientation: int, turn) -> None:  # type: ignore[no-untyped-def]
+def test_exif_orientation_is_applied(orientation: int, turn: Callable[..., Any]) -> None:
     stored = bars()
     stored[:12] //= 2  # a dark upper half, so that all eight differ
     exif = Image.Exif()
@@ -179,7 +185,7 @@ def test_empty_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_folder_is_refused(tmp_path: Path) -> None:
-    assert "found a folder" in refusal(tmp_path)
+    assert "received a folder" in refusal(tmp_path)
 
 
 def test_name_that_no_file_can_have_is_refused() -> None:

@@ -1,4 +1,6 @@
-"""Prepared data is checked before it is used: each kind of damage has its error, with the file and the way out."""
+"""Prepared data is checked before it is used: each kind of damage has its error, with the file and
+the way out.
+"""
 
 import csv
 import hashlib
@@ -15,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeemo.contract.input_spec import DEFAULT_SPEC, Crop, InputSpec
+from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.prepared import (
     DATASET,
@@ -46,7 +48,9 @@ def change_dataset(folder: Path, **fields: Any) -> None:
 
 
 def sign(folder: Path) -> None:
-    """Put the true hashes into dataset.json, so that only the deeper checks are left to find a fault."""
+    """Put the true hashes into dataset.json, so that only the deeper checks are left to find a
+    fault.
+    """
     change_dataset(
         folder, images_sha256=file_sha256(folder / IMAGES), index_sha256=file_sha256(folder / INDEX)
     )
@@ -66,11 +70,16 @@ def change_index(
 
 
 def refusal(
-    folder: Path, kind: type[EdgeemoError] = DataError, spec: InputSpec = DEFAULT_SPEC
+    folder: Path,
+    kind: type[EdgeemoError] = DataError,
+    spec: InputSpec = DEFAULT_SPEC,
+    class_names: tuple[str, ...] | None = None,
 ) -> str:
-    """The message of the refusal: of the very type, one line of decent length, with the folder and a way out."""
+    """The message of the refusal: of the very type, one line of decent length, with the folder and
+    a way out.
+    """
     with pytest.raises(EdgeemoError) as caught:
-        load_prepared(folder, spec)
+        load_prepared(folder, spec, class_names)
     message = str(caught.value)
     assert type(caught.value) is kind, caught.value
     assert str(folder) in message
@@ -161,39 +170,70 @@ def test_what_is_no_folder_is_no_prepared_folder(folder: Path, tmp_path: Path) -
 def test_data_for_another_input_spec_is_a_spec_mismatch_with_both_fingerprints(
     folder: Path,
 ) -> None:
-    other = replace(DEFAULT_SPEC, crops={**DEFAULT_SPEC.crops, "whole": Crop(scale_q10=1100)})
+    other = replace(DEFAULT_SPEC, width=64, channels=3)
     message = refusal(folder, SpecMismatch, other)
-    assert (
-        f"prepared for the input spec '{DEFAULT_SPEC.fingerprint()}', expected {other.fingerprint()}"
-        in message
-    )
+    assert f"prepared for 48x48-grey (input spec {DEFAULT_SPEC.fingerprint()})" in message
+    assert f"expected 48x64-rgb ({other.fingerprint()})" in message
 
 
 @pytest.mark.parametrize("fingerprint", ["0" * 16, "", "x\n" * 999])
-def test_another_fingerprint_is_a_spec_mismatch(fingerprint: str, folder: Path) -> None:
+def test_a_fingerprint_that_is_not_the_specs_own_is_refused(fingerprint: str, folder: Path) -> None:
     change_dataset(folder, input_fingerprint=fingerprint)
-    message = refusal(folder, SpecMismatch)
-    assert f"expected {DEFAULT_SPEC.fingerprint()}" in message
+    message = refusal(folder)
+    assert f"is not its own ({DEFAULT_SPEC.fingerprint()})" in message
     assert fingerprint[:16].split("\n")[0] in message
 
 
+def test_a_folder_of_before_detectors_owned_their_crops_is_read(folder: Path) -> None:
+    crop = {"scale_q10": 1024, "shift_x_q10": 0, "shift_y_q10": 0}
+    spec = {
+        "height": 48,
+        "width": 48,
+        "channels": 1,
+        "scale": 1 / 127.5,
+        "offset": -1.0,
+        "preprocess": DEFAULT_SPEC.preprocess,
+        "crops": {
+            "haar": crop | {"scale_q10": 1045},
+            "whole": crop,
+            "yunet": crop | {"shift_y_q10": 25},
+        },
+    }
+    change_dataset(folder, input_spec=spec, input_fingerprint="49e450d1a203e409")
+    data = load_prepared(folder, DEFAULT_SPEC)
+    assert (data.spec, data.fingerprint) == (DEFAULT_SPEC, DEFAULT_SPEC.fingerprint())
+
+
+def test_a_folder_of_other_labels_is_read_with_them(folder: Path) -> None:
+    renamed = ("joy" if label == "happy" else label for label in LABELS)
+    names = [*renamed, "contempt"]
+    text = (folder / INDEX).read_text()
+    (folder / INDEX).write_text(text.replace(",happy,", ",joy,").replace(",happy,", ",joy,"))
+    change_dataset(folder, labels=names)
+    sign(folder)
+    data = load_prepared(folder)
+    assert data.class_names == tuple(names)
+    assert {row["label"] for row in data.rows} == set(names) - {"contempt"}
+    assert [data.class_names[label] for label in data.labels] == [r["label"] for r in data.rows]
+    refusal_of_labels = refusal(folder, class_names=LABELS)
+    assert "expected the labels angry, neutral, disgust, fear, happy" in refusal_of_labels
+
+
 @pytest.mark.parametrize(
-    "labels",
+    ("labels", "says"),
     [
-        LABELS[::-1],
-        LABELS[:6],
-        (*LABELS, "contempt"),
-        ("Angry", *LABELS[1:]),
-        (),
-        "angry",
-        ("a\nb" * 999, *LABELS[1:]),
+        (LABELS[:6], "expected a label of angry, neutral, disgust, fear, happy, sad, received"),
+        (("Angry", *LABELS[1:]), "expected a label of Angry, neutral"),
+        ((), "expected 2 to 64 distinct labels"),
+        (("a", "a"), "expected 2 to 64 distinct labels"),
+        ("angry", "a field has the wrong type"),
+        (("a\nb" * 999, *LABELS[1:]), "printable characters"),
     ],
-    ids=["backwards", "six", "eight", "capital", "none", "a word", "hostile"],
+    ids=["six", "capital", "none", "twice", "a word", "hostile"],
 )
-def test_another_label_order_is_refused(labels: Any, folder: Path) -> None:
+def test_labels_that_do_not_fit_are_refused(labels: Any, says: str, folder: Path) -> None:
     change_dataset(folder, labels=labels)
-    message = refusal(folder)
-    assert message.startswith(f"{folder / DATASET}: expected the labels angry, neutral, disgust,")
+    assert says in refusal(folder)
 
 
 @pytest.mark.parametrize("at", [128, 128 + 48 * 48 * 10 + 7, -1])
@@ -363,7 +403,10 @@ def cell(column: str, value: str, at: int = 7) -> Callable[[Rows], None]:
         (cell("row", "x"), "invalid literal"),
         (
             cell("label", "joyful"),
-            "expected a label of angry, neutral, disgust, fear, happy, sad, surprise, received 'joyful'",
+            (
+                "expected a label of angry, neutral, disgust, fear, happy, sad, surprise, received"
+                " 'joyful'"
+            ),
         ),
         (cell("label", "Happy"), "received 'Happy'"),
         (cell("label", ""), "received ''"),

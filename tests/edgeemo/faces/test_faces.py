@@ -1,4 +1,6 @@
-"""Face detectors: known faces where they are, none where there are none, and clear words where one cannot work."""
+"""Face detectors: known faces where they are, none where there are none, and clear words where one
+cannot work.
+"""
 
 import subprocess
 import sys
@@ -10,9 +12,19 @@ import pytest
 import skimage
 from numpy.typing import NDArray
 
+from edgeemo.cache import cache_folder
+from edgeemo.contract.crop import BOX, Crop
 from edgeemo.data.pictures import read_picture
 from edgeemo.errors import DetectorError, InvalidInput, MissingFile
-from edgeemo.faces import DETECTORS, SMALLEST_FACE, Detector, choose_detector, open_detector, yunet
+from edgeemo.faces import (
+    DETECTORS,
+    SMALLEST_FACE,
+    Detector,
+    DetectorOptions,
+    crop_of,
+    open_detector,
+)
+from edgeemo.faces.auto import choose_detector
 from edgeemo.faces.haar import Haar
 from edgeemo.faces.scaling import Scaling, shrink_fast
 from edgeemo.faces.whole import Whole
@@ -39,7 +51,9 @@ def astronaut() -> NDArray[np.uint8]:
 
 
 def detector(name: str) -> Haar | YuNet:
-    return Haar() if name == "haar" else YuNet(support.shared("models", YUNET_FILE))
+    if name == "haar":
+        return Haar()
+    return YuNet(DetectorOptions(support.shared("models", YUNET_FILE)))
 
 
 def overlap(a: Box, b: Box) -> float:
@@ -164,7 +178,8 @@ def test_input_is_scaled_so_that_the_smallest_face_is_just_large_enough(
 def test_opened_detectors_scale_by_their_own_measured_face(name: str, vga: tuple[int, int]) -> None:
     model = support.shared("models", YUNET_FILE)
     assert live(name).scaling.size(640, 480) == vga
-    assert open_detector(name, model).scaling.size(640, 480) == (640, 480)  # type: ignore[attr-defined]
+    thorough = open_detector(name, model)
+    assert thorough.scaling.size(640, 480) == (640, 480)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["auto", "yunet", "haar", "whole"])
@@ -189,12 +204,9 @@ def test_shrinking_fast_keeps_means_and_places() -> None:
 
 def live(name: str) -> Haar | YuNet:
     """A detector as a live camera's."""
-    share = SMALLEST_FACE
-    return (
-        Haar(smallest_face=share)
-        if name == "haar"
-        else YuNet(support.shared("models", YUNET_FILE), smallest_face=share)
-    )
+    model = support.shared("models", YUNET_FILE) if name == "yunet" else None
+    options = DetectorOptions(model, smallest_face=SMALLEST_FACE)
+    return Haar(options) if name == "haar" else YuNet(options)
 
 
 @both_detectors
@@ -245,6 +257,25 @@ def video(path: Path) -> list[NDArray[np.uint8]]:
     return frames
 
 
+def test_detectors_own_their_crops_and_one_without_takes_the_box() -> None:
+    # What the medians of 1,500 training faces gave (docs/preprocessing.md).
+    assert crop_of(Haar()) == Crop(scale_q10=1045)
+    assert YuNet.crop == Crop(shift_y_q10=25)
+    assert crop_of(Whole()) == BOX
+
+    class Own:
+        name = "own"
+
+        def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Box]:
+            return [Box(0, 0, *frame_rgb.shape[1::-1])]
+
+    assert crop_of(Own()) == BOX
+    own = Own()
+    own.crop = 1.2  # type: ignore[attr-defined]
+    with pytest.raises(DetectorError, match=r"own: expected a crop of .*, received 1\.2"):
+        crop_of(own)
+
+
 def test_unknown_detector_is_refused_with_those_there_are() -> None:
     with pytest.raises(
         InvalidInput, match=f"expected a detector of {', '.join(DETECTORS)}; received 'mtcnn'"
@@ -254,21 +285,21 @@ def test_unknown_detector_is_refused_with_those_there_are() -> None:
 
 @pytest.mark.parametrize("name", ["haar", "whole"])
 def test_detector_asked_for_by_name_is_opened(name: str) -> None:
-    opened, reason = choose_detector(name)
-    assert (opened.name, reason) == (name, "asked for by name")
+    assert open_detector(name).name == name
 
 
 def test_auto_takes_yunet_when_its_file_is_there() -> None:
-    opened, reason = choose_detector("auto", support.shared("models", YUNET_FILE))
+    opened, reason = choose_detector(DetectorOptions(support.shared("models", YUNET_FILE)))
     assert (opened.name, reason) == ("yunet", "its model file is named by --detector-model")
 
 
 def test_auto_takes_haar_without_a_yunet_file_and_says_why(tmp_path: Path) -> None:
-    opened, reason = choose_detector()
+    opened, reason = choose_detector(DetectorOptions())
     assert opened.name == "haar"
-    assert reason == (
-        f"no YuNet model file (face_detection_yunet*.onnx) in {tmp_path / 'cache' / 'edgeemo'}, in $EDGEEMO_YUNET or "
-        "--detector-model"
+    assert (
+        reason
+        == f"no YuNet model file (face_detection_yunet*.onnx) in {tmp_path / 'cache' / 'edgeemo'},"
+        " in $EDGEEMO_YUNET or --detector-model"
     )
 
 
@@ -276,7 +307,7 @@ def test_yunet_file_is_looked_for_in_the_argument_then_the_environment_then_the_
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache" / "edgeemo"
-    assert yunet.cache_folder() == cache
+    assert cache_folder() == cache
     assert find_model()[0] is None
     cache.mkdir(parents=True)
     for name in (
@@ -302,21 +333,13 @@ def test_yunet_file_is_looked_for_in_the_argument_then_the_environment_then_the_
     )
 
 
-def test_cache_folder_lies_in_the_home_folder_by_default(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert yunet.cache_folder() == tmp_path / ".cache" / "edgeemo"
-
-
 def test_yunet_file_in_the_cache_is_found_and_works(
     tmp_path: Path, astronaut: NDArray[np.uint8]
 ) -> None:
     cache = tmp_path / "cache" / "edgeemo"
     cache.mkdir(parents=True)
     (cache / YUNET_FILE).symlink_to(support.shared("models", YUNET_FILE))
-    opened, reason = choose_detector()
+    opened, reason = choose_detector(DetectorOptions())
     assert (opened.name, reason) == ("yunet", f"its model file lies in {cache}")
     assert len(opened.detect(astronaut)) == 1
 
@@ -351,7 +374,7 @@ def test_yunet_file_that_opencv_cannot_load_is_named(tmp_path: Path, content: by
     assert "\n" not in str(caught.value)
 
 
-def test_damaged_yunet_file_in_the_cache_is_mended_by_pull(tmp_path: Path) -> None:
+def test_damaged_yunet_file_in_the_cache_is_fixed_by_pull(tmp_path: Path) -> None:
     (tmp_path / "cache" / "edgeemo").mkdir(parents=True)
     (tmp_path / "cache" / "edgeemo" / YUNET_FILE).write_bytes(b"damaged")
     with pytest.raises(
@@ -392,9 +415,10 @@ def with_opencv_5(*arguments: str) -> str:
 
 
 def test_haar_under_opencv_5_says_what_has_gone_and_both_ways_out() -> None:
-    assert with_opencv_5("haar") == (
-        "DetectorError OpenCV 5.0.0 has dropped the Haar cascades; run: pip install 'opencv-python-headless>=4.10,<5', "
-        "or use YuNet (edgeemo models pull yunet)"
+    assert (
+        with_opencv_5("haar")
+        == "DetectorError OpenCV 5.0.0 has dropped the Haar cascades; run: pip install"
+        " 'opencv-python-headless>=4.10,<5', or use YuNet (edgeemo models pull yunet)"
     )
 
 
@@ -420,6 +444,8 @@ def test_detector_without_opencv_says_what_to_install() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code, "haar"], capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == (
-        "MissingDependency cv2 is needed to find faces and is not installed; run: pip install 'edgeemo[opencv]'"
+    assert (
+        done.stdout.strip()
+        == "MissingDependency cv2 is needed to find faces and is not installed; run: pip install"
+        " 'edgeemo[opencv]'"
     )

@@ -6,9 +6,10 @@ import pytest
 
 from edgeemo.contract.labels import LABELS
 from edgeemo.errors import InvalidInput, UnknownLabel
-from edgeemo.live.events import CHANGED, NO_FACE, Events
+from edgeemo.live.events import Event, Events, Happening
 from edgeemo.results import Box, Reading
 
+CHANGED, NO_FACE = Happening.CHANGED, Happening.NO_FACE
 SCORES = dict.fromkeys(LABELS, 1 / 7)
 
 
@@ -18,16 +19,16 @@ def reading(emotion: str | None, face_id: int | None = 1, frame: int = 0) -> Rea
     return Reading(0.0, frame, face_id, emotion, 1 / 7, SCORES, Box(0, 0, 9, 9))
 
 
-def calls(hold_time: float, story: list[tuple[float, Reading]]) -> list[tuple[float, str]]:
+def calls(hold_time: float, story: list[tuple[float, Reading]]) -> list[tuple[float, Event]]:
     """When which event is called, by (time, reading)."""
-    heard: list[tuple[float, str]] = []
+    heard: list[tuple[float, Event]] = []
     now = [0.0]
-    events = Events(hold_time)
+    events = Events(hold_time, LABELS)
     for event in (*LABELS, CHANGED, NO_FACE):
         events.set(event, lambda event=event: heard.append((now[0], event)))
-    for time, said in story:
+    for time, current in story:
         now[0] = time
-        events.update(said, time)
+        events.update(current, time)
     return heard
 
 
@@ -82,7 +83,7 @@ def test_clock_that_steps_back_calls_nobody_too_early() -> None:
 
 def test_handler_gets_the_reading_when_it_takes_one() -> None:
     got: list[Any] = []
-    events = Events(0.0)
+    events = Events(0.0, LABELS)
     events.set("happy", got.append)
     events.set(CHANGED, lambda *them: got.extend(them))
     events.update(reading("sad"), 0)
@@ -93,7 +94,7 @@ def test_handler_gets_the_reading_when_it_takes_one() -> None:
 
 def test_handler_with_optional_arguments_alone_gets_none_as_gpiozeros_blink() -> None:
     got: list[float] = []
-    events = Events(0.0)
+    events = Events(0.0, LABELS)
 
     def blink(on_time: float = 1, off_time: float = 2) -> None:
         got.append(on_time)
@@ -106,7 +107,7 @@ def test_handler_with_optional_arguments_alone_gets_none_as_gpiozeros_blink() ->
 
 def test_second_handler_replaces_the_first_and_none_removes_it() -> None:
     heard: list[str] = []
-    events = Events(0.0)
+    events = Events(0.0, LABELS)
     events.set("happy", lambda: heard.append("first"))
     events.set("happiness", lambda: heard.append("second"))
     events.update(reading("sad"), 0)
@@ -128,7 +129,7 @@ def keyword_only(*, needed: int) -> None:
 @pytest.mark.parametrize("handler", [two, keyword_only, lambda a, b, c: None, "lamp.on", 7])
 def test_handler_of_another_signature_is_refused_where_it_is_set(handler: Any) -> None:
     with pytest.raises(InvalidInput, match="expected a handler"):
-        Events(0.0).set("happy", handler)
+        Events(0.0, LABELS).set("happy", handler)
 
 
 def test_unknown_label_is_refused_and_the_seven_are_listed() -> None:
@@ -136,4 +137,25 @@ def test_unknown_label_is_refused_and_the_seven_are_listed() -> None:
         UnknownLabel,
         match="angry, neutral, disgust, fear, happy, sad, surprise; received 'joyfull'",
     ):
-        Events(0.0).set("joyfull", lambda: None)
+        Events(0.0, LABELS).set("joyfull", lambda: None)
+
+
+def test_labels_may_be_called_as_what_happens_beside_them() -> None:
+    """A bundle's own words rule: 'changed' and 'no face' are names like any other."""
+    labels = ("changed", "no face", "NO_FACE", "angry")
+    heard: list[Event] = []
+    events = Events(0.0, labels)
+    for event in (*labels, *Happening):
+        events.set(event, lambda event=event: heard.append(event))
+    scores = dict.fromkeys(labels, 1 / 4)
+    for frame, label in enumerate(labels):
+        events.update(Reading(0.0, frame, 1, label, 1 / 4, scores, Box(0, 0, 9, 9)), frame)
+    events.update(Reading(0.0, 4), 4)
+    assert heard == [CHANGED, "no face", CHANGED, "NO_FACE", CHANGED, "angry", NO_FACE, CHANGED]
+
+
+def test_handlers_are_checked_against_the_labels_that_readings_can_bring() -> None:
+    events = Events(0.0, ("rauch", "feuer"))
+    events.set("Rauch", lambda: None)
+    with pytest.raises(UnknownLabel, match="expected one of rauch, feuer; received 'happy'"):
+        events.set("happy", lambda: None)

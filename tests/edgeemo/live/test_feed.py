@@ -1,4 +1,7 @@
-"""From the camera to the sensor: newest frame, losses and their healing, impossible frames and times, counters that add up."""
+"""From the camera to the sensor.
+
+Newest frame, losses and their healing, impossible frames and times, counters that add up.
+"""
 
 import logging
 import math
@@ -167,7 +170,10 @@ def test_camera_that_cannot_be_opened_again_is_tried_again_with_growing_pauses()
 
 
 class Hanging(FakeCamera):
-    """Hangs at its third frame, until it is closed from outside (or, `deaf`, for as long as the test wants)."""
+    """Hangs at its third frame, until it is closed from outside.
+
+    Or, `deaf`, for as long as the test wants.
+    """
 
     def __init__(self, deaf: threading.Event | None = None) -> None:
         super().__init__(endless(), live=True, fps=200)

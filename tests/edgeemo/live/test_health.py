@@ -1,4 +1,7 @@
-"""Health: memory as the kernel tells it, temperature from zones that may lie, a line for the log; and systemd's socket."""
+"""Health: memory as the kernel tells it, temperature from zones that may lie, a line for the log.
+
+And systemd's socket.
+"""
 
 import re
 import socket
@@ -14,12 +17,12 @@ from edgeemo.live.systemd import Notifier
 
 def test_memory_is_what_the_kernels_own_table_says_and_sees_what_is_held() -> None:
     before = rss_mb() or 0.0
-    held = np.ones(50_000_000, np.uint8)
+    block = np.ones(50_000_000, np.uint8)
     ours = rss_mb() or 0.0
     (line,) = re.findall(r"VmRSS:\s*(\d+) kB", Path("/proc/self/status").read_text())
     assert ours == pytest.approx(int(line) * 1024 / 1e6, abs=3)
     assert ours - before == pytest.approx(50, abs=5)
-    del held
+    del block
 
 
 def test_temperature_is_that_of_the_hottest_zone_and_nonsense_does_not_count(

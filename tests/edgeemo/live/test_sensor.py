@@ -1,4 +1,7 @@
-"""The sensor: readings, handlers, waiting, ends and losses; with the public fakes, and once with everything real."""
+"""The sensor: readings, handlers, waiting, ends and losses.
+
+With the public fakes, and once with everything real.
+"""
 
 import gc
 import os
@@ -12,9 +15,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeemo import EmotionSensor, FakeBackend, FakeCamera, Reading
+from edgeemo import EmotionSensor, FakeBackend, FakeCamera, Reading, Recognizer
+from edgeemo.cameras import Camera
+from edgeemo.contract.labels import LABELS
 from edgeemo.errors import BackendError, CameraError, InvalidInput, UnknownLabel
+from edgeemo.faces import Detector
 from edgeemo.live.health import rss_mb
+from edgeemo.live.options import SensorOptions
 from edgeemo.results import Box
 from tests import support
 
@@ -42,20 +49,43 @@ def frames(count: int, seed: int = 0) -> list[NDArray[np.uint8]]:
 
 
 def story(*parts: tuple[str | None, int]) -> tuple[list[dict[str, float]], FakeDetector, int]:
-    """(label or None for no face, frames) in turn: the answers, the detector that finds the faces, and how many frames."""
+    """(label or None for no face, frames) in turn.
+
+    The answers, the detector that finds the faces, and how many frames.
+    """
     answers = [{label: 0.94} for label, count in parts if label for _ in range(count)]
     looks = [[Box(8, 4, 40, 40)] if label else [] for label, count in parts for _ in range(count)]
     return answers, FakeDetector(*looks), len(looks)
 
 
+def sensor_on(
+    camera: Camera,
+    backend: FakeBackend,
+    detector: str | Detector = "whole",
+    *,
+    faces: str = "largest",
+    hold_time: float | None = None,
+    **options: Any,
+) -> EmotionSensor:
+    """A sensor with a recognizer of its own on `camera`; `options` are those of SensorOptions."""
+    return EmotionSensor(
+        camera,
+        recognizer=Recognizer(detector=detector, backend=backend),
+        faces=faces,
+        hold_time=hold_time,
+        options=SensorOptions(**options),
+    )
+
+
 def recorded(*parts: tuple[str | None, int], **options: Any) -> EmotionSensor:
-    """A sensor on a recording of ten frames a second that tells the story, without smoothing but for what is asked for."""
+    """A sensor on a recording of ten frames a second that tells the story.
+
+    Without smoothing but for what is asked for.
+    """
     answers, detector, count = story(*parts)
     camera = FakeCamera(frames(count), fps=10)
     backend = FakeBackend.script(answers) if answers else FakeBackend()
-    return EmotionSensor(
-        camera, detector=detector, backend=backend, **{"smoothing": False} | options
-    )
+    return sensor_on(camera, backend, detector, **{"smoothing": False} | options)
 
 
 def live(events: Any, *, fps: float = 100, **options: Any) -> EmotionSensor:
@@ -64,7 +94,7 @@ def live(events: Any, *, fps: float = 100, **options: Any) -> EmotionSensor:
         "backend": FakeBackend(happy=0.94),
         "smoothing": False,
     }
-    return EmotionSensor(FakeCamera(events, live=True, fps=fps), **defaults | options)
+    return sensor_on(FakeCamera(events, live=True, fps=fps), **defaults | options)
 
 
 def endless() -> Iterator[NDArray[np.uint8]]:
@@ -120,10 +150,10 @@ def test_reading_as_json_has_the_documented_keys() -> None:
 def test_all_faces_give_a_reading_each_largest_first() -> None:
     boxes = [Box(0, 0, 40, 40), Box(44, 4, 18, 18)]
     backend = FakeBackend.script([{"happy": 0.9}, {"sad": 0.9}])
-    with EmotionSensor(
+    with sensor_on(
         FakeCamera(frames(1)),
-        detector=FakeDetector(boxes),
-        backend=backend,
+        backend,
+        FakeDetector(boxes),
         faces="all",
         smoothing=False,
     ) as sensor:
@@ -156,7 +186,8 @@ def test_handlers_are_called_on_one_thread_in_the_order_of_the_story() -> None:
     assert heard == [
         (event, frame, "edgeemo-sensor")
         for event, frame in [
-            ("changed", 2), ("happy", 2), ("no face", 4), ("changed", 4), ("changed", 6), ("happy", 6),
+            ("changed", 2), ("happy", 2), ("no face", 4), ("changed", 4), ("changed", 6),
+            ("happy", 6),
         ]
     ]  # fmt: skip
 
@@ -298,9 +329,9 @@ def test_leaving_the_loop_of_a_recording_blocks_nobody() -> None:
         for reading in sensor:
             if reading.frame == 2:
                 break
-        found = sensor.wait_for("happy", PATIENCE)
-    assert found is not None
-    assert found.frame == 5
+        reading = sensor.wait_for("happy", PATIENCE)
+    assert reading is not None
+    assert reading.frame == 5
 
 
 def test_slow_reader_of_a_live_camera_gets_the_newest_reading() -> None:
@@ -358,10 +389,10 @@ def test_lost_camera_is_no_face_to_the_handlers() -> None:
 
 def test_detector_looks_at_every_kth_frame_and_the_face_is_carried_between() -> None:
     detector = FakeDetector([Box(8, 4, 40, 40)])
-    with EmotionSensor(
+    with sensor_on(
         FakeCamera(frames(10)),
-        detector=detector,
-        backend=FakeBackend(),
+        FakeBackend(),
+        detector,
         detect_every=4,
         smoothing=False,
     ) as sensor:
@@ -386,7 +417,7 @@ def test_slow_detector_on_a_live_camera_looks_less_often_to_keep_the_frame_rate(
 
 def test_fps_limits_how_many_frames_of_a_live_camera_are_looked_at() -> None:
     camera = FakeCamera(endless(), live=True, fps=200)
-    with EmotionSensor(camera, detector="whole", backend=FakeBackend(), fps=10) as sensor:
+    with sensor_on(camera, FakeBackend(), fps=10) as sensor:
         sensor.start()
         until(lambda: sensor.health().looked_at == 5)
         health = sensor.health()
@@ -397,7 +428,7 @@ def test_loss_is_told_at_once_though_frames_are_looked_at_rarely() -> None:
     camera = FakeCamera(
         [*frames(5), CameraError("unplugged"), *frames(200, seed=1)], live=True, fps=50
     )
-    with EmotionSensor(camera, detector="whole", backend=FakeBackend(), fps=0.1) as sensor:
+    with sensor_on(camera, FakeBackend(), fps=0.1) as sensor:
         start = time.monotonic()
         readings = iter(sensor)
         assert next(readings).camera_ok
@@ -448,7 +479,7 @@ def test_what_is_no_camera_is_refused() -> None:
     with pytest.raises(
         InvalidInput, match="expected a camera's name, a path or a Camera, received 3.5"
     ):
-        EmotionSensor(3.5, detector="whole", backend=FakeBackend())  # type: ignore[arg-type]
+        sensor_on(3.5, FakeBackend())  # type: ignore[arg-type]
 
 
 def test_failing_backend_ends_the_sensor_with_its_error() -> None:
@@ -458,14 +489,14 @@ def test_failing_backend_ends_the_sensor_with_its_error() -> None:
 
     with (
         pytest.raises(BackendError, match="out of memory"),
-        EmotionSensor(FakeCamera(frames(2)), detector="whole", backend=Failing()) as sensor,
+        sensor_on(FakeCamera(frames(2)), Failing()) as sensor,
     ):
         list(sensor)
 
 
 def test_recording_that_breaks_off_is_raised_after_what_could_be_read() -> None:
     camera = FakeCamera([*frames(2), CameraError("damaged")])
-    sensor = EmotionSensor(camera, detector="whole", backend=FakeBackend(), smoothing=False)
+    sensor = sensor_on(camera, FakeBackend(), smoothing=False)
     read: list[int] = []
     with pytest.raises(CameraError, match="damaged"), sensor:
         for reading in sensor:
@@ -480,9 +511,7 @@ def test_realtime_plays_a_recording_at_its_pace_and_drops_what_comes_too_fast() 
             return super().infer(inputs)
 
     camera = FakeCamera(frames(30), fps=100)
-    with EmotionSensor(
-        camera, detector="whole", backend=Slow(), realtime=True, smoothing=False
-    ) as sensor:
+    with sensor_on(camera, Slow(), realtime=True, smoothing=False) as sensor:
         read = [reading.frame for reading in sensor]
     health = sensor.health()
     assert health.frames == 30
@@ -528,3 +557,79 @@ def test_observations_carry_the_frame_and_none_for_a_lost_camera() -> None:
     looked_at = [(s.frame.pixels, s.readings[0].frame) for s in seen if s.frame is not None]
     assert looked_at
     assert all(np.array_equal(pixels, given[number]) for pixels, number in looked_at)
+
+
+EIGHT = ("ärger", "changed", "no face", "calm", "joy", "sad", "awe", "contempt")
+
+
+def test_sensors_of_seven_and_of_eight_labels_live_side_by_side() -> None:
+    seven, eight = FakeBackend(happy=0.94), FakeBackend.of(EIGHT)
+    heard: list[str] = []
+
+    def story(backend: FakeBackend, before: str, after: str) -> Iterator[Any]:
+        backend.say(**{before: 0.94})
+        yield from frames(2)
+        backend.say(**{after: 0.94})
+        yield from frames(2)
+
+    cameras = (
+        FakeCamera(story(seven, "sad", "happy")),
+        FakeCamera(story(eight, "sad", "no face")),
+    )
+    with (
+        sensor_on(cameras[0], seven, smoothing=False) as first,
+        sensor_on(cameras[1], eight, smoothing=False) as second,
+    ):
+        assert (first.labels, second.labels) == (LABELS, EIGHT)
+        first.when("Joy", lambda: heard.append("first happy"))
+        second.when("joy", lambda: heard.append("second joy"))
+        second.when("no face", lambda: heard.append("second no face"))
+        second.when_no_face = lambda: heard.append("nobody")
+        with pytest.raises(UnknownLabel, match="ärger, changed, no face, .*; received 'disgust'"):
+            second.when("disgust", lambda: None)
+        with pytest.raises(UnknownLabel, match="received 'contempt'"):
+            first.wait_for("contempt")
+        readings = [(a, b) for a, b in zip(first, second, strict=True)]
+    assert [(a.emotion, b.emotion) for a, b in readings] == [
+        ("sad", "sad"),
+        ("sad", "sad"),
+        ("happy", "no face"),
+        ("happy", "no face"),
+    ]
+    assert all((tuple(a.scores), tuple(b.scores)) == (LABELS, EIGHT) for a, b in readings)
+    assert sorted(heard) == ["first happy", "second no face"]
+
+
+def test_wait_for_finds_a_label_of_the_bundle_alone() -> None:
+    backend = FakeBackend.of(EIGHT)
+    backend.say(awe=0.9)
+    with sensor_on(FakeCamera(frames(3)), backend) as sensor:
+        reading = sensor.wait_for("AWE", PATIENCE)
+    assert reading is not None
+    assert reading.scores["awe"] == pytest.approx(0.9)
+
+
+def test_recognizer_from_outside_stays_the_callers() -> None:
+    with Recognizer(detector="whole", backend=FakeBackend(happy=0.94)) as recognizer:
+        for _ in range(2):  # one sensor after the other
+            with EmotionSensor(FakeCamera(frames(2)), recognizer=recognizer) as sensor:
+                assert [reading.emotion for reading in sensor] == ["happy", "happy"]
+        assert recognizer.predict(BLANK)[0].emotion == "happy"
+
+
+def test_recognizer_that_the_sensor_opened_is_closed_with_it() -> None:
+    sensor = EmotionSensor(FakeCamera(frames(1)), detector="whole")
+    recognizer = sensor._recognizer
+    assert len(recognizer.predict(BLANK)) == 1
+    sensor.close()
+    with pytest.raises(InvalidInput, match="the recognizer is closed"):
+        recognizer.predict(BLANK)
+
+
+@pytest.mark.parametrize("both", [{"model": "small"}, {"detector": "whole"}])
+def test_recognizer_together_with_what_it_brings_is_refused(both: dict[str, Any]) -> None:
+    with (
+        Recognizer(detector="whole", backend=FakeBackend()) as recognizer,
+        pytest.raises(InvalidInput, match="expected a recognizer, or a model and a detector"),
+    ):
+        EmotionSensor(FakeCamera([]), recognizer=recognizer, **both)

@@ -1,4 +1,7 @@
-"""Smoothing: closed forms, frame-rate independence, hold time, hysteresis, floor, and clocks that misbehave."""
+"""Smoothing.
+
+Closed forms, frame-rate independence, hold time, hysteresis, floor, and clocks that misbehave.
+"""
 
 import math
 from itertools import pairwise
@@ -28,16 +31,16 @@ steps = st.lists(st.tuples(st.floats(0.001, 2), scores), min_size=1, max_size=40
 
 
 def test_first_scores_are_reported_as_they_are() -> None:
-    said = Smoother(PLAIN).update(sure("sad"), 12.0)
-    assert (said.emotion, said.confidence) == ("sad", pytest.approx(0.88))
-    assert said.scores == pytest.approx(sure("sad"))
+    smoothed = Smoother(PLAIN).update(sure("sad"), 12.0)
+    assert (smoothed.emotion, smoothed.confidence) == ("sad", pytest.approx(0.88))
+    assert smoothed.scores == pytest.approx(sure("sad"))
 
 
 def test_after_one_window_of_a_new_answer_it_makes_up_63_percent() -> None:
     smoother = Smoother(PLAIN)
     smoother.update(sure("sad", 1.0), 0.0)
-    said = smoother.update(sure("happy", 1.0), 0.5)
-    assert said.scores["happy"] == pytest.approx(1 - math.exp(-1))
+    smoothed = smoother.update(sure("happy", 1.0), 0.5)
+    assert smoothed.scores["happy"] == pytest.approx(1 - math.exp(-1))
 
 
 @given(rate=st.floats(1, 240), seconds=st.floats(0.1, 3))
@@ -47,8 +50,8 @@ def test_mean_does_not_depend_on_the_frame_rate(rate: float, seconds: float) -> 
     one.update(sure("sad"), 0.0)
     times = np.linspace(0, seconds, max(2, round(rate * seconds)))
     for time in times[1:]:
-        said = many.update(sure("happy"), float(time))
-    assert said.scores == pytest.approx(one.update(sure("happy"), seconds).scores, abs=1e-9)
+        smoothed = many.update(sure("happy"), float(time))
+    assert smoothed.scores == pytest.approx(one.update(sure("happy"), seconds).scores, abs=1e-9)
 
 
 @given(steps)
@@ -59,14 +62,14 @@ def test_mean_is_the_exponential_one_that_numpy_computes(
     mean: np.ndarray | None = None
     for step, answer in steps:
         time += step
-        said = smoother.update(answer, time)
+        smoothed = smoother.update(answer, time)
         values = np.array(list(answer.values()))
         mean = (
             values
             if mean is None
             else mean * np.exp(-step / 0.5) + values * (1 - np.exp(-step / 0.5))
         )
-    assert list(said.scores.values()) == pytest.approx(list(mean), abs=1e-9)
+    assert list(smoothed.scores.values()) == pytest.approx(list(mean), abs=1e-9)
 
 
 @given(steps)
@@ -76,10 +79,10 @@ def test_scores_stay_probabilities_and_the_confidence_is_one_of_them(
     smoother, time = Smoother(PLAIN), 0.0
     for step, answer in steps:
         time += step
-        said = smoother.update(answer, time)
-        assert sum(said.scores.values()) == pytest.approx(1)
-        assert said.confidence == (
-            said.scores[said.emotion] if said.emotion else max(said.scores.values())
+        smoothed = smoother.update(answer, time)
+        assert sum(smoothed.scores.values()) == pytest.approx(1)
+        assert smoothed.confidence == (
+            smoothed.scores[smoothed.emotion] if smoothed.emotion else max(smoothed.scores.values())
         )
 
 
@@ -102,17 +105,17 @@ def test_off_gives_each_answer_alone(steps: list[tuple[float, dict[str, float]]]
     smoother, time = Smoother(OFF), 0.0
     for step, answer in steps:
         time += step
-        said = smoother.update(answer, time)
-        assert said.scores == pytest.approx(answer)
-        assert answer[said.emotion or ""] == max(answer.values())
+        smoothed = smoother.update(answer, time)
+        assert smoothed.scores == pytest.approx(answer)
+        assert answer[smoothed.emotion or ""] == max(answer.values())
 
 
 def test_label_changes_once_it_has_led_for_the_hold_time() -> None:
     smoother = Smoother(Smoothing(window=0.0, hold_time=0.8, floor=0.0))
     smoother.update(sure("sad"), 0.0)
     # It leads from 0.1 on; 0.9 is the first frame at which that was 0.8 s ago.
-    said = [smoother.update(sure("happy"), time / 10).emotion for time in range(1, 12)]
-    assert said == ["sad"] * 8 + ["happy"] * 3
+    smoothed = [smoother.update(sure("happy"), time / 10).emotion for time in range(1, 12)]
+    assert smoothed == ["sad"] * 8 + ["happy"] * 3
 
 
 def test_a_lead_that_breaks_off_starts_again() -> None:
@@ -121,8 +124,8 @@ def test_a_lead_that_breaks_off_starts_again() -> None:
     for time in (0.1, 0.3, 0.5):
         smoother.update(sure("happy"), time)
     smoother.update(sure("sad"), 0.55)
-    said = [smoother.update(sure("happy"), time).emotion for time in (0.6, 0.9, 1.05, 1.1)]
-    assert said == ["sad", "sad", "sad", "happy"]
+    smoothed = [smoother.update(sure("happy"), time).emotion for time in (0.6, 0.9, 1.05, 1.1)]
+    assert smoothed == ["sad", "sad", "sad", "happy"]
 
 
 def test_a_lead_below_the_margin_is_none() -> None:
@@ -138,8 +141,8 @@ def test_a_lead_below_the_margin_is_none() -> None:
 
 def test_below_the_floor_there_is_no_emotion_and_the_best_score_is_told() -> None:
     smoother = Smoother(Smoothing(window=0.0, hold_time=0.0, floor=0.5))
-    said = smoother.update(sure("fear", 0.4), 0.0)
-    assert (said.emotion, said.confidence) == (None, pytest.approx(0.4))
+    smoothed = smoother.update(sure("fear", 0.4), 0.0)
+    assert (smoothed.emotion, smoothed.confidence) == (None, pytest.approx(0.4))
     assert smoother.update(sure("fear", 0.6), 1.0).emotion == "fear"
     assert smoother.update(sure("fear", 0.4), 2.0).emotion is None
 
@@ -151,8 +154,8 @@ def test_an_impossible_time_passes_no_time_and_the_clock_goes_on_behind_it(odd: 
     before = smoother.update(sure("sad"), 1.0)
     assert smoother.update(sure("happy"), odd).scores == pytest.approx(before.scores)
     later = odd if math.isfinite(odd) else 1.0
-    said = smoother.update(sure("happy"), later + 0.5)
-    assert said.scores["happy"] == pytest.approx(
+    smoothed = smoother.update(sure("happy"), later + 0.5)
+    assert smoothed.scores["happy"] == pytest.approx(
         before.scores["happy"] + (1 - math.exp(-1)) * (0.88 - before.scores["happy"])
     )
 
@@ -184,3 +187,18 @@ def test_wrong_settings_are_refused(wrong: Smoothing) -> None:
         InvalidInput, match="expected a window and a hold time of 0 to 3600 seconds"
     ):
         Smoother(wrong)
+
+
+def test_labels_and_their_order_are_those_of_the_first_scores() -> None:
+    smoother = Smoother(OFF)
+    first = smoother.update({"feuer": 0.2, "rauch": 0.5, "nichts": 0.3}, 0.0)
+    assert (first.emotion, list(first.scores)) == ("rauch", ["feuer", "rauch", "nichts"])
+    second = smoother.update({"feuer": 0.9, "rauch": 0.1, "nichts": 0.0}, 1.0)
+    assert (second.emotion, second.scores["feuer"]) == ("feuer", pytest.approx(0.9))
+    for other in ({"feuer": 0.9, "rauch": 0.1}, {"rauch": 0.1, "feuer": 0.9, "nichts": 0.0}):
+        with pytest.raises(InvalidInput, match="expected the labels feuer, rauch, nichts"):
+            smoother.update(other, 2.0)
+
+
+def test_new_bundles_smooth_over_half_a_second() -> None:
+    assert Smoothing() == PLAIN

@@ -1,4 +1,7 @@
-"""Tracking: numbers that stay with faces, and boxes that follow them between two looks of the detector."""
+"""Tracking.
+
+Numbers that stay with faces, and boxes that follow them between two looks of the detector.
+"""
 
 import cv2
 import numpy as np
@@ -14,7 +17,7 @@ BLANK = np.zeros((480, 640, 3), np.uint8)
 
 
 def ids(tracker: Tracker, boxes: list[Box], time: float) -> list[int]:
-    return [track.face_id for track in tracker.found(boxes, time, BLANK)]
+    return [track.face_id for track in tracker.detected(boxes, time, BLANK)]
 
 
 def scene(x: int, y: int, side: int = 80, seed: int = 3) -> NDArray[np.uint8]:
@@ -84,15 +87,15 @@ def test_numbers_of_one_look_are_distinct_and_boxes_are_the_detectors(
     looks: list[list[Box]],
 ) -> None:
     tracker = Tracker()
-    for i, found in enumerate(looks):
-        tracks = tracker.found(found, i / 30, BLANK)
-        assert len({track.face_id for track in tracks}) == len(found)
-        assert [track.box for track in tracks] == found
+    for i, boxes in enumerate(looks):
+        tracks = tracker.detected(boxes, i / 30, BLANK)
+        assert len({track.face_id for track in tracks}) == len(boxes)
+        assert [track.box for track in tracks] == boxes
         assert {track.face_id for track in tracks} <= tracker.known()
 
 
 def largest(tracker: Tracker, boxes: list[Box], time: float) -> int | None:
-    tracker.found(boxes, time, BLANK)
+    tracker.detected(boxes, time, BLANK)
     track = tracker.largest()
     return track.face_id if track else None
 
@@ -129,7 +132,7 @@ def test_unproven_face_does_not_stand_in_for_one_that_is_missed_for_a_moment() -
 
 def test_carried_box_follows_the_face() -> None:
     tracker = Tracker()
-    tracker.found([Box(200, 150, 80, 80)], 0.0, scene(200, 150))
+    tracker.detected([Box(200, 150, 80, 80)], 0.0, scene(200, 150))
     for step in range(1, 6):
         (track,) = tracker.carried(scene(200 + 14 * step, 150 + 6 * step))
         assert track.face_id == 1
@@ -140,7 +143,7 @@ def test_carried_box_follows_the_face() -> None:
 
 def test_carried_box_stays_where_nothing_looks_like_the_face() -> None:
     tracker = Tracker()
-    tracker.found([Box(200, 150, 80, 80)], 0.0, scene(200, 150))
+    tracker.detected([Box(200, 150, 80, 80)], 0.0, scene(200, 150))
     noise = np.random.default_rng(0).integers(0, 255, BLANK.shape, dtype=np.uint8)
     for frame in (BLANK, np.full_like(BLANK, 255), noise):
         assert tracker.carried(frame)[0].box == Box(200, 150, 80, 80)
@@ -158,7 +161,7 @@ def test_carried_box_stays_where_nothing_looks_like_the_face() -> None:
 )
 def test_boxes_at_and_beyond_the_edge_are_carried_without_harm(box: Box) -> None:
     tracker = Tracker()
-    tracker.found([box], 0.0, scene(300, 200))
+    tracker.detected([box], 0.0, scene(300, 200))
     (track,) = tracker.carried(scene(300, 200))
     assert abs(track.box.x - box.x) <= max(2, box.width // 12)
     assert abs(track.box.y - box.y) <= max(2, box.height // 12)
@@ -166,7 +169,7 @@ def test_boxes_at_and_beyond_the_edge_are_carried_without_harm(box: Box) -> None
 
 def test_nothing_is_carried_after_forgetting() -> None:
     tracker, box = Tracker(), Box(200, 150, 80, 80)
-    tracker.found([box], 0.0, scene(200, 150))
+    tracker.detected([box], 0.0, scene(200, 150))
     tracker.forget()
     assert (tracker.carried(scene(200, 150)), tracker.largest(), tracker.known()) == (
         [],

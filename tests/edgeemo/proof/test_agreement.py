@@ -1,4 +1,6 @@
-"""The check after quantization, repeated on the device: what agrees, what does not, and what is said of it."""
+"""The check after quantization, repeated on the device: what agrees, what does not, and what is
+said of it.
+"""
 
 import json
 import subprocess
@@ -15,7 +17,7 @@ from edgeemo.contract.answers import encode_labels, picture_ids
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.labels import LABELS
 from edgeemo.errors import BundleError
-from edgeemo.proof.agreement import agree
+from edgeemo.proof.agreement import Agreement, Answered, agree
 from edgeemo.proof.evaluation import wilson_interval
 
 N = 1000
@@ -36,6 +38,13 @@ def report(
     }
 
 
+def compared(
+    report: dict[str, Any], images: np.ndarray, truth: np.ndarray, answers: np.ndarray
+) -> Agreement:
+    """What `agree` says of a machine that gave those answers."""
+    return agree(report, "int8.tflite", Answered(images, truth, answers, LABELS), "r")
+
+
 def changed(answers: np.ndarray, count: int) -> np.ndarray:
     """The first `count` wrong answers exchanged for other wrong ones, so that top-1 stays."""
     out = answers.copy()
@@ -46,7 +55,7 @@ def changed(answers: np.ndarray, count: int) -> np.ndarray:
 
 def test_same_answers_agree_in_any_order() -> None:
     order = RNG.permutation(N)
-    found = agree(report(), "int8.tflite", IMAGES[order], TRUTH[order], ANSWERS[order], "r")
+    found = compared(report(), IMAGES[order], TRUTH[order], ANSWERS[order])
     assert (found.n, found.unknown, found.same, found.same_labels, found.faults) == (
         N,
         0,
@@ -60,7 +69,7 @@ def test_same_answers_agree_in_any_order() -> None:
 
 @pytest.mark.parametrize(("other", "agrees"), [(5, True), (6, False)])
 def test_half_a_percent_of_other_answers_is_the_limit(other: int, agrees: bool) -> None:
-    found = agree(report(), "int8.tflite", IMAGES, TRUTH, changed(ANSWERS, other), "r")
+    found = compared(report(), IMAGES, TRUTH, changed(ANSWERS, other))
     assert found.same == 1 - other / N
     assert (found.faults == ()) == agrees
     if not agrees:
@@ -74,47 +83,45 @@ def test_top1_outside_of_the_reports_interval_is_said() -> None:
     wrong = ANSWERS.copy()
     rows = np.flatnonzero(ANSWERS == TRUTH)[:60]
     wrong[rows] = (TRUTH[rows] + 3) % 7
-    found = agree(report(), "int8.tflite", IMAGES, TRUTH, wrong, "r")
+    found = compared(report(), IMAGES, TRUTH, wrong)
     assert f"top-1 is 74.00% here, expected {low:.2%}" in found.faults[-1]
 
 
 def test_permuted_labels_are_recognized_as_such() -> None:
     order = np.array([0, 1, 3, 2, 4, 5, 6])
-    found = agree(report(), "int8.tflite", IMAGES, TRUTH, order[ANSWERS], "r")
+    found = compared(report(), IMAGES, TRUTH, order[ANSWERS])
     assert found.faults[0].endswith(
         "as if labels were permuted: fear for disgust, disgust for fear"
     )
     noise = RNG.integers(0, 7, N)
-    assert "permuted" not in agree(report(), "int8.tflite", IMAGES, TRUTH, noise, "r").faults[0]
+    assert "permuted" not in compared(report(), IMAGES, TRUTH, noise).faults[0]
 
 
 def test_other_true_labels_are_a_fault_of_the_data() -> None:
-    found = agree(report(), "int8.tflite", IMAGES, (TRUTH + 1) % 7, ANSWERS, "r")
+    found = compared(report(), IMAGES, (TRUTH + 1) % 7, ANSWERS)
     assert any("of the pictures have another true label here" in fault for fault in found.faults)
 
 
 def test_part_of_the_pictures_is_compared_with_that_part_of_the_report() -> None:
-    few = agree(report(), "int8.tflite", IMAGES[:300], TRUTH[:300], ANSWERS[:300], "r")
+    few = compared(report(), IMAGES[:300], TRUTH[:300], ANSWERS[:300])
     assert (few.n, few.promised_n, few.faults) == (300, N, ())
     assert few.interval == wilson_interval(240, 300)
     strangers = RNG.integers(0, 256, (40, 48, 48, 1), dtype=np.uint8)
-    more = agree(
+    more = compared(
         report(),
-        "int8.tflite",
         np.concatenate([IMAGES, strangers]),
         np.append(TRUTH, [0] * 40),
         np.append(ANSWERS, [0] * 40),
-        "r",
     )
     assert (more.n, more.unknown, more.faults) == (N, 40, ())
-    too_few = agree(report(), "int8.tflite", IMAGES[:199], TRUTH[:199], ANSWERS[:199], "r")
+    too_few = compared(report(), IMAGES[:199], TRUTH[:199], ANSWERS[:199])
     assert "only 199 of the 199 pictures here are among the 1,000" in too_few.faults[0]
 
 
 def test_one_picture_under_two_labels_is_counted_under_each() -> None:
     images, truth = np.concatenate([IMAGES, IMAGES[:1]]), np.append(TRUTH, 3)
     answers = np.append(ANSWERS, ANSWERS[0])
-    found = agree(report(images, truth, answers), "int8.tflite", images, truth, answers, "r")
+    found = compared(report(images, truth, answers), images, truth, answers)
     assert found.promised_top1 == found.top1
     assert found.same_labels == 1.0
 
@@ -128,10 +135,10 @@ def test_one_picture_under_two_labels_is_counted_under_each() -> None:
             lambda r: r["pictures"].update(ids="0" * 12 * N + "0"),
             "expected 1,000 ids of 12 hex digits",
         ),
-        (lambda r: r["pictures"].update(labels="7" * N), "expected 1,000 digits of 0 to 6"),
+        (lambda r: r["pictures"].update(labels="7" * N), "expected 1,000 characters of 0123456"),
         (
             lambda r: r["artifacts"]["int8.tflite"].update(answers=5),
-            "expected 1,000 digits of 0 to 6",
+            "expected 1,000 characters of 0123456",
         ),
         (lambda r: r.update(n=True), "expected a number of pictures"),
         (lambda r: r.update(labels=list(reversed(LABELS))), "in this order"),
@@ -141,7 +148,7 @@ def test_damaged_report_is_named(change: Any, said: str) -> None:
     damaged = report()
     change(damaged)
     with pytest.raises(BundleError, match=said):
-        agree(damaged, "int8.tflite", IMAGES, TRUTH, ANSWERS, "r")
+        compared(damaged, IMAGES, TRUTH, ANSWERS)
 
 
 _JSON = st.recursive(
@@ -158,7 +165,7 @@ def test_whatever_a_report_holds_only_bundle_errors_come_of_it(key: str, value: 
     few = slice(0, 30)
     hostile = report(IMAGES[few], TRUTH[few], ANSWERS[few]) | {key: value}
     try:
-        agree(hostile, "int8.tflite", IMAGES[few], TRUTH[few], ANSWERS[few], "r")
+        compared(hostile, IMAGES[few], TRUTH[few], ANSWERS[few])
     except BundleError:
         return
     assert value == report(IMAGES[few], TRUTH[few], ANSWERS[few])[key]

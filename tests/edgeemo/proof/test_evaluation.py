@@ -45,11 +45,11 @@ def drawn_logits(seed: int, n: int, spread: float = 3.0) -> Array:
 def test_confusion_is_scikit_learns_with_true_labels_in_rows(pairs: list[tuple[int, int]]) -> None:
     labels, predicted = split(pairs)
     expected = sklearn.metrics.confusion_matrix(labels, predicted, labels=range(7))
-    np.testing.assert_array_equal(confusion_matrix(labels, predicted), expected)
+    np.testing.assert_array_equal(confusion_matrix(labels, predicted, 7), expected)
 
 
 def test_confusion_counts_an_angry_face_called_sad_in_row_angry_column_sad() -> None:
-    confusion = confusion_matrix(np.array([0]), np.array([5]))
+    confusion = confusion_matrix(np.array([0]), np.array([5]), 7)
     assert confusion[LABELS.index("angry"), LABELS.index("sad")] == 1
     assert confusion.sum() == 1
     assert confusion.dtype == np.int64
@@ -59,7 +59,7 @@ def test_confusion_counts_an_angry_face_called_sad_in_row_angry_column_sad() -> 
 @given(PAIRS)
 def test_score_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
     labels, predicted = split(pairs)
-    card = score(labels, predicted)
+    card = score(labels, predicted, LABELS)
     occurring = sorted({*labels.tolist(), *predicted.tolist()})
     f1 = sklearn.metrics.f1_score(
         labels, predicted, labels=occurring, average="macro", zero_division=0.0
@@ -84,7 +84,7 @@ def test_score_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
 
 
 def test_a_scorecard_holds_plain_numbers_for_json() -> None:
-    card = score(np.array([0, 1, 1]), np.array([0, 1, 2]))
+    card = score(np.array([0, 1, 1]), np.array([0, 1, 2]), LABELS)
     assert [type(value) for value in (card.n, card.top1, card.macro_f1, card.confusion[0][0])] == [
         int,
         float,
@@ -96,19 +96,20 @@ def test_a_scorecard_holds_plain_numbers_for_json() -> None:
 
 
 def test_macro_f1_by_hand() -> None:
-    # Class 0: 2 right of 3, none wrongly added: F1 = 4/5. Class 1: 1 right, one added: 2/3. The other five do not occur.
+    # Class 0: 2 right of 3, none wrongly added: F1 = 4/5. Class 1: 1 right, one added: 2/3. The
+    # other five do not occur.
     labels, predicted = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
-    assert macro_f1(confusion_matrix(labels, predicted)) == pytest.approx((4 / 5 + 2 / 3) / 2)
+    assert macro_f1(confusion_matrix(labels, predicted, 7)) == pytest.approx((4 / 5 + 2 / 3) / 2)
 
 
 def test_a_class_that_is_only_predicted_counts_as_f1_of_zero() -> None:
-    assert macro_f1(confusion_matrix(np.array([0, 0]), np.array([0, 3]))) == pytest.approx(
+    assert macro_f1(confusion_matrix(np.array([0, 0]), np.array([0, 3]), 7)) == pytest.approx(
         (2 / 3 + 0) / 2
     )
 
 
 def test_recall_of_an_absent_class_is_nan() -> None:
-    found = recalls(confusion_matrix(np.array([2, 2, 4]), np.array([2, 4, 4])))
+    found = recalls(confusion_matrix(np.array([2, 2, 4]), np.array([2, 4, 4]), 7))
     np.testing.assert_array_equal(found, [np.nan, np.nan, 0.5, np.nan, 1.0, np.nan, np.nan])
 
 
@@ -138,9 +139,10 @@ def test_recall_of_an_absent_class_is_nan() -> None:
 def test_labels_that_do_not_fit_their_predictions_are_refused(
     labels: Array, predicted: Array
 ) -> None:
-    for measure in (confusion_matrix, score):
-        with pytest.raises(InvalidInput, match="expected"):
-            measure(labels, predicted)
+    with pytest.raises(InvalidInput, match="expected"):
+        confusion_matrix(labels, predicted, 7)
+    with pytest.raises(InvalidInput, match="expected"):
+        score(labels, predicted, LABELS)
 
 
 @settings(deadline=None)
@@ -315,7 +317,8 @@ def test_calibration_error_by_known_answers() -> None:
     assert expected_calibration_error(sure, np.full(4, 2)) == pytest.approx(0, abs=1e-6)
     assert expected_calibration_error(sure, np.full(4, 3)) == pytest.approx(1, abs=1e-6)
     assert expected_calibration_error(sure, np.array([2, 3, 3, 3])) == pytest.approx(0.75, abs=1e-6)
-    # A confidence of exactly 1 is in the last bin with 0.95, not in one beyond it, where the errors would add up.
+    # A confidence of exactly 1 is in the last bin with 0.95, not in one beyond it, where the errors
+    # would add up.
     last = np.full((2, 7), -100, np.float32)
     last[:, 2] = 100
     last[1] = np.log([0.95, *[0.05 / 6] * 6])

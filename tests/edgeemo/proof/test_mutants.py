@@ -1,4 +1,6 @@
-"""Damaged models with hashes to match: each gets a verdict, none takes the process that asks for it."""
+"""Damaged models with hashes to match: each gets a verdict, none takes the process that asks for
+it.
+"""
 
 import io
 import json
@@ -18,18 +20,22 @@ from edgeemo.errors import BundleError
 from edgeemo.models import find_model
 from edgeemo.proof.selftest import SelfTestResult
 from edgeemo.proof.selftest_apart import run_selftest_apart
+from export.artifacts import Candidate, Kind
 from export.prove.selftest import selftest_trace
 from tests.support import REPOSITORY, matching_hashes, rezip
 
 MODEL = "int8.tflite"
-# Of each bundle; every twentieth keeps the hashes of the original. EDGEEMO_MUTANTS=20 makes a quick look.
+# Of each bundle; every twentieth keeps the hashes of the original. EDGEEMO_MUTANTS=20 makes a quick
+# look.
 MUTANTS = int(os.environ.get("EDGEEMO_MUTANTS", "1000"))
 SIDE_BY_SIDE = 3
 SECONDS_EACH = 10.0
 
 
 def with_files(bundle: Path, out: Path, **changed: bytes) -> Path:
-    """A copy of the bundle in which files have other contents, with hashes to match: `int8_tflite=...`."""
+    """A copy of the bundle in which files have other contents, with hashes to match:
+    `int8_tflite=...`.
+    """
 
     def change(entries: dict[str, bytes]) -> None:
         manifest = json.loads(entries["manifest.json"])
@@ -44,7 +50,11 @@ def with_files(bundle: Path, out: Path, **changed: bytes) -> Path:
 def with_trace(bundle: Path, out: Path) -> Path:
     """A copy of the bundle whose report lists the inner tensors, as those built today have it."""
     read = read_bundle(bundle)
-    trace = selftest_trace(read.files, read.selftest().inputs, read.manifest.input_spec)
+    candidates = [
+        Candidate(Kind(artifact.precision, artifact.format), read.files[artifact.file])
+        for artifact in read.manifest.artifacts
+    ]
+    trace = selftest_trace(candidates, read.selftest().inputs, read.spec)
     return with_files(
         bundle, out, report_json=json.dumps(read.report() | {"selftest": trace}).encode()
     )
@@ -115,20 +125,22 @@ def judge(base: Bundle, folder: Path, seed: int) -> tuple[str, float]:
 
 
 def differing(base: Bundle, seeds: list[int]) -> list[int]:
-    """Those of the seeds whose mutants answer other pictures than the self-test's otherwise than the original does."""
+    """Those of the seeds whose mutants answer other pictures than the self-test's otherwise than
+    the original does.
+    """
     code = (
-        "import json, sys\n"
-        "import numpy as np\n"
-        "from edgeemo.backends.litert import LiteRtBackend\n"
-        "from edgeemo.contract.bundle import read_bundle\n"
-        "from export.prove.selftest import selftest_inputs\n"
-        "from tests.edgeemo.proof.test_mutants import MODEL, mutated\n"
-        "pictures = np.concatenate([selftest_inputs(2), np.random.default_rng(3).integers(0, 256, (32, 48, 48, 1), np.uint8)])\n"
-        "model = read_bundle(sys.argv[1]).files[MODEL]\n"
-        "answers = lambda model: LiteRtBackend(model, MODEL, reference_kernels=True).infer(pictures)\n"
-        "expected = answers(model)\n"
-        "seeds = [int(seed) for seed in sys.argv[2:]]\n"
-        "print(json.dumps([seed for seed in seeds if not np.array_equal(answers(mutated(model, seed)), expected)]))\n"
+        "import json, sys\nimport numpy as np\nfrom edgeemo.backends import RuntimeOptions\nfrom"
+        " edgeemo.backends.litert import LiteRtBackend\nfrom edgeemo.contract.bundle import"
+        " read_bundle\nfrom edgeemo.contract.input_spec import DEFAULT_SPEC\nfrom"
+        " export.prove.selftest import selftest_inputs\nfrom tests.edgeemo.proof.test_mutants"
+        " import MODEL, mutated\npictures = np.concatenate([selftest_inputs(2, DEFAULT_SPEC),"
+        " np.random.default_rng(3).integers(0, 256, (32, 48, 48, 1), np.uint8)])\nbundle ="
+        " read_bundle(sys.argv[1])\nmodel, options = bundle.files[MODEL],"
+        " RuntimeOptions(reference_kernels=True)\nopen_model = lambda m: LiteRtBackend(m, MODEL,"
+        " bundle.spec, bundle.labels, options)\nanswers = lambda model:"
+        " open_model(model).infer(pictures)\nexpected = answers(model)\nseeds = [int(seed) for seed"
+        " in sys.argv[2:]]\nprint(json.dumps([seed for seed in seeds if not"
+        " np.array_equal(answers(mutated(model, seed)), expected)]))\n"
     )
     command = [sys.executable, "-c", code, str(base.path), *map(str, seeds)]
     done = subprocess.run(
@@ -160,11 +172,13 @@ def test_every_mutant_gets_a_verdict_and_other_values_are_never_passed(
     with capsys.disabled():
         slowest = int(seconds.argmax())
         print(
-            f"\n{base.path.stem}: {dict(tally.most_common())}; seconds: median {np.median(seconds):.2f}"
+            f"\n{base.path.stem}: {dict(tally.most_common())}; seconds: median"
+            f" {np.median(seconds):.2f}"
         )
         for word in ("crashed", "killed", "no sign of life", "ended early", "interpreter fails"):
             print(
-                f"  {word}: seeds {[seed for seed, (found, _) in enumerate(outcomes) if found == word][:20]}"
+                f"  {word}: seeds"
+                f" {[seed for seed, (found, _) in enumerate(outcomes) if found == word][:20]}"
             )
         print(f"  slowest: seed {slowest}, {seconds[slowest]:.1f} s")
         others = differing(

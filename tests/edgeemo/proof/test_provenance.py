@@ -1,4 +1,6 @@
-"""A manifest's numbers must be those of the labels and answers in the report; a report may hold anything."""
+"""A manifest's numbers must be those of the labels and answers in the report; a report may hold
+anything.
+"""
 
 import json
 from collections.abc import Callable
@@ -32,9 +34,11 @@ def evaluated(
     floats: str | None = None,
     **changed: object,
 ) -> Bundle:
-    """The bundle with a report of the labels and answers, and scikit-learn's numbers of them in its manifest.
+    """The bundle with a report of the labels and answers, and scikit-learn's numbers of them in its
+    manifest.
 
-    `floats` are the float model's answers; `changed` is what the manifest says of the first artifact instead.
+    `floats` are the float model's answers; `changed` is what the manifest says of the first
+    artifact instead.
     """
     evaluations = [
         numbers(
@@ -79,7 +83,9 @@ def numbers(
 
 @pytest.fixture(scope="module")
 def nano() -> Bundle:
-    """A shipped bundle as those from before answers were recorded: two evaluations, and a report without answers."""
+    """A shipped bundle as those from before answers were recorded: two evaluations, and a report
+    without answers.
+    """
     bundle = read_bundle(find_model("nano"))
     old = {
         key: value
@@ -132,7 +138,8 @@ def test_other_answers_are_a_fault_of_their_artifact(drawn: Bundle) -> None:
             ),
         )
         assert faults == [
-            f"{file}: its manifest's confusion matrix is not that of the answers in its report; do not use this bundle"
+            f"{file}: its manifest's confusion matrix is not that of the answers in its report; do"
+            " not use this bundle"
         ]
     assert (
         len(changed(drawn, lambda r: r["pictures"].update(labels=swapped(r["pictures"]["labels"]))))
@@ -163,7 +170,8 @@ def test_manifest_that_promises_more_is_a_fault(
     artifact = nano.manifest.evaluation[0].artifact
     assert (
         fault
-        == f"{artifact}: its manifest's {name} is not that of the answers in its report; do not use this bundle"
+        == f"{artifact}: its manifest's {name} is not that of the answers in its report; do not use"
+        " this bundle"
     )
 
 
@@ -171,7 +179,7 @@ def test_manifest_that_promises_more_is_a_fault(
     "wrong", [None, "", "0127", "01a", 12, ["0"], {"0": 1}, "٣" * 300, "0" * 300 + "\n", -1]
 )
 def test_labels_or_answers_of_another_kind_are_a_fault(drawn: Bundle, wrong: object) -> None:
-    says = "in its report: expected 300 digits of 0 to 6; build or copy the bundle again"
+    says = "in its report: expected 300 characters of 0123456; build or copy the bundle again"
     files = [evaluation.artifact for evaluation in drawn.manifest.evaluation]
     labels = [f"{file}: the pictures' labels {says}" for file in files]
     assert changed(drawn, lambda r: r["pictures"].update(labels=wrong)) == labels

@@ -1,4 +1,6 @@
-"""The self-test finds an interpreter or a model that answers otherwise than the bundle's builder got."""
+"""The self-test finds an interpreter or a model that answers otherwise than the bundle's builder
+got.
+"""
 
 import hashlib
 import io
@@ -28,12 +30,18 @@ from edgeemo.proof.selftest_apart import run_selftest_apart
 from tests.edgeemo.proof.test_mutants import MODEL, tflite_alone, with_files, with_trace
 from tests.support import matching_hashes, rezip
 
+pytestmark = pytest.mark.rounding
+
 
 def test_good_bundle_passes_exactly_under_reference_kernels(tiny_bundle: Path) -> None:
     results = run_selftest(read_bundle(tiny_bundle))
     assert [(r.artifact, r.kernels) for r in results] == [
-        ("fp16.onnx", "default"), ("fp32.onnx", "default"), ("int8.onnx", "default"), ("int8.tflite", "reference"), ("int8.tflite", "default"),
-    ]  # fmt: skip
+        ("fp16.onnx", "default"),
+        ("fp32.onnx", "default"),
+        ("int8.onnx", "default"),
+        ("int8.tflite", "reference"),
+        ("int8.tflite", "default"),
+    ]
     assert all(r.passed for r in results)
     assert next(r for r in results if r.kernels == "reference").difference == 0
 
@@ -65,11 +73,10 @@ def test_artifact_without_its_runtime_is_neither_passed_nor_failed(
     tiny_bundle: Path, hidden: str, artifacts: set[str]
 ) -> None:
     code = (
-        "import json, sys\n"
-        "sys.modules.update({sys.argv[2]: None, 'tflite_runtime': None})\n"
-        "from edgeemo.contract.bundle import read_bundle\n"
-        "from edgeemo.proof.selftest import run_selftest\n"
-        "print(json.dumps([[r.artifact, r.passed, r.note] for r in run_selftest(read_bundle(sys.argv[1]))]))\n"
+        "import json, sys\nsys.modules.update({sys.argv[2]: None, 'tflite_runtime': None})\nfrom"
+        " edgeemo.contract.bundle import read_bundle\nfrom edgeemo.proof.selftest import"
+        " run_selftest\nprint(json.dumps([[r.artifact, r.passed, r.note] for r in"
+        " run_selftest(read_bundle(sys.argv[1]))]))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tiny_bundle), hidden],
@@ -87,7 +94,10 @@ def test_artifact_without_its_runtime_is_neither_passed_nor_failed(
 
 @pytest.fixture(scope="module")
 def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The TFLite model of the shipped nano alone, with its inner tensors in the report. Read only."""
+    """The TFLite model of the shipped nano alone, with its inner tensors in the report.
+
+    Read only.
+    """
     folder = tmp_path_factory.mktemp("nano")
     return with_trace(
         tflite_alone(find_model("nano"), folder / "alone.edgeemo"), folder / "nano.edgeemo"
@@ -129,7 +139,7 @@ def test_trace_ends_with_the_stored_logits_and_names_every_layer(nano: Path) -> 
 def test_built_bundle_lists_its_inner_tensors_and_an_old_one_has_none(tiny_bundle: Path) -> None:
     bundle = read_bundle(tiny_bundle)
     stored = stored_trace(bundle, MODEL)
-    assert stored == trace(bundle.files[MODEL], MODEL, bundle.selftest().inputs)
+    assert stored == trace(bundle.files[MODEL], MODEL, bundle.selftest().inputs, bundle.spec)
     assert len(stored) > 2
     assert stored_trace(reporting(bundle, {}), MODEL) is None
 
@@ -213,9 +223,19 @@ HOSTILE_JSON = st.recursive(
 
 @pytest.mark.parametrize(
     "entries",
-    [None, "text", {}, [["a"]], [["a", "0123"]], [[1, "0123456789abcdef"]], [["a", "0123456789ABCDEF"]], ["ab"],
-     [["a", "0123456789abcdef\n"]], [["a", "0123456789abcdef"]] * 10_001],
-)  # fmt: skip
+    [
+        None,
+        "text",
+        {},
+        [["a"]],
+        [["a", "0123"]],
+        [[1, "0123456789abcdef"]],
+        [["a", "0123456789ABCDEF"]],
+        ["ab"],
+        [["a", "0123456789abcdef\n"]],
+        [["a", "0123456789abcdef"]] * 10_001,
+    ],
+)
 def test_list_of_inner_tensors_of_another_kind_is_refused(nano: Path, entries: object) -> None:
     bundle = read_bundle(nano)
     with pytest.raises(BundleError, match="expected its report to list"):

@@ -1,4 +1,6 @@
-"""The watched process: whatever the interpreter in it does, its parent lives and says what happened to which model."""
+"""The watched process: whatever the interpreter in it does, its parent lives and says what happened
+to which model.
+"""
 
 import json
 import os
@@ -33,7 +35,7 @@ def messages():  # the pipe to the parent: the first one besides standard error
 
 def flood():
     for descriptor in range(1, 64):
-        with contextlib.suppress(OSError):  # standard error is held back in memory, which is soon full
+        with contextlib.suppress(OSError):  # stderr is kept in memory, which is soon full
             os.write(descriptor, b"x" * 9_999 + b"\\n")
 """
 ON_MODEL = f"on {MODEL} under reference kernels; do not use this bundle"
@@ -49,7 +51,9 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture
 def interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Puts a stand-in for LiteRT before the real one, whose interpreter does what the code says when it gets a model."""
+    """Puts a stand-in for LiteRT before the real one, whose interpreter does what the code says
+    when it gets a model.
+    """
 
     def put(code: str, at_import: str = "") -> Path:
         folder = tmp_path / "stand-in"
@@ -120,8 +124,10 @@ def test_overall_limit_ends_what_still_shows_signs_of_life(
         b'{"sign": 1, "done": true}\n{"other": 1}\n',
         b'{"opens": 3}\n{"opens": ["x", "y"]}\n{"opens": [[], {}]}\n',
         b'{"result": 3}\n{"result": {}}\n{"result": {"artifact": "int8.tflite", "passed": true}}\n',
-        b'{"result": {"artifact": "fp32.onnx", "passed": true, "kernels": "default", "difference": 0, "bound": 0, "note": '
-        b'"", "tensor": ""}}\n',
+        (
+            b'{"result": {"artifact": "fp32.onnx", "passed": true, "kernels": "default",'
+            b' "difference": 0, "bound": 0, "note": "", "tensor": ""}}\n'
+        ),
         b"x" * 3_000_000 + b"\n",
     ],
 )
@@ -159,8 +165,11 @@ def test_garbage_among_the_messages_is_passed_over(
             "int8.tflite: its interpreter fails (MemoryError: ); do not use this bundle",
         ),
         (
-            "raise ValueError(*(resource.getrlimit(r)[0] >> s for r, s in [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, 30),"
-            " (resource.RLIMIT_CPU, 0)]), os.environ['OPENBLAS_NUM_THREADS'], open('/proc/self/oom_score_adj').read())",
+            (
+                "raise ValueError(*(resource.getrlimit(r)[0] >> s for r, s in"
+                " [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, 30), (resource.RLIMIT_CPU, 0)]),"
+                " os.environ['OPENBLAS_NUM_THREADS'], open('/proc/self/oom_score_adj').read())"
+            ),
             "int8.tflite: the interpreter refuses the model ((0, 2, 360, '1', '1000\\n'))",
         ),
     ],
@@ -180,7 +189,8 @@ def test_early_end_tells_the_last_words(nano: Bundle, interpreter: Callable[[str
     (result,) = run_selftest_apart(nano)
     assert (
         result.note
-        == f"the interpreter ended early with exit code 3 {ON_MODEL} (last words: first no ?[2Jluck)"
+        == f"the interpreter ended early with exit code 3 {ON_MODEL} (last words: first no"
+        " ?[2Jluck)"
     )
 
 
@@ -208,7 +218,9 @@ def test_bundle_that_changed_meanwhile_is_refused(nano: Bundle, tmp_path: Path) 
 def test_mutants_that_crash_litert_or_ask_for_gigabytes_fail(
     nano: Bundle, tmp_path: Path, seed: int
 ) -> None:
-    """Of a thousand: ai-edge-litert 2.3.0 ends with SIGABRT on the first and wants gigabytes for the second."""
+    """Of a thousand: ai-edge-litert 2.3.0 ends with SIGABRT on the first and wants gigabytes for
+    the second.
+    """
     path = with_files(
         nano.path, tmp_path / "mutant.edgeemo", int8_tflite=mutated(nano.files[MODEL], seed)
     )
@@ -231,20 +243,21 @@ def test_doctor_says_which_model_crashed_and_exits_1(
 ) -> None:
     folder = interpreter("os.abort()")
     done = doctor(nano.path, path=folder)
-    assert (done.returncode, done.stderr) == (1, "edgeemo: 1 problem(s) found\n")
+    assert (done.returncode, done.stderr) == (1, "edgeemo: 1 problem(s)\n")
     line = done.stdout.splitlines()[-1]
     assert line.startswith(
-        "problem self-test    int8.tflite, reference kernels: the interpreter crashed (SIGABRT) on int8"
+        "problem self-test    int8.tflite, reference kernels: the interpreter crashed (SIGABRT) on"
+        " int8"
     )
     done = doctor(nano.path, "--json", path=folder)
     checks = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {tuple(check) for check in checks} == {("name", "state", "text", "mend")}
+    assert {tuple(check) for check in checks} == {("name", "state", "text", "fix")}
     assert [check["state"] for check in checks if check["name"] == "self-test"] == ["problem"]
 
 
 def test_doctor_has_a_time_limit(nano: Bundle) -> None:
     done = doctor(nano.path, "--time-limit", "0.01")
-    assert (done.returncode, done.stderr) == (1, "edgeemo: 1 problem(s) found\n")
+    assert (done.returncode, done.stderr) == (1, "edgeemo: 1 problem(s)\n")
     assert "gave no sign of life for 0.01 s" in done.stdout
     assert doctor(nano.path, "--time-limit", "0").returncode == 2
     (option,) = (option for option in command.params if option.name == "time_limit")
@@ -278,9 +291,21 @@ def test_interrupted_doctor_takes_the_process_along(
         while True: time.sleep(1)
     """)
     process = subprocess.Popen(
-        ["env", "--default-signal=INT", sys.executable, "-m", "edgeemo", "doctor", "--model", str(nano.path)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(folder)},
-    )  # fmt: skip
+        [
+            "env",
+            "--default-signal=INT",
+            sys.executable,
+            "-m",
+            "edgeemo",
+            "doctor",
+            "--model",
+            str(nano.path),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+    )
     deadline = time.monotonic() + 60
     while not told.exists() and time.monotonic() < deadline:
         time.sleep(0.02)

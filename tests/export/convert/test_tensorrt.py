@@ -1,19 +1,24 @@
-"""TensorRT: the commands, and the check of an engine, with a stand-in for trtexec that keeps its protocol (ONNX Runtime inside).
+"""TensorRT: the commands, and the check of an engine, with a stand-in for trtexec that keeps its
+protocol (ONNX Runtime inside).
 
 TensorRT itself needs an NVIDIA GPU, which CI has not.
 """
 
+import io
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.errors import BackendError, BundleError
 from export.build import build
+from export.cli.main import main
 from export.convert.tensorrt import build_engines, write_commands
-from tests.support import REPOSITORY
+from tests.support import done_here, matching_hashes, rezip
 
 # Its "engine" is the ONNX file; --spoil adds to the first logit.
 STAND_IN = """#!{python}
@@ -38,6 +43,21 @@ else:
 
 
 @pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """The tiny bundle with two self-test pictures, each of which starts trtexec for each engine."""
+
+    def change(entries: dict[str, bytes]) -> None:
+        with np.load(io.BytesIO(entries["selftest.npz"])) as stored:
+            arrays = {name: stored[name][:2] for name in stored.files}
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        entries["selftest.npz"] = buffer.getvalue()
+        matching_hashes(entries, json.loads(entries["manifest.json"]))
+
+    return rezip(tiny_bundle, tmp_path / "two.edgeemo", change)
+
+
+@pytest.fixture
 def trtexec(tmp_path: Path) -> Path:
     path = tmp_path / "bin" / "trtexec"
     path.parent.mkdir()
@@ -48,11 +68,13 @@ def trtexec(tmp_path: Path) -> Path:
 
 
 def test_commands_name_each_file_and_its_precision(tiny_bundle: Path, tmp_path: Path) -> None:
-    commands = write_commands(read_bundle(tiny_bundle), tmp_path / "engines")
-    flags = {command[1]: command[3:-1] for command in commands}
+    plans = write_commands(read_bundle(tiny_bundle), tmp_path / "engines")
+    flags = {plan.command[1]: plan.command[3:-1] for plan in plans}
     assert flags == {
-        "--onnx=int8.onnx": ["--int8", "--fp16"], "--onnx=fp16.onnx": ["--fp16"], "--onnx=fp32.onnx": ["--noTF32"],
-    }  # fmt: skip
+        "--onnx=int8.onnx": ["--int8", "--fp16"],
+        "--onnx=fp16.onnx": ["--fp16"],
+        "--onnx=fp32.onnx": ["--noTF32"],
+    }
     script = (tmp_path / "engines" / "build-engines.sh").read_text()
     assert (
         subprocess.run(["sh", "-n", str(tmp_path / "engines" / "build-engines.sh")]).returncode == 0
@@ -66,36 +88,26 @@ def test_commands_name_each_file_and_its_precision(tiny_bundle: Path, tmp_path: 
 
 
 def test_engines_are_held_against_the_self_test(
-    tiny_bundle: Path, trtexec: Path, tmp_path: Path
+    bundle: Path, trtexec: Path, tmp_path: Path
 ) -> None:
-    engines = build_engines(read_bundle(tiny_bundle), tmp_path / "engines", str(trtexec))
+    engines = build_engines(read_bundle(bundle), tmp_path / "engines", str(trtexec))
     assert [(engine.path.name, engine.passed) for engine in engines] == [
         ("fp16.engine", True), ("fp32.engine", True), ("int8.engine", True),
     ]  # fmt: skip
     (tmp_path / "spoil").write_text("0.7")
-    engines = build_engines(read_bundle(tiny_bundle), tmp_path / "engines", str(trtexec))
+    engines = build_engines(read_bundle(bundle), tmp_path / "engines", str(trtexec))
     assert not any(engine.passed for engine in engines)
     assert engines[1].difference == pytest.approx(0.7, abs=1e-3)
     (tmp_path / "spoil").write_text("-1")
     with pytest.raises(BackendError, match="failed with 1: out of workspace"):
-        build_engines(read_bundle(tiny_bundle), tmp_path / "engines", str(trtexec))
+        build_engines(read_bundle(bundle), tmp_path / "engines", str(trtexec))
 
 
 def test_command_builds_where_trtexec_is_and_writes_the_script_where_not(
-    tiny_bundle: Path, trtexec: Path, tmp_path: Path
+    bundle: Path, trtexec: Path, tmp_path: Path
 ) -> None:
     def run(*options: str) -> subprocess.CompletedProcess[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "export",
-            "tensorrt",
-            str(tiny_bundle),
-            "--out",
-            str(tmp_path / "e"),
-            *options,
-        ]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=REPOSITORY)
+        return done_here(main, "export", "tensorrt", bundle, "--out", tmp_path / "e", *options)
 
     done = run()
     assert done.returncode == 0

@@ -1,9 +1,12 @@
-"""What the firmware tests share: compilers, generated C as a shared object, and LiteRT's reference kernels as the oracle."""
+"""What the firmware tests share: compilers, generated C as a shared object, and LiteRT's reference
+kernels as the oracle."""
 
 import ctypes
+import io
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +14,16 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeemo.backends.litert import open_interpreter
-from edgeemo.contract.quantize import pixels_to_int8
-from edgeemo.firmware.network import Network, read_network
+from edgeemo.contract.bundle import Bundle, read_bundle, sha256, write_bundle
+from edgeemo.contract.input_spec import DEFAULT_SPEC, Arithmetic, InputSpec
+from edgeemo.contract.labels import LABELS
+from edgeemo.contract.manifest import TensorInfo
+from edgeemo.contract.quantize import Quantization
+from edgeemo.firmware.layers import Network
+from edgeemo.firmware.network import read_network
 from edgeemo.firmware.plan import Plan, plan_arena
-from export.firmware.generate import model_source
+from edgeemo.models import find_model
+from export.firmware.source import model_source
 from tests.support import REPOSITORY
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
@@ -23,17 +32,20 @@ C = REPOSITORY / "export" / "firmware" / "c"
 
 def program(name: str) -> str:
     """The path of an installed program; the test skips, saying so, without it."""
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         pytest.skip(
-            f"needs {name}, which is not installed; ./scripts/system-packages installs it where there are root and apt"
+            f"needs {name}, which is not installed; ./scripts/system-packages installs it where "
+            "there are root and apt"
         )
-    return found
+    return path
 
 
 def run(*words: object, **more: object) -> str:
-    """stdout of a command that must succeed; what it said stands in the failure."""
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, **more)  # type: ignore[call-overload]
+    """stdout of a command that must succeed; its output stands in the failure."""
+    done = subprocess.run(  # type: ignore[call-overload]
+        [str(word) for word in words], capture_output=True, text=True, **more
+    )
     assert done.returncode == 0, f"{done.args}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
     return str(done.stdout)
 
@@ -58,8 +70,8 @@ class Compiled:
             .replace("[EDGEEMO_LABEL_COUNT]", "[]")
         )
         (folder / "edgeemo_model.c").write_text(
-            source
-            + "uint32_t layer_size(void);\nuint32_t layer_size(void)\n{\n    return sizeof(edgeemo_layer);\n}\n"
+            source + "uint32_t layer_size(void);\n"
+            "uint32_t layer_size(void)\n{\n    return sizeof(edgeemo_layer);\n}\n"
         )
         library = folder / "network.so"
         run(
@@ -88,11 +100,14 @@ class Compiled:
         base = arena.ctypes.data
         first = ctypes.c_void_p.in_dll(self.c, "edgeemo_builtin_network").value or 0
         values = np.ascontiguousarray(pixels)
-        self.c.edgeemo_pixels(
-            _pointer(values),
-            ctypes.c_void_p(base + self.plan.offsets[self.network.input]),
-            values.size,
-        )
+        place = ctypes.c_void_p(base + self.plan.offsets[self.network.input])
+        tables = np.ascontiguousarray(self.network.pixel_table)
+        if tables.size:
+            self.c.edgeemo_pixels_by_table(
+                _pointer(tables), len(tables), _pointer(values), place, values.size
+            )
+        else:
+            self.c.edgeemo_pixels(_pointer(values), place, values.size)
         for i, layer in enumerate(self.network.layers):
             self.c.edgeemo_run_layer(
                 ctypes.c_void_p(first + i * self.c.layer_size()), ctypes.c_void_p(base)
@@ -105,16 +120,29 @@ class Compiled:
 class Reference:
     """LiteRT's reference kernels (BUILTIN_REF)."""
 
-    def __init__(self, tflite: bytes) -> None:
+    def __init__(
+        self,
+        tflite: bytes,
+        scale: tuple[float, ...] = (1.0,),
+        offset: tuple[float, ...] = (0.0,),
+    ) -> None:
+        self.scale, self.offset = scale, offset
         self.interpreter = open_interpreter(
             tflite, "int8.tflite", kernels="reference", keep_tensors=True
         )
-        self.input = self.interpreter.get_input_details()[0]["index"]
-        self.output = self.interpreter.get_output_details()[0]["index"]
+        entry = self.interpreter.get_input_details()[0]
+        self.input = entry["index"]
+        self.quantization = Quantization(*entry["quantization"])
+        entry = self.interpreter.get_output_details()[0]
+        self.output = entry["index"]
+        self.out = Quantization(*entry["quantization"])
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
-        """int8 logits of one picture."""
-        self.interpreter.set_tensor(self.input, pixels_to_int8(pixels)[np.newaxis])
+        """int8 logits of one picture: the real numbers that the model is made for are `scale` x
+        pixel + `offset`, by channel, and its input is quantized as its file says."""
+        real = pixels.astype(np.float64) * np.array(self.scale) + np.array(self.offset)
+        stored = self.quantization.quantize(real.astype(np.float32))
+        self.interpreter.set_tensor(self.input, stored[np.newaxis])
         self.interpreter.invoke()
         return np.asarray(self.interpreter.get_tensor(self.output).ravel())
 
@@ -123,12 +151,70 @@ class Reference:
         return np.asarray(self.interpreter.get_tensor(number).ravel())
 
 
-def compiled(tflite: bytes, folder: Path, compiler: Sequence[str] = ("gcc", "-O2")) -> Compiled:
+def compiled(
+    tflite: bytes,
+    folder: Path,
+    compiler: Sequence[str] = ("gcc", "-O2"),
+    spec: InputSpec = DEFAULT_SPEC,
+    classes: int = len(LABELS),
+) -> Compiled:
     """The generated C of a .tflite."""
     program(compiler[0])
-    network = read_network(tflite)
+    network = read_network(tflite, spec, classes)
     return Compiled(network, plan_arena(network), folder, compiler)
 
 
 def _pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
+
+
+def drawn_bundle(
+    tflite: bytes,
+    spec: InputSpec,
+    labels: tuple[str, ...],
+    path: Path,
+    *,
+    file: str = "int8.tflite",
+) -> Bundle:
+    """A bundle of one int8 .tflite for an input and labels, with what LiteRT's reference kernels
+    answer to a few drawn patterns as its self-test."""
+    inputs = drawn_pixels(spec, 5)
+    runtime = spec.arithmetic is Arithmetic.RUNTIME
+    ends = (spec.scale, spec.offset) if runtime else ((1.0,), (0.0,))
+    reference = Reference(tflite, *ends)
+    logits = np.stack([reference.logits(picture) for picture in inputs])
+    selftest = io.BytesIO()
+    np.savez(selftest, **{"inputs": inputs, file: reference.out.dequantize(logits)})
+    files = {file: tflite, "selftest.npz": selftest.getvalue(), "report.json": b"{}"}
+    shipped = read_bundle(find_model("nano")).manifest
+    stored = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in files.items()}
+    taken, given = reference.quantization, reference.out
+    artifact = replace(
+        shipped.artifact("int8.tflite"),
+        file=file,
+        input=TensorInfo((1, *spec.shape), "int8", taken.scale, taken.zero_point),
+        output=TensorInfo((1, len(labels)), "int8", given.scale, given.zero_point),
+        **stored[file],
+    )
+    manifest = replace(
+        shipped,
+        labels=labels,
+        input_spec=spec,
+        input_fingerprint=spec.fingerprint(),
+        artifacts=(artifact,),
+        companions=tuple(replace(c, **stored[c.file]) for c in shipped.companions),
+        evaluation=(),
+    )
+    return write_bundle(path, manifest, files)
+
+
+def drawn_pixels(spec: InputSpec, count: int, seed: int = 0) -> NDArray[np.uint8]:
+    """uint8 (count + 2, H, W, C): coarse noise, and the two ends of the pixel range."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, 8, 8, spec.channels), dtype=np.uint8)
+    rows = np.arange(spec.height) * 8 // spec.height
+    columns = np.arange(spec.width) * 8 // spec.width
+    blocks = coarse[:, rows][:, :, columns]
+    fine = rng.integers(0, 40, blocks.shape, dtype=np.uint8)
+    ends = [np.full(spec.shape, value, np.uint8) for value in (0, 255)]
+    return np.stack([*(blocks // 2 + fine), *ends])

@@ -1,4 +1,5 @@
-"""Generated C answers as LiteRT's reference kernels do, bit for bit, and what it cannot hold is refused by name."""
+"""Generated C answers as LiteRT's reference kernels do, bit for bit, and what it cannot hold is
+refused by name."""
 
 import ctypes
 import json
@@ -24,11 +25,13 @@ from edgeemo.data.labelled import load_inputs
 from edgeemo.errors import BackendError, BundleError, InvalidInput, StorageError
 from edgeemo.firmware.fixed_point import fixed_point, requantized
 from edgeemo.firmware.image import exponentials
-from edgeemo.firmware.network import Layer, Network, Op, bundle_network, read_network
+from edgeemo.firmware.layers import Layer, Network, Op
+from edgeemo.firmware.network import bundle_network, read_network
 from edgeemo.firmware.plan import plan_arena
 from edgeemo.models import find_model, shipped_models
 from export.convert import activations, tflite
-from export.firmware.generate import generate, model_source
+from export.firmware.generate import generate
+from export.firmware.source import model_source
 from tests.export.firmware.firmware_support import STRICT, C, Reference, compiled, program, run
 from tests.support import REPOSITORY, drawn_faces, rezip, shared
 
@@ -36,7 +39,8 @@ FACES = drawn_faces(28)
 
 
 def quantized(model: keras.Model, *, wide: str | None = None) -> bytes:
-    """A Keras model's int8 .tflite, with weights drawn here; the layer `wide` gets activations of 16 bits."""
+    """A Keras model's int8 .tflite, with weights drawn here; the layer `wide` gets activations of
+    16 bits."""
     rng = np.random.default_rng(5)
     model.set_weights(
         [rng.normal(0.02, 0.4, w.shape).astype(np.float32) for w in model.get_weights()]
@@ -68,30 +72,51 @@ def residual() -> keras.Model:
     return keras.Model(pixels, layers.Dense(7, name="logits")(x), name="residual")
 
 
-# Every kernel, with odd sizes, both paddings, strides, windows at the edge, and channels that fill no vector.
+# Every kernel, with odd sizes, both paddings, strides, windows at the edge, and channels that fill
+# no vector.
 NETWORKS = {
     "residual": residual,
-    "valid": lambda: network(layers.Conv2D(5, 5, strides=3, name="a"), layers.Conv2D(9, 3, activation="relu", name="b")),
-    "rectangular": lambda: network(layers.Conv2D(4, (3, 5), strides=2, padding="same", name="a"), layers.Conv2D(3, (1, 3), name="b")),
+    "valid": lambda: network(
+        layers.Conv2D(5, 5, strides=3, name="a"), layers.Conv2D(9, 3, activation="relu", name="b")
+    ),
+    "rectangular": lambda: network(
+        layers.Conv2D(4, (3, 5), strides=2, padding="same", name="a"),
+        layers.Conv2D(3, (1, 3), name="b"),
+    ),
     "depthwise": lambda: network(
-        layers.Conv2D(4, 3, strides=4, name="a"), layers.DepthwiseConv2D(3, padding="same", name="d"),
+        layers.Conv2D(4, 3, strides=4, name="a"),
+        layers.DepthwiseConv2D(3, padding="same", name="d"),
         layers.DepthwiseConv2D(5, strides=2, padding="same", activation="relu", name="e"),
     ),
-    "multiplied": lambda: network(layers.Conv2D(3, 3, strides=4, name="a"), layers.DepthwiseConv2D(3, depth_multiplier=3, name="d")),
+    "multiplied": lambda: network(
+        layers.Conv2D(3, 3, strides=4, name="a"),
+        layers.DepthwiseConv2D(3, depth_multiplier=3, name="d"),
+    ),
     "pools": lambda: network(
-        layers.Conv2D(6, 3, activation="relu", name="a"), layers.MaxPooling2D(3, strides=2, padding="same", name="m"),
-        layers.AveragePooling2D(3, strides=2, padding="same", name="v"), layers.MaxPooling2D(2, name="m2"),
+        layers.Conv2D(6, 3, activation="relu", name="a"),
+        layers.MaxPooling2D(3, strides=2, padding="same", name="m"),
+        layers.AveragePooling2D(3, strides=2, padding="same", name="v"),
+        layers.MaxPooling2D(2, name="m2"),
     ),
     "flattened": lambda: network(
-        layers.AveragePooling2D(8, name="coarse"), layers.Flatten(name="flat"), layers.Dense(11, activation="relu", name="hidden"),
+        layers.AveragePooling2D(8, name="coarse"),
+        layers.Flatten(name="flat"),
+        layers.Dense(11, activation="relu", name="hidden"),
     ),
-    "padded": lambda: network(layers.ZeroPadding2D(((2, 1), (0, 3)), name="zeros"), layers.Conv2D(8, 3, strides=5, name="a")),
+    "padded": lambda: network(
+        layers.ZeroPadding2D(((2, 1), (0, 3)), name="zeros"),
+        layers.Conv2D(8, 3, strides=5, name="a"),
+    ),
     "lonely": lambda: network(
-        layers.Conv2D(5, 3, strides=4, name="a"), layers.ZeroPadding2D(1, name="zeros"), layers.ReLU(name="lone"),
+        layers.Conv2D(5, 3, strides=4, name="a"),
+        layers.ZeroPadding2D(1, name="zeros"),
+        layers.ReLU(name="lone"),
         layers.MaxPooling2D(2, name="m"),
     ),
-    "wide": lambda: network(layers.Conv2D(24, 3, strides=6, name="a"), layers.Conv2D(36, 3, padding="same", name="b")),
-}  # fmt: skip
+    "wide": lambda: network(
+        layers.Conv2D(24, 3, strides=6, name="a"), layers.Conv2D(36, 3, padding="same", name="b")
+    ),
+}
 
 
 @cache
@@ -119,9 +144,13 @@ def test_layers_equal_the_reference_kernels_in_a_file_of_tensorflows_own_convert
     import tensorflow as tf
 
     model = network(
-        layers.Conv2D(5, 3, strides=4, name="a"), layers.ZeroPadding2D(1, name="zeros"), layers.ReLU(6.0, name="six"),
-        layers.Conv2D(6, 3, padding="same", name="b"), layers.Flatten(name="flat"), layers.Dense(9, name="hidden"),
-    )  # fmt: skip
+        layers.Conv2D(5, 3, strides=4, name="a"),
+        layers.ZeroPadding2D(1, name="zeros"),
+        layers.ReLU(6.0, name="six"),
+        layers.Conv2D(6, 3, padding="same", name="b"),
+        layers.Flatten(name="flat"),
+        layers.Dense(9, name="hidden"),
+    )
     rng = np.random.default_rng(5)
     model.set_weights(
         [rng.normal(0.02, 0.4, w.shape).astype(np.float32) for w in model.get_weights()]
@@ -145,7 +174,11 @@ def test_layers_equal_the_reference_kernels_in_a_file_of_tensorflows_own_convert
 
 
 def test_the_networks_above_use_every_kernel() -> None:
-    used = {layer.op for name in NETWORKS for layer in read_network(drawn_tflite(name)).layers}
+    used = {
+        layer.op
+        for name in NETWORKS
+        for layer in read_network(drawn_tflite(name), DEFAULT_SPEC, 7).layers
+    }
     assert used == set(Op)
 
 
@@ -165,7 +198,7 @@ def test_shipped_model_equals_the_reference_kernels_on_all_of_publictest(
 ) -> None:
 
     archive = shared("data", "fer2013.zip")
-    faces = load_inputs(archive, "test", DEFAULT_SPEC).inputs
+    faces = load_inputs(archive, "test", DEFAULT_SPEC, LABELS).inputs
     assert len(faces) > 3500
     model = read_bundle(find_model(name)).files["int8.tflite"]
     reference, ours = Reference(model), compiled(model, tmp_path)
@@ -343,7 +376,8 @@ def chains(draw: st.DrawFn) -> Network:
 @given(chains())
 def test_no_two_living_buffers_share_a_byte(chain: Network) -> None:
     plan = plan_arena(chain)
-    # Run it as the kernels do: a layer's output may lie on an input that nobody reads again, where it works in place.
+    # Run it as the kernels do: a layer's output may lie on an input that nobody reads again, where
+    # it works in place.
     owner: dict[int, int] = {}
 
     def write(number: int) -> None:
@@ -398,10 +432,10 @@ def test_layers_that_the_kernels_do_not_cover_are_named() -> None:
         BackendError,
         match=r"the layer squash\S* \(LOGISTIC\) is an operator that the C kernels do not cover",
     ):
-        read_network(quantized(softsign))
+        read_network(quantized(softsign), DEFAULT_SPEC, 7)
     dilated = network(layers.Conv2D(4, 3, dilation_rate=2, name="spread"))
     with pytest.raises(BackendError, match=r"the layer spread\S* .*(is dilated|SPACE_TO_BATCH_ND)"):
-        read_network(quantized(dilated))
+        read_network(quantized(dilated), DEFAULT_SPEC, 7)
 
 
 def test_sixteen_bit_activations_and_floats_are_named() -> None:
@@ -410,9 +444,9 @@ def test_sixteen_bit_activations_and_floats_are_named() -> None:
     with pytest.raises(
         BackendError, match=r"the layer \S+ \([A-Z_0-9]+\) works on float32, expected int8 alone"
     ):
-        read_network(fp32)
+        read_network(fp32, DEFAULT_SPEC, 7)
     with pytest.raises(BackendError, match=r"works on int16, expected int8 alone"):
-        read_network(quantized(model, wide="b"))
+        read_network(quantized(model, wide="b"), DEFAULT_SPEC, 7)
 
 
 def test_a_bundle_without_tflite_says_what_it_holds(tmp_path: Path) -> None:
@@ -434,7 +468,7 @@ def test_a_bundle_without_tflite_says_what_it_holds(tmp_path: Path) -> None:
 
     bundle = read_bundle(rezip(find_model("nano"), tmp_path / "onnx.edgeemo", without))
     with pytest.raises(
-        BundleError, match=r"holds no int8.tflite for a microcontroller \(only .*int8.onnx"
+        BundleError, match=r"holds no int8 TFLite model for a microcontroller \(only .*int8.onnx"
     ):
         generate(bundle, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -444,7 +478,8 @@ def test_an_arena_beyond_max_ram_is_refused_and_leaves_nothing(tmp_path: Path) -
     bundle = read_bundle(find_model("small"))
     with pytest.raises(
         InvalidInput,
-        match=r"needs an arena of 5\d,\d{3} bytes, most of it for the layer stage1_\S+, and --max-ram allows 32,768",
+        match=r"needs an arena of 5\d,\d{3} bytes, most of it for the layer stage1_\S+, "
+        "and --max-ram allows 32,768",
     ):
         generate(bundle, tmp_path / "out", max_ram=32768)
     assert not (tmp_path / "out").exists()
@@ -458,11 +493,11 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_names_of_a_hostile_model_cannot_leave_their_comment() -> None:
-    kept = bundle_network(read_bundle(find_model("nano")))
+    shipped = bundle_network(read_bundle(find_model("nano")))
     evil = '*/ int x = system("rm"); /* \\\n ??/'
     network = Network(
-        tuple(Layer(**{**layer.__dict__, "name": evil}) for layer in kept.layers),
-        kept.tensor_bytes, kept.input, kept.output, kept.logits,
+        tuple(Layer(**{**layer.__dict__, "name": evil}) for layer in shipped.layers),
+        shipped.tensor_bytes, shipped.input, shipped.output, shipped.logits,
     )  # fmt: skip
     text = model_source(network, plan_arena(network), evil)
     assert "system(" not in text.replace("system(_rm_)", "")
@@ -490,8 +525,8 @@ def test_the_commands_say_what_they_wrote(tmp_path: Path) -> None:
         "--json",
     )
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert set(said["files"]) == {path.name for path in (tmp_path / "c").iterdir()}
+    facts = json.loads(done.stdout)
+    assert set(facts["files"]) == {path.name for path in (tmp_path / "c").iterdir()}
     assert {
         "edgeemo_model.c",
         "edgeemo_model.h",
@@ -499,9 +534,9 @@ def test_the_commands_say_what_they_wrote(tmp_path: Path) -> None:
         "model_settings.h",
         "edgeemo_vectors.c",
         "Makefile",
-    } <= set(said["files"])
+    } <= set(facts["files"])
     assert (
-        f"#define EDGEEMO_ARENA_BYTES {said['arena_bytes']}\n"
+        f"#define EDGEEMO_ARENA_BYTES {facts['arena_bytes']}\n"
         in (tmp_path / "c" / "edgeemo_model.h").read_text()
     )
     for words, code, message in (
@@ -528,9 +563,9 @@ def test_the_commands_say_what_they_wrote(tmp_path: Path) -> None:
 
 
 def test_tables_of_the_c_code_are_the_networks(nano_sources: Path) -> None:
-    kept = bundle_network(read_bundle(find_model("nano")))
+    shipped = bundle_network(read_bundle(find_model("nano")))
     crc = 0
-    for layer in kept.layers:
+    for layer in shipped.layers:
         for array in (
             layer.table,
             layer.bias.astype("<i4"),

@@ -1,8 +1,8 @@
-"""Two bundles on the same pictures: known differences are found with their interval, and like is compared with like."""
+"""Two bundles on the same pictures: known differences are found with their interval, and like is
+compared with like.
+"""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +14,20 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import DataError
 from export.build import build
+from export.cli.main import main
 from export.prove.compare import compare
-from tests.support import REPOSITORY, quadrant_logits, rezip, store_model
+from tests.support import done_here, quadrant_logits, rezip, store_model
+
+pytestmark = pytest.mark.rounding
 
 EXCHANGED = [0, 1, 2, 5, 4, 3, 6]
 
 
 @pytest.fixture(scope="module")
 def blind(tiny_run: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny network with two outputs exchanged, so that it calls sad faces frightened and frightened ones sad."""
+    """The tiny network with two outputs exchanged, so that it calls sad faces frightened and
+    frightened ones sad.
+    """
     import shutil
 
     import keras
@@ -86,18 +91,8 @@ def test_bundle_that_may_have_seen_the_test_pictures_is_refused(
 
 def test_command_prints_lines_or_json(tiny_bundle: Path, blind: Path, prepared: Path) -> None:
     def run(*options: str) -> str:
-        command = [
-            sys.executable,
-            "-m",
-            "export",
-            "compare",
-            str(tiny_bundle),
-            str(blind),
-            "--data",
-            str(prepared),
-            *options,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=REPOSITORY)
+        words = ["compare", tiny_bundle, blind, "--data", prepared, *options]
+        done = done_here(main, "export", *words)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

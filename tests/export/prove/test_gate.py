@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeemo.contract.labels import LABELS
-from export.__main__ import build
+from export.cli.build import build
 from export.prove import gate
 
 N = 7_000
@@ -20,7 +20,9 @@ def logits_for(top: NDArray[np.int64], margin: float = 4.0) -> NDArray[np.float3
 
 
 def labels_and_float(right: float = 0.9) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Balanced labels, and float answers of which a share is right and the others are one label further."""
+    """Balanced labels, and float answers of which a share is right and the others are one label
+    further.
+    """
     labels = np.arange(N) % len(LABELS)
     answers = labels.copy()
     answers[: round(N * (1 - right))] = (answers[: round(N * (1 - right))] + 1) % len(LABELS)
@@ -63,7 +65,7 @@ def test_no_option_of_build_reaches_the_gate() -> None:
 
 def test_equal_logits_pass_with_nothing_lost() -> None:
     labels, answers = labels_and_float()
-    verdict = gate.judge(logits_for(answers), logits_for(answers), labels)
+    verdict = gate.judge(logits_for(answers), logits_for(answers), labels, LABELS)
     assert verdict.passed
     assert verdict.reasons == ()
     assert (verdict.drop.b, verdict.drop.c, verdict.agreement, verdict.mean_kl) == (0, 0, 1.0, 0.0)
@@ -72,7 +74,7 @@ def test_equal_logits_pass_with_nothing_lost() -> None:
 def reasons(
     float_logits: NDArray[np.float32], int8_logits: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> str:
-    return " | ".join(gate.judge(float_logits, int8_logits, labels).reasons)
+    return " | ".join(gate.judge(float_logits, int8_logits, labels, LABELS).reasons)
 
 
 # drop = b/n, bound = b/n + 1.645 sqrt(b - b^2/n)/n: 54 of 7,000 give 0.94 %, 58 give 1.01 %.
@@ -85,12 +87,16 @@ def test_top1_drop_is_judged_by_its_upper_bound(lost: int, passes: bool) -> None
     assert ("top-1 drop" not in text) == passes
 
 
-# The changed rows are wrong before and after (label + 1, then label + 2), so only agreement suffers.
+# The changed rows are wrong before and after (label + 1, then label + 2), so only agreement
+# suffers.
 @pytest.mark.parametrize(("differing", "passes"), [(210, True), (211, False)])
 def test_agreement_limit_is_ninety_seven_percent(differing: int, passes: bool) -> None:
     labels, answers = labels_and_float()
     verdict = gate.judge(
-        logits_for(answers, 0.1), logits_for(changed(answers, np.arange(differing)), 0.1), labels
+        logits_for(answers, 0.1),
+        logits_for(changed(answers, np.arange(differing)), 0.1),
+        labels,
+        LABELS,
     )
     assert verdict.agreement == 1 - differing / N
     assert verdict.drop.drop == 0
@@ -100,14 +106,17 @@ def test_agreement_limit_is_ninety_seven_percent(differing: int, passes: bool) -
 def with_disgust(
     total: int, lost: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Labels with `total` disgust pictures among 7,000, a float model right on all, an int8 one that loses `lost` of them."""
+    """Labels with `total` disgust pictures among 7,000, a float model right on all, an int8 one
+    that loses `lost` of them.
+    """
     disgust = LABELS.index("disgust")
     labels = np.where(np.arange(N) % 6 < 2, np.arange(N) % 6, np.arange(N) % 6 + 1)
     labels[:total] = disgust
     return labels, labels.copy(), changed(labels, np.arange(lost))
 
 
-# Lower bound of the recall drop with n = 55: 1 lost -1.2 %, 3 lost 0.4 %, 5 lost 2.7 %, 6 lost 4.0 %.
+# Lower bound of the recall drop with n = 55: 1 lost -1.2 %, 3 lost 0.4 %, 5 lost 2.7 %, 6 lost 4.0
+# %.
 @pytest.mark.parametrize(("lost", "passes"), [(1, True), (3, True), (5, True), (6, False)])
 def test_class_fails_only_when_its_drop_is_surely_large(lost: int, passes: bool) -> None:
     labels, float_answers, int8_answers = with_disgust(55, lost)
@@ -118,7 +127,7 @@ def test_class_fails_only_when_its_drop_is_surely_large(lost: int, passes: bool)
 @pytest.mark.parametrize(("lost", "passes"), [(5, True), (12, False)])
 def test_macro_f1_drop_limit(lost: int, passes: bool) -> None:
     labels, float_answers, int8_answers = with_disgust(55, lost)
-    verdict = gate.judge(logits_for(float_answers), logits_for(int8_answers), labels)
+    verdict = gate.judge(logits_for(float_answers), logits_for(int8_answers), labels, LABELS)
     fear = int(np.sum(labels == LABELS.index("fear")))  # takes the lost ones in as false positives
     expected = (lost / (2 * (55 - lost) + lost) + lost / (2 * fear + lost)) / 7
     assert verdict.macro_f1_drop == pytest.approx(expected, rel=1e-9)
@@ -127,7 +136,8 @@ def test_macro_f1_drop_limit(lost: int, passes: bool) -> None:
 
 def test_rise_of_calibration_error_fails_and_a_fall_does_not() -> None:
     labels, answers = labels_and_float(right=0.9)
-    # Seven classes, 90 % right: a margin of log(54) makes the confidence 0.9, one of 2 makes it 0.55.
+    # Seven classes, 90 % right: a margin of log(54) makes the confidence 0.9, one of 2 makes it
+    # 0.55.
     honest, timid = logits_for(answers, float(np.log(54))), logits_for(answers, 2.0)
     assert "calibration error rises by 0.34" in reasons(honest, timid, labels)
     assert "calibration" not in reasons(timid, honest, labels)
@@ -138,7 +148,7 @@ def test_mean_kl_limit(margin: float, passes: bool) -> None:
     labels, answers = labels_and_float()
     full, coarse = logits_for(answers, 4.0), logits_for(answers, margin)
     p, q = (np.exp([m] + [0.0] * 6) / np.exp([m] + [0.0] * 6).sum() for m in (4.0, margin))
-    verdict = gate.judge(full, coarse, labels)
+    verdict = gate.judge(full, coarse, labels, LABELS)
     assert verdict.mean_kl == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-5)
     assert ("KL" not in " ".join(verdict.reasons)) == passes
 
@@ -161,4 +171,4 @@ def test_nan_logits_fail() -> None:
     broken = logits_for(answers)
     broken[0] = np.nan
     with np.errstate(invalid="ignore"):
-        assert not gate.judge(logits_for(answers), broken, labels).passed
+        assert not gate.judge(logits_for(answers), broken, labels, LABELS).passed

@@ -1,4 +1,4 @@
-"""The ladder's steps do what they say, each checked against NumPy or Keras, and it climbs in order."""
+"""The ladder's steps do what they say, each held against NumPy or Keras, and it climbs in order."""
 
 from dataclasses import replace
 
@@ -8,14 +8,23 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgeemo.backends.litert import LiteRtBackend, open_interpreter
+from edgeemo.backends.litert import open_interpreter
+from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
+from edgeemo.contract.manifest import Format, Precision
 from edgeemo.errors import BackendError
+from export.artifacts import Candidate, Kind, open_candidate
 from export.convert import activations, tflite
 from export.convert import onnx as onnx_export
 from export.convert.graph import CASTS, check_full_int8, read_graph
 from export.prove.gate import Verdict, judge
-from export.prove.ladder import STEPS, Candidate, Judged, OnnxMaker, TfliteMaker, climb
+from export.prove.ladder import climb
+from export.prove.makers import OnnxMaker, TfliteMaker
+from export.prove.measurement import Measurement
+from export.prove.steps import METHODS, STEPS
 from tests.support import drawn_faces, drawn_network
+
+pytestmark = pytest.mark.rounding
 
 PICTURES = drawn_faces(40)
 
@@ -67,6 +76,7 @@ def test_pixels_and_logits_keep_their_ends_whatever_the_method() -> None:
     recorded = activations.record(tflite.convert_fp32(drawn_network()), PICTURES, seed=1)
     whole = activations.min_max(recorded)
     names = list(recorded)
+    assert tuple(activations.METHODS) == METHODS
     for method in activations.METHODS.values():
         ranges = method(recorded)
         assert ranges[names[0]] == (0.0, 255.0)
@@ -80,12 +90,13 @@ def test_calibrated_model_is_full_int8_and_answers_like_the_float_one(
     candidate = maker.calibrated("min-max")
     check_full_int8(candidate.model)
     expected = np.asarray(network.predict_on_batch(PICTURES.astype(np.float32)))
-    found = LiteRtBackend(candidate.model, "int8.tflite", reference_kernels=True).infer(PICTURES)
-    assert np.abs(found - expected).max() < 0.05 * np.ptp(expected)
+    backend = open_candidate(candidate, DEFAULT_SPEC, LABELS, reference_kernels=True)
+    assert np.abs(backend.infer(PICTURES) - expected).max() < 0.05 * np.ptp(expected)
 
 
 def test_corrected_biases_give_each_layer_its_float_mean_back() -> None:
-    # Kernels of one pixel: the formula is exact there, so the means have to agree and not only come closer.
+    # Kernels of one pixel: the formula is exact there, so the means have to agree and not only come
+    # closer.
     model = drawn_network(kernel=1)
     fp32 = tflite.convert_fp32(model)
     recorded = activations.record(fp32, PICTURES, seed=1)
@@ -160,14 +171,14 @@ def test_mixed_step_gives_16_bits_to_the_worst_layers_and_8_to_the_others(
 ) -> None:
     best = maker.calibrated("min-max")
     mixed = maker.mixed(best)
+    assert mixed.kind == Kind(Precision.MIXED, Format.TFLITE)
     assert mixed.file == "mixed.tflite"
     assert len(mixed.wide) == 3
     graph = read_graph(mixed.model)
     bits = {
-        graph.tensors[op["outputs"][0]]["name"]: np.dtype(
-            graph.tensors[op["outputs"][0]]["dtype"]
-        ).itemsize
-        * 8
+        graph.tensors[op["outputs"][0]]["name"]: (
+            np.dtype(graph.tensors[op["outputs"][0]]["dtype"]).itemsize * 8
+        )
         for op in graph.operators
         if op["op_name"] not in CASTS
     }
@@ -190,6 +201,7 @@ def test_mixed_step_of_onnx_leaves_its_worst_nodes_float(network: keras.Model) -
     mixed = maker.mixed(maker.calibrated("min-max"))
     graph = onnx.load_from_string(mixed.model).graph
     values = {tensor.name: tensor for tensor in graph.initializer}
+    assert mixed.kind == Kind(Precision.MIXED, Format.ONNX)
     assert mixed.file == "mixed.onnx"
     assert len(mixed.wide) == 3
     as_float = {
@@ -209,7 +221,9 @@ def test_fp16_is_half_the_size_and_nearly_the_same(network: keras.Model) -> None
         tensor.data_type for tensor in onnx.load_from_string(fp16).graph.initializer if tensor.dims
     }
     assert onnx.TensorProto.FLOAT not in types
-    logits = [OnnxBackend(model, "x").infer(PICTURES) for model in (fp32, fp16)]
+    logits = [
+        OnnxBackend(model, "x", DEFAULT_SPEC, LABELS).infer(PICTURES) for model in (fp32, fp16)
+    ]
     assert np.abs(logits[0] - logits[1]).max() < 0.01 * np.ptp(logits[0])
 
 
@@ -231,29 +245,35 @@ def test_operator_without_int8_kernel_is_named_with_its_layer(
         maker.calibrated("min-max")
 
 
-def verdict(network: keras.Model, kl: float) -> Verdict:
-    """A real verdict that passes, but for its KL divergence, which is as told."""
+def verdict(kl: float) -> Verdict:
+    """A real verdict that passes, but for its KL divergence, which is the given one."""
     labels = np.arange(700) % 7
     logits = np.eye(7, dtype=np.float32)[labels] * 4
-    passing = judge(logits, logits, labels)
+    passing = judge(logits, logits, labels, LABELS)
     return replace(passing, mean_kl=kl, reasons=() if kl < 0.02 else (f"mean KL divergence {kl}",))
+
+
+def measurement(candidate: Candidate, kl: float) -> Measurement:
+    """Of a candidate on 700 pictures that took 70 ms, with that KL divergence."""
+    return Measurement(candidate, np.zeros((700, 7), np.float32), verdict(kl), 0.07)
 
 
 def test_climbs_in_order_improves_on_the_closest_and_stops_when_asked_no_more(
     network: keras.Model, maker: TfliteMaker
 ) -> None:
-    told = {"min-max": 0.5, "percentile": 0.1, "entropy": 0.3, "bias": 0.2, "mixed": 0.01}
+    divergences = {"min-max": 0.5, "percentile": 0.1, "entropy": 0.3, "bias": 0.2, "mixed": 0.01}
     asked: list[Candidate] = []
 
-    def judged(candidate: Candidate) -> Judged:
+    def measure(candidate: Candidate) -> Measurement:
         asked.append(candidate)
-        return Judged(verdict(network, told[candidate.step]), (), 0.1)
+        return measurement(candidate, divergences[candidate.step])
 
     times = iter(range(100))
-    attempts = [attempt for _, attempt in climb(maker, STEPS, judged, lambda: float(next(times)))]
+    attempts = [attempt for _, attempt in climb(maker, STEPS, measure, lambda: float(next(times)))]
     assert [attempt.step for attempt in attempts] == list(STEPS)
     assert [attempt.passed for attempt in attempts] == [False, False, False, False, True]
-    # percentile was the closest of the first three, and stayed closer than it was with corrected biases.
+    # percentile was the closest of the first three, and stayed closer than it was with corrected
+    # biases.
     assert [candidate.method for candidate in asked] == [
         "min-max",
         "percentile",
@@ -263,17 +283,20 @@ def test_climbs_in_order_improves_on_the_closest_and_stops_when_asked_no_more(
     ]
     assert asked[3].detail == "ranges by percentile, biases corrected"
     assert {attempt.seconds for attempt in attempts} == {1.0}
+    assert {attempt.ms_per_face for attempt in attempts} == {0.1}
 
     asked.clear()
-    told["min-max"] = 0.001
-    assert next(climb(maker, STEPS, judged, lambda: 0.0))[1].passed
+    divergences["min-max"] = 0.001
+    assert next(climb(maker, STEPS, measure, lambda: 0.0))[1].passed
     assert len(asked) == 1
 
 
 def test_a_reason_from_outside_the_gate_refuses_too(
     network: keras.Model, maker: TfliteMaker
 ) -> None:
-    restless = Judged(verdict(network, 0.001), ("kernels disagree",), 0.1)
-    (_, attempt), *_ = climb(maker, STEPS[:1], lambda _: restless, lambda: 0.0)
+    def measure(candidate: Candidate) -> Measurement:
+        return replace(measurement(candidate, 0.001), faults=("kernels disagree",))
+
+    (_, attempt), *_ = climb(maker, STEPS[:1], measure, lambda: 0.0)
     assert not attempt.passed
     assert attempt.reasons == ("kernels disagree",)

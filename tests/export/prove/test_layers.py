@@ -13,9 +13,12 @@ from edgeemo.backends.litert import open_interpreter
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import BackendError
+from export.cli.main import main
 from export.convert import activations, tflite
 from export.prove.layers import compare_layers, worst
-from tests.support import REPOSITORY, drawn_faces, drawn_network
+from tests.support import REPOSITORY, done_here, drawn_faces, drawn_network
+
+pytestmark = pytest.mark.rounding
 
 PICTURES = drawn_faces(20)
 PLANTED = "depth_relu/"
@@ -117,8 +120,7 @@ def tiny_int8(tiny_bundle: Path) -> bytes:
 
 
 def inspect(run: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "export", "inspect", str(run), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=REPOSITORY)
+    return done_here(main, "export", "inspect", run, *options)
 
 
 def test_command_names_the_worst_layers_and_draws_them(
@@ -135,7 +137,12 @@ def test_command_names_the_worst_layers_and_draws_them(
     assert "the 2 worst, by the noise that they add" in done.stdout
     assert "logits/output" in done.stdout
     assert (run / "int8_layers.png").read_bytes().startswith(b"\x89PNG")
-    done = inspect(run, "--data", str(prepared), "--json", "--plot", str(tmp_path / "x.png"))
+    # In a process of its own, whose output TensorFlow could write into.
+    words = ["inspect", str(run), "--data", str(prepared), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "export", *words, "--plot", str(tmp_path / "x.png")],
+        capture_output=True, text=True, timeout=300, cwd=REPOSITORY,
+    )  # fmt: skip
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["operator"] for row in rows][:3] == ["MUL", "ADD", "AVERAGE_POOL_2D"]
     assert all(row["bits"] == 8 and row["advice"] for row in rows)
@@ -148,6 +155,5 @@ def test_training_notes_where_its_data_is(prepared: Path) -> None:
     from training.fit.train import run_config
 
     data = load_prepared(prepared, DEFAULT_SPEC)
-    assert run_config(
-        Recipe(model="nano"), data, keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    )["data"] == str(prepared)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    assert run_config(Recipe(model="nano"), data, model).data == str(prepared)

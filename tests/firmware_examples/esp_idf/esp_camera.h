@@ -2,7 +2,13 @@
 #define ESP_CAMERA_H
 #include "esp_err.h"
 #include <stddef.h>
-typedef enum { PIXFORMAT_RGB565, PIXFORMAT_YUV422, PIXFORMAT_YUV420, PIXFORMAT_GRAYSCALE, PIXFORMAT_JPEG } pixformat_t;
+typedef enum {
+    PIXFORMAT_RGB565,
+    PIXFORMAT_YUV422,
+    PIXFORMAT_YUV420,
+    PIXFORMAT_GRAYSCALE,
+    PIXFORMAT_JPEG
+} pixformat_t;
 typedef enum { FRAMESIZE_96X96, FRAMESIZE_QQVGA, FRAMESIZE_QVGA } framesize_t;
 typedef enum { LEDC_TIMER_0 } ledc_timer_t;
 typedef enum { LEDC_CHANNEL_0 } ledc_channel_t;
@@ -10,7 +16,8 @@ typedef enum { CAMERA_GRAB_WHEN_EMPTY, CAMERA_GRAB_LATEST } camera_grab_mode_t;
 typedef enum { CAMERA_FB_IN_PSRAM, CAMERA_FB_IN_DRAM } camera_fb_location_t;
 typedef struct {
     int pin_pwdn, pin_reset, pin_xclk, pin_sccb_sda, pin_sccb_scl;
-    int pin_d7, pin_d6, pin_d5, pin_d4, pin_d3, pin_d2, pin_d1, pin_d0, pin_vsync, pin_href, pin_pclk;
+    int pin_d7, pin_d6, pin_d5, pin_d4, pin_d3, pin_d2, pin_d1, pin_d0, pin_vsync, pin_href,
+        pin_pclk;
     int xclk_freq_hz;
     ledc_timer_t ledc_timer;
     ledc_channel_t ledc_channel;

@@ -1,4 +1,5 @@
-/* Flash in memory, a camera with one frame, an LED that remembers; a test's main() sets them through stand_ins.h. */
+/* Flash in memory, a camera with one frame, an LED that remembers; a test's main() sets them
+ * through stand_ins.h. */
 #include "stand_ins.h"
 
 #include "driver/gpio.h"
@@ -24,7 +25,8 @@ uint8_t *stand_in_flash(int number)
     return content[number];
 }
 
-const esp_partition_t *esp_partition_find_first(esp_partition_type_t type, esp_partition_subtype_t subtype, const char *label)
+const esp_partition_t *esp_partition_find_first(esp_partition_type_t type,
+                                                esp_partition_subtype_t subtype, const char *label)
 {
     (void)subtype;
     for (int i = 0; i < 2; ++i) {
@@ -35,8 +37,9 @@ const esp_partition_t *esp_partition_find_first(esp_partition_type_t type, esp_p
     return NULL;
 }
 
-esp_err_t esp_partition_mmap(const esp_partition_t *partition, size_t offset, size_t size, esp_partition_mmap_memory_t memory,
-                             const void **out_ptr, esp_partition_mmap_handle_t *out_handle)
+esp_err_t esp_partition_mmap(const esp_partition_t *partition, size_t offset, size_t size,
+                             esp_partition_mmap_memory_t memory, const void **out_ptr,
+                             esp_partition_mmap_handle_t *out_handle)
 {
     (void)memory;
     (void)size;
@@ -52,14 +55,16 @@ void esp_partition_munmap(esp_partition_mmap_handle_t handle)
     --stand_in_mapped;
 }
 
-esp_err_t esp_partition_read(const esp_partition_t *partition, size_t src_offset, void *dst, size_t size)
+esp_err_t esp_partition_read(const esp_partition_t *partition, size_t src_offset, void *dst,
+                             size_t size)
 {
     memcpy(dst, content[partition - partitions] + src_offset, size);
     return ESP_OK;
 }
 
 /* Power is cut when no write is left: what remains is not written, and nothing after it. */
-esp_err_t esp_partition_write(const esp_partition_t *partition, size_t dst_offset, const void *src, size_t size)
+esp_err_t esp_partition_write(const esp_partition_t *partition, size_t dst_offset, const void *src,
+                              size_t size)
 {
     uint8_t *to = content[partition - partitions] + dst_offset;
     for (size_t i = 0; i < size; ++i) {

@@ -1,4 +1,6 @@
-"""Copies with different labels: what each policy makes of them, against a plain restatement of the rules."""
+"""Copies with different labels: what each policy makes of them, against a plain restatement of the
+rules.
+"""
 
 from collections import Counter
 
@@ -8,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
-from edgeemo.data.ferplus import VOTES_TO_LABELS
-from training.data.conflicts import POLICIES, Settled, settle
+from edgeemo.data.ferplus import votes_to_labels
+from training.data.conflicts import POLICIES, Given, Settled, settle
 
 ANGRY, NEUTRAL, DISGUST, FEAR, HAPPY, SAD, SURPRISE = range(7)
 
@@ -34,14 +36,14 @@ def settled(
     person = np.full(count, -1, np.int64)
     for row, label in (reviewed or {}).items():
         person[row] = label
-    return settle(
+    given = Given(
         np.array(labels),
         np.array(groups),
         votes_of(count, votes or {}),
         np.isin(np.arange(count), fixed),
         person,
-        policy,
     )
+    return settle(given, policy, LABELS)
 
 
 def test_vote_columns_map_to_the_seven_labels() -> None:
@@ -53,7 +55,7 @@ def test_vote_columns_map_to_the_seven_labels() -> None:
         "anger": "angry",
     }
     words |= {"disgust": "disgust", "fear": "fear"}
-    for column, votes_for in zip(FERPLUS_COLUMNS, VOTES_TO_LABELS, strict=True):
+    for column, votes_for in zip(FERPLUS_COLUMNS, votes_to_labels(LABELS), strict=True):
         assert votes_for.tolist() == [label == words.get(column) for label in LABELS]
 
 
@@ -61,9 +63,15 @@ def test_majority_gives_all_copies_the_label_that_most_carry() -> None:
     result = settled([ANGRY, SAD, SAD, HAPPY, FEAR], [0, 0, 0, 1, 2])
     assert result.labels.tolist() == [SAD, SAD, SAD, HAPPY, FEAR]
     assert not result.dropped.any()
-    assert {key: result.summary[key] for key in ("policy", "groups", "pictures", "changed", "dropped")} == {
-        "policy": "majority", "groups": 1, "pictures": 3, "changed": 1, "dropped": 0,
-    }  # fmt: skip
+    assert {
+        key: result.summary[key] for key in ("policy", "groups", "pictures", "changed", "dropped")
+    } == {
+        "policy": "majority",
+        "groups": 1,
+        "pictures": 3,
+        "changed": 1,
+        "dropped": 0,
+    }
 
 
 def test_between_equals_the_first_picture_decides() -> None:
@@ -144,7 +152,8 @@ def test_majority_without_votes_is_the_plain_rule(rows: list[tuple[int, int]]) -
     result = settled(labels, groups)
     for group in set(groups):
         mine = [label for label, g in rows if g == group]
-        # Counter keeps the order of first appearance, so the first of the most common is the first picture's.
+        # Counter keeps the order of first appearance, so the first of the most common is the first
+        # picture's.
         assert set(result.labels[np.array(groups) == group].tolist()) == {
             Counter(mine).most_common(1)[0][0]
         }

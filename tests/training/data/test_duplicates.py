@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.data.labelled import PictureArchive
 from edgeemo.data.pictures import decode_picture
@@ -148,7 +149,9 @@ def test_exact_groups_are_those_of_equal_pixels(which: list[int]) -> None:
 
 
 def test_re_encoded_and_augmented_copies_of_real_faces_are_found() -> None:
-    """A part of what benchmarks/duplicates.py measures on everything: the set padded with rotated and mirrored copies."""
+    """A part of what benchmarks/duplicates.py measures on everything: the set padded with rotated
+    and mirrored copies.
+    """
     data = support.shared("data", "fer2013.zip").parent
     with (data / "kaggle_layouts" / "overlap_truth.csv").open(newline="") as file:
         truth = [
@@ -178,9 +181,11 @@ def test_re_encoded_and_augmented_copies_of_real_faces_are_found() -> None:
 
 
 def read(path: Path, names: set[str] | None) -> dict[str, Picture]:
-    """The network inputs of an archive's pictures, or of those with a name among `names`, by path."""
+    """The network inputs of an archive's pictures, or of those with a name among `names`, by
+    path.
+    """
     found = {}
-    with PictureArchive(path) as archive:
+    with PictureArchive(path, LABELS) as archive:
         for file in archive.files:
             if names is None or Path(file.path).name in names:
                 try:

@@ -1,6 +1,8 @@
-"""Downloads through the real kaggle package from a server on loopback that stands in for Kaggle and its storage.
+"""Downloads through the real kaggle package from a server on loopback that stands in for Kaggle and
+its storage.
 
-The package is told to use http://localhost (KAGGLE_API_ENVIRONMENT), and our server is the proxy for all of http.
+The package is told to use http://localhost (KAGGLE_API_ENVIRONMENT), and our server is the proxy
+for all of http.
 """
 
 import json
@@ -65,7 +67,9 @@ class Kaggle:
 
     @property
     def ranges(self) -> list[str | None]:
-        """The Range of each transfer; the first request of each download only asks where the file is."""
+        """The Range of each transfer; the first request of each download only asks where the file
+        is.
+        """
         return [
             headers.get("range")
             for headers in self.gets
@@ -491,7 +495,8 @@ def test_settings_folder_that_kaggle_cannot_make_is_one_line(tmp_path: Path) -> 
 def test_import_loads_no_kaggle_and_opens_no_connection() -> None:
     program = """
 import sys
-sys.addaudithook(lambda event, _: print(event) if event in ("socket.connect", "socket.getaddrinfo") else None)
+ASKED = ("socket.connect", "socket.getaddrinfo")
+sys.addaudithook(lambda event, _: print(event) if event in ASKED else None)
 import training.data.kaggle
 print([name for name in sys.modules if name.partition(".")[0] in ("kaggle", "kagglesdk")])
 """

@@ -1,8 +1,11 @@
-"""The five sets: each layout is recognized, each other one refused with what was found, and nothing is left out silently."""
+"""The five sets: each layout is recognized, each other one refused with what was found, and nothing
+is left out silently.
+"""
 
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,7 +52,7 @@ def test_there_are_the_five_sets_and_only_the_photos_need_consent() -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
-def test_each_word_of_a_vocabulary_is_a_label_or_known_to_be_none(source) -> None:  # type: ignore[no-untyped-def]
+def test_each_word_of_a_vocabulary_is_a_label_or_known_to_be_none(source: Any) -> None:
     words = {word: known_label(word) for word in source.vocabulary}
     assert set(words.values()) - {None} == set(LABELS)
     assert {word.lower() for word, label in words.items() if label is None} <= DROPPED_WORDS
@@ -59,7 +62,7 @@ def test_each_word_of_a_vocabulary_is_a_label_or_known_to_be_none(source) -> Non
 @pytest.mark.parametrize("prefix", ["", "archive/"])
 def test_a_layout_is_read_also_below_a_folder(name: str, prefix: str, tmp_path: Path) -> None:
     names = [prefix + path for path in LAYOUTS[name]]
-    with SOURCES[name].open(archive_of(tmp_path / "a.zip", names)) as archive:
+    with SOURCES[name].open(archive_of(tmp_path / "a.zip", names), LABELS) as archive:
         assert [file.path for file in archive.files] == sorted(
             path.format("happy") for path in names
         )
@@ -72,7 +75,7 @@ def test_another_sets_archive_is_refused_and_recognized(
     asked: str, given: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ArchiveError) as caught:
-        SOURCES[asked].open(archive_of(tmp_path / "a.zip", LAYOUTS[given]))
+        SOURCES[asked].open(archive_of(tmp_path / "a.zip", LAYOUTS[given]), LABELS)
     text = str(caught.value)
     assert f"expected {asked} as {SOURCES[asked].layout}; found " in text
     assert f"(it looks like {given})" in text
@@ -96,7 +99,7 @@ def test_what_is_missing_is_said_by_what_was_found(
     names: list[str], found: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ArchiveError, match=re.escape(f"found {found}")):
-        SOURCES["fer2013"].open(archive_of(tmp_path / "a.zip", names))
+        SOURCES["fer2013"].open(archive_of(tmp_path / "a.zip", names), LABELS)
 
 
 def test_pictures_outside_the_layout_are_counted(tmp_path: Path) -> None:
@@ -106,7 +109,7 @@ def test_pictures_outside_the_layout_are_counted(tmp_path: Path) -> None:
         "more/train/{}/deeper/sad/Training_00000004.png",
     ]
     with SOURCES["fer2013"].open(
-        archive_of(tmp_path / "a.zip", LAYOUTS["fer2013"] + odd)
+        archive_of(tmp_path / "a.zip", LAYOUTS["fer2013"] + odd), LABELS
     ) as archive:
         assert len(archive.files) == 3
         assert archive.rejected_counts() == {"outside the set's layout": 3}
@@ -120,12 +123,14 @@ def test_the_second_copy_is_left_out_file_by_file(tmp_path: Path) -> None:
         "images/validation/{}/2.jpg",
     ]
     with SOURCES["facial-emotion-expressions"].open(
-        archive_of(tmp_path / "a.zip", names)
+        archive_of(tmp_path / "a.zip", names), LABELS
     ) as archive:
         # 1.jpg is in the second copy alone, so it is kept.
         assert [file.path for file in archive.files] == [
-            "images/images/train/happy/1.jpg", "images/train/happy/0.jpg", "images/validation/happy/2.jpg",
-        ]  # fmt: skip
+            "images/images/train/happy/1.jpg",
+            "images/train/happy/0.jpg",
+            "images/validation/happy/2.jpg",
+        ]
         assert archive.rejected == [
             {"path": "images/images/train/happy/0.jpg", "reason": "second copy inside the archive"}
         ]
@@ -168,7 +173,7 @@ def test_photos_go_through_the_detector_and_contempt_is_dropped(tmp_path: Path) 
     found = prepare(
         [(SOURCES["facial-emotion-recognition"], data)], tmp_path / "out", progress=False
     )
-    assert found["rejected_counts"]["class without a place among the seven"] == 4  # one a subject
+    assert found["rejected_counts"]["class without a place among the labels"] == 4  # one a subject
     assert found["rejected_counts"]["not a picture file"] == 1  # emotions.csv
     assert found["images"] + found["rejected_counts"].get("no face found", 0) == 28
     assert found["images"] >= 20
@@ -202,7 +207,7 @@ def test_the_stand_ins_are_read_with_everything_left_out_counted(tmp_path: Path)
     assert by_source == {
         ("facial-emotion-expressions", "second copy inside the archive"): 1497,
         ("facial-emotion-dataset", "system file"): 2,
-        ("facial-emotion-dataset", "class without a place among the seven"): 1,
+        ("facial-emotion-dataset", "class without a place among the labels"): 1,
         ("facial-emotion-dataset", "not a usable picture: the file is empty"): 1,
         ("facial-emotion-dataset", "not a usable picture: the picture is truncated or damaged"): 1,
     }

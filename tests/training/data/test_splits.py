@@ -1,4 +1,6 @@
-"""No group is in two splits, classes keep their shares, and a seed gives the same split everywhere."""
+"""No group is in two splits, classes keep their shares, and a seed gives the same split
+everywhere.
+"""
 
 import hashlib
 

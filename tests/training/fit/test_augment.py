@@ -24,7 +24,9 @@ def noise(count: int = 40, low: int = 0, high: int = 256, seed: int = 0) -> NDAr
 
 
 def smooth(count: int = 40, seed: int = 0) -> NDArray[np.uint8]:
-    """Pictures without edges, so that interpolation hardly matters, all different, between 60 and 190."""
+    """Pictures without edges, so that interpolation hardly matters, all different, between 60 and
+    190.
+    """
     fields = np.random.default_rng(seed).normal(size=(count, 48, 48))
     fields = np.stack([ndimage.gaussian_filter(field, 6, mode="nearest") for field in fields])
     low, high = fields.min(axis=(1, 2), keepdims=True), fields.max(axis=(1, 2), keepdims=True)
@@ -66,7 +68,8 @@ def test_the_same_stream_gives_the_same_bytes_and_another_one_others() -> None:
 
 
 def test_copies_of_one_picture_are_each_changed_in_their_own_way() -> None:
-    # What balancing relies on: a row that is drawn several times in an epoch is never fitted twice as the same picture.
+    # What balancing relies on: a row that is drawn several times in an epoch is never fitted twice
+    # as the same picture.
     copies = augmented_epoch(
         np.repeat(smooth(1), 30, axis=0), Augmentation(), np.random.default_rng(0)
     ).reshape(30, -1)
@@ -209,9 +212,20 @@ def test_the_i_th_result_is_made_of_the_i_th_picture() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"flip": 1.5}, {"cutout": -0.1}, {"blur": 2}, {"rotation": -1}, {"zoom": 1}, {"shift": -0.1}, {"brightness": -1},
-     {"contrast": -1}, {"cutout_side": 3}, {"cutout_side": 0}, {"flip": float("nan")}],
-)  # fmt: skip
+    [
+        {"flip": 1.5},
+        {"cutout": -0.1},
+        {"blur": 2},
+        {"rotation": -1},
+        {"zoom": 1},
+        {"shift": -0.1},
+        {"brightness": -1},
+        {"contrast": -1},
+        {"cutout_side": 3},
+        {"cutout_side": 0},
+        {"flip": float("nan")},
+    ],
+)
 def test_a_choice_that_cannot_be_drawn_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InvalidInput, match="augmentation"):
         replace(OFF, **wrong)  # type: ignore[arg-type]
@@ -265,7 +279,8 @@ def test_mixup_without_alpha_changes_nothing() -> None:
 
 
 def test_mixup_treats_pictures_beyond_the_first_chunk_as_it_treats_targets() -> None:
-    # Targets that are the pictures themselves must come out as the pictures do, in all three chunks.
+    # Targets that are the pictures themselves must come out as the pictures do, in all three
+    # chunks.
     values = np.random.default_rng(0).uniform(0, 255, (9000, 4)).astype(np.float32)
     pictures, targets = mixed(values.reshape(-1, 2, 2, 1), values, 0.4, np.random.default_rng(1))
     assert np.abs(pictures.reshape(-1, 4) - targets).max() < 1e-3

@@ -25,12 +25,13 @@ def test_every_class_gets_n_and_its_pictures_serve_equally_often(
     sizes: list[int], n: int, seed: int
 ) -> None:
     labels = shuffled(sizes)
-    rows = balanced_rows(labels, n, np.random.default_rng(seed))
+    rows = balanced_rows(labels, n, LABELS, np.random.default_rng(seed))
     assert np.bincount(labels[rows], minlength=7).tolist() == [n] * 7
     times = Counter(rows.tolist())
     for label, size in enumerate(sizes):
         served = Counter(times[row] for row in np.flatnonzero(labels == label).tolist())
-        # n = q size + r: r pictures serve once more than the others, and none twice where there are enough.
+        # n = q size + r: r pictures serve once more than the others, and none twice where there are
+        # enough.
         quotient, rest = divmod(n, size)
         assert served == Counter({quotient: size - rest, quotient + 1: rest}) - Counter()
 
@@ -38,7 +39,7 @@ def test_every_class_gets_n_and_its_pictures_serve_equally_often(
 def test_the_draw_follows_from_its_stream_and_differs_between_epochs() -> None:
     labels = shuffled([50, 20, 5, 30, 90, 40, 25])
     first, again, next_epoch = (
-        balanced_rows(labels, 22, np.random.default_rng([3, epoch])) for epoch in (0, 0, 1)
+        balanced_rows(labels, 22, LABELS, np.random.default_rng([3, epoch])) for epoch in (0, 0, 1)
     )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, next_epoch)
@@ -48,9 +49,11 @@ def test_undersampling_reaches_every_picture_equally_over_epochs() -> None:
     labels = shuffled([40, 10, 10, 10, 10, 10, 10])
     rng = np.random.default_rng(0)
     times = sum(
-        np.bincount(balanced_rows(labels, 10, rng), minlength=len(labels)) for _ in range(400)
+        np.bincount(balanced_rows(labels, 10, LABELS, rng), minlength=len(labels))
+        for _ in range(400)
     )
-    # Each of the 40 is drawn with probability 1/4 in each of 400 epochs; within five standard deviations.
+    # Each of the 40 is drawn with probability 1/4 in each of 400 epochs; within five standard
+    # deviations.
     large = np.asarray(times)[labels == 0]
     assert np.abs(large - 100).max() < 5 * np.sqrt(400 * 0.25 * 0.75)
     assert (np.asarray(times)[labels != 0] == 400).all()
@@ -58,7 +61,7 @@ def test_undersampling_reaches_every_picture_equally_over_epochs() -> None:
 
 def test_a_class_without_pictures_cannot_be_balanced() -> None:
     with pytest.raises(DataError, match="hold no disgust.*train without --balance"):
-        balanced_rows(shuffled([5, 5, 0, 5, 5, 5, 5]), 3, np.random.default_rng(0))
+        balanced_rows(shuffled([5, 5, 0, 5, 5, 5, 5]), 3, LABELS, np.random.default_rng(0))
 
 
 @given(sizes=SIZES)

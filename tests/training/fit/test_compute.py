@@ -11,7 +11,7 @@ from tests import support
 
 CODE = """
 import keras, numpy as np
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from training.fit.compute import fuse_normalization
 
@@ -21,10 +21,11 @@ targets = np.eye(7, dtype=np.float32)[rng.integers(0, 7, 64)]
 ends = []
 for fused in (False, True):
     keras.utils.set_random_seed(1)
-    model = ARCHITECTURES["nano"](DEFAULT_SPEC)
+    model = NETWORKS.get("nano")(DEFAULT_SPEC, len(LABELS))
     if fused:
         fuse_normalization(model)
-    model.compile(keras.optimizers.SGD(0.01), keras.losses.CategoricalCrossentropy(from_logits=True))
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.01), loss)
     losses = [float(model.train_on_batch(pictures, targets)) for _ in range(5)]
     ends.append((losses, model.predict_on_batch(pictures), model.get_weights()))
 (losses, said, weights), (fused_losses, fused_said, fused_weights) = ends
@@ -40,7 +41,11 @@ def test_torch_normalizes_as_keras_does() -> None:
     if not is_installed("torch"):
         pytest.skip("torch is not installed (it is installed by hand)")
     done = subprocess.run(
-        [sys.executable, "-c", CODE], capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY,
+        [sys.executable, "-c", CODE],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=support.REPOSITORY,
         env={**os.environ, "KERAS_BACKEND": "torch"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared
@@ -36,10 +37,18 @@ def data_of(
     count = len(labels)
     numbers = np.array([LABELS.index(label) for label in labels], np.int64)
     return Prepared(
-        Path("drawn"), np.zeros((count, 48, 48, 1), np.uint8), numbers, numbers, np.full(count, "train"),
-        np.array(groups if groups is not None else range(count), np.int64), None if votes is None else np.array(votes, np.int64),
-        [], {},
-    )  # fmt: skip
+        Path("drawn"),
+        np.zeros((count, 48, 48, 1), np.uint8),
+        numbers,
+        numbers,
+        np.full(count, "train"),
+        np.array(groups if groups is not None else range(count), np.int64),
+        None if votes is None else np.array(votes, np.int64),
+        [],
+        {},
+        LABELS,
+        DEFAULT_SPEC,
+    )
 
 
 def row_of(**shares: float) -> list[float]:
@@ -125,8 +134,12 @@ def test_a_picture_without_votes_takes_the_sum_of_its_groups() -> None:
         groups=[7, 2, 7, 7, 2],
     )
     assert group_votes(data).tolist() == [
-        votes_of(happiness=12, neutral=2, NF=6), UNVOTED, votes_of(happiness=8, neutral=2), votes_of(happiness=4, NF=6), UNVOTED,
-    ]  # fmt: skip
+        votes_of(happiness=12, neutral=2, NF=6),
+        UNVOTED,
+        votes_of(happiness=8, neutral=2),
+        votes_of(happiness=4, NF=6),
+        UNVOTED,
+    ]
     found = targets(data, np.arange(5), "ferplus")
     assert found.rows.tolist() == [0, 2]
     assert np.allclose(
@@ -143,17 +156,17 @@ def test_every_reason_to_leave_a_picture_out() -> None:
         "most votes for contempt": votes_of(anger=3, contempt=4, unknown=3),
         "most votes for unknown": votes_of(unknown=10),
         "most votes for NF": votes_of(happiness=1, NF=9),
-        "no vote for any of the seven": votes_of(),
+        "no vote for any of the classes": votes_of(),
         "votes not known": UNVOTED,
     }
-    assert unusable_votes(np.array(list(cases.values()))).tolist() == list(cases)
+    assert unusable_votes(np.array(list(cases.values())), LABELS).tolist() == list(cases)
 
 
 @given(votes=VOTES)
 def test_targets_are_distributions_and_every_picture_is_counted(votes: list[list[int]]) -> None:
     data = data_of(["happy"] * len(votes), votes)
     rows = np.arange(len(votes))
-    if not (unusable_votes(data.votes) == "").any():  # type: ignore[arg-type]
+    if not (unusable_votes(data.votes, LABELS) == "").any():  # type: ignore[arg-type]
         with pytest.raises(DataError, match="usable FER\\+ votes"):
             targets(data, rows, "ferplus")
         return
@@ -176,7 +189,7 @@ def test_majority_needs_more_than_half_of_all_taggers() -> None:
         (votes_of(), None),
         (UNVOTED, None),
     ]
-    labels, known = ferplus_majority(np.array([votes for votes, _ in cases]))
+    labels, known = ferplus_majority(np.array([votes for votes, _ in cases]), LABELS)
     assert [
         LABELS[label] if found else None for label, found in zip(labels, known, strict=True)
     ] == [label for _, label in cases]
@@ -186,7 +199,7 @@ def test_majority_needs_more_than_half_of_all_taggers() -> None:
 @given(votes=arrays.arrays(np.int64, (6, 10), elements=st.integers(0, 10)))
 def test_majority_agrees_with_counting_by_name(votes: np.ndarray) -> None:
     names = {"happiness": "happy", "sadness": "sad", "anger": "angry"}
-    labels, known = ferplus_majority(votes)
+    labels, known = ferplus_majority(votes, LABELS)
     for row, label, found in zip(votes.tolist(), labels, known, strict=True):
         by_name = {names.get(c, c): n for c, n in zip(FERPLUS_COLUMNS, row, strict=True)}
         winners = [name for name in LABELS if by_name[name] > sum(row) / 2]
@@ -207,7 +220,7 @@ def test_refusals_say_what_to_do() -> None:
 
 def test_the_real_vote_file_gives_the_counts_of_its_paper_s_rule() -> None:
     votes = np.array(list(read_votes(support.shared("data", "ferplus_votes.csv")).values()))
-    reasons = unusable_votes(votes)
+    reasons = unusable_votes(votes, LABELS)
     # Counted apart from the code under test, one picture at a time.
     expected = []
     for row in votes.tolist():

@@ -1,4 +1,6 @@
-"""TensorBoard's event files: its own reader finds history.csv in them, with and without TensorFlow, and after a resume."""
+"""TensorBoard's event files: its own reader finds history.csv in them, with and without TensorFlow,
+and after a resume.
+"""
 
 import csv
 import math
@@ -10,20 +12,23 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests import support
+from tests.networks import SEED, interrupted_in_second_epoch
 from training.fit.events import FOLDER, TAGS, Events
 from training.fit.recipe import Recipe
 from training.fit.train import train
 from training.runs.run import load_run
 
+pytestmark = pytest.mark.rounding
+
 RECIPE = Recipe(
-    model="nano",
+    model="quick",
     epochs=3,
     batch_size=64,
     warmup_epochs=1,
     learning_rate=1e-3,
     mixup=0,
     ema=0,
-    seed=5,
+    seed=SEED,
 )
 
 
@@ -69,7 +74,7 @@ def test_a_run_that_is_resumed_with_events_has_all_of_its_epochs(
     prepared: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    support.interrupted_after_first_epoch(prepared, out, RECIPE).communicate(timeout=120)
+    interrupted_in_second_epoch(RECIPE, prepared, out)
     assert not (out / FOLDER).exists()
     train(load_run(out).recipe, prepared, out, resume=True, events=Events(out))
     check_holds_history(read(out), out)
@@ -97,7 +102,8 @@ def test_writing_events_imports_neither_tensorflow_nor_keras(tmp_path: Path) -> 
     picture.write_bytes(support.png_of(5, 3))
     code = (
         "import sys; from pathlib import Path; from training.fit.events import Events\n"
-        f"events = Events(Path({str(tmp_path)!r})); events.begin([]); events.epoch({{'epoch': 1, 'loss': 0.5}})\n"
+        f"events = Events(Path({str(tmp_path)!r})); events.begin([]); events.epoch({{'epoch': 1, "
+        "'loss': 0.5})\n"
         f"events.picture('drawn', Path({str(picture)!r}), 1)\n"
         "sys.exit(' '.join({'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)))"
     )

@@ -1,4 +1,6 @@
-"""Several devices and several machines: the steps of one, what is refused, and what happens when a worker is lost."""
+"""Several devices and several machines: the steps of one, what is refused, and what happens when a
+worker is lost.
+"""
 
 import csv
 import json
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -22,24 +25,35 @@ from edgeemo.contract import strict
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.errors import RunError
 from tests import support
+from tests.networks import SEED
 from training.__main__ import main
-from training.fit.devices import ONE, choose_devices, taken
+from training.fit.choose_devices import choose_devices
+from training.fit.devices import ONE, taken
 from training.fit.events import Events
 from training.fit.recipe import Recipe
 from training.fit.train import begun, train
 from training.fit.workers import Cluster, meet, read_cluster
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 from training.networks.blocks import classifier, convolution, rescaled_input
 
+pytestmark = pytest.mark.rounding
 
-def still(spec: InputSpec) -> keras.Model:
-    """A small network with batch normalization and without dropout, whose draws no two layouts of devices share."""
+
+def still(spec: InputSpec, classes: int) -> keras.Model:
+    """A small network with batch normalization and without dropout, whose draws no two layouts of
+    devices share.
+    """
     pixels, x = rescaled_input(spec)
     x = convolution(convolution(x, 8, "first", stride=4), 16, "second", stride=2)
-    return classifier(pixels, x, "still", dropout=0.0)
+    return classifier(pixels, x, "still", classes, dropout=0.0)
 
 
-ARCHITECTURES["still"] = still
+@pytest.fixture(scope="module", autouse=True)
+def _still_network() -> Iterator[None]:
+    with NETWORKS.added("still", still):
+        yield
+
+
 # With class weights and averaged weights, so that both go through every kind of device.
 RECIPE = Recipe(
     model="still",
@@ -49,12 +63,14 @@ RECIPE = Recipe(
     learning_rate=1e-2,
     ema=0.5,
     class_weight=True,
-    seed=5,
+    seed=SEED,
 )
 
 
 def fit(recipe: str, data: str, out: str, devices: str, resume: str) -> None:
-    """What the programs of these tests run; `devices` "logical" makes two of TensorFlow's processor."""
+    """What the programs of these tests run; `devices` "logical" makes two of TensorFlow's
+    processor.
+    """
     if devices == "logical":
         import tensorflow as tf
 
@@ -64,17 +80,13 @@ def fit(recipe: str, data: str, out: str, devices: str, resume: str) -> None:
         )
     used = choose_devices(None if devices == "default" else "all")
     if resume == "resume":
-        begun(Path(out), used)
+        with NETWORKS.added("still", still):
+            begun(Path(out), used)
     events = Events(Path(out)) if used.chief else None
     again = resume == "resume"
-    train(
-        Recipe.from_dict(strict.loads(recipe)),
-        Path(data),
-        Path(out),
-        resume=again,
-        devices=used,
-        events=events,
-    )
+    chosen = Recipe.from_dict(strict.loads(recipe))
+    with NETWORKS.added("still", still):
+        train(chosen, Path(data), Path(out), resume=again, devices=used, events=events)
 
 
 def started(
@@ -87,16 +99,21 @@ def started(
 ) -> subprocess.Popen[str]:
     """A process that trains, and ends as the command line does."""
     code = (
-        "import sys, click; from edgeemo.cli import shell; from training.fit.backend import choose_backend; choose_backend()\n"
+        "import sys, click; from edgeemo.cli import shell; from training.fit.backend import "
+        "choose_backend; choose_backend()\n"
         "from tests.training.fit.test_workers import fit\n"
         "@click.command()\n@click.argument('words', nargs=-1)\ndef main(words): fit(*words)\n"
         "shell.run(main, 'train', ['--', *sys.argv[1:]])"
     )
     words = [strict.dumps(recipe.to_dict(), indent=None), str(data), str(out), devices, resume]
     return subprocess.Popen(
-        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=support.REPOSITORY, env=os.environ | environment,
-    )  # fmt: skip
+        [sys.executable, "-c", code, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=support.REPOSITORY,
+        env=os.environ | environment,
+    )
 
 
 def two_workers(
@@ -134,7 +151,9 @@ def history(out: Path) -> list[dict[str, float]]:
 
 
 def check_same_epochs(out: Path, other: Path) -> None:
-    """The same figures but for rounding: batch normalization sums the devices' squares where one device takes a variance."""
+    """The same figures but for rounding: batch normalization sums the devices' squares where one
+    device takes a variance.
+    """
     for row, expected in zip(history(out), history(other), strict=True):
         for key in ("loss", "validation_loss", "validation_top1"):
             assert row[key] == pytest.approx(expected[key], rel=1e-4), (key, row, expected)
@@ -223,7 +242,7 @@ def test_workers_that_were_told_different_things_both_say_so(
     prepared: Path, tmp_path: Path
 ) -> None:
     outs = [tmp_path / "chief", tmp_path / "other"]
-    for process in two_workers([RECIPE, replace(RECIPE, seed=6)], prepared, outs):
+    for process in two_workers([RECIPE, replace(RECIPE, seed=SEED + 1)], prepared, outs):
         assert "expected the same arguments on all workers" in ended(process, 1).splitlines()[-1]
     assert not outs[0].exists()
 
@@ -272,10 +291,22 @@ def test_a_cluster_of_one_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_another_backend_with_tf_config_is_told_what_to_set(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "training", "train", "--data", "nowhere", "--out", str(tmp_path / "run")],
-        capture_output=True, text=True, timeout=200, cwd=support.REPOSITORY,
+        [
+            sys.executable,
+            "-m",
+            "training",
+            "train",
+            "--data",
+            "nowhere",
+            "--out",
+            str(tmp_path / "run"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        cwd=support.REPOSITORY,
         env=os.environ | {"KERAS_BACKEND": "jax", "TF_CONFIG": CLUSTER % 0},
-    )  # fmt: skip
+    )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert "expected KERAS_BACKEND=tensorflow, received jax" in done.stderr

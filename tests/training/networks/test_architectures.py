@@ -6,11 +6,14 @@ import pytest
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
-from training.networks import ARCHITECTURES, multiply_accumulates
+from training.networks import NETWORKS
+from training.networks.cost import multiply_accumulates
 
 
 def of_convolution(side: int, fan_in: int, width: int, kernel: int = 3) -> tuple[int, int]:
-    """Parameters and multiply-accumulates of a convolution without bias and its normalization, at its output's side."""
+    """Parameters and multiply-accumulates of a convolution without bias and its normalization, at
+    its output's side.
+    """
     weights = kernel * kernel * fan_in * width
     return weights + 4 * width, side * side * weights
 
@@ -18,7 +21,9 @@ def of_convolution(side: int, fan_in: int, width: int, kernel: int = 3) -> tuple
 def of_residual_plan(
     widths: tuple[int, ...], residuals: tuple[int, ...], first_side: int
 ) -> tuple[int, int]:
-    """Of stages that halve the side (but for a first one at 48) and hold so many residual blocks, with the classifier."""
+    """Of stages that halve the side (but for a first one at 48) and hold so many residual blocks,
+    with the classifier.
+    """
     side, channels, parameters, macs = first_side, 1, 0, 0
     for width, blocks in zip(widths, residuals, strict=True):
         for fan_in in [channels] + [width] * (2 * blocks):
@@ -40,14 +45,14 @@ def of_residual_plan(
 def test_plain_networks_have_the_counted_size(
     name: str, widths: tuple[int, ...], residuals: tuple[int, ...], first_side: int
 ) -> None:
-    model = ARCHITECTURES[name](DEFAULT_SPEC)
+    model = NETWORKS.get(name)(DEFAULT_SPEC, len(LABELS))
     assert (model.count_params(), multiply_accumulates(model)) == of_residual_plan(
         widths, residuals, first_side
     )
 
 
 def test_nano_has_the_counted_size() -> None:
-    model = ARCHITECTURES["nano"](DEFAULT_SPEC)
+    model = NETWORKS.get("nano")(DEFAULT_SPEC, len(LABELS))
     parts = [
         of_convolution(24, 1, 16), of_convolution(24, 16, 16), of_convolution(24, 16, 16),
         of_convolution(12, 16, 32), of_convolution(12, 32, 32), of_convolution(12, 32, 32),
@@ -60,9 +65,10 @@ def test_nano_has_the_counted_size() -> None:
 
 
 def test_vgg16_has_the_published_convolutions() -> None:
-    model = ARCHITECTURES["vgg16"](DEFAULT_SPEC)
+    model = NETWORKS.get("vgg16")(DEFAULT_SPEC, len(LABELS))
     biases = 64 * 2 + 128 * 2 + 256 * 3 + 512 * 6
-    # 14,714,688 is the count of VGG16's convolutions on three channels, biases included (keras.applications, no top).
+    # 14,714,688 is the count of VGG16's convolutions on three channels, biases included
+    # (keras.applications, no top).
     convolutions = 14_714_688 - biases - 2 * 9 * 64 + 4 * biases
     dense = 512 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 7 + 7
     assert model.count_params() == convolutions + dense
@@ -72,9 +78,9 @@ def test_vgg16_has_the_published_convolutions() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", list(NETWORKS))
 def test_every_network_takes_raw_pixels_and_gives_seven_logits(name: str) -> None:
-    model = ARCHITECTURES[name](DEFAULT_SPEC)
+    model = NETWORKS.get(name)(DEFAULT_SPEC, len(LABELS))
     assert model.name == name
     assert (model.input_shape, model.output_shape) == ((None, 48, 48, 1), (None, len(LABELS)))
     rescale = model.layers[1]

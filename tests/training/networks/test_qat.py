@@ -1,4 +1,6 @@
-"""Quantization-aware training: the simulation against NumPy, its run, and that the exported int8 is what was simulated."""
+"""Quantization-aware training: the simulation against NumPy, its run, and that the exported int8 is
+what was simulated.
+"""
 
 import csv
 import json
@@ -21,37 +23,29 @@ from keras import layers
 from edgeemo.backends.litert import LiteRtBackend
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import InvalidInput, RunError
 from edgeemo.optional import is_installed
 from export.build import build
 from tests import support
+from tests.networks import KNOWN, interrupted_in_second_epoch, known_run
 from training.__main__ import main
 from training.fit.loop import fitted_epochs
-from training.fit.recipe import Augmentation, Recipe
-from training.fit.train import train
-from training.networks import ARCHITECTURES
+from training.fit.recipe import Recipe
+from training.networks import NETWORKS
 from training.networks.layers import FakeQuantize, weights_on_grid
 from training.networks.qat import finetuning, folded, simulated
 from training.runs.predict import predict
 from training.runs.run import load_run
 
-STILL = Augmentation(
-    flip=0, rotation=0, zoom=0, shift=0, brightness=0, contrast=0, cutout=0, blur=0
-)
-# One long epoch: that of the best validation is kept, and the few validation pictures here would choose too early a one.
-FLOAT = Recipe(
-    model="nano", epochs=1, balance=240, batch_size=4, learning_rate=2e-3, warmup_epochs=0, ema=0.0, mixup=0.0,
-    label_smoothing=0.0, augmentation=STILL, seed=3,
-)  # fmt: skip
+pytestmark = pytest.mark.rounding
 
 
 @pytest.fixture(scope="module")
 def float_run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A float run that knows the drawn pictures."""
-    out = tmp_path_factory.mktemp("float") / "nano"
-    assert train(FLOAT, prepared, out).top1 == 1.0
-    return out
+    return known_run(prepared, tmp_path_factory.mktemp("float") / "nano")
 
 
 def finetuned(float_run: Path, prepared: Path, out: Path, *options: str) -> Path:
@@ -128,14 +122,20 @@ def network_of(*middle: layers.Layer, rescale: bool = True) -> keras.Model:
 def test_folding_normalization_away_leaves_the_function(name: str) -> None:
     keras.utils.set_random_seed(0)
     if name == "nano":
-        model = ARCHITECTURES["nano"](DEFAULT_SPEC)
+        model = NETWORKS.get("nano")(DEFAULT_SPEC, len(LABELS))
     else:
         convolution = layers.Conv2D(4, 3, strides=4, bias_initializer="normal")
         depthwise = layers.DepthwiseConv2D(3, depth_multiplier=2, bias_initializer="normal")
         model = network_of(
-            convolution, layers.BatchNormalization(), layers.ReLU(), depthwise, layers.BatchNormalization(),
-            layers.GlobalAveragePooling2D(), layers.Dense(7), layers.BatchNormalization(),
-        )  # fmt: skip
+            convolution,
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            depthwise,
+            layers.BatchNormalization(),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(7),
+            layers.BatchNormalization(),
+        )
     model = with_random_statistics(model)
     before, after = predict(model, drawn(14)), predict(folded(model), drawn(14))
     assert not any(isinstance(layer, layers.BatchNormalization) for layer in folded(model).layers)
@@ -144,8 +144,10 @@ def test_folding_normalization_away_leaves_the_function(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "axes"), [((3, 3, 5, 8), (0, 1, 2)), ((3, 3, 6, 2), (0, 1)), ((20, 7), (0,))], ids=["conv", "depth", "dense"]
-)  # fmt: skip
+    ("shape", "axes"),
+    [((3, 3, 5, 8), (0, 1, 2)), ((3, 3, 6, 2), (0, 1)), ((20, 7), (0,))],
+    ids=["conv", "depth", "dense"],
+)
 def test_weights_are_rounded_to_127_steps_of_their_channel_s_largest(
     shape: tuple[int, ...], axes: tuple[int]
 ) -> None:
@@ -214,7 +216,7 @@ def test_the_range_is_the_first_batch_s_and_then_follows_slowly_while_training_a
 
 
 def test_each_pixel_value_has_a_point_of_the_first_grid() -> None:
-    model = simulated(ARCHITECTURES["nano"](DEFAULT_SPEC))
+    model = simulated(NETWORKS.get("nano")(DEFAULT_SPEC, len(LABELS)))
     rescaled = keras.Model(model.input, model.get_layer("rescale_offset_int8").output)
     pixels = np.zeros((1, 48, 48, 1), np.float32)
     pixels.flat[:256] = np.arange(256)
@@ -225,9 +227,12 @@ def test_each_pixel_value_has_a_point_of_the_first_grid() -> None:
 @pytest.mark.parametrize(
     ("middle", "message"),
     [
-        ([layers.Conv2D(4, 3), layers.LeakyReLU(name="leak")], "how TFLite rounds the LeakyReLU leak; expected layers of"),
-        ([layers.Conv2D(4, 3), layers.ReLU(), layers.BatchNormalization(name="late")], "before the BatchNormalization late"),
-        ([layers.MaxPooling2D(2), layers.Conv2D(4, 3)], "expected a Rescaling of the pixels and convolutions alone"),
+        ([layers.Conv2D(4, 3), layers.LeakyReLU(name="leak")], "how TFLite rounds the LeakyReLU "
+            "leak; expected layers of"),
+        ([layers.Conv2D(4, 3), layers.ReLU(), layers.BatchNormalization(name="late")], "before the "
+            "BatchNormalization late"),
+        ([layers.MaxPooling2D(2), layers.Conv2D(4, 3)], "expected a Rescaling of the pixels and "
+            "convolutions alone"),
     ],
 )  # fmt: skip
 def test_a_network_that_the_simulation_does_not_know_is_refused(
@@ -244,14 +249,14 @@ def test_the_recipe_is_the_float_run_s_but_short_and_gentle(
 ) -> None:
     run = load_run(qat_run)
     assert finetuning(
-        replace(FLOAT, mixup=0.4, cutmix=1.0, ema=0.99, warmup_epochs=5), str(float_run)
+        replace(KNOWN, mixup=0.4, cutmix=1.0, ema=0.99, warmup_epochs=5), str(float_run)
     ) == replace(
-        FLOAT, qat=True, init=str(float_run), epochs=8, learning_rate=1e-4, warmup_epochs=1
+        KNOWN, qat=True, init=str(float_run), epochs=8, learning_rate=1e-4, warmup_epochs=1
     )
     assert run.recipe == replace(
-        finetuning(FLOAT, str(float_run)), epochs=4, balance=40, batch_size=16
+        finetuning(KNOWN, str(float_run)), epochs=4, balance=40, batch_size=16
     )
-    assert [said["run"] for said in run.config["leaned_on"]] == [str(float_run)]
+    assert [said["run"] for said in run.config.leaned_on] == [str(float_run)]
     stored = run.recipe.to_dict()
     del stored["qat"]
     assert Recipe.from_dict(stored).qat is False
@@ -272,9 +277,7 @@ def test_a_resumed_run_has_the_weights_and_ranges_of_one_that_was_not_stopped(
     qat_run: Path, float_run: Path, prepared: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "resumed"
-    process = support.interrupted_after_first_epoch(prepared, out, load_run(qat_run).recipe)
-    process.communicate(timeout=120)
-    assert process.returncode == 1
+    interrupted_in_second_epoch(load_run(qat_run).recipe, prepared, out)
     finetuned(float_run, prepared, out, "--resume")
     one, other = (keras.models.load_model(run / "model.keras") for run in (qat_run, out))
     assert any(isinstance(layer, FakeQuantize) for layer in one.layers)
@@ -344,22 +347,29 @@ def test_other_backends_simulate_the_same(
 ) -> None:
     if not is_installed(backend):
         pytest.skip(
-            f"{backend} is not installed (jax is part of the dev environment, torch is installed by hand)"
+            f"{backend} is not installed (jax is part of the dev environment, torch is installed "
+            "by hand)"
         )
     arguments = ["finetune", "--qat", float_run, "--data", prepared, "--out", tmp_path / "run"]
     arguments += ["--epochs", "1", "--balance", "4"]
     code = (
-        "import sys; from edgeemo.cli import shell; from training.__main__ import main; import numpy as np, keras\n"
+        "import sys; from edgeemo.cli import shell; from training.__main__ import main; import "
+        "numpy as np, keras\n"
         f"main({[str(part) for part in arguments]!r}, standalone_mode=False)\n"
-        "from training.networks.layers import FakeQuantize; from training.runs.predict import predict\n"
+        "from training.networks.layers import FakeQuantize; from training.runs.predict import "
+        "predict\n"
         f"model = keras.models.load_model({str(tmp_path / 'run' / 'model.keras')!r})\n"
         f"pictures = np.load({str(prepared / 'images.npy')!r})[:50]\n"
         f"np.save({str(tmp_path / 'there.npy')!r}, predict(model, pictures))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=support.REPOSITORY,
         env={**os.environ, "KERAS_BACKEND": backend},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
     last = model.layers[-1]

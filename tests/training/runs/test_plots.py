@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edgeemo.contract.labels import LABELS
 from training.runs.plots import plot_reliability, reliability
 
 
@@ -27,8 +28,8 @@ def test_reliability_bins_scores_and_counts_what_came_true() -> None:
 def test_reliability_diagram_is_a_picture_that_shows_a_change(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(0, 2, (300, 7)).astype(np.float32), rng.integers(0, 7, 300)
-    plot_reliability(tmp_path / "a.png", logits, labels, "n = 300")
-    plot_reliability(tmp_path / "b.png", logits, logits.argmax(axis=1), "n = 300")
+    plot_reliability(tmp_path / "a.png", logits, labels, LABELS, "n = 300")
+    plot_reliability(tmp_path / "b.png", logits, logits.argmax(axis=1), LABELS, "n = 300")
     one, other = (cv2.imread(str(tmp_path / name)) for name in ("a.png", "b.png"))
     assert one.shape == other.shape
     assert (one != other).any()

@@ -1,4 +1,6 @@
-"""report.html: the numbers it is given, the faces it promises, nothing from outside, nothing unescaped."""
+"""report.html: the numbers it is given, the faces it promises, nothing from outside, nothing
+unescaped.
+"""
 
 import base64
 from html.parser import HTMLParser
@@ -83,7 +85,7 @@ def drawn() -> Pictures:
     votes[3, [FERPLUS_COLUMNS.index("sadness"), FERPLUS_COLUMNS.index("fear")]] = 5
     splits = np.array(["train"] * 5 + ["validation", "test", "test", "train", "excluded"])
     sources = np.array(["fer2013"] * 3 + ["b", "fer2013"] + ["b"] * 5)
-    return Pictures(images, SETTLED, GIVEN, splits, GROUPS, sources, votes)
+    return Pictures(LABELS, images, SETTLED, GIVEN, splits, GROUPS, sources, votes)
 
 
 def described(pictures: Pictures) -> dict[str, Any]:
@@ -106,18 +108,28 @@ def described(pictures: Pictures) -> dict[str, Any]:
         "detector": None,
         "input_fingerprint": "49e450d1a203e409",
         "counts": counts,
-        "sources": [{"name": n, "kaggle": f"k/{n}", "licence": "L <1>", "file": HOSTILE} for n in ("fer2013", "b")],
+        "sources": [
+            {"name": n, "kaggle": f"k/{n}", "licence": "L <1>", "file": HOSTILE}
+            for n in ("fer2013", "b")
+        ],
         "duplicates": {"exact_groups": 1, "near_groups": 1, "largest": 3},
         "conflicts": {
-            "policy": "majority", "groups": 1, "pictures": 3, "changed": 1, "dropped": 0, "matrix": matrix.tolist(),
+            "policy": "majority",
+            "groups": 1,
+            "pictures": 3,
+            "changed": 1,
+            "dropped": 0,
+            "matrix": matrix.tolist(),
         },
         "reviewed": {"decisions": 0, "pictures": 0, "not_applied_to_held_out": 0},
         "excluded": {"copies with other labels": 1},
         "ferplus_rows": 4,
         "rejected_counts": {"not a picture file": 25, "odd <b>": 1},
-        "rejected": [{"source": "b", "path": name, "reason": "not a picture file"} for name in names]
-        + [{"source": "fer2013", "path": HOSTILE, "reason": "odd <b>"}],
-    }  # fmt: skip
+        "rejected": (
+            [{"source": "b", "path": name, "reason": "not a picture file"} for name in names]
+            + [{"source": "fer2013", "path": HOSTILE, "reason": "odd <b>"}]
+        ),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +197,7 @@ def test_copies_are_shown_near_ones_apart_from_equal_ones(page: Page) -> None:
 
 def test_ferplus_votes_are_counted(page: Page) -> None:
     assert page.row("pictures with votes of their own") == ["4"]
-    assert page.row("most taggers agree on one of the seven") == [
+    assert page.row("most taggers agree on one of the classes") == [
         "2"
     ]  # 10 and 9 for anger; 7 contempt and 5 of 10 are none
     assert page.row("of these, the given label is another") == ["1"]
@@ -209,7 +221,7 @@ def test_report_of_data_without_copies_votes_or_rejected_files_leaves_their_part
     faces = drawn()
     rng = np.random.default_rng(6)
     images = rng.integers(0, 256, faces.images.shape, np.uint8)
-    alone = Pictures(images, SETTLED, SETTLED, faces.splits, np.arange(10), faces.sources)
+    alone = Pictures(LABELS, images, SETTLED, SETTLED, faces.splits, np.arange(10), faces.sources)
     dataset = described(alone) | {"rejected": [], "rejected_counts": {}, "excluded": {}}
     write_report(tmp_path / "report.html", dataset, alone)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))

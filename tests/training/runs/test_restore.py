@@ -1,4 +1,6 @@
-"""A run made again from a bundle computes what the bundle does, in inference and with a batch's own statistics."""
+"""A run made again from a bundle computes what the bundle does, in inference and with a batch's own
+statistics.
+"""
 
 import json
 from pathlib import Path
@@ -13,20 +15,22 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import BundleError, RunError
 from export.build import build
+from tests.networks import known_run
 from tests.support import rezip
-from tests.training.networks.test_qat import FLOAT
 from training.fit.recipe import Recipe
 from training.fit.train import train
 from training.runs.restore import restore
 from training.runs.run import load_run
 
+pytestmark = pytest.mark.rounding
+
 
 @pytest.fixture(scope="module")
 def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """nano after some epochs on drawn faces, as a bundle: enough to pass the gate."""
+    """nano as a run that knows the drawn faces, as a bundle that has passed the gate."""
     folder = tmp_path_factory.mktemp("restore")
-    assert train(FLOAT, prepared, folder / "run").top1 == 1.0
-    return build(folder / "run", prepared, folder / "nano.edgeemo")[0]
+    run = known_run(prepared, folder / "run")
+    return build(run, prepared, folder / "nano.edgeemo")[0]
 
 
 def test_restored_run_answers_like_the_bundle(
@@ -40,12 +44,14 @@ def test_restored_run_answers_like_the_bundle(
     model = run.build()
     found = np.asarray(model.predict_on_batch(pictures.astype(np.float32)))
     assert np.abs(found - expected).max() < 0.01 * np.ptp(expected)
-    # With the batch's own statistics, as when it is trained on: but for dropout it is the same function still.
+    # With the batch's own statistics, as when it is trained on: but for dropout it is the same
+    # function still.
     without_dropout = keras.models.clone_model(model, clone_function=_without_dropout)
     without_dropout.set_weights(model.get_weights())
     in_training = np.asarray(without_dropout(pictures.astype(np.float32), training=True))
     assert np.abs(in_training - expected).max() < 0.01 * np.ptp(expected)
-    assert run.config["restored_from"]["bundle"] == "nano"
+    assert run.config.restored_from is not None
+    assert run.config.restored_from.bundle == "nano"
     assert run.recipe.model == "nano"
 
 

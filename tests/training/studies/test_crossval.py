@@ -1,4 +1,6 @@
-"""Cross-validation on drawn pictures: its table against the stored predictions, its folds, and going on after an interrupt."""
+"""Cross-validation on drawn pictures: its table against the stored predictions, its folds, and
+going on after an interrupt.
+"""
 
 import csv
 import shutil
@@ -19,33 +21,30 @@ from sklearn.metrics import f1_score, recall_score
 from edgeemo.contract import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
-from edgeemo.data.ferplus import VOTES_TO_LABELS
+from edgeemo.data.ferplus import votes_to_labels
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import InvalidInput, RunError
 from tests import support
+from tests.networks import SEED, means
 from tests.training.studies.test_review import RECIPE as QUICK
-from tests.training.studies.test_review import means
 from training.__main__ import main
 from training.data.prepare import prepare
 from training.data.sources import SOURCES
 from training.fit.recipe import Recipe
-from training.networks import ARCHITECTURES
+from training.networks import NETWORKS
 from training.studies.crossval import crossval, mean_and_sd, table_lines
 
+pytestmark = pytest.mark.rounding
+
 FOLDS = 3
-RECIPE = replace(QUICK, epochs=2, learning_rate=0.1, seed=7)  # too short to get every fold right
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_network() -> Iterator[None]:
-    ARCHITECTURES["means"] = means
-    yield
-    del ARCHITECTURES["means"]
+RECIPE = replace(QUICK, epochs=2, learning_rate=0.1, seed=SEED)  # too short to get every fold right
 
 
 @pytest.fixture(scope="module")
 def data(drawn_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    """The drawn pictures with copies of some, and votes of which every fifth picture has none and every seventh no majority."""
+    """The drawn pictures with copies of some, and votes of which every fifth picture has none and
+    every seventh no majority.
+    """
     folder = tmp_path_factory.mktemp("voted")
     archive, votes = Path(shutil.copy(drawn_archive, folder / "drawn.zip")), folder / "votes.csv"
     with zipfile.ZipFile(archive, "a") as entries:
@@ -56,7 +55,9 @@ def data(drawn_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepa
             copy = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 0])[1].tobytes()
             entries.writestr(support.drawn_path("train", label, 900), copy)
         names = [Path(name) for name in entries.namelist()]
-    columns = [FERPLUS_COLUMNS[VOTES_TO_LABELS[:, label].argmax()] for label in range(len(LABELS))]
+    columns = [
+        FERPLUS_COLUMNS[votes_to_labels(LABELS)[:, label].argmax()] for label in range(len(LABELS))
+    ]
     with votes.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["filename", "usage", *FERPLUS_COLUMNS])
@@ -110,7 +111,9 @@ def test_figures_and_their_mean_and_sd_are_what_the_stored_predictions_say(
             votes = dict(zip(FERPLUS_COLUMNS, data.votes[row], strict=True))  # type: ignore[index]
             best = max(votes, key=lambda column: votes[column])
             if votes[best] > 5:
-                right.append(VOTES_TO_LABELS[FERPLUS_COLUMNS.index(best)].argmax() == answer)
+                right.append(
+                    votes_to_labels(LABELS)[FERPLUS_COLUMNS.index(best)].argmax() == answer
+                )
         found.setdefault("ferplus_top1", []).append(float(np.mean(right)))
     summary = strict.loads((done[0] / "crossval.json").read_bytes())
     assert summary == done[1]
@@ -158,19 +161,16 @@ def test_an_interrupted_one_goes_on_and_ends_as_if_it_had_not_been(
 ) -> None:
     built = []
 
-    def interrupted_in_the_second(spec: InputSpec) -> keras.Model:
+    def interrupted_in_the_second(spec: InputSpec, classes: int) -> keras.Model:
         built.append(spec)
         if len(built) == 2:
             raise KeyboardInterrupt
-        return means(spec)
+        return means(spec, classes)
 
-    ARCHITECTURES["means"] = interrupted_in_the_second
-    try:
+    with NETWORKS.added("means", interrupted_in_the_second):
         with pytest.raises(RunError, match="stopped in fold 2 of 3; finished folds are kept"):
             crossval(RECIPE, data.path, tmp_path / "x", folds=FOLDS, progress=False)
         again = crossval(RECIPE, data.path, tmp_path / "x", folds=FOLDS, progress=False)
-    finally:
-        ARCHITECTURES["means"] = means
     assert len(built) == 2 + 2  # the first fold was not trained again
     assert again == done[1]
 
@@ -190,16 +190,12 @@ def test_the_command_prints_the_table_and_a_picture_and_trains_nothing_twice(
     (tmp_path / "recipe.json").write_text(
         strict.dumps(summary["recipe"] | {"epochs": 9, "seed": 1})
     )
-    nano = ARCHITECTURES["nano"]
-    ARCHITECTURES["nano"] = lambda spec: pytest.fail("trained again")
-    try:
+    with NETWORKS.added("nano", lambda spec, classes: pytest.fail("trained again")):
         again = CliRunner().invoke(
             main,
             [*words, "--recipe", str(tmp_path / "recipe.json"), "--epochs", "1", "--json"],
             catch_exceptions=False,
         )
-    finally:
-        ARCHITECTURES["nano"] = nano
     assert strict.loads(again.stdout) == summary
     assert cv2.imread(str(out / "crossval.png")).std() > 5
 

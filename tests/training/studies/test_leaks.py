@@ -1,4 +1,6 @@
-"""Leaks of a random split against brute force on planted copies, and the two protocols' promises."""
+"""Leaks of a random split against brute force on planted copies, and the two protocols'
+promises.
+"""
 
 from collections import Counter
 from dataclasses import replace
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeemo.contract import strict
+from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import DataError
@@ -29,14 +32,23 @@ from training.studies.leaks import (
     random_split,
 )
 
+pytestmark = pytest.mark.rounding
+
 ROWS = st.lists(
-    st.tuples(st.integers(0, 6), st.booleans(), st.sampled_from("ab"), st.sampled_from(["train", "validation", "test"])),
-    min_size=1, max_size=30,
-)  # fmt: skip
+    st.tuples(
+        st.integers(0, 6),
+        st.booleans(),
+        st.sampled_from("ab"),
+        st.sampled_from(["train", "validation", "test"]),
+    ),
+    min_size=1,
+    max_size=30,
+)
 
 
 def planted(copies: int = 1, originals: int = 70, split: str = "official") -> Prepared:
-    """`originals` distinct pictures in fer2013, ten a class, the first 14 in its test part; of each, `copies` in b.
+    """`originals` distinct pictures in fer2013, ten a class, the first 14 in its test part; of
+    each, `copies` in b.
 
     Every other copy has equal pixels, the rest have their brightness changed.
     """
@@ -65,6 +77,8 @@ def planted(copies: int = 1, originals: int = 70, split: str = "official") -> Pr
         None,
         rows,
         dataset,
+        LABELS,
+        DEFAULT_SPEC,
     )
 
 
@@ -97,7 +111,8 @@ def test_random_split_is_60_20_20(count: int, seed: int) -> None:
 
 
 def test_every_planted_copy_is_found_and_none_in_the_grouped_split() -> None:
-    # A test picture's only copy is in train with probability 84/139, whatever the picture; half of the copies have equal pixels.
+    # A test picture's only copy is in train with probability 84/139, whatever the picture; half of
+    # the copies have equal pixels.
     data = planted(copies=1, originals=700)
     found = count_leaks(data, seed=3)
     random = found["random"]
@@ -114,7 +129,8 @@ def test_every_planted_copy_is_found_and_none_in_the_grouped_split() -> None:
 def test_pictures_without_copies_leak_nothing_until_they_are_repeated_before_the_split() -> None:
     found = count_leaks(planted(copies=0), seed=1)
     assert found["random"]["with_copy"] == 0
-    # 12,006 from ten pictures of a class: each test picture has hundreds of siblings in train, and but one of them is unchanged.
+    # 12,006 from ten pictures of a class: each test picture has hundreds of siblings in train, and
+    # but one of them is unchanged.
     assert (
         found["balanced"]["with_copy"]
         == found["balanced"]["test"]
@@ -231,7 +247,8 @@ def test_command_trains_both_protocols_on_the_same_number_of_faces(
     reference, honest = training["reference"], training["honest"]
     assert reference["trained_on"] == honest["trained_on"] == 7 * 18
     assert reference["own_test"]["n"] == 42
-    # Twenty faces a class become thirty, so some of the test pictures are copies of training ones, and some are not.
+    # Twenty faces a class become thirty, so some of the test pictures are copies of training ones,
+    # and some are not.
     parts = [reference["with_copy"]["n"], reference["without_copy"]["n"]]
     assert sum(parts) == 42
     assert min(parts) > 0
@@ -249,7 +266,7 @@ def test_command_trains_both_protocols_on_the_same_number_of_faces(
 def faces_of(data: Prepared) -> Any:
     from training.studies.protocols import Faces
 
-    return Faces(data.images, data.given_labels, data.groups)
+    return Faces(data.images, data.given_labels, data.groups, data.class_names)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -1,4 +1,6 @@
-"""Label review on drawn pictures: planted wrong labels are found, by networks that never saw them or their copies."""
+"""Label review on drawn pictures: planted wrong labels are found, by networks that never saw them
+or their copies.
+"""
 
 import base64
 import csv
@@ -6,7 +8,6 @@ import html.parser
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,48 +23,47 @@ from hypothesis import strategies as st
 from edgeemo.contract import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
-from edgeemo.data.ferplus import VOTES_TO_LABELS
+from edgeemo.contract.run import RunConfig, write_run_config
+from edgeemo.data.ferplus import votes_to_labels
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import DataError, RunError, StorageError
 from tests import support
+from tests.networks import SEED, means
 from training.__main__ import main
 from training.data.prepare import prepare
 from training.data.reviewed import read_reviewed
 from training.data.sources import SOURCES
 from training.fit.recipe import Augmentation, Recipe
-from training.networks import ARCHITECTURES
-from training.runs.run import write_config
+from training.networks import NETWORKS
 from training.studies.folds import fold_numbers, out_of_fold
-from training.studies.review import COLUMNS, contradicted, ferplus_check, rank, review
+from training.studies.ranking import rank
+from training.studies.review import contradicted, ferplus_check, review
+from training.studies.review_files import COLUMNS, write_csv, write_page
+
+pytestmark = pytest.mark.rounding
 
 PER_CLASS, FOLDS = 14, 3
 STILL = Augmentation(0.0, 0.0, 0.0, 0.0, 0.05, 0.05, 0.0, 4, 0.0)
 RECIPE = Recipe(
-    "means", epochs=15, batch_size=16, learning_rate=0.3, label_smoothing=0.0, mixup=0.0, weight_decay=0.0, augmentation=STILL
-)  # fmt: skip
-
-
-def means(spec: InputSpec) -> keras.Model:
-    """The brightness of the four quadrants and a dense layer: learns the drawn classes in a second."""
-    pixels = keras.Input(spec.shape)
-    x = keras.layers.Rescaling(spec.scale, spec.offset)(pixels)
-    x = keras.layers.Flatten()(keras.layers.AveragePooling2D(24)(x))
-    return keras.Model(pixels, keras.layers.Dense(len(LABELS))(x))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_network() -> Iterator[None]:
-    ARCHITECTURES["means"] = means
-    yield
-    del ARCHITECTURES["means"]
+    "means",
+    epochs=15,
+    batch_size=16,
+    learning_rate=0.3,
+    label_smoothing=0.0,
+    mixup=0.0,
+    weight_decay=0.0,
+    augmentation=STILL,
+    seed=SEED,
+)
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, str]]:
-    """A zip with planted wrong labels, its FER+ votes, and the true label by path of each planted picture.
+    """A zip with planted wrong labels, its FER+ votes, and the true label by path of each planted
+    picture.
 
-    Of each class one picture lies in a wrong folder; three of these have a copy there. The votes are the truth's, but for two
-    rightly labelled pictures whose votes are for contempt.
+    Of each class one picture lies in a wrong folder; three of these have a copy there. The votes
+    are the truth's, but for two rightly labelled pictures whose votes are for contempt.
     """
     folder, rng = tmp_path_factory.mktemp("planted"), np.random.default_rng(3)
     entries: dict[str, bytes] = {}
@@ -78,7 +78,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
                 path = path.replace(f"/{name}/", f"/{wrong}/")
                 planted[path] = name
             entries[path] = support.encoded(picture)
-            column = FERPLUS_COLUMNS[VOTES_TO_LABELS[:, label].argmax()]
+            column = FERPLUS_COLUMNS[votes_to_labels(LABELS)[:, label].argmax()]
             votes[Path(path).name] = (
                 {"contempt": 9} if i == 1 and label < 2 else {column: 8, "unknown": 1}
             )
@@ -116,14 +116,7 @@ def data(
 def run(data: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What review reads of a run: its config."""
     out = tmp_path_factory.mktemp("run")
-    config = {
-        "recipe": RECIPE.to_dict(),
-        "labels": list(LABELS),
-        "input_spec": DEFAULT_SPEC.to_dict(),
-        "input_fingerprint": DEFAULT_SPEC.fingerprint(),
-        "split_hash": data.split_hash,
-    }
-    write_config(out, config)
+    write_run_config(out, RunConfig(RECIPE.to_dict(), LABELS, DEFAULT_SPEC, data.split_hash))
     return out
 
 
@@ -224,7 +217,8 @@ def test_no_network_was_fitted_to_a_copy_of_what_it_judged(
 
 
 def test_a_label_that_only_copies_tell_is_not_known(data: Prepared, tmp_path: Path) -> None:
-    # Six white copies are called disgust, and nothing else is white: who fitted one of them knows the label of the others.
+    # Six white copies are called disgust, and nothing else is white: who fitted one of them knows
+    # the label of the others.
     white = np.flatnonzero(data.labels == LABELS.index("happy"))[:6]
     images, labels, groups = np.array(data.images), data.labels.copy(), data.groups.copy()
     images[white], labels[white], groups[white] = 255, LABELS.index("disgust"), groups.max() + 1
@@ -246,10 +240,10 @@ def test_folds_keep_groups_whole_and_spread_classes(seed: int, folds: int, copie
     labels = np.repeat(np.arange(len(sizes)) % 7, sizes)
     order = rng.permutation(len(groups))
     groups, labels = groups[order], labels[order]
-    numbers = fold_numbers(labels, groups, folds, seed)
+    numbers = fold_numbers(labels, groups, folds, seed, LABELS)
     assert set(numbers) == set(range(folds))
     assert all(len(set(numbers[groups == group])) == 1 for group in range(len(sizes)))
-    assert np.array_equal(numbers, fold_numbers(labels, groups, folds, seed))
+    assert np.array_equal(numbers, fold_numbers(labels, groups, folds, seed, LABELS))
     if copies == 1:
         counts = np.array(
             [np.bincount(labels[numbers == fold], minlength=7) for fold in range(folds)]
@@ -260,7 +254,7 @@ def test_folds_keep_groups_whole_and_spread_classes(seed: int, folds: int, copie
 def test_a_class_of_fewer_groups_than_folds_is_refused() -> None:
     labels, groups = np.array([0] * 6 + [3] * 6), np.array([0, 1, 2, 3, 4, 5, 6, 6, 6, 7, 7, 7])
     with pytest.raises(DataError, match="at least 3 groups .* found 2 of fear; use fewer --folds"):
-        fold_numbers(labels, groups, 3, 1)
+        fold_numbers(labels, groups, 3, 1, LABELS)
 
 
 def test_excluded_pictures_are_neither_fitted_nor_judged(data: Prepared, tmp_path: Path) -> None:
@@ -290,11 +284,8 @@ def test_a_second_call_trains_nothing_and_says_the_same(
         {name: (out / name).read_text() for name in ("review.csv", "review.html")},
     )
     # A network that cannot be built: whoever trains, fails.
-    ARCHITECTURES["means"] = lambda spec: pytest.fail("trained again")
-    try:
+    with NETWORKS.added("means", lambda spec, classes: pytest.fail("trained again")):
         summary = review(data.path, run, out, folds=FOLDS, epochs=RECIPE.epochs, progress=False)
-    finally:
-        ARCHITECTURES["means"] = means
     assert summary == reviewed[1]
     assert folder_times(out / "folds") == before
     assert (out / "review.csv").read_text() == texts["review.csv"]
@@ -319,7 +310,7 @@ def test_folds_of_other_data_recipe_or_seed_and_damaged_ones_are_fitted_again(
 
     assert not refitted(quick, data)
     assert refitted(replace(quick, learning_rate=0.2), data)
-    assert refitted(replace(quick, seed=2), data)
+    assert refitted(replace(quick, seed=SEED + 1), data)
     assert refitted(quick, data, folds=3)
     assert refitted(quick, replace(data, dataset=data.dataset | {"index_sha256": "0" * 64}))
     (tmp_path / "fold_1.npz").write_bytes((tmp_path / "fold_1.npz").read_bytes()[:300])
@@ -330,14 +321,13 @@ def test_folds_of_other_data_recipe_or_seed_and_damaged_ones_are_fitted_again(
 def test_an_interrupt_keeps_the_finished_folds(data: Prepared, tmp_path: Path) -> None:
     built = []
 
-    def interrupted_in_the_second(spec: InputSpec) -> keras.Model:
+    def interrupted_in_the_second(spec: InputSpec, classes: int) -> keras.Model:
         built.append(spec)
         if len(built) == 2:
             raise KeyboardInterrupt
-        return means(spec)
+        return means(spec, classes)
 
-    ARCHITECTURES["means"] = interrupted_in_the_second
-    try:
+    with NETWORKS.added("means", interrupted_in_the_second):
         with pytest.raises(
             RunError,
             match="stopped in fold 2 of 3; finished folds are kept in .*: run the same command",
@@ -346,8 +336,6 @@ def test_an_interrupt_keeps_the_finished_folds(data: Prepared, tmp_path: Path) -
         assert [path.name for path in tmp_path.iterdir()] == ["fold_0.npz"]
         built.append(DEFAULT_SPEC)
         out_of_fold(replace(RECIPE, epochs=1), data, 3, tmp_path, progress=False)
-    finally:
-        ARCHITECTURES["means"] = means
     assert len(built) == 3 + 2  # two folds were left
 
 
@@ -373,7 +361,7 @@ def test_votes_contradict_a_label_that_another_column_outvotes() -> None:
         ]
     )
     angry = np.zeros(len(table), np.int64)
-    assert contradicted(table, angry).tolist() == [
+    assert contradicted(table, angry, LABELS).tolist() == [
         False,
         True,
         False,
@@ -390,7 +378,8 @@ def test_precision_and_base_rate_are_those_of_the_planted_labels(
 ) -> None:
     out, summary = reviewed
     check = summary["ferplus"]
-    # Copies with the same label count once: 7 planted and 2 with votes for contempt, of 7 x 14 pictures.
+    # Copies with the same label count once: 7 planted and 2 with votes for contempt, of 7 x 14
+    # pictures.
     assert check["pictures_with_votes"] == 7 * PER_CLASS
     assert check["base_rate"] == pytest.approx((7 + 2) / (7 * PER_CLASS))
     assert check["suspects_with_votes"] == summary["suspects"]
@@ -453,8 +442,12 @@ def test_each_class_has_a_sheet_that_begins_with_its_least_trusted_picture(
     by_path = {row["path"]: i for i, row in enumerate(data.rows)}
     listed = rows_of(reviewed[0] / "review.csv")
     assert {path.name for path in reviewed[0].iterdir()} == {
-        "review.csv", "review.html", "review.json", "folds", *(f"sheet_{label}.png" for label in LABELS)
-    }  # fmt: skip
+        "review.csv",
+        "review.html",
+        "review.json",
+        "folds",
+        *(f"sheet_{label}.png" for label in LABELS),
+    }
     for label in LABELS:
         sheet = cv2.imread(str(reviewed[0] / f"sheet_{label}.png"), cv2.IMREAD_GRAYSCALE)
         first = next(row for row in listed if row["label"] == label)
@@ -469,14 +462,14 @@ def test_taking_the_suggestions_mends_every_planted_label(
     listed = rows_of(reviewed[0] / "review.csv")
     assert tuple(listed[0]) == COLUMNS
     assert {row["decision"] for row in listed} == {""}
-    assert read_reviewed(reviewed[0] / "review.csv") == {}
+    assert read_reviewed(reviewed[0] / "review.csv", LABELS) == {}
     for row in listed[:7]:
         row["decision"] = row["suggestion"]
     with (tmp_path / "mine.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(listed)
-    assert read_reviewed(tmp_path / "mine.csv") == {
+    assert read_reviewed(tmp_path / "mine.csv", LABELS) == {
         row["sha256"]: row["suggestion"] for row in listed[:7]
     }
     mended = prepared_from(sources, tmp_path / "mended", reviewed=tmp_path / "mine.csv")
@@ -498,15 +491,13 @@ def test_decisions_are_never_overwritten(
 def test_a_hostile_file_name_is_neither_a_formula_nor_markup(
     data: Prepared, run: Path, reviewed: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    from training.studies.review import _write_csv, _write_page
-
     name = '=HYPERLINK("http://x")"><script>alert(1)</script>.png'
     rows = [row | {"path": name} for row in data.rows]
     hostile = replace(data, rows=rows)
     ranking = rank(hostile, np.arange(3), np.zeros((3, 7), np.float32))
-    _write_csv(tmp_path / "review.csv", hostile, ranking)
+    write_csv(tmp_path / "review.csv", hostile, ranking)
     assert {row["path"] for row in rows_of(tmp_path / "review.csv")} == {f"./{name}"}
-    _write_page(tmp_path / "review.html", hostile, ranking, reviewed[1])
+    write_page(tmp_path / "review.html", hostile, ranking, reviewed[1])
     page = (tmp_path / "review.html").read_text()
     assert "<script" not in page
     assert page.count("&lt;script&gt;") == 2 * len(ranking.rows)

@@ -35,7 +35,8 @@ def drawn(count: int = 60, seed: int = 2, votes: bool = True) -> Prepared:
     ]
     images = rng.integers(0, 256, (count, 48, 48, 1), np.uint8)
     return Prepared(
-        Path("drawn"), images, labels, given, splits, groups, cast if votes else None, rows, {"conflicts": {"policy": "drop"}}
+        Path("drawn"), images, labels, given, splits, groups, cast if votes else None, rows,
+        {"conflicts": {"policy": "drop"}}, LABELS, DEFAULT_SPEC,
     )  # fmt: skip
 
 
@@ -92,8 +93,8 @@ def test_conflicts_are_groups_of_several_given_labels() -> None:
 
 
 def test_imbalance_is_the_largest_class_for_one_of_the_smallest() -> None:
-    assert imbalance(np.repeat(np.arange(7), [4, 3, 2, 9, 6, 3, 4])) == 4.5
-    assert imbalance(np.arange(6)) is None
+    assert imbalance(np.repeat(np.arange(7), [4, 3, 2, 9, 6, 3, 4]), 7) == 4.5
+    assert imbalance(np.arange(6), 7) is None
 
 
 def test_ferplus_agreement_counts_a_group_by_its_votes() -> None:

@@ -1,0 +1,42 @@
+"""What lies at a path: a device, a folder of pictures, a picture or a video."""
+
+import os
+import stat
+from pathlib import Path
+
+from edgeemo.cameras import Camera, CameraOptions
+from edgeemo.cameras.select import forms
+from edgeemo.errors import CameraError, InvalidInput, MissingFile
+
+
+def of_word(path: str, options: CameraOptions) -> Camera:
+    """The closed camera for what lies at `path`.
+
+    Raises:
+        MissingFile: nothing lies there.
+        CameraError: it may not be looked at.
+        InvalidInput: something else lies there.
+    """
+    from edgeemo.cameras.files import Pictures, Video
+    from edgeemo.cameras.usb import UsbCamera
+    from edgeemo.data.pictures import SUFFIXES
+
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        if path.startswith("/dev/"):
+            return UsbCamera(path, size=options.size, fps=options.fps)  # says which there are
+        if isinstance(error, PermissionError):
+            raise CameraError(
+                f"{path}: cannot be read ({error.strerror}); check its permissions"
+            ) from None
+        raise MissingFile(f"{path!r}: no such camera or file; expected {forms()}") from None
+    if stat.S_ISDIR(mode):
+        return Pictures(path, fps=options.fps)
+    if stat.S_ISCHR(mode):
+        return UsbCamera(path, size=options.size, fps=options.fps)
+    if not stat.S_ISREG(mode):
+        raise InvalidInput(f"{path}: neither a file, a folder nor a device; expected {forms()}")
+    if Path(path).suffix.lower() in SUFFIXES:
+        return Pictures(path, fps=options.fps)
+    return Video(path)

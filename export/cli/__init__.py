@@ -1,0 +1,1 @@
+"""The verbs of `python -m export`, one file each."""

@@ -1,0 +1,71 @@
+"""python -m export build."""
+
+from pathlib import Path
+
+import click
+
+from export.cli.options import PATH, out
+from export.profiles import PROFILES, profile_summaries
+from export.prove.steps import STEPS
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.option(
+    "--data", type=PATH, required=True, help="The prepared folder that the run was trained on."
+)
+@out("The bundle to write, NAME.edgeemo.")
+@click.option("--name", help="The bundle's name [default: the file's].")
+@click.option("--version", default="0.1.0", help="The bundle's version.")
+@click.option(
+    "--profile",
+    type=click.Choice(list(PROFILES)),
+    default="all",
+    help=f"For which devices. {profile_summaries()}",
+)
+@click.option(
+    "--max-step",
+    type=click.Choice(STEPS),
+    default=STEPS[-1],
+    help=(
+        "The last step of the ladder that may be tried: ranges by min-max, percentile or entropy, "
+        "corrected biases, mixed precision."
+    ),
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    help="Seed of the calibration draw and the self-test's patterns.",
+)
+def build(
+    run: Path,
+    data: Path,
+    out: Path,
+    name: str | None,
+    version: str,
+    profile: str,
+    max_step: str,
+    seed: int,
+) -> None:
+    """Convert RUN, climb the ladder until int8 passes, and write the bundle if all pass the gate.
+
+    A step is tried on the validation split; what passes there has to pass on the whole test split,
+    and no option loosens the gate. Beside the bundle lies NAME.report.html, which shows both
+    confusion matrices, their difference, and each picture whose label changed. When the gate
+    refuses, no bundle is written, the reasons are printed, and NAME.report.json is kept.
+    """
+    if out.suffix != ".edgeemo":
+        raise click.UsageError(f"--out must end in .edgeemo, received {out}")
+    from export.build import build as run_build
+    from export.report.tables import measurement_lines
+
+    bundle, measurements = run_build(
+        run, data, out, name=name, version=version, seed=seed, profile=profile, max_step=max_step
+    )
+    for line in measurement_lines(list(measurements.values())):
+        click.echo(line)
+    click.echo(
+        f"wrote {out}: {bundle.manifest.name} {bundle.manifest.version}, "
+        f"{out.stat().st_size:,} bytes, and {out.with_suffix('.report.html')}"
+    )

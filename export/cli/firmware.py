@@ -1,0 +1,57 @@
+"""python -m export firmware."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from edgeemo.contract import strict
+from edgeemo.contract.bundle import read_bundle
+from edgeemo.models import find_model
+from export.cli.options import as_json, max_ram, out
+from export.firmware import TARGETS, target_summaries
+
+
+@click.command()
+@click.argument("bundle")
+@out("The folder to write into.")
+@click.option(
+    "--target",
+    type=click.Choice(list(TARGETS)),
+    default="c99",
+    help=f"What it will be built with. {target_summaries()}",
+)
+@max_ram
+@as_json("One JSON object on stdout.")
+def firmware(bundle: str, out: Path, target: str, max_ram: int | None, as_json: bool) -> None:
+    """Write BUNDLE's int8 model (a file, or a shipped name) as plain C99.
+
+    No interpreter, no heap, no dependencies.
+
+    \b
+    edgeemo_model.c/.h       tables, a static memory plan, edgeemo_init, edgeemo_infer,
+                             edgeemo_softmax_q15
+    edgeemo_kernels.c/.h     the kernels: the logits are those of LiteRT's reference kernels,
+                             bit for bit
+    edgeemo_preprocess.c/.h  crop, grey and resize of a camera's frame, with the bytes that
+                             training saw
+    edgeemo_vectors.c        edgeemo_selftest
+    model_settings.h         labels, input, scales, smoothing, hashes
+    README.md, Makefile      how to build and call it
+
+    A layer that the kernels do not cover (floats, 16-bit activations) is refused by name.
+    docs/microcontrollers.md has sizes and speeds.
+    """
+    from export.firmware.generate import generate
+
+    made = generate(read_bundle(find_model(bundle)), out, target=target, max_ram=max_ram)
+    if as_json:
+        click.echo(strict.dumps_line({"out": str(out), **asdict(made)}))
+        return
+    click.echo(
+        f"wrote {out} for {target}: {made.table_bytes:,} bytes of tables in flash, "
+        f"{made.arena_bytes:,} bytes of RAM beside the stack, "
+        f"{made.multiply_accumulates:,} multiply-accumulates an inference"
+    )
+    check = f"; try it here: make -C {out} check" if target == "c99" else ""
+    click.echo(f"see {out / 'README.md'}{check}")

@@ -1,0 +1,42 @@
+"""python -m export flash-image."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from edgeemo.contract import strict
+from edgeemo.contract.bundle import read_bundle
+from edgeemo.contract.files import written_beside
+from edgeemo.models import find_model
+from export.cli.options import as_json, max_ram, out
+
+
+@click.command("flash-image")
+@click.argument("bundle")
+@out("The file to write, model.bin.")
+@max_ram
+@as_json("One JSON object on stdout.")
+def flash_image(bundle: str, out: Path, max_ram: int | None, as_json: bool) -> None:
+    """Write BUNDLE's int8 model (a file, or a shipped name) as the content of a flash partition.
+
+    Firmware made with `firmware --target esp32` loads it without being built again: it checks
+    header, SHA-256, label order, input and layers, runs the self-test, and keeps its old model when
+    anything is wrong. `edgeemo flash` writes it to a device.
+    """
+    from edgeemo.firmware.image import build_image, read_header
+    from export.firmware.generate import check_ram
+
+    opened = read_bundle(find_model(bundle))
+    check_ram(opened, max_ram)
+    image = build_image(opened)
+    header = read_header(image)
+    with written_beside(out) as part:
+        part.write_bytes(image)
+    if as_json:
+        click.echo(strict.dumps_line({"out": str(out), **asdict(header)}))
+        return
+    click.echo(
+        f"wrote {out}: {header.name} {header.version}, {len(image):,} bytes, "
+        f"needs {header.arena_bytes:,} bytes of RAM"
+    )

@@ -1,0 +1,40 @@
+"""Options that several verbs take."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+PATH = click.Path(path_type=Path)
+
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _bytes(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    """A number of bytes, with K or M for 1,024 and its square."""
+    if text is None:
+        return None
+    factor = {"K": 1 << 10, "M": 1 << 20}.get(text[-1:].upper(), 1)
+    digits = text if factor == 1 else text[:-1]
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 12:
+        raise click.BadParameter(f"expected bytes such as 65536 or 64K, received {text[:40]!r}")
+    return int(digits) * factor
+
+
+def out(what: str) -> Option:
+    """--out, of that meaning."""
+    return click.option("--out", type=PATH, required=True, help=what)
+
+
+def as_json(what: str) -> Option:
+    """--json, of that meaning."""
+    return click.option("--json", "as_json", is_flag=True, help=what)
+
+
+max_ram = click.option(
+    "--max-ram",
+    metavar="BYTES",
+    help="Refuse when the arena is larger; 64K is 65536.",
+    callback=_bytes,
+)

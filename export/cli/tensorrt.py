@@ -1,0 +1,48 @@
+"""python -m export tensorrt."""
+
+import shlex
+from pathlib import Path
+
+import click
+
+from edgeemo.contract.bundle import read_bundle
+from edgeemo.errors import GateFailed
+from export.cli.options import PATH, out
+
+
+@click.command()
+@click.argument("bundle", type=PATH)
+@out("The folder to write into.")
+@click.option(
+    "--trtexec",
+    metavar="PATH",
+    help="TensorRT's builder [default: the one in PATH or /usr/src/tensorrt/bin].",
+)
+def tensorrt(bundle: Path, out: Path, trtexec: str | None) -> None:
+    """Write BUNDLE's ONNX files and the commands that make TensorRT engines of them.
+
+    Where TensorRT is installed, the engines too. Each is compared with the logits of the bundle's
+    self-test; exit code 1 when one answers something else. An engine fits the GPU and the TensorRT
+    version that built it, so run this on the device.
+    """
+    from export.convert.tensorrt import SCRIPT, build_engines, find_trtexec, write_commands
+
+    opened, program = read_bundle(bundle), trtexec or find_trtexec()
+    if program is None:
+        for plan in write_commands(opened, out):
+            click.echo(shlex.join(plan.command))
+        click.echo(
+            f"TensorRT is not installed here; on the device run {out / SCRIPT}, "
+            "or this command again for the check"
+        )
+        return
+    engines = build_engines(opened, out, program)
+    for engine in engines:
+        click.echo(
+            f"{engine.path}: largest difference of a logit {engine.difference:.4g}, "
+            f"allowed {engine.bound:g}: {'passed' if engine.passed else 'failed'}"
+        )
+    if failed := [str(engine.path) for engine in engines if not engine.passed]:
+        raise GateFailed(
+            f"{', '.join(failed)}: does not answer as the bundle promises; do not use it"
+        )

@@ -1,0 +1,42 @@
+"""Text of a bundle as it may stand in C, whatever it holds."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+# What a C string literal holds as it is; no question mark, because two begin a trigraph.
+_AS_IT_IS = frozenset(range(0x20, 0x7F)) - frozenset(b'"\\?')
+
+
+def c_string(text: str) -> str:
+    """`text` as a C string literal of its UTF-8 bytes.
+
+    Other bytes are octal escapes of three digits: unlike hexadecimal ones they cannot swallow a
+    digit that follows.
+    """
+    return '"' + "".join(chr(b) if b in _AS_IT_IS else f"\\{b:03o}" for b in text.encode()) + '"'
+
+
+def c_text(text: str) -> str:
+    """`text` as it may stand in a comment or a table's cell."""
+    return re.sub(r"[^A-Za-z0-9_/.:;() -]", "_", text)
+
+
+def macro_names(words: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
+    """A distinct name of A-Z, 0-9 and _ for each word, to stand behind a prefix.
+
+    Accents are dropped and every other character is an underscore; a name that is `taken` by
+    something else, or by a word before it, gets the word's number.
+    """
+    names: list[str] = []
+    used = set(taken)
+    for i, word in enumerate(words):
+        plain = unicodedata.normalize("NFKD", word.upper()).encode("ascii", "ignore").decode()
+        base = re.sub(r"[^A-Z0-9]+", "_", plain.upper()).strip("_")
+        name = base or str(i)
+        while name in used:
+            base = f"{base}_{i}".strip("_")
+            name = base
+        used.add(name)
+        names.append(name)
+    return names

@@ -1,0 +1,116 @@
+"""The manifest of a bundle that was just measured."""
+
+from collections.abc import Mapping, Sequence
+
+from edgeemo.backends.litert import LiteRtBackend
+from edgeemo.contract.bundle import sha256
+from edgeemo.contract.manifest import (
+    COMPANIONS,
+    OLDEST_READER,
+    SCHEMA_VERSION,
+    Artifact,
+    Calibration,
+    Companion,
+    DataInfo,
+    Evaluation,
+    Format,
+    Manifest,
+    Smoothing,
+    TensorInfo,
+)
+from export.artifacts import Candidate, open_candidate
+from export.convert import onnx
+from export.convert.calibration import SPLIT, pixels_sha256
+from export.convert.graph import activation_bytes
+from export.job import Job
+from export.prove.measurement import Measurement
+
+DEFAULT_LICENCE = "MIT; trained on FER-2013 (DbCL), pictures from the web"
+_OF_TRAINING = ("recipe", "parameters", "multiply_accumulates", "keras", "backend", "history")
+
+
+def make_manifest(
+    name: str,
+    version: str,
+    job: Job,
+    measurements: Sequence[Measurement],
+    files: Mapping[str, bytes],
+) -> Manifest:
+    """What the bundle `name` says of itself; `files` are its companions' bytes, by file."""
+    run, data, training = job.run, job.data, job.run.config.to_dict()
+    candidates = sorted((m.candidate for m in measurements), key=lambda c: c.file)
+    on_device = next(c for c in candidates if c.kind.format is Format.TFLITE)
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        version=version,
+        licence=DEFAULT_LICENCE,
+        minimum_edgeemo=OLDEST_READER,
+        labels=run.class_names,
+        input_spec=run.spec,
+        input_fingerprint=run.spec.fingerprint(),
+        artifacts=tuple(_artifact(candidate, job) for candidate in candidates),
+        companions=tuple(
+            Companion(file, role, len(files[file]), sha256(files[file]))
+            for role, file in COMPANIONS.items()
+        ),
+        data=DataInfo(
+            run.config.data_sets,
+            str(data.dataset["split"]),
+            data.split_hash,
+            int(data.dataset["seed"]),
+        ),
+        training={key: training[key] for key in _OF_TRAINING if key in training},
+        calibration=_calibration(job, measurements),
+        evaluation=tuple(map(_evaluation, measurements)),
+        smoothing=Smoothing(),
+        tensor_arena_bytes=activation_bytes(on_device.model),
+    )
+
+
+def _calibration(job: Job, measurements: Sequence[Measurement]) -> Calibration:
+    method = "; ".join(
+        f"{m.file}: {m.candidate.detail}" for m in measurements if m.candidate.detail
+    )
+    return Calibration(len(job.calibration), method, SPLIT, pixels_sha256(job.calibration))
+
+
+def _artifact(candidate: Candidate, job: Job) -> Artifact:
+    spec, labels, model = job.run.spec, job.run.class_names, candidate.model
+    backend = open_candidate(candidate, spec, labels)
+    if isinstance(backend, LiteRtBackend):
+        source, target, opset = backend.input_info, backend.output_info, None
+    else:
+        source = TensorInfo((1, *spec.shape), "float32", None, None)
+        target = TensorInfo((1, len(labels)), "float32", None, None)
+        opset = onnx.opset(model)
+    return Artifact(
+        file=candidate.file,
+        format=candidate.kind.format,
+        precision=candidate.kind.precision,
+        bytes=len(model),
+        sha256=sha256(model),
+        input=source,
+        output=target,
+        opset=opset,
+    )
+
+
+def _evaluation(measurement: Measurement) -> Evaluation:
+    verdict = measurement.verdict
+    card, full = verdict.card, verdict.float_card
+    return Evaluation(
+        artifact=measurement.file,
+        split="test",
+        n=card.n,
+        float_top1=full.top1,
+        top1=card.top1,
+        drop=verdict.drop.drop,
+        drop_interval=(verdict.drop.lower95, verdict.drop.upper95),
+        agreement=verdict.agreement,
+        float_macro_f1=full.macro_f1,
+        macro_f1=card.macro_f1,
+        per_class_recall=card.per_class_recall,
+        float_confusion=tuple(map(tuple, full.confusion)),
+        confusion=tuple(map(tuple, card.confusion)),
+    )

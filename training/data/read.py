@@ -1,0 +1,147 @@
+"""Archives of labelled faces, read: the network's input of every usable picture, and what was
+not.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from edgeemo.contract.crop import BOX
+from edgeemo.contract.input_spec import InputSpec
+from edgeemo.contract.preprocess import face_to_input
+from edgeemo.data.labelled import LabelledFile, PictureArchive
+from edgeemo.data.pictures import decode_picture
+from edgeemo.data.prepared import VOTE_COLUMNS
+from edgeemo.errors import ArchiveError, PictureError
+from edgeemo.faces import Detector, crop_of, open_detector
+from training.data.sources import Source
+
+Votes = dict[str, tuple[int, ...]]
+"""FER+ votes by file name."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was read."""
+
+    source: str
+    """Name of its set."""
+    path: str
+    """Where it lies inside the set's archive."""
+    sha256: str
+    """Of its file, in hex."""
+    label: int
+    """Position in the class names, as the set says."""
+    held_out: bool
+    """Whether it is of an official test part."""
+    votes: tuple[int, ...] | None
+    """Its ten FER+ votes, where they are known."""
+
+
+@dataclass(frozen=True)
+class Faces:
+    """All pictures of some sets."""
+
+    pictures: list[Picture]
+    """What is known of each."""
+    images: NDArray[np.uint8]
+    """uint8 (N, H, W, C), in the same order."""
+    rejected: list[dict[str, str]]
+    """Files that are not among them: source, path and reason."""
+    detector: str | None
+    """Name of the face detector that photos were searched with; None without photos."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """int64 (N,), as the sets say."""
+        return np.array([picture.label for picture in self.pictures], np.int64)
+
+    @property
+    def held_out(self) -> NDArray[np.bool_]:
+        """bool (N,), the pictures of an official test part."""
+        return np.array([picture.held_out for picture in self.pictures], bool)
+
+    @property
+    def sources(self) -> NDArray[np.str_]:
+        """(N,), names of the sets."""
+        return np.array([picture.source for picture in self.pictures])
+
+    @property
+    def votes(self) -> NDArray[np.int64]:
+        """int64 (N, 10), -1 where unknown."""
+        unknown = [-1] * len(VOTE_COLUMNS)
+        return np.array([picture.votes or unknown for picture in self.pictures], np.int64)
+
+
+def read_faces(
+    sources: Sequence[tuple[Source, Path]],
+    votes: Votes | None,
+    class_names: Sequence[str],
+    spec: InputSpec,
+    *,
+    progress: bool = True,
+) -> Faces:
+    """Read every picture of some sets; `votes` are given to those of an official set.
+
+    Raises:
+        MissingFile, ArchiveError: a set is missing, of another layout, or without a usable picture.
+        DetectorError: photos are among them and no face detector can work here.
+    """
+    pictures: list[Picture] = []
+    images: list[NDArray[np.uint8]] = []
+    rejected: list[dict[str, str]] = []
+    detector = open_detector() if any(source.photos for source, _ in sources) else None
+    for source, path in sources:
+        of_name = votes if votes and source.official_test else {}
+        with source.open(path, class_names) as archive:
+            before = len(pictures)
+            for file in tqdm(archive.files, source.name, unit="picture", disable=not progress):
+                face = _read_one(archive, file, spec, detector if source.photos else None)
+                if face is not None:
+                    label, known = class_names.index(file.label), of_name.get(Path(file.path).name)
+                    pictures.append(_picture(source, file, face[1], label, known))
+                    images.append(face[0])
+            rejected += [{"source": source.name, **row} for row in archive.rejected]
+            if len(pictures) == before:
+                raise _no_picture(path, source, archive)
+    return Faces(pictures, np.stack(images), rejected, detector.name if detector else None)
+
+
+def _picture(
+    source: Source, file: LabelledFile, sha256: str, label: int, votes: tuple[int, ...] | None
+) -> Picture:
+    held_out = source.official_test and file.split == "test"
+    return Picture(source.name, file.path, sha256, label, held_out, votes)
+
+
+def _read_one(
+    archive: PictureArchive, file: LabelledFile, spec: InputSpec, detector: Detector | None
+) -> tuple[NDArray[np.uint8], str] | None:
+    """Input and sha256 of one picture; None where it is rejected, which the archive notes."""
+    try:
+        data = archive.read(file.path)
+        frame = decode_picture(data, file.path)
+    except PictureError as error:
+        # Without the file's name and details, so that the reasons can be counted.
+        reason = str(error).partition(f"{file.path}: ")[2].partition(";")[0].partition(" (")[0]
+        archive.reject(file.path, f"not a usable picture: {reason}")
+        return None
+    box, crop = (0, 0, frame.shape[1], frame.shape[0]), BOX
+    if detector is not None:
+        faces = detector.detect(frame)
+        if not faces:
+            archive.reject(file.path, "no face found")
+            return None
+        box, crop = faces[0].as_tuple(), crop_of(detector)
+    return face_to_input(frame, box, spec, crop), hashlib.sha256(data).hexdigest()
+
+
+def _no_picture(path: Path, source: Source, archive: PictureArchive) -> ArchiveError:
+    counts = archive.rejected_counts().items()
+    reasons = ", ".join(f"{n:,} x {reason}" for reason, n in counts)
+    return ArchiveError(f"{path}: not a single usable picture ({reasons}); get {source.name} again")

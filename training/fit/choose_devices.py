@@ -1,0 +1,60 @@
+"""Which devices a network is fitted on: one, several of a machine, or those of several machines."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keras
+
+from edgeemo.errors import RunError
+from training.fit import workers
+from training.fit.devices import ONE, Asked, Devices, taken
+
+
+class DataParallel(Devices):
+    """Several devices of this machine under JAX, through Keras' own distribution.
+
+    The numbers are the same as on one, but for rounding.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(len(names))
+        self._distribution = keras.distribution.DataParallel(devices=names)
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """See Devices."""
+        with self._distribution.scope():
+            yield
+
+
+def choose_devices(asked: Asked) -> Devices:
+    """The devices that --devices asks for; None for all accelerators where there are several.
+
+    TF_CONFIG adds other machines. This comes before the first tensor that TensorFlow makes, and
+    waits for the other machines.
+
+    Raises:
+        RunError: fewer devices than asked for, a backend that cannot share batches, a bad
+            TF_CONFIG, or no answer from a machine.
+    """
+    backend, cluster = keras.backend.backend(), os.environ.get("TF_CONFIG")
+    if backend == "tensorflow":
+        return workers.choose(asked, cluster)
+    if cluster:
+        raise RunError(
+            "TF_CONFIG is set, and several machines train with TensorFlow alone; expected "
+            f"KERAS_BACKEND=tensorflow, received {backend}; set that, or unset TF_CONFIG"
+        )
+    if backend != "jax":
+        if asked in (None, 1):
+            return ONE
+        raise RunError(
+            "Keras shares batches among devices with jax and tensorflow, received "
+            f"KERAS_BACKEND={backend} and --devices {asked}; set another backend, or leave "
+            "--devices "
+            "out"
+        )
+    available = keras.distribution.list_devices()
+    names = taken(available, asked, accelerators=not available[0].startswith("cpu"))
+    return DataParallel(names) if len(names) > 1 else ONE

@@ -1,0 +1,127 @@
+"""The epochs of a run: fitted, validated, and kept so that each can be resumed from."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import keras
+from numpy.typing import NDArray
+
+from edgeemo.contract.input_spec import InputSpec
+from edgeemo.proof.evaluation import score
+from training.fit.devices import Devices
+from training.fit.events import Events
+from training.fit.loop import Faces, averaged_weights, fit_epoch
+from training.fit.recipe import Recipe
+from training.runs.predict import predict
+from training.runs.run import write_checkpoint, write_history
+from workstation.text import percent
+
+
+@dataclass
+class Fitting:
+    """A network that is being fitted, and all that its epochs need."""
+
+    model: keras.Model
+    """The compiled network."""
+    answering: keras.Model
+    """The network that predicts with its weights: the same one on one device."""
+    recipe: Recipe
+    """How it is fitted."""
+    spec: InputSpec
+    """What it sees."""
+    training: Faces
+    """What it is fitted to."""
+    validation: Faces
+    """What judges each epoch."""
+    devices: Devices
+    """What it is fitted on."""
+    out: Path
+    """The run folder."""
+    history: list[dict[str, Any]]
+    """A row of history.csv for each finished epoch."""
+    best: list[NDArray[Any]]
+    """The weights that are kept so far."""
+    events: Events | None = None
+    """TensorBoard's event files, where they are asked for."""
+
+    def run(self) -> None:
+        """Fit the epochs that are left.
+
+        Raises:
+            RunError: the loss is no number, the memory is full, or another worker was lost.
+        """
+        recipe = self.recipe
+        for epoch in range(len(self.history), recipe.epochs):
+            if is_tired(self.history, recipe.patience):
+                click.echo(f"stopped early: no better validation top-1 in {recipe.patience} epochs")
+                break
+            row, weights = self._epoch(epoch)
+            if kept_row(recipe, [*self.history, row]) is row:
+                self.best = weights
+            self._keep(row)
+            click.echo(
+                f"epoch {epoch + 1}/{recipe.epochs}  loss {row['loss']:.4f}  validation: loss "
+                f"{row['validation_loss']:.4f} top-1 {percent(row['validation_top1'], 2)} macro-F1 "
+                f"{percent(row['validation_macro_f1'], 2)}  {row['seconds']:.0f} s"
+            )
+
+    def _epoch(self, epoch: int) -> tuple[dict[str, Any], list[NDArray[Any]]]:
+        """The epoch's row of history.csv, and the weights that it speaks of."""
+        start = time.perf_counter()
+        with self.devices.scope():
+            loss = fit_epoch(self.model, self.recipe, epoch, self.training, devices=self.devices)
+        with averaged_weights(self.model):
+            if self.answering is not self.model:
+                self.answering.set_weights(self.model.get_weights())
+            logits = predict(self.answering, self.validation.images)
+            weights = self.answering.get_weights()
+        faces = self.validation
+        card = score(faces.labels, logits.argmax(axis=1), faces.class_names)
+        losses = keras.losses.categorical_crossentropy(faces.targets, logits, from_logits=True)
+        # Every worker validates, and the chief's figures count: all stop after the same epoch,
+        # however each one rounds.
+        measured = [float(keras.ops.convert_to_numpy(losses).mean()), card.top1, card.macro_f1]
+        validation_loss, top1, macro_f1 = self.devices.gathered(measured)[0].tolist()
+        row = {
+            "epoch": epoch + 1,
+            "loss": loss,
+            "validation_loss": validation_loss,
+            "validation_top1": top1,
+            "validation_macro_f1": macro_f1,
+            "seconds": round(time.perf_counter() - start, 1),
+        }
+        return row, weights
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        """Add the row to the history, and write what resuming needs."""
+        if self.events is not None:
+            self.events.epoch(row | {"learning_rate": _rate(self.model)})
+        if self.devices.chief:
+            write_checkpoint(self.out, self.model, [*self.history, row], self.best)
+        self.history.append(row)
+        if self.devices.chief:
+            write_history(self.out, self.history)
+
+
+def kept_row(recipe: Recipe, history: list[dict[str, Any]]) -> dict[str, Any]:
+    """The row of the epoch whose weights are kept: the first of the best validation top-1.
+
+    Where validation was fitted to, it is the last.
+    """
+    if recipe.with_validation:
+        return history[-1]
+    return max(history, key=lambda row: row["validation_top1"])
+
+
+def is_tired(history: list[dict[str, Any]], patience: int) -> bool:
+    """Whether the last `patience` epochs brought nothing better than what was before them."""
+    scores = [row["validation_top1"] for row in history]
+    return 0 < patience < len(scores) and max(scores[-patience:]) <= max(scores[:-patience])
+
+
+def _rate(model: keras.Model) -> float:
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
