@@ -69,7 +69,7 @@ def test_warp_is_opencvs_but_for_its_32nds_of_a_pixel() -> None:
     rng = np.random.default_rng(2)
     smooth = cv2.GaussianBlur(rng.integers(0, 256, (48, 48), dtype=np.uint8), (9, 9), 0)
     choice = Augmentation()
-    warps = slow._warps(8, 48, choice, rng)
+    warps = slow._warps(8, (48, 48), choice, rng)
     inverse = np.linalg.inv(warps[:, :, :2])
     centre = np.full(2, 23.5)
     shift = warps[:, :, 2] - centre + warps[:, :, :2] @ centre
