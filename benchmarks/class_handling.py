@@ -15,14 +15,14 @@ import click
 import numpy as np
 
 from edgeemo.cli import shell
-from edgeemo.contract import strict
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.run import CHECKPOINT, WEIGHTS, read_predictions
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import RunError
 from edgeemo.proof.evaluation import PairedDrop, Scorecard, paired_drop, score
-from training.fit.backend import choose_backend
 from training.fit.recipe import LABEL_CHOICES, Recipe
+from training.machines.backend import choose_backend
 from workstation.text import percent
 
 

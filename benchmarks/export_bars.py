@@ -17,8 +17,8 @@ from pathlib import Path
 
 import click
 
-from edgeemo.contract import strict
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.files import written_beside
 
 _MINUTES, _GIB, _SECONDS = 4.0, 3.0, 10.0
 

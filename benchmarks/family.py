@@ -22,9 +22,9 @@ from tqdm import tqdm
 from benchmarks.beside_peer import open_peer
 from edgeemo.backends import open_backend
 from edgeemo.cli.bench import alternate, summary
-from edgeemo.contract import strict
 from edgeemo.contract.bundle import Bundle
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.manifest import Artifact, Format, Precision
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared, load_prepared

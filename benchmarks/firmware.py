@@ -22,8 +22,8 @@ import numpy as np
 
 from edgeemo.backends.litert import open_interpreter
 from edgeemo.cli.bench import alternate
-from edgeemo.contract import strict
 from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.checked import strict
 from edgeemo.contract.quantize import pixels_to_int8
 from edgeemo.firmware.network import integer_artifact
 from edgeemo.models import find_model, shipped_models

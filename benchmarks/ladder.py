@@ -11,12 +11,12 @@ from pathlib import Path
 import click
 
 from export.convert import onnx
+from export.convert.quantize import tried
 from export.job import load_job
 from export.profiles import PROFILES
 from export.prove.ladder import climb
 from export.prove.makers import Maker, OnnxMaker, TfliteMaker
 from export.prove.steps import STEPS
-from export.quantize import tried
 from export.report.tables import attempt_heading, attempt_line
 
 

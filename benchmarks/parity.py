@@ -31,9 +31,9 @@ from edgeemo.backends import check_inputs, open_backend
 from edgeemo.backends.litert import open_interpreter
 from edgeemo.cli import shell
 from edgeemo.cli.bench import machine
-from edgeemo.contract import npy, strict
 from edgeemo.contract.bundle import Bundle
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked import npy, strict
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.manifest import Artifact, Format, Precision
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import DataError, InvalidInput, MissingDependency, MissingFile

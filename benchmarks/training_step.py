@@ -10,7 +10,7 @@ from typing import Any
 import click
 import numpy as np
 
-from training.fit.backend import choose_backend
+from training.machines.backend import choose_backend
 
 BACKEND = choose_backend()
 
@@ -18,7 +18,7 @@ import keras  # noqa: E402 - the backend has to be chosen before
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC  # noqa: E402
 from edgeemo.contract.labels import LABELS  # noqa: E402
-from training.fit.compute import computing_in, fuse_normalization  # noqa: E402
+from training.machines.compute import computing_in, fuse_normalization  # noqa: E402
 from training.networks import NETWORKS  # noqa: E402
 
 PRECISIONS = ("float32", "bfloat16")

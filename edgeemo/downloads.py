@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.errors import DownloadError, InvalidInput, StorageError
 
 # Bytes that are read beyond the expected size: enough to see that what comes is another file

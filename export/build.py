@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeemo.contract import strict
 from edgeemo.contract.bundle import Bundle, write_bundle
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.manifest import COMPANIONS, Role
 from edgeemo.errors import GateFailed
 from edgeemo.proof.selftest import run_selftest
+from export.convert.quantize import quantize
 from export.job import Job, load_job
 from export.manifest import make_manifest
 from export.profiles import PROFILES
 from export.prove.measurement import Measurement
 from export.prove.selftest import selftest_file, selftest_trace
 from export.prove.steps import STEPS
-from export.quantize import quantize
 from export.report.page import write_html
 from export.report.report import report_dict
 

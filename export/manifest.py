@@ -18,8 +18,8 @@ from edgeemo.contract.manifest import (
     Smoothing,
     TensorInfo,
 )
-from export.artifacts import Candidate, open_candidate
 from export.convert import onnx
+from export.convert.artifacts import Candidate, open_candidate
 from export.convert.calibration import SPLIT, pixels_sha256
 from export.convert.graph import activation_bytes
 from export.job import Job

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from edgeemo.contract.manifest import Format
 from edgeemo.errors import BrokenDependency
 from edgeemo.registry import Registry
-from export.artifacts import FP16_ONNX, FP32_ONNX, INT8_ONNX, INT8_TFLITE, Kind
+from export.convert.artifacts import FP16_ONNX, FP32_ONNX, INT8_ONNX, INT8_TFLITE, Kind
 
 
 @dataclass(frozen=True)

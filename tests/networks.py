@@ -47,7 +47,7 @@ def means(spec: InputSpec, classes: int) -> keras.Model:
     pixels = keras.Input(spec.shape)
     x = keras.layers.Rescaling(spec.scale[0], spec.offset[0])(pixels)
     x = keras.layers.Flatten()(keras.layers.AveragePooling2D(24)(x))
-    return keras.Model(pixels, keras.layers.Dense(classes)(x))
+    return keras.Model(pixels, keras.layers.Dense(classes)(x), name="means")
 
 
 _ADDED = ExitStack()  # for as long as the tests run

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.run import (

@@ -100,10 +100,10 @@ STATEMENTS: dict[str, set[str]] = {
 SITES: dict[str, set[str]] = {
     # Conversion; and, the one exception, the strategies for several machines, which Keras has under
     # TensorFlow alone.
-    "tensorflow": {"export/convert/tflite.py", "training/fit/workers.py"},
+    "tensorflow": {"export/convert/tflite.py", "training/machines/workers.py"},
     "ai_edge_quantizer": {"export/convert/tflite.py"},
     "tensorboard": {"training/fit/events.py"},
-    "torch": {"training/fit/compute.py"},  # one kernel that Keras does not use
+    "torch": {"training/machines/compute.py"},  # one kernel that Keras does not use
     "jax": {"training/fast/xla.py"},  # the fast path
     "ai_edge_litert": {"edgeemo/backends/litert.py"},
     "tflite_runtime": {"edgeemo/backends/litert.py"},
@@ -374,7 +374,7 @@ def test_the_checker_sees_the_imports_that_are_there() -> None:
     found = all_imports(sources(REPOSITORY))
     assert {i.file for i in found if i.top == "tensorflow"} == {
         "export/convert/tflite.py",
-        "training/fit/workers.py",
+        "training/machines/workers.py",
     }
     assert {i.file for i in found if i.top == "onnxruntime"} == {
         "edgeemo/backends/onnx.py",
@@ -382,7 +382,7 @@ def test_the_checker_sees_the_imports_that_are_there() -> None:
     }
     assert {i.file for i in found if i.module == "?"} <= set(COMPUTED)
     assert {i.when for i in found if i.file == "edgeemo/backends/__init__.py"} == {"load", "call"}
-    assert "edgeemo.contract.strict" in {
+    assert "edgeemo.contract.checked.strict" in {
         i.module for i in found if i.file == "edgeemo/contract/bundle.py"
     }
 
@@ -501,7 +501,7 @@ PLANTED = [
         site_violations,
         "export/new.py",
         "need('tensorflow', 'export', 'x')",
-        "only in export/convert/tflite.py, training/fit/workers.py",
+        "only in export/convert/tflite.py, training/machines/workers.py",
     ),
     (
         site_violations,

@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked.files import written_beside
 
 __all__ = ["COLOURS", "Figure", "figure_png", "plt", "save_figure"]
 
@@ -21,7 +21,7 @@ def figure_png(figure: Figure) -> bytes:
     """The PNG of a figure, which is closed. Equal data give equal bytes."""
     buffer = io.BytesIO()
     # Without matplotlib's version in it.
-    figure.savefig(buffer, dpi=110, format="png", metadata={"Software": None})
+    figure.savefig(buffer, dpi=120, format="png", metadata={"Software": None})
     plt.close(figure)
     return buffer.getvalue()
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from edgeemo.backends import PLAIN, Providers, RuntimeOptions, check_inputs
 from edgeemo.cache import cache_folder
 from edgeemo.contract.bundle import Bundle
+from edgeemo.contract.checked.onnx_guard import check_self_contained
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.manifest import Artifact, Precision
-from edgeemo.contract.onnx_guard import check_self_contained
 from edgeemo.contract.quantize import looked_up, scaled_pixels
 from edgeemo.errors import BackendError, BundleError, InvalidInput
 from edgeemo.optional import need

@@ -115,7 +115,7 @@ def camera_for(source: str, *, size: tuple[int, int] = SIZE, fps: float = FPS) -
 
     Not for "auto" and "csi", where opening decides which camera it is.
     """
-    from edgeemo.cameras.attempts import FirstThatOpens
+    from edgeemo.cameras.common.attempts import FirstThatOpens
     from edgeemo.cameras.select import closed
 
     camera = closed(source, CameraOptions(size, fps))

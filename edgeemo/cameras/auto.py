@@ -3,10 +3,10 @@
 from functools import partial
 
 from edgeemo.cameras import Camera, CameraOptions
-from edgeemo.cameras.attempts import FirstThatOpens
+from edgeemo.cameras.common.attempts import FirstThatOpens
+from edgeemo.cameras.common.v4l2 import is_camera, look_at, video_devices
 from edgeemo.cameras.csi import csi_attempts, machine
 from edgeemo.cameras.select import forms
-from edgeemo.cameras.v4l2 import is_camera, look_at, video_devices
 
 
 def of_word(word: str, options: CameraOptions) -> Camera:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from edgeemo.cameras import Camera, CameraOptions
-from edgeemo.cameras.attempts import Attempt, FirstThatOpens
+from edgeemo.cameras.common.attempts import Attempt, FirstThatOpens
 from edgeemo.errors import InvalidInput
 
 _TEGRA = "/etc/nv_tegra_release"

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeemo.cameras import FPS, Camera, Frame
-from edgeemo.cameras.opencv import Capture
-from edgeemo.cameras.source import Source
+from edgeemo.cameras.common.opencv import Capture
+from edgeemo.cameras.common.source import Source
 from edgeemo.data.pictures import SUFFIXES, read_picture
 from edgeemo.errors import CameraError, MissingFile, PictureError
 

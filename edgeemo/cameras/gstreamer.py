@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.cameras import FPS, SIZE, Camera, CameraOptions
-from edgeemo.cameras.pipe import FrameProgram, PipeCamera
-from edgeemo.cameras.redact import redacted
+from edgeemo.cameras.common.pipe import FrameProgram, PipeCamera
+from edgeemo.cameras.common.redact import redacted
 from edgeemo.errors import InvalidInput
 
 PROGRAM = "gst-launch-1.0"

@@ -5,9 +5,9 @@ import time
 from urllib.parse import urlsplit
 
 from edgeemo.cameras import Camera, CameraOptions, Frame
-from edgeemo.cameras.opencv import Capture
-from edgeemo.cameras.redact import redacted
-from edgeemo.cameras.source import Source
+from edgeemo.cameras.common.opencv import Capture
+from edgeemo.cameras.common.redact import redacted
+from edgeemo.cameras.common.source import Source
 from edgeemo.errors import CameraError, InvalidInput
 
 SCHEMES = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from edgeemo.cameras import FPS, SIZE, Frame
-from edgeemo.cameras.source import Source
-from edgeemo.cameras.timestamps import captured_at
+from edgeemo.cameras.common.source import Source
+from edgeemo.cameras.common.timestamps import captured_at
 from edgeemo.errors import BrokenDependency, CameraError, MissingDependency
 from edgeemo.optional import is_installed
 

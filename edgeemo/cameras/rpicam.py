@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.cameras import FPS, SIZE
-from edgeemo.cameras.pipe import FrameProgram, PipeCamera
+from edgeemo.cameras.common.pipe import FrameProgram, PipeCamera
 from edgeemo.errors import InvalidInput
 from edgeemo.optional import need
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgeemo.cameras import Camera, CameraOptions
-from edgeemo.cameras.attempts import FirstThatOpens
+from edgeemo.cameras.common.attempts import FirstThatOpens
 from edgeemo.errors import BrokenDependency, InvalidInput
 from edgeemo.registry import Registry
 
@@ -105,7 +105,7 @@ def _parsed(source: str) -> tuple[str, str]:
     if name in _from_outside():
         return name, argument
     if "://" in source:
-        from edgeemo.cameras.redact import redacted
+        from edgeemo.cameras.common.redact import redacted
 
         raise InvalidInput(f"expected a camera of the form {forms()}; received {redacted(source)}")
     return _PATH.name, source

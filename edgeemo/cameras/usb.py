@@ -4,10 +4,10 @@ import os
 import time
 
 from edgeemo.cameras import FPS, SIZE, Camera, CameraOptions, Frame
-from edgeemo.cameras.opencv import Capture
-from edgeemo.cameras.source import Source
-from edgeemo.cameras.timestamps import captured_at
-from edgeemo.cameras.v4l2 import holders, look_at, video_devices, why_not
+from edgeemo.cameras.common.opencv import Capture
+from edgeemo.cameras.common.source import Source
+from edgeemo.cameras.common.timestamps import captured_at
+from edgeemo.cameras.common.v4l2 import holders, look_at, video_devices, why_not
 from edgeemo.errors import CameraError
 
 # Seconds without a frame after which a read gives up; OpenCV's own 10 are too long for a pulled

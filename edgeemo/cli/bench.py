@@ -42,7 +42,7 @@ def bench(
     import numpy as np
 
     from edgeemo.backends import open_backend
-    from edgeemo.contract import strict
+    from edgeemo.contract.checked import strict
     from edgeemo.recognizer import load_bundle
 
     opened = load_bundle(bundle)

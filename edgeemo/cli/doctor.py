@@ -61,7 +61,7 @@ def doctor(
 
     Exit code 1 when something that `predict` needs does not work.
     """
-    from edgeemo.contract import strict
+    from edgeemo.contract.checked import strict
 
     problems = 0
     for check in _checks(model, detector, detector_model, time_limit):

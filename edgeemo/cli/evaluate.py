@@ -150,8 +150,8 @@ def _print_promises(bundle: "Bundle", artifact: str) -> None:
 
 
 def _write(path: Path, result: dict[str, Any]) -> None:
-    from edgeemo.contract import strict
-    from edgeemo.contract.files import written_beside
+    from edgeemo.contract.checked import strict
+    from edgeemo.contract.checked.files import written_beside
 
     with written_beside(path) as part:
         part.write_text(strict.dumps(result))
@@ -182,7 +182,7 @@ def _compared(
 
 
 def _read_report(path: Path) -> dict[str, Any]:
-    from edgeemo.contract import strict
+    from edgeemo.contract.checked import strict
 
     if not path.is_file():
         raise MissingFile(

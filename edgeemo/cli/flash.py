@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 
 
 def _offset(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:

@@ -19,7 +19,7 @@ def info(bundle: str, as_json: bool) -> None:
     """Show what a bundle holds: files, input, data, training, and the accuracy that was measured
     when it was built.
     """
-    from edgeemo.contract import strict
+    from edgeemo.contract.checked import strict
     from edgeemo.recognizer import load_bundle
 
     opened = load_bundle(bundle)

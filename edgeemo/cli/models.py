@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from edgeemo.cache import cache_folder
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgeemo.cli.options import artifact_option, detector_options, model_option
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.errors import MissingFile, PictureError
 from edgeemo.results import Face
 

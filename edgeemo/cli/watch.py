@@ -15,7 +15,7 @@ import click
 
 from edgeemo.cameras.select import forms
 from edgeemo.cli.options import artifact_option, detector_options, model_option, threads_option
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.errors import EdgeemoError, StorageError
 from edgeemo.faces import SMALLEST_FACE
 

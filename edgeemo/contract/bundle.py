@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import edgeemo
-from edgeemo.contract import npy, strict
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked import npy, strict
+from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.onnx_guard import check_self_contained
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.labels import check_same_labels
 from edgeemo.contract.manifest import Artifact, Format, Manifest, Role, parse_manifest
-from edgeemo.contract.onnx_guard import check_self_contained
 from edgeemo.errors import BundleError, MissingFile
 
 MANIFEST = "manifest.json"

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.words import Word
 from edgeemo.contract.crop import Crop
-from edgeemo.contract.words import Word
 from edgeemo.errors import InvalidInput
 
 # Changes whenever the bytes that `face_to_input` makes from the same frame change.

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.words import Word
 from edgeemo.contract.crop import Crop
 from edgeemo.contract.input_spec import PREPROCESS_VERSION, InputSpec, parse_spec
 from edgeemo.contract.labels import check_labels
-from edgeemo.contract.words import Word
 from edgeemo.errors import BundleError
 
 SCHEMA_VERSION = 2

@@ -30,7 +30,7 @@ class Quantization:
         real = (stored.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
         return np.asarray(real, np.float32)
 
-    def quantize(self, real: NDArray[np.float32]) -> NDArray[np.int8]:
+    def quantize(self, real: NDArray[np.floating[Any]]) -> NDArray[np.int8]:
         """int8 values nearest to `real` (ties away from zero, as TFLite rounds), clipped to
         -128..127.
         """
@@ -55,14 +55,18 @@ def input_table(spec: InputSpec, quantization: Quantization) -> NDArray[np.int8]
     """int8 (C, 256): what an int8 model stores for each uint8 pixel of each of the C channels.
 
     The model's number is the pixel itself where the graph computes pixel * scale + offset, and that
-    value (in float64) where the runtime does. So a table of 256 answers, in Python as in C, is all
+    value where the runtime does, in float64. So a table of 256 answers, in Python as in C, is all
     the arithmetic that an int8 model from elsewhere needs.
     """
-    return quantization.quantize(scaled_pixels(spec))
+    return quantization.quantize(_real_pixels(spec))
 
 
 def scaled_pixels(spec: InputSpec) -> NDArray[np.float32]:
     """float32 (C, 256): the number that a float model takes for each pixel of each channel."""
+    return np.asarray(_real_pixels(spec), np.float32)
+
+
+def _real_pixels(spec: InputSpec) -> NDArray[np.float64]:
     pixels = np.arange(256, dtype=np.float64)
     if spec.arithmetic is Arithmetic.GRAPH:
         table = np.broadcast_to(pixels, (spec.channels, 256))
@@ -70,7 +74,7 @@ def scaled_pixels(spec: InputSpec) -> NDArray[np.float32]:
         scale = np.broadcast_to(np.array(spec.scale), spec.channels)[:, np.newaxis]
         offset = np.broadcast_to(np.array(spec.offset), spec.channels)[:, np.newaxis]
         table = pixels * scale + offset
-    return np.asarray(table, np.float32)
+    return np.asarray(table, np.float64)
 
 
 def looked_up(table: NDArray[Any], pixels: NDArray[np.uint8]) -> NDArray[Any]:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract import npy, strict
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked import npy, strict
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.input_spec import InputSpec, parse_spec
 from edgeemo.contract.labels import check_labels
 from edgeemo.errors import InvalidInput, MissingFile, RunError

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.errors import MissingFile, PictureError
 from edgeemo.optional import need
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract import npy, strict
+from edgeemo.contract.checked import npy, strict
 from edgeemo.contract.input_spec import InputSpec, parse_spec
 from edgeemo.contract.labels import FERPLUS_COLUMNS, check_labels, check_same_labels
 from edgeemo.errors import DataError, MissingFile, SpecMismatch

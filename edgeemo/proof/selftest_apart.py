@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgeemo.contract import strict
 from edgeemo.contract.bundle import Bundle
+from edgeemo.contract.checked import strict
 from edgeemo.errors import BackendError, BundleError
 from edgeemo.proof.selftest import SelfTestResult, printable, replays
 

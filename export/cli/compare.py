@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.data.prepared import SPLITS
 from export.cli.options import PATH, as_json
 

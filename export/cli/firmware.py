@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from edgeemo.contract import strict
 from edgeemo.contract.bundle import read_bundle
+from edgeemo.contract.checked import strict
 from edgeemo.models import find_model
 from export.cli.options import as_json, max_ram, out
 from export.firmware import TARGETS, target_summaries

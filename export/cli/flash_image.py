@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from edgeemo.contract import strict
 from edgeemo.contract.bundle import read_bundle
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.models import find_model
 from export.cli.options import as_json, max_ram, out
 

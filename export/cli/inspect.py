@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from export.cli.options import PATH, as_json
 from export.prove.steps import METHODS
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeemo.contract.bundle import Bundle
-from edgeemo.contract.files import folder_written_beside
+from edgeemo.contract.checked.files import folder_written_beside
 from edgeemo.contract.input_spec import CHANNELS
 from edgeemo.errors import InvalidInput
 from edgeemo.firmware.image import vectors

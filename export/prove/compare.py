@@ -14,7 +14,7 @@ from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import DataError, SpecMismatch
 from edgeemo.proof.evaluation import PairedDrop, Scorecard, paired_drop, score
-from export.artifacts import infer
+from export.convert.artifacts import infer
 
 
 @dataclass(frozen=True)

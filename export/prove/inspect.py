@@ -7,12 +7,12 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.run import check_finished, read_run_config
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import MissingFile
-from export.artifacts import Candidate
 from export.convert import tflite
+from export.convert.artifacts import Candidate
 from export.convert.calibration import calibration_set, thinned
 from export.prove.layers import Layer, compare_layers, worst
 from export.prove.makers import TfliteMaker, TrainedMaker

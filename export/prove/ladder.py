@@ -6,7 +6,7 @@ which has the last word, is not what a step is chosen by.
 
 from collections.abc import Callable, Iterator
 
-from export.artifacts import Candidate
+from export.convert.artifacts import Candidate
 from export.prove.makers import Maker
 from export.prove.measurement import Attempt, Measurement
 

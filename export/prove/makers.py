@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.errors import BackendError
-from export.artifacts import INT8_ONNX, INT8_TFLITE, MIXED_ONNX, MIXED_TFLITE, Candidate
 from export.convert import onnx, tflite
 from export.convert.activations import METHODS, Activation, Ranges, record
+from export.convert.artifacts import INT8_ONNX, INT8_TFLITE, MIXED_ONNX, MIXED_TFLITE, Candidate
 from export.convert.calibration import thinned
 from export.prove.layers import Layer, compare_layers, worst
 from export.prove.steps import STEPS, TRAINED

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.artifacts import Candidate
+from export.convert.artifacts import Candidate
 from export.prove.gate import Verdict
 
 

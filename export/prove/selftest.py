@@ -11,7 +11,7 @@ from edgeemo.backends.litert import trace
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.manifest import Format
 from edgeemo.contract.preprocess import resize_grey
-from export.artifacts import Candidate, open_candidate
+from export.convert.artifacts import Candidate, open_candidate
 
 _COUNT = 32
 _GRAINS = (3, 4, 6, 8, 12, 24)

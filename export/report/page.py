@@ -15,7 +15,7 @@ import matplotlib.image
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.quantize import softmax
 from edgeemo.proof.evaluation import Scorecard, recall_intervals
 from export.prove.measurement import Measurement

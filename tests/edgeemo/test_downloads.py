@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeemo.contract.strict import loads
+from edgeemo.contract.checked.strict import loads
 from edgeemo.downloads import fetch, holds
 from edgeemo.errors import DownloadError, InvalidInput, StorageError
 from edgeemo.faces import yunet

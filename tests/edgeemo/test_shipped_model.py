@@ -14,6 +14,7 @@ from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.labelled import LabelledInputs, load_inputs
+from edgeemo.faces import Detector, open_detector
 from edgeemo.models import find_model, shipped_models
 from export.prove.gate import MAX_DROP_UPPER_BOUND, MIN_AGREEMENT
 from export.prove.selftest import selftest_inputs
@@ -23,10 +24,13 @@ ASTRONAUT = Path(skimage.__file__).parent / "data" / "astronaut.png"
 YUNET = ("models", "face_detection_yunet_2026may.onnx")
 
 
+def opened(detector: str) -> Detector:
+    return open_detector(detector, shared(*YUNET) if detector == "yunet" else None)
+
+
 @pytest.mark.parametrize("detector", ["haar", "yunet"])
 def test_astronaut_smiles(detector: str) -> None:
-    model = shared(*YUNET) if detector == "yunet" else None
-    with Recognizer(detector=detector, detector_model=model) as recognizer:
+    with Recognizer(detector=opened(detector)) as recognizer:
         (face,) = recognizer.predict(ASTRONAUT)
     assert face.emotion == "happy"
     assert abs(face.box.x - 177) < 20
@@ -38,8 +42,7 @@ def test_astronaut_smiles(detector: str) -> None:
 def test_portrait_has_one_happy_face_and_the_empty_picture_none(
     detector: str, artifact: str
 ) -> None:
-    model = shared(*YUNET) if detector == "yunet" else None
-    with Recognizer(detector=detector, detector_model=model, artifact=artifact) as recognizer:
+    with Recognizer(detector=opened(detector), artifact=artifact) as recognizer:
         assert [face.emotion for face in recognizer.predict(shared("media", "justin.jpg"))] == [
             "happy"
         ]

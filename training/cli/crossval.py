@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from training.cli.options import Given, recipe_options
 
 
@@ -37,7 +37,7 @@ def crossval(data: Path, folds: int, given: Given, out: Path, as_json: bool) -> 
     \b
     python -m training crossval prepared/ --model small --epochs 30 --out crossval/
     """
-    from training.fit.backend import choose_backend
+    from training.machines.backend import choose_backend
 
     choose_backend()
     from training.studies.crossval import PICTURE, table_lines

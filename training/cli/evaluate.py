@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.data.prepared import SPLITS
 from training.cli.cards import print_cards
 
@@ -29,7 +29,7 @@ def evaluate(run: Path, data: Path, split: str, as_json: bool) -> None:
     Top-1 is shown against the data set's labels and, where votes are known, against the FER+
     majority; both again with each picture and its mirror image averaged.
     """
-    from training.fit.backend import choose_backend
+    from training.machines.backend import choose_backend
 
     choose_backend()
     from training.runs.evaluate import evaluate_run, scorecards

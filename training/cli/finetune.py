@@ -38,7 +38,7 @@ def finetune(run: str, data: Path, out: Path, resume: bool, given: Given) -> Non
     \b
     python -m training finetune --qat runs/small --data prepared/ --out runs/small-qat
     """
-    from training.fit.backend import choose_backend
+    from training.machines.backend import choose_backend
 
     choose_backend()
     from training.fit.train import train as run_train

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from training.cli.paths import beside
 
 
@@ -60,7 +60,7 @@ def leaks(
     Two networks are trained, one on classes balanced first and split at random, one on whole groups
     split first: about seven minutes on two cores for 37,000 pictures. --no-train takes seconds.
     """
-    from edgeemo.contract.files import folder_written_beside
+    from edgeemo.contract.checked.files import folder_written_beside
     from edgeemo.data.prepared import load_prepared
     from training.studies.leak_report import LEAKS, markdown_lines, write_leaks
     from training.studies.leaks import REFERENCE_PER_CLASS
@@ -71,7 +71,7 @@ def leaks(
     with folder_written_beside(out, marker=LEAKS) as folder:
         training = None
         if not no_train:
-            from training.fit.backend import choose_backend
+            from training.machines.backend import choose_backend
 
             choose_backend()
             from training.studies.protocols import compare

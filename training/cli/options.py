@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.errors import InvalidInput, MissingFile
 from training.fit.recipe import LABEL_CHOICES, PRECISIONS, Recipe
 from training.networks import NETWORKS

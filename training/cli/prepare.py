@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec, parse_size
 from edgeemo.errors import InvalidInput
 from training.data.conflicts import POLICIES

@@ -29,7 +29,7 @@ def restore(bundle: Path, data: Path, out: Path) -> None:
     python -m training restore small.edgeemo --data prepared/ --out runs/small
     python -m training train --init runs/small --data prepared/ --out runs/small-longer
     """
-    from training.fit.backend import choose_backend
+    from training.machines.backend import choose_backend
 
     choose_backend()
     from training.runs.restore import restore as run_restore

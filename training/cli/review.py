@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 
 
 @click.command()
@@ -57,7 +57,7 @@ def review(data: Path, run: Path, out: Path | None, as_json: bool, **choices: An
     \b
     python -m training review prepared/ --run runs/small
     """
-    from training.fit.backend import choose_backend
+    from training.machines.backend import choose_backend
 
     choose_backend()
     from training.studies.review import review as run_review

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from training.cli.paths import beside
 
 

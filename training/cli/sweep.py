@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from training.cli.options import Given, recipe_options
 from workstation.text import percent
 
@@ -39,7 +39,7 @@ def sweep(data: Path, trials: int, given: Given, out: Path, as_json: bool) -> No
     python -m training sweep --data prepared/ --model nano --out sweep/
     python -m training train --data prepared/ --recipe sweep/best.json --epochs 120 --out runs/nano
     """
-    from training.fit.backend import choose_backend
+    from training.machines.backend import choose_backend
 
     choose_backend()
     from training.fit.recipe import Recipe

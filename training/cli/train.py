@@ -54,13 +54,13 @@ def train(
     Several machines share each batch when the same command is started on each with its TF_CONFIG
     (docs/distributed.md).
     """
-    from training.fit.backend import choose_backend
+    from training.machines.backend import choose_backend
 
     choose_backend()
-    from training.fit.choose_devices import choose_devices
     from training.fit.events import Events
     from training.fit.train import begun
     from training.fit.train import train as run_train
+    from training.machines.choose import choose_devices
     from training.runs.evaluate import scorecards
 
     used = choose_devices(devices)

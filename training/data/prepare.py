@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import edgeemo
-from edgeemo.contract import strict
-from edgeemo.contract.files import folder_written_beside
+from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.files import folder_written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import LABELS, check_labels
 from edgeemo.data.prepared import (

@@ -120,7 +120,7 @@ class Programs:
     def ready(
         self, state: Any, faces: Any, table: Any, numbers: Any, images: NDArray[np.uint8]
     ) -> list[Callable[[], None]]:
-        """What compiles the epoch and the scores of so many `images`, called in any thread."""
+        """What compiles the epoch and the scores of so many `images`, to call in any thread."""
         zero, seed, lesson = np.int32(0), np.uint32(0), (np.int32(0), table)
         score = self._score.lower(_network_of(state), _padded(images, self.shape.scored))
         if self._epoch == self._by_steps:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract import strict
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.ferplus import group_votes
 from edgeemo.data.prepared import Prepared, is_prepared, load_prepared

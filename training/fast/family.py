@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked.files import written_beside
 from training.fast import lessons
 from training.fast.choices import TEACHER, Choice
 from training.fast.engine import Programs, on_device

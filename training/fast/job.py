@@ -13,15 +13,15 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract import strict
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.errors import RunError
 from training.fast.engine import Programs
 from training.fast.xla import jax
-from training.fit.compute import computing_in
 from training.fit.loop import Diverged
+from training.machines.compute import computing_in
 from training.networks import NETWORKS
 from training.networks.qat import simulated
 
@@ -179,7 +179,7 @@ def read_half(file: Path) -> list[NDArray[np.float32]]:
 
 
 def remember(folder: Path, name: str, value: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The JSON object in `folder`/`name`; where there is none, `value()`, which is kept there."""
+    """The JSON object in `folder`/`name`; where there is none, `value()`, written there."""
     file = folder / name
     if not file.is_file():
         with written_beside(file) as part:

@@ -1,4 +1,4 @@
-"""What the family is fitted to: votes and labels for teachers, what teachers say for students."""
+"""What the family is fitted to: votes and labels for teachers, their answers for students."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

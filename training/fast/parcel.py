@@ -5,7 +5,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.errors import MissingFile
 from training.fast.job import CHECKPOINT
 

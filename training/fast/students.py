@@ -229,7 +229,7 @@ def write_run(
     about: dict[str, Any],
     account: dict[str, Any],
 ) -> None:
-    """Write config, history and weights of a network; its predictions come with `finish_runs`."""
+    """Write config, history and weights of a finished network; `finish` adds predictions."""
     losses = account.pop("losses")
     write_history(folder, [{"epoch": i + 1, "loss": loss} for i, loss in enumerate(losses)])
     measured_on = without_simulation(model) if recipe.qat else model

@@ -14,8 +14,8 @@ from edgeemo.contract.run import WEIGHTS, SourceRun
 from edgeemo.data.ferplus import group_votes
 from edgeemo.data.prepared import Prepared, file_sha256
 from edgeemo.errors import RunError
-from training.fit.compute import computing_in, fuse_normalization
 from training.fit.recipe import Recipe
+from training.machines.compute import computing_in, fuse_normalization
 from training.runs.predict import mirrored, predict
 from training.runs.run import Run, check_fits, load_run
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.proof.evaluation import score
-from training.fit.devices import Devices
 from training.fit.events import Events
 from training.fit.loop import Faces, averaged_weights, fit_epoch
 from training.fit.recipe import Recipe
+from training.machines.devices import Devices
 from training.runs.predict import predict
 from training.runs.run import write_checkpoint, write_history
 from workstation.text import percent

@@ -18,12 +18,12 @@ from edgeemo.data.prepared import Prepared
 from edgeemo.errors import RunError
 from training.fit.augment import augmented_epoch, cut_mixed, mixed
 from training.fit.balance import balanced_rows, balanced_weights
-from training.fit.compute import computing_in, fuse_normalization
-from training.fit.devices import ONE, Devices
 from training.fit.distill import Teachers
 from training.fit.objective import Objective, optimizer_of
 from training.fit.recipe import Recipe
 from training.fit.targets import Targets, targets
+from training.machines.compute import computing_in, fuse_normalization
+from training.machines.devices import ONE, Devices
 from training.networks.qat import network
 
 _OF_VIEWS = 1  # apart from the streams of the epochs

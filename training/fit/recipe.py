@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.errors import InvalidInput
 
 LABEL_CHOICES = ("fer2013", "ferplus", "mix")

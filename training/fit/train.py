@@ -20,13 +20,13 @@ from edgeemo.contract.run import CHECKPOINT, WEIGHTS, Progress, RunConfig, write
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import RunError
 from edgeemo.proof.evaluation import Scorecard
-from training.fit.devices import ONE, Devices
 from training.fit.distill import leaned_on, trusted_run
 from training.fit.epochs import Fitting, kept_row
 from training.fit.events import Events
 from training.fit.loop import Faces, chosen_targets, new_model, steps_per_epoch, training_faces
 from training.fit.recipe import Recipe
 from training.fit.targets import Targets
+from training.machines.devices import ONE, Devices
 from training.networks.cost import multiply_accumulates
 from training.networks.layers import without_simulation
 from training.networks.qat import network, simulated

@@ -13,7 +13,7 @@ from edgeemo.data.ferplus import ferplus_majority
 from edgeemo.data.prepared import EXCLUDED, SPLITS
 from training.data.duplicates import exact_groups
 from training.fit.targets import unusable_votes
-from training.studies.sheets import group_sheet, png
+from training.runs.sheets import group_sheet, png
 from training.studies.stats import class_figure, source_overlap
 from workstation.html import details, heat_table, page, paragraph, picture, section, table, text
 

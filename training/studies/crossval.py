@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import edgeemo
-from edgeemo.contract import strict
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import InvalidInput
@@ -61,8 +61,9 @@ def crossval(
 
 def _summary(recipe: Recipe, data: Prepared, per_fold: list[dict[str, Any]]) -> dict[str, Any]:
     """What crossval.json says."""
-    measures = _measures(per_fold)
+    measures = _measures(per_fold, data.class_names)
     return {
+        "class_names": list(data.class_names),
         "data": str(data.path),
         "split_hash": data.split_hash,
         "recipe": recipe.to_dict(),
@@ -118,7 +119,7 @@ def table_lines(summary: dict[str, Any]) -> Iterator[str]:
         + "".join(f"fold {fold['fold']}".rjust(9) for fold in folds)
         + "mean +- sd".rjust(16)
     )
-    for name, values in _measures(folds).items():
+    for name, values in _measures(folds, summary["class_names"]).items():
         mean, sd = (_percent(summary["summary"][name][key]) for key in ("mean", "sd"))
         cells = "".join(_percent(value).rjust(9) for value in values)
         yield _TITLES.get(name, name).ljust(12) + cells + f"{mean.rjust(8)} +- {sd.rjust(4)}"
@@ -148,14 +149,15 @@ def _judged(data: Prepared, rows: NDArray[np.int64], logits: NDArray[np.float32]
     return figures
 
 
-def _measures(folds: Sequence[dict[str, Any]]) -> dict[str, list[float | None]]:
+def _measures(
+    folds: Sequence[dict[str, Any]], class_names: Sequence[str]
+) -> dict[str, list[float | None]]:
     """Each figure's value of every fold: recall by label, then the totals.
 
     Against the FER+ majority only where a fold has one.
     """
     measures: dict[str, list[float | None]] = {
-        label: [fold["per_class_recall"][label] for fold in folds]
-        for label in folds[0]["per_class_recall"]
+        label: [fold["per_class_recall"][label] for fold in folds] for label in class_names
     }
     measures |= {name: [fold[name] for fold in folds] for name in _TITLES}
     if measures["ferplus_top1"] == [None] * len(folds):
@@ -169,7 +171,7 @@ def _percent(value: float | None) -> str:
 
 def _plot(path: Path, summary: dict[str, Any]) -> None:
     """Each figure's mean with its standard deviation as error bar, and every fold as a dot."""
-    measures = _measures(summary["folds"])
+    measures = _measures(summary["folds"], summary["class_names"])
     figure, axes = plt.subplots(figsize=(9, 4.6), layout="constrained")
     for x, (name, values) in enumerate(measures.items()):
         known = [100 * value for value in values if value is not None]

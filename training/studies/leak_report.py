@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 import edgeemo
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.data.prepared import Prepared
+from training.runs.sheets import contact_sheet, png
 from training.studies.leaks import DRAWS, REFERENCE_PER_CLASS, count_leaks, leaked_pairs
-from training.studies.sheets import contact_sheet, png
 from training.studies.stats import sources_of
 from workstation.figures import COLOURS, figure_png, plt
 from workstation.html import page, paragraph, picture, section, table

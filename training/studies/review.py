@@ -12,8 +12,8 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract import strict
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.data.ferplus import group_votes, votes_to_labels
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import StorageError

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.data.prepared import Prepared
 from training.data.reviewed import DECISIONS
+from training.runs.sheets import contact_sheet, png
 from training.studies.ranking import Ranking
-from training.studies.sheets import contact_sheet, png
 from workstation.html import image, page, paragraph, text
 from workstation.text import percent
 

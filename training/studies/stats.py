@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import EXCLUDED, SPLITS, Prepared
-from training.studies.sheets import contact_sheet, png
+from training.runs.sheets import contact_sheet, png
 from workstation.figures import COLOURS, figure_png, plt
 from workstation.text import percent
 

@@ -21,8 +21,8 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
-from edgeemo.contract import strict
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import InvalidInput, RunError, StorageError
 from training.fit.distill import leaned_on
@@ -241,16 +241,15 @@ def _run(
                 bar.write(_trial_line(_finished(study), trials), file=bar.fp)
 
 
+def _holds(choice: BaseDistribution, value: Any) -> bool:
+    if isinstance(choice, CategoricalDistribution):
+        return value in choice.choices
+    return bool(choice.low <= value <= choice.high)  # type: ignore[attr-defined]
+
+
 def _begin_with(study: optuna.Study, base: Recipe, space: Mapping[str, BaseDistribution]) -> None:
     values = base.to_dict() | base.to_dict()["augmentation"]
-    inside = all(
-        (
-            values[name] in choice.choices
-            if isinstance(choice, CategoricalDistribution)
-            else choice.low <= values[name] <= choice.high
-        )  # type: ignore[attr-defined]
-        for name, choice in space.items()
-    )
+    inside = all(_holds(choice, values[name]) for name, choice in space.items())
     if inside and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         study.enqueue_trial({name: values[name] for name in space})
 

@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from edgeemo.contract.files import written_beside
+from edgeemo.contract.checked.files import written_beside
 from workstation.figures import plt, save_figure
 
 WHY, SECONDS = "why", "seconds"  # what a sweep notes of a trial beside its choices and its top-1

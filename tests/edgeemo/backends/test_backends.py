@@ -231,7 +231,11 @@ def test_a_model_from_elsewhere_takes_the_scaled_pixels_in_its_own_int8() -> Non
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
     (scale, zero_point), (step, zero) = source["quantization"], target["quantization"]
     assert (scale, zero_point) != (1.0, -128)
-    stored = np.clip(np.round((pixels / 127.5 - 1) / scale + zero_point), -128, 127)
+    real = (pixels.astype(np.float64) * (1 / 127.5) - 1) / scale
+    nearest = np.copysign(
+        np.floor(np.abs(real) + 0.5), real
+    )  # ties away from zero, as TFLite has it
+    stored = np.clip(nearest + zero_point, -128, 127)
     for i in range(3):
         interpreter.set_tensor(source["index"], stored[i : i + 1].astype(np.int8))
         interpreter.invoke()

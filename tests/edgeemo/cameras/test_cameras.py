@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from edgeemo.cameras import Camera, CameraOptions, camera_for, choose_camera, open_camera
-from edgeemo.cameras.attempts import Attempt, FirstThatOpens
+from edgeemo.cameras.common.attempts import Attempt, FirstThatOpens
+from edgeemo.cameras.common.shared import SharedResource
+from edgeemo.cameras.common.timestamps import captured_at
+from edgeemo.cameras.common.v4l2 import video_devices
 from edgeemo.cameras.csi import csi_attempts, machine, machine_of
 from edgeemo.cameras.fake import FakeCamera
 from edgeemo.cameras.files import Pictures, Video
 from edgeemo.cameras.gstreamer import GStreamer
 from edgeemo.cameras.network import NetworkCamera
 from edgeemo.cameras.select import forms
-from edgeemo.cameras.shared import SharedResource
-from edgeemo.cameras.timestamps import captured_at
 from edgeemo.cameras.usb import UsbCamera
-from edgeemo.cameras.v4l2 import video_devices
 from edgeemo.data.pictures import write_picture
 from edgeemo.errors import (
     BrokenDependency,

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeemo.cameras.common.redact import redacted
 from edgeemo.cameras.network import NetworkCamera
-from edgeemo.cameras.redact import redacted
 from edgeemo.errors import CameraError, InvalidInput
 from tests.edgeemo.cameras.camera_helpers import (
     Reader,

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from edgeemo.cameras import Frame
+from edgeemo.cameras.common.pipe import FrameProgram, PipeCamera
 from edgeemo.cameras.gstreamer import GStreamer, is_live, jetson_pipeline
-from edgeemo.cameras.pipe import FrameProgram, PipeCamera
 from edgeemo.cameras.rpicam import RpiCam, i420_to_rgb
 from edgeemo.errors import CameraError, InvalidInput, MissingDependency
 from tests import support

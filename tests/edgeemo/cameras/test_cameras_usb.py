@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeemo.cameras.common.v4l2 import Node, holders, is_camera, look_at, video_devices, why_not
 from edgeemo.cameras.usb import UsbCamera
-from edgeemo.cameras.v4l2 import Node, holders, is_camera, look_at, video_devices, why_not
 from edgeemo.errors import CameraError
 from tests.edgeemo.cameras.camera_helpers import assert_red, nothing_is_left, red_video
 

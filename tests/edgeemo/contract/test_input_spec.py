@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.contract.crop import Crop
 from edgeemo.contract.input_spec import (
     DEFAULT_SPEC,

@@ -18,8 +18,8 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import BundleError
-from export.artifacts import INT8_TFLITE, Candidate, open_candidate
 from export.convert import activations, tflite
+from export.convert.artifacts import INT8_TFLITE, Candidate, open_candidate
 from export.prove.gate import judge
 from export.prove.selftest import selftest_trace
 from tests.support import matching_hashes, rezip, tiny_bias, tiny_weights

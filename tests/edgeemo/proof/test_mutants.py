@@ -20,7 +20,7 @@ from edgeemo.errors import BundleError
 from edgeemo.models import find_model
 from edgeemo.proof.selftest import SelfTestResult
 from edgeemo.proof.selftest_apart import run_selftest_apart
-from export.artifacts import Candidate, Kind
+from export.convert.artifacts import Candidate, Kind
 from export.prove.selftest import selftest_trace
 from tests.support import REPOSITORY, matching_hashes, rezip
 

@@ -13,9 +13,9 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.manifest import Format, Precision
 from edgeemo.errors import BackendError
-from export.artifacts import Candidate, Kind, open_candidate
 from export.convert import activations, tflite
 from export.convert import onnx as onnx_export
+from export.convert.artifacts import Candidate, Kind, open_candidate
 from export.convert.graph import CASTS, check_full_int8, read_graph
 from export.prove.gate import Verdict, judge
 from export.prove.ladder import climb

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeemo.contract.files import folder_written_beside, written_beside
+from edgeemo.contract.checked.files import folder_written_beside, written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.data.prepared import Prepared, load_prepared
@@ -517,7 +517,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused_and_left_alone(
     few: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(StorageError, match="expected a folder or nothing there, found a file"):
+    with pytest.raises(StorageError, match="expected a folder or nothing there, received a file"):
         prepared_from(few, tmp_path / "out")
     assert (tmp_path / "out").read_text() == "mine"
 

@@ -1,4 +1,6 @@
-"""These files need Keras on JAX: tests/training/test_fast_path.py runs them apart."""
+"""These files need Keras on JAX, which a process chooses once: tests/training/test_fast_path.py
+runs them in one of its own.
+"""
 
 import os
 

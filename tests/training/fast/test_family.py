@@ -93,7 +93,8 @@ def test_targets_blend_votes_and_labels_and_leave_unlabelled_faces_to_the_teache
     rows = np.arange(14)
     soft = np.full((2, 16, 7), 1 / 7, np.float32)
     values = lessons.default_targets(said, rows, 2, soft, 0.8, 0.5).astype(np.float64)
-    # Of the votes nine tenths are for the label and one for neutral (place 1).
+    # Of the votes nine tenths are for the label and one for neutral (place 1); half of the rest is
+    # the label itself.
     expected = (
         0.2 * (0.5 * np.eye(7)[0] + 0.5 * (0.9 * np.eye(7)[0] + 0.1 * np.eye(7)[1])) + 0.8 / 7
     )

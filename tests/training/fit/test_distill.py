@@ -19,7 +19,6 @@ from edgeemo.data.prepared import file_sha256, load_prepared
 from edgeemo.errors import InvalidInput, RunError, SpecMismatch
 from tests.networks import SEED
 from training.__main__ import main
-from training.fit.devices import Devices
 from training.fit.distill import Teachers, informed
 from training.fit.loop import (
     chosen_targets,
@@ -31,6 +30,7 @@ from training.fit.loop import (
 )
 from training.fit.recipe import Recipe
 from training.fit.train import train
+from training.machines.devices import Devices
 from training.runs.run import load_run
 from training.studies.crossval import crossval
 from training.studies.sweep import sweep
@@ -269,9 +269,9 @@ def test_a_distilled_run_says_whom_it_learned_from_and_resumes_by_itself(
     run = load_run(out)
     assert run.recipe.teachers == tuple(map(str, teachers))
     assert (run.recipe.distill, run.recipe.informed) == (0.7, True)
-    for path, said in zip(teachers, run.config.leaned_on, strict=True):
-        assert (said["use"], said["run"]) == ("teacher", str(path))
-        assert said["weights_sha256"] == file_sha256(path / "model.weights.h5")
+    for path, source in zip(teachers, run.config.leaned_on, strict=True):
+        assert (source.use, source.run) == ("teacher", str(path))
+        assert source.weights_sha256 == file_sha256(path / "model.weights.h5")
 
 
 def test_training_starts_from_the_weights_of_another_run(

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.prepared import load_prepared
@@ -203,7 +203,8 @@ def test_early_stop_ends_the_run_and_keeps_the_best_epoch(prepared: Path, tmp_pa
     recipe = replace(RECIPE, model="means", epochs=50, patience=2, learning_rate=1e-12)
     train(recipe, prepared, tmp_path / "run")
     history = load_run(tmp_path / "run").config.history
-    assert (history["epochs"], history["best_epoch"]) == (3, 1)
+    assert history is not None
+    assert (history.epochs, history.best_epoch) == (3, 1)
 
 
 class FullDevice:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.ferplus import ferplus_majority
@@ -315,7 +315,8 @@ def test_run_of_another_input_spec_is_refused_with_both_fingerprints(
     config |= {"input_spec": spec.to_dict(), "input_fingerprint": spec.fingerprint()}
     (other / "config.json").write_text(json.dumps(config))
     with pytest.raises(
-        SpecMismatch, match=rf"{DEFAULT_SPEC.fingerprint()}.*expected {spec.fingerprint()}"
+        SpecMismatch,
+        match=rf"{DEFAULT_SPEC.fingerprint()}.*expected 64x64-grey \({spec.fingerprint()}",
     ):
         evaluate_run(other, prepared, "test")
 
@@ -339,7 +340,7 @@ def test_other_backends_train_and_their_weights_load_under_tensorflow(
             "by hand)"
         )
     code = (
-        "from pathlib import Path; from training.fit.backend import choose_backend; "
+        "from pathlib import Path; from training.machines.backend import choose_backend; "
         "choose_backend()\n"
         "from training.fit.train import train; from training.fit.recipe import Recipe\n"
         "import tests.networks  # its small network\n"

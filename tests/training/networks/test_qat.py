@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from edgeemo.backends.litert import LiteRtBackend
+from edgeemo.backends import open_backend
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
@@ -256,7 +256,7 @@ def test_the_recipe_is_the_float_run_s_but_short_and_gentle(
     assert run.recipe == replace(
         finetuning(KNOWN, str(float_run)), epochs=4, balance=40, batch_size=16
     )
-    assert [said["run"] for said in run.config.leaned_on] == [str(float_run)]
+    assert [source.run for source in run.config.leaned_on] == [str(float_run)]
     stored = run.recipe.to_dict()
     del stored["qat"]
     assert Recipe.from_dict(stored).qat is False
@@ -296,7 +296,7 @@ def test_the_exported_int8_is_what_was_simulated(
     qat_run: Path, bundle: Bundle, prepared: Path
 ) -> None:
     model = keras.models.load_model(qat_run / "model.keras")
-    backend = LiteRtBackend(bundle.files["int8.tflite"], "int8.tflite", reference_kernels=True)
+    backend = open_backend(bundle, "int8.tflite", reference_kernels=True)
     assert (backend.input_info.scale, backend.input_info.zero_point) == (1.0, -128)
     last = model.layers[-1]
     step = float(last.high - last.low) / 255

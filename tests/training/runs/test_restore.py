@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from edgeemo.backends.onnx import OnnxBackend
+from edgeemo.backends import open_backend
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.prepared import load_prepared
@@ -39,7 +39,7 @@ def test_restored_run_answers_like_the_bundle(
     restore(trained.path, prepared, tmp_path / "again")
     data = load_prepared(prepared, DEFAULT_SPEC)
     pictures = np.asarray(data.images[data.indices("train")])
-    expected = OnnxBackend(trained.files["fp32.onnx"], "fp32.onnx").infer(pictures)
+    expected = open_backend(trained, "fp32.onnx").infer(pictures)
     run = load_run(tmp_path / "again")
     model = run.build()
     found = np.asarray(model.predict_on_batch(pictures.astype(np.float32)))

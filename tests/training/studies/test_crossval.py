@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 from sklearn.metrics import f1_score, recall_score
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.data.ferplus import votes_to_labels

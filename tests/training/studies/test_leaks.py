@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.prepared import Prepared
@@ -337,17 +337,19 @@ def test_training_on_too_few_pictures_is_refused_and_leaves_no_folder(
 
 
 def test_top1_in_the_classes_of_the_rest_is_weighed_by_them() -> None:
-    from training.studies.protocols import _in_the_classes_of
+    from training.studies.protocols import Faces, _in_the_classes_of
 
     labels = np.array([0, 0, 1, 1, 0, 1, 1, 1])
     leaked_ = np.array([True, True, True, True, False, False, False, False])
     predicted = np.array(
         [0, 0, 1, 0, 0, 0, 0, 0]
     )  # among the leaked: class 0 all right, class 1 half
-    assert _in_the_classes_of(labels, predicted, leaked_) == pytest.approx((1 * 1.0 + 3 * 0.5) / 4)
-    assert _in_the_classes_of(labels, predicted, ~leaked_) == pytest.approx((2 * 1.0 + 2 * 0.0) / 4)
-    assert _in_the_classes_of(labels, predicted, np.ones(8, bool)) is None
-    assert _in_the_classes_of(np.array([0, 1]), np.array([0, 1]), np.array([True, False])) is None
+    faces = Faces(np.zeros((8, 1, 1, 1), np.uint8), labels, np.arange(8), ("a", "b"))
+    assert _in_the_classes_of(faces, predicted, leaked_) == pytest.approx((1 * 1.0 + 3 * 0.5) / 4)
+    assert _in_the_classes_of(faces, predicted, ~leaked_) == pytest.approx((2 * 1.0 + 2 * 0.0) / 4)
+    assert _in_the_classes_of(faces, predicted, np.ones(8, bool)) is None
+    two = faces[np.array([0, 2])]
+    assert _in_the_classes_of(two, np.array([0, 1]), np.array([True, False])) is None
 
 
 def test_picture_shows_the_accuracies_where_networks_were_trained() -> None:

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from optuna.trial import TrialState, create_trial
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.data.prepared import DATASET, INDEX, file_sha256, load_prepared
 from edgeemo.errors import InvalidInput, MissingFile, RunError, StorageError

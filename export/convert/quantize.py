@@ -10,8 +10,8 @@ import numpy as np
 from edgeemo.backends.litert import LiteRtBackend
 from edgeemo.errors import BackendError
 from edgeemo.proof.selftest import OPTIMIZED_BOUND_LSB
-from export.artifacts import FP16_ONNX, FP32_ONNX, Candidate, infer, open_candidate
 from export.convert import onnx
+from export.convert.artifacts import FP16_ONNX, FP32_ONNX, Candidate, infer, open_candidate
 from export.convert.calibration import SPLIT
 from export.job import FLOAT_TOLERANCE, Job, Pictures
 from export.prove.gate import judge

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from edgeemo.contract.bundle import read_bundle
-from edgeemo.contract.onnx_guard import check_self_contained
+from edgeemo.contract.checked.onnx_guard import check_self_contained
 from edgeemo.errors import BundleError
 
 

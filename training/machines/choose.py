@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import keras
 
 from edgeemo.errors import RunError
-from training.fit import workers
-from training.fit.devices import ONE, Asked, Devices, taken
+from training.machines import workers
+from training.machines.devices import ONE, Asked, Devices, taken
 
 
 class DataParallel(Devices):

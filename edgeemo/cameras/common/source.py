@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
 from edgeemo.cameras import FPS, SIZE, Frame
-from edgeemo.cameras.shared import SharedResource
+from edgeemo.cameras.common.shared import SharedResource
 from edgeemo.errors import CameraError, EdgeemoError
 
 T = TypeVar("T")

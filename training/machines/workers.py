@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from edgeemo.errors import RunError
 from edgeemo.optional import need
-from training.fit.devices import ONE, Asked, Devices, taken
 from training.fit.recipe import Recipe
+from training.machines.devices import ONE, Asked, Devices, taken
 
 _EXAMPLE = (
     '\'{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", '
@@ -146,7 +146,7 @@ class Replicas(Devices):
 
 def choose(asked: Asked, config: str | None) -> Devices:
     """Devices of this machine, or of all workers of the TF_CONFIG `config`; see
-    training.fit.devices.choose_devices.
+    training.machines.devices.choose_devices.
     """
     cluster = read_cluster(config) if config else None
     if cluster is not None and len(cluster.addresses) > 1:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeemo.contract.files import folder_written_beside, written_beside
+from edgeemo.contract.checked.files import folder_written_beside, written_beside
 from edgeemo.errors import EdgeemoError, MissingFile, StorageError
 
 MARKER = "made-by-us.json"

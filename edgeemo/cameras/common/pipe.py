@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.cameras import FPS, Frame
-from edgeemo.cameras.redact import redacted
-from edgeemo.cameras.source import Source
+from edgeemo.cameras.common.redact import redacted
+from edgeemo.cameras.common.source import Source
 from edgeemo.errors import CameraError, MissingDependency
 
 _PATIENCE = 10.0  # seconds without a frame after which a program counts as hanging

@@ -13,7 +13,7 @@ CODE = """
 import keras, numpy as np
 from training.networks import NETWORKS
 from edgeemo.contract.input_spec import DEFAULT_SPEC
-from training.fit.compute import fuse_normalization
+from training.machines.compute import fuse_normalization
 
 rng = np.random.default_rng(1)
 pictures = rng.uniform(0, 255, (64, 48, 48, 1)).astype(np.float32)

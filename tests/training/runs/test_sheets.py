@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training.studies.sheets import contact_sheet, group_sheet, png
+from training.runs.sheets import contact_sheet, group_sheet, png
 
 RNG = np.random.default_rng(0)
 FACES = RNG.integers(0, 256, (7, 6, 6, 1), np.uint8)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.errors import RunError
 from training.fit.recipe import Recipe
 

@@ -21,18 +21,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.errors import RunError
 from tests import support
 from tests.networks import SEED
 from training.__main__ import main
-from training.fit.choose_devices import choose_devices
-from training.fit.devices import ONE, taken
 from training.fit.events import Events
 from training.fit.recipe import Recipe
 from training.fit.train import begun, train
-from training.fit.workers import Cluster, meet, read_cluster
+from training.machines.choose import choose_devices
+from training.machines.devices import ONE, taken
+from training.machines.workers import Cluster, meet, read_cluster
 from training.networks import NETWORKS
 from training.networks.blocks import classifier, convolution, rescaled_input
 
@@ -99,9 +99,9 @@ def started(
 ) -> subprocess.Popen[str]:
     """A process that trains, and ends as the command line does."""
     code = (
-        "import sys, click; from edgeemo.cli import shell; from training.fit.backend import "
+        "import sys, click; from edgeemo.cli import shell; from training.machines.backend import "
         "choose_backend; choose_backend()\n"
-        "from tests.training.fit.test_workers import fit\n"
+        "from tests.training.machines.test_workers import fit\n"
         "@click.command()\n@click.argument('words', nargs=-1)\ndef main(words): fit(*words)\n"
         "shell.run(main, 'train', ['--', *sys.argv[1:]])"
     )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeemo.contract import strict
+from edgeemo.contract.checked import strict
 
 
 @dataclass(frozen=True)

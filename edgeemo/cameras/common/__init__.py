@@ -1,0 +1,1 @@
+"""What the sources share: their base, programs, resources, timestamps."""

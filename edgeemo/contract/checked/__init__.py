@@ -1,0 +1,1 @@
+"""Files that nobody vouches for, read strictly; and written whole or not at all."""

@@ -1,0 +1,1 @@
+"""Which backend and devices a training runs on."""
