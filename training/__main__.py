@@ -1,5 +1,5 @@
-"""python -m training: prepare, stats, leaks, train, finetune, evaluate, crossval, sweep, review,
-restore.
+"""python -m training: prepare, stats, leaks, train, family, finetune, evaluate, crossval, sweep,
+review, restore.
 """
 
 import click
@@ -27,6 +27,7 @@ def main() -> None:
     python -m training stats prepared/
     python -m training leaks prepared/
     python -m training train --data prepared/ --out runs/small
+    python -m training family --data prepared/ --out runs/family --budget 12m
     python -m training finetune --qat runs/small --data prepared/ --out runs/small-qat
     python -m training evaluate runs/small --data prepared/
     python -m training crossval prepared/ --out crossval/

@@ -1,5 +1,5 @@
 """The faces that the family is trained on, from prepared data or from the one file that travels to
-a lent machine.
+another machine.
 """
 
 import lzma

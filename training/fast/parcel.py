@@ -1,4 +1,4 @@
-"""What comes back from a lent machine: results, logs and weights in a few files of limited size."""
+"""What comes back from another machine: results, logs and weights in a few limited files."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""Runs that came back from a lent machine: measured on the data at home, so that `export build`
+"""Runs that came back from another machine: measured on the data at home, so that `export build`
 takes them."""
 
 from pathlib import Path

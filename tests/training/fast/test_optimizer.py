@@ -43,9 +43,8 @@ def test_weights_and_their_average_move_as_keras_moves_them() -> None:
         optimizer.apply(gradients, model.trainable_variables)
         state = updated(state, [jnp.asarray(g) for g in gradients], decayed(model), NUMBERS)
         now = [np.array(v.value) for v in model.trainable_variables]
-        first = average is None or step < 3
-        mixed = [0.9 * a + 0.1 * w for a, w in zip(average, now, strict=True)]  # type: ignore
-        average = now if first else mixed
+        before = now if average is None or step < 3 else average
+        average = [0.9 * a + 0.1 * w for a, w in zip(before, now, strict=True)]
         for ours, theirs in zip(state["weights"], now, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-6)
     assert average is not None
