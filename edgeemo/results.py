@@ -15,9 +15,13 @@ class Box:
     """
 
     x: int
+    """Left edge."""
     y: int
+    """Top edge."""
     width: int
+    """Width, at least 1."""
     height: int
+    """Height, at least 1."""
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -32,21 +36,18 @@ class Box:
 
 @dataclass(frozen=True)
 class Face:
-    """One face and its emotion.
-
-    Attributes:
-        box: where the detector found it.
-        emotion: the label of the highest score.
-        confidence: that score, a probability 0..1.
-        scores: probability of each of the bundle's labels, in its order; they sum to 1.
-        latency_ms: crop and network, without detection, in milliseconds.
-    """
+    """One face and its emotion."""
 
     box: Box
+    """Where the detector found it."""
     emotion: str
+    """The label of the highest score."""
     confidence: float
+    """That score, a probability 0..1."""
     scores: dict[str, float]
+    """Probability of each of the bundle's labels, in its order; they sum to 1."""
     latency_ms: float = 0.0
+    """Crop and network, without detection, in milliseconds."""
 
     def __post_init__(self) -> None:
         total = sum(self.scores.values())
@@ -80,36 +81,32 @@ class Face:
 class Reading:
     """What a sensor says of one face in one frame, or of a frame without a face, or of a camera
     that is gone.
-
-    Attributes:
-        time: seconds: when the frame was captured, on the clock of `time.time()`; in a recording,
-            its position.
-        frame: number of the frame, from 0; frames that were dropped count too.
-        face_id: a number that stays with a face while it is seen; None without a face.
-        emotion: the label, smoothed over time; None without a face, or while no label is sure
-            enough.
-        confidence: smoothed probability 0..1 of `emotion`, or of the best label while `emotion` is
-            None; 0 without a face.
-        scores: smoothed probability of each of the bundle's labels, in its order; empty without a
-            face.
-        box: where the face is; None without one.
-        latency_ms: from the frame's capture to this reading, in milliseconds.
-        fps: frames a second that were looked at lately.
-        dropped: frames that came and were not looked at, so far.
-        camera_ok: False while the camera is gone; such a reading has no face.
     """
 
     time: float
+    """Seconds: when the frame was captured, on the clock of `time.time()`; in a recording, its
+    position."""
     frame: int
+    """Number of the frame, from 0; frames that were dropped count too."""
     face_id: int | None = None
+    """A number that stays with a face while it is seen; None without a face."""
     emotion: str | None = None
+    """The label, smoothed over time; None without a face, or while no label is sure enough."""
     confidence: float = 0.0
+    """Smoothed probability 0..1 of `emotion`, or of the best label while `emotion` is None; 0
+    without a face."""
     scores: dict[str, float] = field(default_factory=dict)
+    """Smoothed probability of each of the bundle's labels, in its order; empty without a face."""
     box: Box | None = None
+    """Where the face is; None without one."""
     latency_ms: float = 0.0
+    """From the frame's capture to this reading, in milliseconds."""
     fps: float = 0.0
+    """Frames a second that were looked at lately."""
     dropped: int = 0
+    """Frames that came and were not looked at, so far."""
     camera_ok: bool = True
+    """False while the camera is gone; such a reading has no face."""
 
     def __post_init__(self) -> None:
         seen = self.face_id is not None

@@ -30,9 +30,13 @@ class Check:
     """
 
     name: str
+    """What was looked at."""
     state: str
+    """"ok", "note" (works without) or "problem"."""
     text: str
+    """What was seen."""
     fix: str = ""
+    """The command that fixes it; empty where nothing is to be done."""
 
 
 @click.command()

@@ -17,11 +17,17 @@ class Remote:
     """A model file that edgeemo uses and does not ship."""
 
     name: str
+    """What `pull` calls it."""
     what: str
+    """What it is for, in words."""
     url: str
+    """Where it is fetched from."""
     target: Path
+    """Where it goes."""
     size: int
+    """Its bytes."""
     sha256: str
+    """Its hash, 64 hex digits: what is trusted."""
 
 
 def _remotes() -> dict[str, Remote]:

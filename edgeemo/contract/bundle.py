@@ -38,15 +38,12 @@ _ENTRY_SIGNATURE, _MAX_SIGNATURES = b"PK\x01\x02", 4 * MAX_ENTRIES
 
 @dataclass(frozen=True)
 class SelfTest:
-    """Inputs and what the bundle's artifacts answer to them.
-
-    Attributes:
-        inputs: uint8 (N, H, W, C). Drawn patterns, never faces, because bundles are published.
-        logits: float32 (N, labels) by artifact file; of TFLite files under reference kernels.
-    """
+    """Inputs and what the bundle's artifacts answer to them."""
 
     inputs: NDArray[np.uint8]
+    """uint8 (N, H, W, C). Drawn patterns, never faces, because bundles are published."""
     logits: dict[str, NDArray[np.float32]]
+    """float32 (N, labels) by artifact file; of TFLite files under reference kernels."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,11 @@ class Bundle:
     """A checked bundle, in memory: every size, hash and name has been verified."""
 
     path: Path
+    """Where it was read from."""
     manifest: Manifest
+    """What it says of itself."""
     files: Mapping[str, bytes]
+    """Its other files, by name."""
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -141,12 +141,19 @@ class _Spec1:
     """The spec as bundles of schema 1 and folders of their time hold it: crops were part of it."""
 
     height: int
+    """As of `InputSpec`."""
     width: int
+    """As of `InputSpec`."""
     channels: int
+    """As of `InputSpec`."""
     scale: float
+    """One for all channels."""
     offset: float
+    """One for all channels."""
     preprocess: str
+    """As of `InputSpec`."""
     crops: dict[str, Crop]
+    """By detector."""
 
 
 def _fingerprint(values: Mapping[str, Any]) -> str:

@@ -115,9 +115,13 @@ class DataInfo:
     """The data that the model was made and judged on."""
 
     sets: tuple[str, ...]
+    """Names of the data sets."""
     split: str
+    """How they were split."""
     split_hash: str
+    """sha256 over pictures, labels and splits."""
     seed: int
+    """Seed of the splits."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +131,13 @@ class Calibration:
     """
 
     n: int
+    """Number of pictures."""
     method: str
+    """How ranges were found."""
     split: str
+    """The split that they came from."""
     sha256: str
+    """Hash of their pixels."""
 
 
 @dataclass(frozen=True)
@@ -139,18 +147,31 @@ class Evaluation:
     """
 
     artifact: str
+    """The model file."""
     split: str
+    """The split it was measured on."""
     n: int
+    """Number of pictures."""
     float_top1: float
+    """Top-1 of the float model, 0..1."""
     top1: float
+    """Top-1 of the artifact, 0..1."""
     drop: float
+    """Float top-1 less the artifact's."""
     drop_interval: tuple[float, float]
+    """90 % interval of the drop."""
     agreement: float
+    """Share of the pictures with the same top label."""
     float_macro_f1: float
+    """Macro-F1 of the float model, 0..1."""
     macro_f1: float
+    """Macro-F1 of the artifact, 0..1."""
     per_class_recall: dict[str, float | None]
+    """Recall by label; None where a label does not occur."""
     float_confusion: tuple[tuple[int, ...], ...]
+    """Counts of the float model, rows true and columns predicted."""
     confusion: tuple[tuple[int, ...], ...]
+    """Counts of the artifact, likewise."""
 
 
 @dataclass(frozen=True)
@@ -174,22 +195,39 @@ class Manifest:
     """
 
     schema_version: int
+    """SCHEMA_VERSION."""
     name: str
+    """The bundle's name."""
     version: str
+    """The bundle's version, as 1.2.3."""
     licence: str
+    """What one may do with it, in words."""
     minimum_edgeemo: str
+    """The oldest edgeemo that reads it."""
     labels: tuple[str, ...]
+    """Names of the classes, in the order of the outputs."""
     input_spec: InputSpec
+    """What the models take."""
     input_fingerprint: str
+    """The spec's fingerprint."""
     artifacts: tuple[Artifact, ...]
+    """The models."""
     companions: tuple[Companion, ...]
+    """The report and the self-test."""
     data: DataInfo
+    """What the model was made and judged on."""
     training: dict[str, Any]
+    """The run's own record."""
     calibration: Calibration
+    """The representative data set."""
     evaluation: tuple[Evaluation, ...]
+    """What each artifact scored."""
     smoothing: Smoothing
+    """Defaults for readings over time."""
     tensor_arena_bytes: int
+    """Activations alive at once in the int8 model, at their peak."""
     crops: dict[str, Crop] = field(default_factory=dict)
+    """By a detector's name, the crop that this bundle wants instead of its own."""
 
     def to_json(self) -> str:
         """The manifest as JSON text."""

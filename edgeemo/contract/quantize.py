@@ -17,7 +17,9 @@ class Quantization:
     """
 
     scale: float
+    """Real numbers a step; positive."""
     zero_point: int
+    """What stands for 0, -128 to 127."""
 
     def __post_init__(self) -> None:
         if not (0 < self.scale < float("inf")) or not -128 <= self.zero_point <= 127:

@@ -40,17 +40,14 @@ SPLIT_WORDS = {
 
 @dataclass(frozen=True)
 class LabelledFile:
-    """One picture file inside a folder or archive.
-
-    Attributes:
-        path: inside the folder or archive, with `/`.
-        label: one of the class names, from the nearest folder's name, by itself or its vocabulary.
-        split: "train", "validation" or "test" where a folder above says so, else None.
-    """
+    """One picture file inside a folder or archive."""
 
     path: str
+    """Inside the folder or archive, with `/`."""
     label: str
+    """One of the class names, from the nearest folder's name, by itself or its vocabulary."""
     split: str | None
+    """"train", "validation" or "test" where a folder above says so, else None."""
 
 
 class PictureArchive:
@@ -253,9 +250,13 @@ class LabelledInputs:
     """
 
     inputs: NDArray[np.uint8]
+    """uint8 (N, H, W, C)."""
     labels: NDArray[np.int64]
+    """Label numbers, int64 (N,)."""
     left_out: dict[str, int]
+    """Files left out, by reason."""
     majority: NDArray[np.int64] | None = None
+    """FER+'s majority, int64 (N,), -1 where there is none; None without votes."""
 
 
 def load_inputs(

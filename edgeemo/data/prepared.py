@@ -41,33 +41,30 @@ _MAX_PICTURES = 2_000_000
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checked prepared folder.
-
-    Attributes:
-        images: uint8 (N, H, W, C), read lazily from the file.
-        labels: int64 (N,), positions in `class_names`: what to train on and measure against.
-        given_labels: int64 (N,), positions in `class_names`: what the set's folder says.
-        splits: (N,) of "train", "validation", "test" or "excluded".
-        groups: int64 (N,), one number for all copies and near copies of one picture.
-        votes: int64 (N, 10) FER+ votes in FERPLUS_COLUMNS order, -1 where unknown; None without
-            FER+.
-        rows: the index as text, a dict a picture.
-        dataset: the parsed dataset.json.
-        class_names: what label numbers mean.
-        spec: the input spec that the pictures were prepared for.
-    """
+    """A checked prepared folder."""
 
     path: Path
+    """The folder."""
     images: NDArray[np.uint8]
+    """uint8 (N, H, W, C), read lazily from the file."""
     labels: NDArray[np.int64]
+    """int64 (N,), positions in `class_names`: what to train on and measure against."""
     given_labels: NDArray[np.int64]
+    """int64 (N,), positions in `class_names`: what the set's folder says."""
     splits: NDArray[np.str_]
+    """(N,) of "train", "validation", "test" or "excluded"."""
     groups: NDArray[np.int64]
+    """int64 (N,), one number for all copies and near copies of one picture."""
     votes: NDArray[np.int64] | None
+    """int64 (N, 10) FER+ votes in FERPLUS_COLUMNS order, -1 where unknown; None without FER+."""
     rows: list[dict[str, str]]
+    """The index as text, a dict a picture."""
     dataset: dict[str, Any]
+    """The parsed dataset.json."""
     class_names: tuple[str, ...]
+    """What label numbers mean."""
     spec: InputSpec
+    """The input spec that the pictures were prepared for."""
 
     @property
     def fingerprint(self) -> str:

@@ -11,18 +11,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Scaling:
-    """A detector's rule for the size of its input.
-
-    Attributes:
-        max_side: longer side of the input in pixels, at most.
-        face_pixels: side of a face in the input, in pixels, from which on the detector finds it.
-        smallest_face: smallest face to be found, as a share of the frame's shorter side; None
-            scales down for `max_side` alone.
-    """
+    """A detector's rule for the size of its input."""
 
     max_side: int
+    """Longer side of the input in pixels, at most."""
     face_pixels: int
+    """Side of a face in the input, in pixels, from which on the detector finds it."""
     smallest_face: float | None = None
+    """Smallest face to be found, as a share of the frame's shorter side; None scales down for
+    `max_side` alone."""
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the input for a frame, in pixels; never more than the frame's own."""

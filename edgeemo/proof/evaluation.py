@@ -22,23 +22,20 @@ Z95_ONE_SIDED = 1.6448536269514722
 
 @dataclass(frozen=True)
 class Scorecard:
-    """How well predictions meet the labels.
-
-    Attributes:
-        n: number of pictures.
-        top1: share of right predictions, 0..1.
-        interval: 95 % Wilson interval of `top1`.
-        macro_f1: mean F1 over the classes that occur in labels or predictions.
-        per_class_recall: recall by label; None where a label does not occur.
-        confusion: counts, rows true and columns predicted, in the order of the class names.
-    """
+    """How well predictions meet the labels."""
 
     n: int
+    """Number of pictures."""
     top1: float
+    """Share of right predictions, 0..1."""
     interval: tuple[float, float]
+    """95 % Wilson interval of `top1`."""
     macro_f1: float
+    """Mean F1 over the classes that occur in labels or predictions."""
     per_class_recall: dict[str, float | None]
+    """Recall by label; None where a label does not occur."""
     confusion: list[list[int]]
+    """Counts, rows true and columns predicted, in the order of the class names."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +49,21 @@ class PairedDrop:
     """
 
     n: int
+    """Number of pictures."""
     b: int
+    """Pictures that only the reference gets right."""
     c: int
+    """Pictures that only the candidate gets right."""
     drop: float
+    """(b - c) / n."""
     standard_error: float
+    """Of the drop."""
     lower95: float
+    """One-sided 95 % bound from below."""
     upper95: float
+    """One-sided 95 % bound from above."""
     mcnemar_p: float
+    """Exact two-sided McNemar test."""
 
 
 def confusion_matrix(

@@ -32,30 +32,27 @@ Trace = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class SelfTestResult:
-    """One artifact's outcome.
-
-    Attributes:
-        artifact: the model file.
-        passed: whether the largest difference stays within `bound` and no inner tensor differs;
-            None where no runtime for it is installed.
-        kernels: "reference" or "default".
-        difference: largest difference of a logit, in steps of the output scale (integer TFLite) or
-            logits; infinite where the model gave no answer.
-        bound: the largest difference allowed.
-        note: the missing dependency, where `passed` is None; what went wrong, where a difference
-            does not say it.
-        tensor: where it failed, the first tensor that differs: an operator's output by its name, or
-            "the output" where the bundle tells no inner ones (ONNX, default kernels, bundles from
-            before edgeemo recorded them).
-    """
+    """One artifact's outcome."""
 
     artifact: str
+    """The model file."""
     passed: bool | None
+    """Whether the largest difference stays within `bound` and no inner tensor differs; None where
+    no runtime for it is installed."""
     kernels: str
+    """"reference" or "default"."""
     difference: float
+    """Largest difference of a logit, in steps of the output scale (integer TFLite) or logits;
+    infinite where the model gave no answer."""
     bound: float
+    """The largest difference allowed."""
     note: str = ""
+    """The missing dependency, where `passed` is None; what went wrong, where a difference does not
+    say it."""
     tensor: str = ""
+    """Where it failed, the first tensor that differs: an operator's output by its name, or "the
+    output" where the bundle tells no inner ones (ONNX, default kernels, bundles from before edgeemo
+    recorded them)."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +62,11 @@ class Replay:
     """
 
     artifact: Artifact
+    """The model."""
     kernels: str
+    """"reference" or "default"."""
     bound: float
+    """The largest difference allowed."""
 
 
 def run_selftest(bundle: Bundle) -> list[SelfTestResult]:

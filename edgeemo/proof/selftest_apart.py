@@ -74,21 +74,22 @@ def run_selftest_apart(
 
 @dataclass
 class _Story:
-    """What the child has told so far.
-
-    Attributes:
-        plans: the bound of each (artifact, kernels) that is to be tried.
-        opened: the (artifact, kernels) that it touched last.
-        tail: the end of what it wrote that is no message.
-    """
+    """What the child has told so far."""
 
     plans: dict[tuple[str, str], float]
+    """The bound of each (artifact, kernels) that is to be tried."""
     results: list[SelfTestResult] = field(default_factory=list)
+    """Outcomes so far."""
     opened: tuple[str, str] | None = None
+    """The (artifact, kernels) that it touched last."""
     refused: str = ""
+    """Why the child refused to begin; empty where it did not."""
     done: bool = False
+    """Whether the child came to its end."""
     tail: bytes = b""
+    """The end of what it wrote that is no message."""
     _line: bytes = b""
+    """The line that is being written."""
 
     def hear(self, data: bytes) -> bool:
         """Take bytes of the message pipe; whether a message was among them.

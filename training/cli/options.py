@@ -193,7 +193,9 @@ class Given:
     """
 
     choices: dict[str, Any]
+    """Options that were given, by their name in the recipe."""
     file: Path | None
+    """The recipe file of `--recipe`; None without."""
 
     def recipe(self, begun: Recipe | None = None) -> Recipe:
         """The given choices over the recipe in the file; without a file, over `begun` or the

@@ -41,7 +41,9 @@ class Cluster:
     """The workers' addresses "host:port", the chief's first, and which of them this one is."""
 
     addresses: tuple[str, ...]
+    """host:port of each machine, the chief first."""
     index: int
+    """Which of them this is."""
 
 
 class Replicas(Devices):
