@@ -26,7 +26,7 @@ def network(seed: int = 1) -> keras.Model:
     keras.utils.set_random_seed(seed)
     pixels, x = rescaled_input(DEFAULT_SPEC)
     x = convolution(layers.AveragePooling2D(8)(x), 8, "one")
-    return classifier(pixels, x, "tiny", dropout=0.1)
+    return classifier(pixels, x, "tiny", 7, dropout=0.1)
 
 
 def bright_or_dark() -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
