@@ -81,7 +81,7 @@ def _accuracy(bundle: "Bundle") -> Iterator[str]:
         )
         if not bundle.manifest.artifact(measured.artifact).precision.is_integer:
             continue  # what the float files answer is the float model's matrix
-        for line in confusion_lines(measured.confusion, measured.per_class_recall):
+        for line in confusion_lines(measured.confusion, measured.per_class_recall, bundle.labels):
             yield "  " + line
         if ferplus := _against_ferplus(bundle.report(), measured.artifact):
             yield f"  {ferplus}"

@@ -39,7 +39,9 @@ def measurement_lines(measurements: Sequence[Measurement]) -> Iterator[str]:
     full = measurements[0].verdict.float_card
     yield ""
     yield _card("float", full)
-    yield from (f"  {line}" for line in confusion_lines(full.confusion, full.per_class_recall))
+    names = tuple(full.per_class_recall)  # in their order, as `score` makes it
+    lines = confusion_lines(full.confusion, full.per_class_recall, names)
+    yield from (f"  {line}" for line in lines)
     yield ""
     yield (
         f"{'artifact':<13}{'bytes':>9}  {'top-1':>7}  {'macro-F1':>8}  "
@@ -56,7 +58,7 @@ def measurement_lines(measurements: Sequence[Measurement]) -> Iterator[str]:
         if any(map(any, difference)):
             yield ""
             yield f"{measurement.file} less float, in faces, and its recall:"
-            lines = confusion_lines(difference, card.per_class_recall)
+            lines = confusion_lines(difference, card.per_class_recall, names)
             yield from (f"  {line}" for line in lines)
 
 

@@ -516,6 +516,20 @@ def test_evaluate_refuses_data_of_another_input_spec_with_both_fingerprints(
     assert DEFAULT_SPEC.fingerprint() in run("evaluate", tiny_bundle, other).stderr
 
 
+def test_info_prints_the_matrix_under_the_labels_that_it_is_of() -> None:
+    shown = run("info", "small").stdout.splitlines()
+    manifest = json.loads(run("info", "small", "--json").stdout)
+    (measured,) = (e for e in manifest["evaluation"] if e["artifact"] == "int8.tflite")
+    labels = manifest["labels"]
+    start = next(i for i, line in enumerate(shown) if line.startswith("int8.tflite on test"))
+    assert shown[start + 1].split() == ["true", "\\", "predicted", *labels, "recall"]
+    for i, label in enumerate(labels):
+        row, confusion = shown[start + 2 + i].split(), measured["confusion"][i]
+        assert row[0] == label
+        assert list(map(int, row[1:-1])) == confusion
+        assert row[-1] == f"{confusion[i] / sum(confusion):.1%}"
+
+
 def test_info_shows_and_json_is_the_manifest(tiny_bundle: Path) -> None:
     assert "scale 1 zero point -128" in run("info", tiny_bundle).stdout
     manifest = json.loads(run("info", tiny_bundle, "--json").stdout)
