@@ -23,8 +23,8 @@ def confusion_lines(
 ) -> Iterator[str]:
     """A confusion matrix with per-class recall, rows true and columns predicted, as lines.
 
-    `class_names` say what rows and columns mean; the keys of `recall`, which may come from JSON, have
-    no order.
+    `class_names` say what rows and columns mean; the keys of `recall`, which may come from JSON,
+    have no order.
     """
     width = (
         max(

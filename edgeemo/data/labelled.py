@@ -20,7 +20,7 @@ from edgeemo.contract.labels import DROPPED_WORDS, match_label_or_none
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.pictures import MAX_BYTES, SUFFIXES, decode_picture
-from edgeemo.data.prepared import is_prepared, load_prepared
+from edgeemo.data.prepared import Prepared, is_prepared, load_prepared
 from edgeemo.errors import ArchiveError, MissingFile, PictureError
 
 MAX_FILES = 500_000
@@ -273,21 +273,13 @@ def load_inputs(
             picture is usable.
     """
     if is_prepared(path):
-        data = load_prepared(path, spec, class_names)
-        rows = data.indices(split)
-        majority = (
-            None
-            if data.votes is None
-            else ferplus_majority(group_votes(data)[rows], class_names)[0]
-        )
-        return LabelledInputs(np.asarray(data.images[rows]), data.labels[rows], {}, majority)
+        return _prepared_inputs(load_prepared(path, spec, class_names), split)
     with PictureArchive(path, class_names) as archive:
-        files = archive.files
-        splits = sorted({file.split for file in files if file.split})
-        if splits:
-            files = [file for file in files if file.split == split]
+        splits = sorted({file.split for file in archive.files if file.split})
         inputs, labels = [], []
-        for file in files:
+        for file in archive.files:
+            if splits and file.split != split:
+                continue
             try:
                 frame = decode_picture(archive.read(file.path), file.path)
             except PictureError:
@@ -297,12 +289,29 @@ def load_inputs(
             labels.append(archive.class_names.index(file.label))
         left_out = archive.rejected_counts()
     if not inputs:
-        reasons = [f"{count} x {reason}" for reason, count in left_out.items()]
-        if splits and split not in splits:
-            reasons.append(f"its folders name the split {', '.join(splits)}")
-        raise ArchiveError(
-            f"{path}: not a single usable picture for the split {split!r}"
-            f" ({', '.join(reasons) or 'it is empty'}); expected <class>/ folders named after"
-            f" {', '.join(class_names)}, or a prepared folder"
-        )
+        raise _no_inputs(path, split, splits, left_out, class_names)
     return LabelledInputs(np.stack(inputs), np.array(labels, np.int64), left_out)
+
+
+def _prepared_inputs(data: Prepared, split: str) -> LabelledInputs:
+    rows, majority = data.indices(split), None
+    if data.votes is not None:
+        majority = ferplus_majority(group_votes(data)[rows], data.class_names)[0]
+    return LabelledInputs(np.asarray(data.images[rows]), data.labels[rows], {}, majority)
+
+
+def _no_inputs(
+    path: str | os.PathLike[str],
+    split: str,
+    splits: Sequence[str],
+    left_out: dict[str, int],
+    class_names: Sequence[str],
+) -> ArchiveError:
+    reasons = [f"{count} x {reason}" for reason, count in left_out.items()]
+    if splits and split not in splits:
+        reasons.append(f"its folders name the split {', '.join(splits)}")
+    return ArchiveError(
+        f"{path}: not a single usable picture for the split {split!r} "
+        f"({', '.join(reasons) or 'it is empty'}); expected <class>/ folders named after "
+        f"{', '.join(class_names)}, or a prepared folder"
+    )

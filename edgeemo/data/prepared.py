@@ -138,6 +138,15 @@ def load_prepared(
         check_same_labels(names, class_names, str(folder), DataError)
     images = _load_images(folder / IMAGES, own_spec)
     rows = _load_index(folder / INDEX)
+    _check_agree(folder, dataset, images, rows)
+    columns = _parse_rows(rows, names, folder / INDEX)
+    return Prepared(folder, images, *columns, rows, dataset, names, own_spec)
+
+
+def _check_agree(
+    folder: Path, dataset: dict[str, Any], images: NDArray[np.uint8], rows: list[dict[str, str]]
+) -> None:
+    """Raise DataError unless the three files are of one another, and as they were written."""
     if len(rows) != len(images) or dataset["images"] != len(images):
         raise DataError(
             f"{folder}: {IMAGES} holds {len(images)} pictures, {INDEX} {len(rows)} rows and"
@@ -151,8 +160,6 @@ def load_prepared(
             f"{folder}: its files have changed since they were prepared (sha256 differs); prepare"
             " the data again"
         )
-    columns = _parse_rows(rows, names, folder / INDEX)
-    return Prepared(folder, images, *columns, rows, dataset, names, own_spec)
 
 
 def file_sha256(path: Path) -> str:
