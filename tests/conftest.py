@@ -41,6 +41,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The longest files, longest first: processes that take a file at a time then end nearly together.
 LONGEST = (
     "test_prepare",
+    "test_fast_path",
+    "test_variety",
     "test_training",
     "test_workers",
     "test_export",
@@ -60,6 +62,9 @@ LONGEST = (
     "test_cli",
     "test_esp32s3",
     "test_layers",
+    "test_inputs",
+    "test_newcomer",
+    "test_other_inputs",
     "test_leaks",
     "test_cameras_network",
     "test_ladder",

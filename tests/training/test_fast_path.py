@@ -13,22 +13,11 @@ from tests import support
 FOLDER = Path(__file__).parent / "fast"
 
 
-@pytest.mark.parametrize("file", sorted(path.name for path in FOLDER.glob("test_*.py")))
-def test_fast_path_on_jax(file: str) -> None:
+def test_fast_path_on_jax() -> None:
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed; it is part of the dev environment")
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:xdist",
-            FOLDER / file,
-        ],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", FOLDER],
         env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
         cwd=support.REPOSITORY,
         capture_output=True,
