@@ -1,6 +1,7 @@
 """The main job: faces in a picture or frame, each with its emotion."""
 
 import os
+import threading
 import time
 from types import TracebackType
 from typing import Self
@@ -13,8 +14,8 @@ from edgeemo.contract.bundle import Bundle, read_bundle
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.contract.quantize import softmax
 from edgeemo.data.pictures import read_picture
-from edgeemo.errors import InvalidInput
-from edgeemo.faces import Detector, crop_of, open_detector
+from edgeemo.errors import DetectorError, InvalidInput
+from edgeemo.faces import Detector, check_detector, crop_of, open_detector
 from edgeemo.models import DEFAULT_MODEL, find_model
 from edgeemo.results import Box, Face
 
@@ -22,7 +23,8 @@ from edgeemo.results import Box, Face
 class Recognizer:
     """A detector and a model, opened once and used for many pictures.
 
-    A context manager; not for several threads at once. The bundle rules: `labels` and `spec` are
+    A context manager. Threads may share it, two sensors for example: one at a time looks for faces,
+    and one at a time runs the network. The bundle rules: `labels` and `spec` are
     its own, so bundles of different labels and inputs live side by side in one process.
 
     Args:
@@ -33,6 +35,8 @@ class Recognizer:
         artifact: which model file of the bundle; by default the quantized TFLite one, or the
             quantized ONNX one without LiteRT.
         threads: threads of one inference.
+        runtime: one of edgeemo.backends.RUNTIMES, where another package brings one; by default the
+            one for the artifact's format.
         providers: ONNX Runtime's execution providers by name, or "auto" for an NVIDIA GPU where
             there is one (see edgeemo.backends.open_backend); by default the processor alone.
         backend: an opened backend instead of the bundle's own, for tests (edgeemo.FakeBackend); it
@@ -48,6 +52,7 @@ class Recognizer:
         *,
         detector: str | Detector = "auto",
         artifact: str | None = None,
+        runtime: str | None = None,
         threads: int = 1,
         providers: Providers = None,
         backend: Backend | None = None,
@@ -55,11 +60,15 @@ class Recognizer:
         self.bundle: Bundle | None = None
         if backend is None:
             self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
-            backend = open_backend(self.bundle, artifact, threads=threads, providers=providers)
+            backend = open_backend(
+                self.bundle, artifact, runtime=runtime, threads=threads, providers=providers
+            )
         self.backend = backend
         self.labels, self.spec = tuple(backend.labels), backend.spec
         self.detector = open_detector(detector) if isinstance(detector, str) else detector
         overrides = self.bundle.manifest.crops if self.bundle else {}
+        self._detecting, self._inferring = threading.Lock(), threading.Lock()
+        check_detector(self.detector)
         self.crop = overrides.get(self.detector.name) or crop_of(self.detector)
 
     def __enter__(self) -> Self:
@@ -86,7 +95,22 @@ class Recognizer:
         self._check_open()
         frame = picture if isinstance(picture, np.ndarray) else read_picture(picture)
         frame = _as_rgb(frame)
-        return self.classify(frame, self.detector.detect(frame))
+        return self.classify(frame, self.detect(frame))
+
+    def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Box]:
+        """The detector's boxes in uint8 (H, W, 3) RGB, largest first.
+
+        Raises:
+            DetectorError: it gives something else than boxes.
+        """
+        with self._detecting:
+            boxes = self.detector.detect(frame_rgb)
+        if not isinstance(boxes, list) or not all(isinstance(box, Box) for box in boxes):
+            raise DetectorError(
+                f"the detector {self.detector.name}: expected a list of edgeemo.Box, received "
+                f"{str(boxes)[:80]!r}"
+            )
+        return boxes
 
     def classify(self, frame_rgb: NDArray[np.uint8], boxes: list[Box]) -> list[Face]:
         """The emotion of each box of the detector in uint8 (H, W, 3) RGB."""
@@ -108,8 +132,9 @@ class Recognizer:
 
         Raises InvalidInput after `close`.
         """
-        self._check_open()
-        return self.backend.infer(inputs)
+        with self._inferring:
+            self._check_open()
+            return self.backend.infer(inputs)
 
     def _check_open(self) -> None:
         if "backend" not in self.__dict__:

@@ -24,10 +24,13 @@ class Registry(Generic[T]):
         kind: what messages call an entry, such as "detector".
         group: the group of entry points that other packages may use.
         own: our entries, by name, as "module:attribute"; nobody can take their names.
+        entry: what another package's entry has to be an instance of; None for something to call.
     """
 
-    def __init__(self, kind: str, group: str, own: Mapping[str, str]) -> None:
-        self.kind, self.group, self._own = kind, group, dict(own)
+    def __init__(
+        self, kind: str, group: str, own: Mapping[str, str], entry: type | None = None
+    ) -> None:
+        self.kind, self.group, self._own, self._entry = kind, group, dict(own), entry
         self._added: dict[str, T] = {}
 
     def __iter__(self) -> Iterator[str]:
@@ -41,7 +44,7 @@ class Registry(Generic[T]):
 
         Raises:
             InvalidInput: nothing; the message lists what there is.
-            BrokenDependency: another package's entry cannot be imported.
+            BrokenDependency: another package's entry cannot be imported, or is of another kind.
         """
         if name in self._added:
             return self._added[name]
@@ -69,11 +72,18 @@ class Registry(Generic[T]):
         return importlib.metadata.entry_points(group=self.group)
 
     def _loaded(self, point: importlib.metadata.EntryPoint) -> T:
+        package = point.dist.name if point.dist else point.value
         try:
-            return cast(T, point.load())
+            entry = point.load()
         except Exception as error:  # whatever somebody else's module raises while it is loaded
-            package = point.dist.name if point.dist else point.value
             raise BrokenDependency(
                 f"the {self.kind} {point.name} of the package {package} cannot be imported "
                 f"({type(error).__name__}: {str(error)[:160]}); update or remove that package"
             ) from None
+        if not (isinstance(entry, self._entry) if self._entry else callable(entry)):
+            expected = self._entry.__name__ if self._entry else "something to call"
+            raise BrokenDependency(
+                f"the {self.kind} {point.name} of the package {package}: expected {expected}, "
+                f"received {type(entry).__name__}; update or remove that package"
+            )
+        return cast(T, entry)

@@ -67,6 +67,7 @@ PROFILES: Registry[Profile] = Registry(
         "jetson": "export.profiles:JETSON",
         "mcu": "export.profiles:MCU",
     },
+    entry=Profile,
 )
 """Profiles by name."""
 

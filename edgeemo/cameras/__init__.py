@@ -78,6 +78,14 @@ class Camera(Protocol):
         """
 
 
+_PROTOCOL = ("name", "live", "open", "read", "close")
+
+
+def missing_parts(camera: object) -> str:
+    """What an object lacks to be a `Camera`, in words; "" where it lacks nothing."""
+    return ", ".join(part for part in _PROTOCOL if not hasattr(camera, part))
+
+
 def open_camera(source: str = "auto", *, size: tuple[int, int] = SIZE, fps: float = FPS) -> Camera:
     """Open a camera, stream or recording.
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgeemo.cameras import Camera, CameraOptions
+from edgeemo.cameras import Camera, CameraOptions, missing_parts
 from edgeemo.cameras.common.attempts import FirstThatOpens
 from edgeemo.errors import BrokenDependency, InvalidInput
 from edgeemo.registry import Registry
@@ -76,12 +76,10 @@ def closed(source: str, options: CameraOptions) -> Camera:
     """
     name, argument = _parsed(source)
     camera = CAMERAS.get(name)(argument, options)
-    protocol = ("name", "live", "open", "read", "close")
-    missing = [part for part in protocol if not hasattr(camera, part)]
-    if missing:
+    if missing := missing_parts(camera):
         raise BrokenDependency(
             f"the camera {name}: expected an object with name, live, open, read and close; "
-            f"{type(camera).__name__} has no {', '.join(missing)}; update that package"
+            f"{type(camera).__name__} has no {missing}; update that package"
         )
     return camera
 

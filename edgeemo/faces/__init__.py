@@ -89,6 +89,16 @@ def open_detector(
     return DETECTORS.get(name)(DetectorOptions(Path(model) if model else None, smallest_face))
 
 
+def check_detector(detector: object) -> None:
+    """Raise DetectorError unless `detector` has a name in plain text and a method `detect`."""
+    name = getattr(detector, "name", None)
+    if not isinstance(name, str) or not name or not callable(getattr(detector, "detect", None)):
+        raise DetectorError(
+            "expected a detector's name or an object with name (text) and detect(frame_rgb) -> "
+            f"list of edgeemo.Box, received {str(detector)[:80]!r}"
+        )
+
+
 def crop_of(detector: Detector) -> Crop:
     """The detector's own crop; the box as it is where it has none.
 

@@ -137,7 +137,7 @@ class FrameReader:
         pixels, detection = taken.frame.pixels, None
         if self.cadence.due():
             start = time.perf_counter()
-            boxes = self._recognizer.detector.detect(pixels)
+            boxes = self._recognizer.detect(pixels)
             detection = time.perf_counter() - start
             self.detections += 1
             tracks = self._tracker.detected(boxes, taken.frame.time, pixels)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from edgeemo.cameras import FPS, Camera, open_camera
+from edgeemo.cameras import FPS, Camera, missing_parts, open_camera
 from edgeemo.cameras.files import Paced
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.labels import match_label
@@ -91,6 +91,8 @@ class EmotionSensor:
     ) -> None:
         if faces not in FACES:
             raise InvalidInput(f"expected faces {' or '.join(FACES)}, received {faces!r}")
+        if not isinstance(options, SensorOptions):
+            raise InvalidInput(f"expected options of SensorOptions, received {options!r}")
         self._owns_recognizer = recognizer is None
         self._recognizer = _recognizer(recognizer, model, detector)
         smoothing = options.smoothing_of(self._recognizer.bundle, hold_time)
@@ -405,6 +407,10 @@ def _recognizer(
 ) -> Recognizer:
     """The caller's, or one opened for a live camera's frames. Raises InvalidInput for both."""
     if recognizer is not None:
+        if not isinstance(recognizer, Recognizer):
+            raise InvalidInput(
+                f"expected a Recognizer, received {recognizer!r}; a model's name is model="
+            )
         if model is not None or detector is not None:
             raise InvalidInput(
                 "expected a recognizer, or a model and a detector, received both; the recognizer "
@@ -422,12 +428,12 @@ def _opened(camera: str | os.PathLike[str] | Camera, options: SensorOptions) -> 
     if isinstance(camera, str | os.PathLike):
         opened = open_camera(os.fspath(camera), size=options.size, fps=options.fps or FPS)
     else:
-        try:
-            camera.open()
-        except AttributeError:
+        if missing := missing_parts(camera):
             raise InvalidInput(
-                f"expected a camera's name, a path or a Camera, received {camera!r}"
-            ) from None
+                "expected a camera's name, a path or an object with name, live, open, read and "
+                f"close; received {str(camera)[:80]!r}, which has no {missing}"
+            )
+        camera.open()
         opened = camera
     if options.fps and not opened.live and not options.realtime:
         opened.close()

@@ -14,6 +14,7 @@ TARGETS: Registry[Target] = Registry(
         "cortex-m": "export.firmware.targets:CORTEX_M",
         "esp32": "export.firmware.targets:ESP32",
     },
+    entry=Target,
 )
 """Targets by name. Another package's entry point is a `Target`."""
 

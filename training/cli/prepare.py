@@ -7,6 +7,7 @@ import click
 
 from edgeemo.contract.checked import strict
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec, parse_size
+from edgeemo.contract.labels import LABELS, check_labels
 from edgeemo.errors import InvalidInput
 from training.data.conflicts import POLICIES
 from training.data.sources import SOURCES, choose_sources
@@ -18,6 +19,15 @@ def _spec(_: click.Context, __: click.Parameter, value: str) -> InputSpec:
         return parse_size(value)
     except InvalidInput as error:
         raise click.BadParameter(str(error)) from None
+
+
+def _class_names(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    try:
+        check_labels(names, "--classes")
+    except InvalidInput as error:
+        raise click.BadParameter(str(error)) from None
+    return names
 
 
 @click.command()
@@ -80,6 +90,15 @@ def _spec(_: click.Context, __: click.Parameter, value: str) -> InputSpec:
         "What the network sees: height x width in pixels, 8 to 512, and grey or rgb, such as "
         "112x112-rgb."
     ),
+)
+@click.option(
+    "--classes",
+    "class_names",
+    default=",".join(LABELS),
+    metavar="NAME,NAME,...",
+    callback=_class_names,
+    help="Names of the classes, 2 to 64, in the order of the network's outputs. Folders that name "
+    "none of them are left out and counted.",
 )
 @click.option("--seed", type=click.IntRange(0), default=1, help="Seed of the split.")
 @click.option(
