@@ -1,6 +1,11 @@
 """Where files lie that can be fetched or made again."""
 
+import atexit
+import contextlib
+import functools
 import os
+import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -10,7 +15,8 @@ def cache_folder() -> Path:
 
     A relative $XDG_CACHE_HOME does not count (XDG Base Directory Specification 0.8). Where there is
     no home (a service without one, a user id that no user has), it is a folder of this user's id in
-    the system's folder for temporary files. The folder may not exist.
+    the system's folder for temporary files; where another user could have put files there, a new
+    one that ends with the process. The folder may not exist.
     """
     named = Path(os.environ.get("XDG_CACHE_HOME") or "")
     if named.is_absolute():
@@ -21,4 +27,25 @@ def cache_folder() -> Path:
         home = Path()
     if home.is_absolute() and home != Path("/"):
         return home / ".cache" / "edgeemo"
-    return Path(tempfile.gettempdir(), f"edgeemo-{os.getuid()}")
+    return _without_home()
+
+
+@functools.cache
+def _without_home() -> Path:
+    try:
+        folder = Path(tempfile.gettempdir(), f"edgeemo-{os.getuid()}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        if _is_ours_alone(folder):
+            return folder
+        private = Path(tempfile.mkdtemp(prefix="edgeemo-"))
+    except OSError:  # no folder for temporary files can be written: there is no cache
+        return Path("/nonexistent/edgeemo")
+    atexit.register(shutil.rmtree, private, ignore_errors=True)
+    return private
+
+
+def _is_ours_alone(folder: Path) -> bool:
+    """Whether it is a folder, no link, of this user, which nobody else may write into."""
+    state = folder.lstat()
+    return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not state.st_mode & 0o022

@@ -14,7 +14,7 @@ from edgeemo.contract.bundle import Bundle, read_bundle
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.contract.quantize import softmax
 from edgeemo.data.pictures import read_picture
-from edgeemo.errors import DetectorError, InvalidInput
+from edgeemo.errors import BackendError, DetectorError, InvalidInput
 from edgeemo.faces import Detector, check_detector, crop_of, open_detector
 from edgeemo.models import DEFAULT_MODEL, find_model
 from edgeemo.results import Box, Face
@@ -110,7 +110,7 @@ class Recognizer:
                 f"the detector {self.detector.name}: expected a list of edgeemo.Box, received "
                 f"{str(boxes)[:80]!r}"
             )
-        return boxes
+        return sorted(boxes, key=lambda box: -box.width * box.height)
 
     def classify(self, frame_rgb: NDArray[np.uint8], boxes: list[Box]) -> list[Face]:
         """The emotion of each box of the detector in uint8 (H, W, 3) RGB."""
@@ -134,7 +134,12 @@ class Recognizer:
         """
         with self._inferring:
             self._check_open()
-            return self.backend.infer(inputs)
+            logits = self.backend.infer(inputs)
+        if not np.isfinite(logits).all():
+            raise BackendError(
+                f"{self.backend.artifact}: gives answers that are no numbers; do not use this model"
+            )
+        return logits
 
     def _check_open(self) -> None:
         if "backend" not in self.__dict__:

@@ -51,9 +51,14 @@ class Registry(Generic[T]):
         if name in self._own:
             module, _, attribute = self._own[name].partition(":")
             return cast(T, getattr(importlib.import_module(module), attribute))
-        for point in self._points():
-            if point.name == name:
-                return self._loaded(point)
+        points = [point for point in self._points() if point.name == name]
+        if len({point.value for point in points}) > 1:
+            packages = ", ".join(sorted(p.dist.name if p.dist else p.value for p in points))
+            raise BrokenDependency(
+                f"the {self.kind} {name} comes with several packages ({packages}); remove all but one"
+            )
+        if points:
+            return self._loaded(points[0])
         raise InvalidInput(
             f"expected a {self.kind} of {', '.join(self)}; received {str(name)[:80]!r}"
         )
@@ -75,7 +80,7 @@ class Registry(Generic[T]):
         package = point.dist.name if point.dist else point.value
         try:
             entry = point.load()
-        except Exception as error:  # whatever somebody else's module raises while it is loaded
+        except (Exception, SystemExit) as error:  # whatever somebody else's module raises
             raise BrokenDependency(
                 f"the {self.kind} {point.name} of the package {package} cannot be imported "
                 f"({type(error).__name__}: {str(error)[:160]}); update or remove that package"

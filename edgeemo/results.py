@@ -1,6 +1,7 @@
 """What a prediction is: frozen, checked once when made."""
 
 import math
+import operator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,14 @@ class Box:
     """Height, at least 1."""
 
     def __post_init__(self) -> None:
+        for name in ("x", "y", "width", "height"):
+            try:
+                whole = operator.index(getattr(self, name))
+            except TypeError:
+                raise InvalidInput(
+                    f"expected whole pixels for a box, received {getattr(self, name)!r} as {name}"
+                ) from None
+            object.__setattr__(self, name, whole)  # a detector's numbers may be NumPy's
         if self.width < 1 or self.height < 1:
             raise InvalidInput(
                 f"expected a box of at least 1x1 pixel, received {self.width}x{self.height}"

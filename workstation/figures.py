@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 from edgeemo.contract.checked.files import written_beside
 
+matplotlib.rcParams["text.parse_math"] = False  # a class may be called $x^$
+
 __all__ = ["COLOURS", "Figure", "figure_png", "plt", "save_figure"]
 
 # Okabe and Ito's palette, which colour-blind people can tell apart.

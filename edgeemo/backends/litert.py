@@ -336,7 +336,10 @@ def _pass_on(buffer: int) -> None:
 
 
 def _tensors(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    try:
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    except UnicodeDecodeError:
+        raise BackendError("expected tensors whose names are text") from None
     if len(inputs) != 1 or not outputs:
         raise BackendError(
             f"expected a model of one input and one output, received {len(inputs)} and"

@@ -61,11 +61,16 @@ def _files(bundle: "Bundle") -> Iterator[str]:
 
 
 def _how_it_was_made(bundle: "Bundle") -> Iterator[str]:
+    from edgeemo.proof.selftest import printable
+
     data, calibration = bundle.manifest.data, bundle.manifest.calibration
     yield f"data         {', '.join(data.sets)}, split {data.split} ({data.split_hash[:12]})"
-    recipe = bundle.manifest.training.get("recipe", {})
+    recipe = bundle.manifest.training.get("recipe")
+    recipe = recipe if isinstance(recipe, dict) else {}
     choices = [key for key in ("model", "labels", "epochs", "batch_size", "seed") if key in recipe]
-    yield "training     " + ", ".join(f"{key} {recipe[key]}" for key in choices)
+    yield "training     " + ", ".join(
+        f"{key} {printable(str(recipe[key])[:60])}" for key in choices
+    )
     yield f"calibration  {calibration.n} pictures of {calibration.split}, {calibration.method}"
 
 
@@ -99,5 +104,5 @@ def _against_ferplus(report: dict[str, Any], artifact: str) -> str | None:
             f"against the FER+ majority (n {card['n']:,}): top-1 {card['top1']:.2%}, float"
             f" {full['top1']:.2%}, macro-F1 {card['macro_f1']:.2%}"
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None

@@ -75,6 +75,11 @@ class InputSpec:
         """In words, as `--input` takes it: `48x48-grey`, `112x96-rgb` (height x width)."""
         return f"{self.height}x{self.width}-{CHANNELS[self.channels].lower()}"
 
+    @property
+    def pixels(self) -> tuple[int, int, int, str]:
+        """What decides the pixels of an input; scale and offset come after them."""
+        return (*self.shape, self.preprocess)
+
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain JSON values."""
         return asdict(self) | {
@@ -131,6 +136,11 @@ def parse_spec(raw: Any, fingerprint: str, where: str) -> tuple[InputSpec, dict[
         }
     spec = strict.from_dict(InputSpec, raw, where)
     own = _fingerprint(asdict(old)) if old else spec.fingerprint()
+    if spec.preprocess != PREPROCESS_VERSION:
+        raise ValueError(
+            f"{where}: made for the preprocessing {spec.preprocess[:40]!r}, this edgeemo has "
+            f"{PREPROCESS_VERSION!r}"
+        )
     if fingerprint != own:
         raise ValueError(f"{where}: fingerprint {fingerprint[:40]!r} is not its own ({own})")
     return spec, crops

@@ -8,7 +8,7 @@ from typing import Any
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.words import Word
 from edgeemo.contract.crop import Crop
-from edgeemo.contract.input_spec import PREPROCESS_VERSION, InputSpec, parse_spec
+from edgeemo.contract.input_spec import InputSpec, parse_spec
 from edgeemo.contract.labels import check_labels
 from edgeemo.errors import BundleError
 
@@ -22,6 +22,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"[a-z0-9]{1,32}\.[a-z]{1,16}")
 _DETECTOR = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _MAX_CROPS = 64
+MAX_SECONDS = 3600
+"""Most that smoothing may last."""
+MAX_VERSION_PART = 65_535
+"""What a flash image has room for."""
 
 
 class Format(Word):
@@ -273,7 +277,11 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
                 f"{where}: schema {version}, this edgeemo reads up to {SCHEMA_VERSION}; "
                 "run: pip install --upgrade edgeemo"
             )
-        if type(version) is int and version == 1:
+        old = type(version) is int and version == 1
+        spec = raw.get("input_spec")
+        if isinstance(spec, dict) and ("crops" in spec) is not old:
+            raise ValueError(f"manifest.input_spec: not the one of schema {str(version)[:20]}")
+        if old:
             raw = _from_schema_1(raw)
         manifest = _built(raw)
         check_labels(manifest.labels, "manifest.labels", ValueError)
@@ -337,15 +345,18 @@ def _faults(manifest: Manifest) -> Iterator[str]:
     for version in (manifest.version, manifest.minimum_edgeemo):
         if not _VERSION.fullmatch(version):
             yield f"expected a version like 1.2.3, received {version[:40]!r}"
-    if manifest.input_spec.preprocess != PREPROCESS_VERSION:
-        yield (
-            f"made for the preprocessing {manifest.input_spec.preprocess[:40]!r}, "
-            f"this edgeemo has {PREPROCESS_VERSION!r}"
-        )
+    if any(int(part) > MAX_VERSION_PART for part in re.findall(r"\d+", manifest.version)):
+        yield f"expected a version of parts up to {MAX_VERSION_PART}, received {manifest.version[:40]!a}"
     yield from _entry_faults(manifest)
     smoothing = manifest.smoothing
-    if min(smoothing.window, smoothing.hold_time, smoothing.floor) < 0 or smoothing.floor > 1:
-        yield "expected smoothing of 0 seconds or more and a floor of 0 to 1"
+    seconds = (smoothing.window, smoothing.hold_time)
+    if min(seconds) < 0 or max(seconds) > MAX_SECONDS or not 0 <= smoothing.floor <= 1:
+        yield f"expected smoothing of 0 to {MAX_SECONDS} seconds and a floor of 0 to 1"
+    texts = (manifest.licence, *manifest.data.sets, manifest.data.split, manifest.data.split_hash)
+    texts += (manifest.calibration.method, manifest.calibration.split, manifest.calibration.sha256)
+    texts += tuple(evaluation.split for evaluation in manifest.evaluation)
+    if not all(text.isprintable() for text in texts):
+        yield "expected printable text"
     if manifest.tensor_arena_bytes < 0:
         yield "expected a tensor arena of 0 bytes or more"
     if len(manifest.crops) > _MAX_CROPS or not all(map(_DETECTOR.fullmatch, manifest.crops)):
@@ -362,11 +373,28 @@ def _entry_faults(manifest: Manifest) -> Iterator[str]:
     files = [entry.file for entry in manifest.entries]
     if not manifest.artifacts or len(set(files)) != len(files):
         yield "expected at least one artifact and each file once"
+    for artifact in manifest.artifacts:
+        for tensor in (artifact.input, artifact.output):
+            if fault := _tensor_fault(tensor):
+                yield f"{artifact.file}: {fault}"
     for entry in manifest.entries:
         if not _FILE.fullmatch(entry.file):
             yield f"expected a plain file name, received {entry.file[:80]!r}"
         if not _SHA256.fullmatch(entry.sha256) or entry.bytes < 0:
             yield f"{entry.file}: expected a sha256 of 64 hex digits and a size"
+
+
+def _tensor_fault(tensor: TensorInfo) -> str:
+    """What is wrong with a model's input or output; "" where nothing is."""
+    if not 1 <= len(tensor.shape) <= 8 or not all(0 < n <= 1 << 24 for n in tensor.shape):
+        return "expected a tensor of 1 to 8 dimensions"
+    if tensor.dtype not in ("int8", "float32"):
+        return f"expected a tensor of int8 or float32, received {tensor.dtype[:20]!r}"
+    if tensor.dtype == "int8" and not (tensor.scale and tensor.scale > 0):
+        return "expected a positive scale of an int8 tensor"
+    if tensor.zero_point is not None and not -128 <= tensor.zero_point <= 127:
+        return "expected a zero point of -128 to 127"
+    return ""
 
 
 def _evaluation_faults(evaluation: Evaluation, manifest: Manifest) -> Iterator[str]:

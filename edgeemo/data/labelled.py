@@ -213,14 +213,10 @@ class PictureArchive:
             )
             self.reject(name, "class without a place among the labels" if dropped else unknown)
             return None
-        split = next(
-            (
-                SPLIT_WORDS[folder.lower()]
-                for folder in reversed(folders)
-                if folder.lower() in SPLIT_WORDS
-            ),
-            None,
-        )
+        # The class's own folder may be named as a split is: "pass" and "test" are two classes.
+        above = folders if self._labels_from == "name" else folders[:-1]
+        words = [SPLIT_WORDS[folder.lower()] for folder in above if folder.lower() in SPLIT_WORDS]
+        split = words[-1] if words else None
         return LabelledFile(name, label, split)
 
 

@@ -128,7 +128,7 @@ def load_prepared(
                 f" training prepare --out {folder}"
             )
     dataset, own_spec = _load_dataset(folder / DATASET)
-    if spec is not None and own_spec != spec:
+    if spec is not None and own_spec.pixels != spec.pixels:
         raise SpecMismatch(
             f"{folder}: prepared for {own_spec.size} (input spec {own_spec.fingerprint()}),"
             f" expected {spec.size} ({spec.fingerprint()}); prepare the data again for this input"

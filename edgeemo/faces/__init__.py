@@ -86,7 +86,9 @@ def open_detector(
         InvalidInput: another name, or no such share.
         DetectorError: it cannot work here; the message says why and what to do.
     """
-    return DETECTORS.get(name)(DetectorOptions(Path(model) if model else None, smallest_face))
+    detector = DETECTORS.get(name)(DetectorOptions(Path(model) if model else None, smallest_face))
+    check_detector(detector)
+    return detector
 
 
 def check_detector(detector: object) -> None:

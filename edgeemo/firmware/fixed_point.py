@@ -5,16 +5,20 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.errors import BackendError
+
 
 def fixed_point(real: float) -> tuple[int, int]:
     """TFLite's QuantizeMultiplier: (multiplier, shift) with real = multiplier / 2^31 * 2^shift and
     2^30 <= multiplier < 2^31. A number too small for 31 bits becomes 0.
 
     Raises:
-        ValueError: a number that is negative, not finite, or 2^30 and more.
+        BackendError: a number that is negative, not finite, or 2^30 and more.
     """
     if not 0 <= real < 1 << 30:
-        raise ValueError(f"expected a multiplier of 0 to 2^30, received {real}")
+        raise BackendError(
+            f"expected a multiplier of 0 to 2^30, received {real}; the model's scales do not fit"
+        )
     fraction, shift = math.frexp(real)
     multiplier = math.floor(fraction * (1 << 31) + 0.5)
     if multiplier == 1 << 31:

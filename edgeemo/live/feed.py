@@ -234,7 +234,10 @@ class Newest:
         except BaseException as error:
             self._failure = error
         finally:
-            self._camera.close()
+            try:
+                self._camera.close()
+            except Exception as error:  # whatever somebody else's camera raises
+                log.error("%s: cannot be closed (%r)", self._camera.name, error)
             with self._news:
                 self.over = True
                 self._news.notify_all()

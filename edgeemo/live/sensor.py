@@ -325,7 +325,10 @@ class EmotionSensor:
                 self._failure = error
         finally:
             notifier.stopping()
-            feed.close()
+            try:
+                feed.close()
+            except Exception as error:  # whatever somebody else's camera raises
+                log.error("%s: cannot be closed (%r)", self._camera.name, error)
             self._queue.finish()
             with self._news:
                 self._news.notify_all()

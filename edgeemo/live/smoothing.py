@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeemo.contract.labels import check_same_labels
-from edgeemo.contract.manifest import Smoothing
+from edgeemo.contract.manifest import MAX_SECONDS, Smoothing
 from edgeemo.errors import InvalidInput
 
 MARGIN = 0.05  # probability by which another label must lead before it counts as leading
@@ -110,7 +110,9 @@ class Smoother:
 
 def check(smoothing: Smoothing) -> None:
     """Raise InvalidInput unless window and hold time are 0 to 3,600 s and the floor is 0..1."""
-    times_fit = all(0 <= seconds <= 3600 for seconds in (smoothing.window, smoothing.hold_time))
+    times_fit = all(
+        0 <= seconds <= MAX_SECONDS for seconds in (smoothing.window, smoothing.hold_time)
+    )
     if not times_fit or not 0 <= smoothing.floor <= 1:
         raise InvalidInput(
             "expected a window and a hold time of 0 to 3600 seconds and a floor of 0 to 1, "

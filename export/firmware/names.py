@@ -28,9 +28,11 @@ def macro_names(words: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
     Accents are dropped and every other character is an underscore; a name that is `taken` by
     something else, or by a word before it, gets the word's number.
     """
-    names: list[str] = []
+    names = dict.fromkeys(range(len(words)), "")
     used = set(taken)
-    for i, word in enumerate(words):
+    # A word that is its own name has it, whatever an earlier word would become.
+    for i in sorted(names, key=lambda i: not re.fullmatch(r"[A-Z0-9_]+", words[i].upper())):
+        word = words[i]
         plain = unicodedata.normalize("NFKD", word.upper()).encode("ascii", "ignore").decode()
         base = re.sub(r"[^A-Z0-9]+", "_", plain.upper()).strip("_")
         name = base or str(i)
@@ -38,5 +40,5 @@ def macro_names(words: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
             base = f"{base}_{i}".strip("_")
             name = base
         used.add(name)
-        names.append(name)
-    return names
+        names[i] = name
+    return list(names.values())

@@ -39,3 +39,37 @@ def test_a_user_without_a_home_has_a_folder_of_its_own_among_the_temporary_ones(
         check=True,
     )
     assert done.stdout.strip().endswith("/edgeemo-123456")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("kind", ["another user's folder", "a link", "one that all may write"])
+def test_a_folder_that_others_could_fill_is_no_cache(kind: str, tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    for parent in tmp_path.parents:
+        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    planted = tmp_path / "edgeemo-123456"
+    if kind == "a link":
+        (tmp_path / "elsewhere").mkdir()
+        planted.symlink_to(tmp_path / "elsewhere")
+    else:
+        planted.mkdir()
+    if kind == "one that all may write":
+        os.chown(planted, 123456, 123456)
+        planted.chmod(0o777)
+    code = "import os; from edgeemo.cache import cache_folder; os.setuid(123456); "
+    code += "folder = cache_folder(); state = folder.stat(); "
+    code += "print(folder, state.st_uid, oct(state.st_mode & 0o777))"
+    without = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_CACHE_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=without | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    folder, owner, mode = done.stdout.split()
+    assert folder != str(planted)
+    assert Path(folder).parent == tmp_path
+    assert (owner, mode) == ("123456", "0o700")
+    assert not Path(folder).exists()  # it went with its process

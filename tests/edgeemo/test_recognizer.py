@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,14 @@ from edgeemo import LABELS, Box, Bundle, FakeBackend, Recognizer, load_bundle
 from edgeemo.contract.crop import BOX, Crop
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.preprocess import face_to_input
-from edgeemo.errors import BundleError, InvalidInput, MissingFile, PictureError
+from edgeemo.errors import (
+    BackendError,
+    BundleError,
+    DetectorError,
+    InvalidInput,
+    MissingFile,
+    PictureError,
+)
 from tests import support
 
 
@@ -286,3 +295,75 @@ def test_without_opencv_arrays_of_whole_faces_work_and_files_name_what_to_instal
     assert faces == "1"
     assert error.startswith("MissingDependency cv2 is needed")
     assert error.endswith("run: pip install 'edgeemo[opencv]'")
+
+
+class Gives:
+    """A detector that gives whatever it is told to."""
+
+    name = "gives"
+
+    def __init__(self, boxes: Any) -> None:
+        self.boxes = boxes
+
+    def detect(self, frame_rgb: NDArray[np.uint8]) -> Any:
+        return self.boxes
+
+
+@pytest.mark.parametrize(
+    "detector", [object(), None, 3, print, type("NoName", (Gives,), {"name": 5})]
+)
+def test_what_is_no_detector_is_refused(detector: Any) -> None:
+    with pytest.raises(DetectorError, match=r"an object with name \(text\) and detect"):
+        Recognizer(detector=detector, backend=FakeBackend())
+
+
+@pytest.mark.parametrize("boxes", [None, (1, 2, 3, 4), [(1, 2, 3, 4)], [None], np.zeros((1, 4))])
+def test_what_are_no_boxes_is_refused(boxes: Any) -> None:
+    with (
+        Recognizer(detector=Gives(boxes), backend=FakeBackend()) as recognizer,
+        pytest.raises(DetectorError, match="the detector gives: expected a list of edgeemo.Box"),
+    ):
+        recognizer.predict(np.zeros((50, 50, 3), np.uint8))
+
+
+def test_faces_come_largest_first_and_numpys_numbers_become_plain_ones() -> None:
+    small, large = Box(*np.array([0, 0, 10, 10])), Box(*np.array([5, 5, 40, 40], np.int32))
+    with Recognizer(detector=Gives([small, large]), backend=FakeBackend()) as recognizer:
+        faces = recognizer.predict(np.zeros((50, 50, 3), np.uint8))
+    assert [face.box for face in faces] == [large, small]
+    assert json.dumps(faces[0].to_dict()["box"]) == "[5, 5, 40, 40]"
+
+
+@pytest.mark.parametrize("box", [(0.5, 0, 10, 10), ("0", 0, 10, 10), (0, 0, float("nan"), 10)])
+def test_a_box_is_of_whole_pixels(box: tuple[Any, ...]) -> None:
+    with pytest.raises(InvalidInput, match="expected whole pixels for a box"):
+        Box(*box)
+
+
+def test_answers_that_are_no_numbers_are_refused() -> None:
+    class Nothing(FakeBackend):
+        def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return np.full((len(inputs), 7), np.nan, np.float32)
+
+    with (
+        Recognizer(detector="whole", backend=Nothing()) as recognizer,
+        pytest.raises(BackendError, match="gives answers that are no numbers"),
+    ):
+        recognizer.predict(np.zeros((50, 50, 3), np.uint8))
+
+
+def test_threads_may_share_a_recognizer(tiny_bundle: Path) -> None:
+    frames = [np.random.default_rng(i).integers(0, 256, (60, 60, 3), np.uint8) for i in range(40)]
+    with Recognizer(tiny_bundle, detector="whole") as recognizer:
+        expected = [recognizer.predict(frame)[0].scores for frame in frames]
+        answers: list[list[dict[str, float]]] = [[] for _ in range(4)]
+
+        def work(mine: list[dict[str, float]]) -> None:
+            mine += [recognizer.predict(frame)[0].scores for frame in frames]
+
+        threads = [threading.Thread(target=work, args=(mine,)) for mine in answers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert answers == [expected] * 4

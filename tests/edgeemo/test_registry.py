@@ -73,3 +73,38 @@ def test_another_packages_broken_entry_is_named_with_its_package(
     monkeypatch.delitem(__import__("sys").modules, "somebodys_module", raising=False)
     with pytest.raises(BrokenDependency, match="the thing mine of the package somebodys cannot be"):
         Registry("thing", "edgeemo.tests", OWN).get("mine")
+
+
+@pytest.mark.parametrize(("entry", "kind"), [("3", None), ("print", int)])
+def test_an_entry_of_another_kind_is_named_with_its_package(
+    entry: str, kind: type | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path, "mine = somebodys_module:x", f"x = {entry}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(__import__("sys").modules, "somebodys_module", raising=False)
+    registry: Registry[object] = Registry("thing", "edgeemo.tests", OWN, kind)
+    with pytest.raises(BrokenDependency, match="mine of the package somebodys: expected"):
+        registry.get("mine")
+
+
+def test_a_module_that_ends_the_program_is_a_broken_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path, "mine = somebodys_module:x", "import sys; sys.exit(3)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(__import__("sys").modules, "somebodys_module", raising=False)
+    with pytest.raises(BrokenDependency, match=r"cannot be imported \(SystemExit: 3\)"):
+        Registry("thing", "edgeemo.tests", OWN).get("mine")
+
+
+def test_a_name_of_two_packages_is_refused_with_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path, "mine = somebodys_module:x", "x = print")
+    info = tmp_path / "others-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[edgeemo.tests]\nmine = others_module:x\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(BrokenDependency, match=r"several packages \(others, somebodys\)"):
+        Registry("thing", "edgeemo.tests", OWN).get("mine")

@@ -213,7 +213,16 @@ def set_at(*path: Any) -> Callable[[Json, Any], None]:
         (("smoothing", "hold_time"), -0.5, "smoothing"),
         (("smoothing", "floor"), -0.1, "smoothing"),
         (("smoothing", "floor"), 1.1, "smoothing"),
+        (("smoothing", "window"), 1e300, "smoothing of 0 to 3600 seconds"),
         (("tensor_arena_bytes",), -1, "tensor arena"),
+        (("version",), "0.65536.0", "parts up to 65535"),
+        (("licence",), "MIT\x1b]0;x\x07", "printable text"),
+        (("data", "sets"), ["a\nb"], "printable text"),
+        (("artifacts", 0, "input", "dtype"), "x", "tensor of int8 or float32"),
+        (("artifacts", 0, "input", "shape"), [10**400], "tensor of 1 to 8 dimensions"),
+        (("artifacts", 0, "input", "zero_point"), 10**30, "zero point of -128 to 127"),
+        (("artifacts", 3, "output", "scale"), -1.0, "positive scale of an int8 tensor"),
+        (("input_spec", "crops"), {}, "not the one of schema 2"),
     ],
 )
 def test_wrong_value_is_refused_and_named(

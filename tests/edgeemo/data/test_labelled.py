@@ -411,14 +411,25 @@ def test_prepared_folder_of_another_spec_is_refused_with_both_fingerprints(
 ) -> None:
     from dataclasses import replace
 
-    other = replace(DEFAULT_SPEC, offset=(-0.5,))
+    other = replace(DEFAULT_SPEC, width=64)
     with pytest.raises(SpecMismatch) as caught:
         load_inputs(prepared, "test", other, LABELS)
     assert DEFAULT_SPEC.fingerprint() in str(caught.value)
     assert other.fingerprint() in str(caught.value)
+    # Another scale and offset come after the pixels, which are all that was prepared.
+    scaled = replace(DEFAULT_SPEC, offset=(-0.5,))
+    assert len(load_inputs(prepared, "test", scaled, LABELS).labels) == len(
+        load_inputs(prepared, "test", DEFAULT_SPEC, LABELS).labels
+    )
 
 
 def test_prepared_folder_with_a_damaged_description_is_refused(tmp_path: Path) -> None:
     folder_of(tmp_path, {"dataset.json": b"{", "index.csv": b"", "images.npy": b""})
     with pytest.raises(DataError, match=r"dataset\.json"):
         load(tmp_path)
+
+
+def test_a_class_may_be_called_as_a_split_is(tmp_path: Path) -> None:
+    folder_of(tmp_path, {f"{name}/{i}.png": SAD for name in ("pass", "test") for i in range(3)})
+    inputs = load_inputs(tmp_path, "test", DEFAULT_SPEC, ("pass", "test"))
+    assert inputs.labels.tolist() == [0, 0, 0, 1, 1, 1]

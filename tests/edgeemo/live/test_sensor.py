@@ -477,7 +477,7 @@ def test_arguments_that_do_not_fit_are_refused(options: dict[str, Any], message:
 
 def test_what_is_no_camera_is_refused() -> None:
     with pytest.raises(
-        InvalidInput, match="expected a camera's name, a path or a Camera, received 3.5"
+        InvalidInput, match="an object with name, live, open, read and close; received '3.5'"
     ):
         sensor_on(3.5, FakeBackend())  # type: ignore[arg-type]
 
@@ -633,3 +633,20 @@ def test_recognizer_together_with_what_it_brings_is_refused(both: dict[str, Any]
         pytest.raises(InvalidInput, match="expected a recognizer, or a model and a detector"),
     ):
         EmotionSensor(FakeCamera([]), recognizer=recognizer, **both)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_camera_that_cannot_be_closed_does_not_hold_the_sensor(live: bool) -> None:
+    class Stuck(FakeCamera):
+        def close(self) -> None:
+            raise OSError("device busy")
+
+    camera = Stuck([np.zeros((48, 48, 3), np.uint8)] * 3)
+    camera.live = live
+    recognizer = Recognizer(detector="whole", backend=FakeBackend())
+    sensor = EmotionSensor(camera, recognizer=recognizer)
+    if live:
+        threading.Timer(0.5, lambda: sensor._stop.set()).start()
+    assert sensor.wait(timeout=20)
+    with pytest.raises(OSError, match="device busy"):
+        sensor.close()
