@@ -55,6 +55,7 @@ _ON_ALL_SIDES = (
     "edgeemo.errors",
     "edgeemo.optional",
     "edgeemo.registry",
+    "edgeemo.version",
     "edgeemo.cli.shell",
     "edgeemo.cli.tables",
 )

@@ -141,7 +141,7 @@ class Reference:
         """int8 logits of one picture: the real numbers that the model is made for are `scale` x
         pixel + `offset`, by channel, and its input is quantized as its file says."""
         real = pixels.astype(np.float64) * np.array(self.scale) + np.array(self.offset)
-        stored = self.quantization.quantize(real.astype(np.float32))
+        stored = self.quantization.quantize(real)
         self.interpreter.set_tensor(self.input, stored[np.newaxis])
         self.interpreter.invoke()
         return np.asarray(self.interpreter.get_tensor(self.output).ravel())

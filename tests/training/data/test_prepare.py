@@ -551,14 +551,14 @@ def test_an_unwritable_place_is_refused_in_words(few: Path) -> None:
 
 
 def interrupted_at_line(number: int, action: Any) -> bool:
-    """Run `action`, raising KeyboardInterrupt before the `number`th line of contract/files.py;
+    """Run `action`, raising KeyboardInterrupt before the `number`th line of checked/files.py;
     whether it came so far.
     """
     seen = 0
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         nonlocal seen
-        if not frame.f_code.co_filename.endswith("contract/files.py"):
+        if not frame.f_code.co_filename.endswith("contract/checked/files.py"):
             return None
         if event == "line":
             seen += 1
