@@ -91,7 +91,9 @@ def _wrong_number(
         )
         claims |= {f"{name} of the float model": values for name, values in full.items()}
         claims["agreement"] = (evaluation.agreement, float((floats == answers).mean()))
-    return next((name for name, (told, counted) in claims.items() if not _same(told, counted)), "")
+    return next(
+        (name for name, (claimed, counted) in claims.items() if not _same(claimed, counted)), ""
+    )
 
 
 def _claims(
@@ -110,7 +112,7 @@ def _within(value: Any, *keys: str) -> Any:
     return value
 
 
-def _same(told: Any, counted: Any) -> bool:
-    if isinstance(told, float) and isinstance(counted, float):
-        return math.isclose(told, counted, rel_tol=1e-9, abs_tol=1e-9)
-    return bool(told == counted)
+def _same(claimed: Any, counted: Any) -> bool:
+    if isinstance(claimed, float) and isinstance(counted, float):
+        return math.isclose(claimed, counted, rel_tol=1e-9, abs_tol=1e-9)
+    return bool(claimed == counted)

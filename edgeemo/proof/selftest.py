@@ -156,19 +156,19 @@ def stored_trace(bundle: Bundle, file: str) -> list[tuple[str, str]] | None:
     return [(name, digest) for name, digest in entries]
 
 
-def first_difference(stored: Trace, found: Trace) -> str:
+def first_difference(stored: Trace, replayed: Trace) -> str:
     """Name of the first tensor whose digest differs, or that only one of the two has; "" where
     there is none.
 
     Names decide nothing, and neither does an empty digest, which says that an interpreter did not
     keep the tensor.
     """
-    for (name, digest), (_, again) in zip(stored, found, strict=False):
+    for (name, digest), (_, again) in zip(stored, replayed, strict=False):
         if digest and again and digest != again:
             return _shown(name)
-    if len(stored) != len(found):
-        longer = max(stored, found, key=len)
-        return _shown(longer[min(len(stored), len(found))][0])
+    if len(stored) != len(replayed):
+        longer = max(stored, replayed, key=len)
+        return _shown(longer[min(len(stored), len(replayed))][0])
     return ""
 
 
@@ -192,8 +192,10 @@ def _first_inner_difference(
         return ""
     from edgeemo.backends.litert import trace
 
-    found = trace(bundle.files[file], file, selftest.inputs, bundle.manifest.input_spec, sign=sign)
-    return first_difference(stored, found)
+    replayed = trace(
+        bundle.files[file], file, selftest.inputs, bundle.manifest.input_spec, sign=sign
+    )
+    return first_difference(stored, replayed)
 
 
 def _is_entry(entry: object) -> bool:

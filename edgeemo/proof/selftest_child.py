@@ -33,12 +33,12 @@ def main(arguments: list[str]) -> NoReturn:
     processor time.
     """
     _limit_self(int(arguments[1]))
-    told = os.dup(1)
+    messages = os.dup(1)
     os.dup2(2, 1)
 
     def tell(message: dict[str, object]) -> None:
         try:
-            os.write(told, json.dumps(message).encode() + b"\n")
+            os.write(messages, json.dumps(message).encode() + b"\n")
         except OSError:  # the parent has gone, and with it the reason to go on
             os._exit(1)
 

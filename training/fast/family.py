@@ -53,8 +53,8 @@ class Family:
         self.faces, self.out, self.options = faces, out, options
         self._start, self._say = time.monotonic(), say
         self.pool = ThreadPoolExecutor(max_workers=6)
-        self.said = lessons.answers(faces.train)
-        self.rows = lessons.repeated(self.said)
+        self.answers = lessons.answers(faces.train)
+        self.rows = lessons.repeated(self.answers)
         self.extra = len(faces.unlabelled)
         images = jnp.asarray(np.concatenate([faces.train.images, faces.unlabelled]))
         more = len(faces.train.images) + np.arange(self.extra)
@@ -181,8 +181,8 @@ class Teaching:
         """Train the teachers and ask them; `rows` gets a row for each."""
         self._family.wait("teacher")
         lesson = Lesson([jnp.asarray(self._targets.result()[0], jnp.float16)], fresh=True)
-        said = [self._one(number, plan, lesson, rows) for number in range(plan.teachers)]
-        return Taught(np.stack([one[0] for one in said]), np.stack([one[1] for one in said]))
+        logits = [self._one(number, plan, lesson, rows) for number in range(plan.teachers)]
+        return Taught(np.stack([one[0] for one in logits]), np.stack([one[1] for one in logits]))
 
     def _one(
         self, number: int, plan: TeacherPlan, lesson: Lesson, rows: list[dict[str, Any]]

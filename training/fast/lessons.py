@@ -47,13 +47,13 @@ def answers(part: Part) -> Answers:
     return Answers(np.eye(_COUNT, dtype=np.float32)[part.labels], shares, usable)
 
 
-def repeated(said: Answers) -> NDArray[np.int64]:
+def repeated(given: Answers) -> NDArray[np.int64]:
     """Rows of an epoch's list: each face once, those of rare classes up to four times.
 
     A face's class is the most probable one by votes and label; a class of n faces is in the list
     floor(sqrt(largest / n)) times.
     """
-    kinds = said.blend(0.6).argmax(axis=1)
+    kinds = given.blend(0.6).argmax(axis=1)
     sizes = np.maximum(np.bincount(kinds, minlength=_COUNT), 1)
     times = np.clip(np.sqrt(sizes.max() / sizes).astype(np.int64), 1, _MOST)
     return np.repeat(np.arange(len(kinds)), times[kinds])
@@ -66,14 +66,14 @@ def teachers_targets(part: Part, rows: NDArray[np.int64]) -> NDArray[np.float32]
     The second is half the label itself, smoothed, and half how probable each label is for who
     knows the votes alone.
     """
-    said = answers(part)
+    given = answers(part)
     guess = softmax(
         informed(part.votes, np.zeros((len(part.votes), 1), np.float32), part.labels, _COUNT)(
             np.zeros((len(part.votes), 1), np.float32)
         )
     )
-    hard = said.hard * np.float32(1 - SMOOTHING) + np.float32(SMOOTHING / _COUNT)
-    both = np.concatenate([said.shares, 0.5 * hard + 0.5 * guess], axis=1)
+    hard = given.hard * np.float32(1 - SMOOTHING) + np.float32(SMOOTHING / _COUNT)
+    both = np.concatenate([given.shares, 0.5 * hard + 0.5 * guess], axis=1)
     return both[rows][np.newaxis].astype(np.float32)
 
 
@@ -104,21 +104,26 @@ def chosen_mix(logits: NDArray[np.float32], validation: Part) -> float:
 
 
 def default_targets(
-    said: Answers, rows: NDArray[np.int64], extra: int, soft: NDArray[Any], share: float, mix: float
+    given: Answers,
+    rows: NDArray[np.int64],
+    extra: int,
+    soft: NDArray[Any],
+    share: float,
+    mix: float,
 ) -> NDArray[np.float16]:
     """(views, n + extra, 7) for students of both kinds of label.
 
     `soft` (views, n + extra, 7) are the teachers' scores of every view; they count `share`, and
     all of it for the `extra` faces without labels at the list's end.
     """
-    return _with_soft(said.blend(mix)[rows], extra, soft, share)
+    return _with_soft(given.blend(mix)[rows], extra, soft, share)
 
 
 def label_targets(
-    said: Answers, rows: NDArray[np.int64], extra: int, soft: NDArray[Any], share: float
+    given: Answers, rows: NDArray[np.int64], extra: int, soft: NDArray[Any], share: float
 ) -> NDArray[np.float16]:
     """The same for students of FER-2013's labels, from the scores of informed teachers."""
-    hard = said.hard[rows] * np.float32(1 - SMOOTHING) + np.float32(SMOOTHING / _COUNT)
+    hard = given.hard[rows] * np.float32(1 - SMOOTHING) + np.float32(SMOOTHING / _COUNT)
     return _with_soft(hard, extra, soft, share)
 
 
@@ -131,7 +136,7 @@ def informed_scores(
     Fitted on the logits (n, 14) of one view.
     """
     inform = informed(part.votes[rows], logits, part.labels[rows], _COUNT)
-    return lambda said: softmax(inform(said))
+    return lambda given: softmax(inform(given))
 
 
 def _with_soft(

@@ -207,7 +207,7 @@ class Studying:
         family = self._family
         soft = lessons.of_heads(taught.views, self._mix)
         values = lessons.default_targets(
-            family.said, family.rows, family.extra, soft, SOFT_SHARE, self._mix
+            family.answers, family.rows, family.extra, soft, SOFT_SHARE, self._mix
         )
         return Lesson([jnp.asarray(of_view) for of_view in values])
 
@@ -218,7 +218,7 @@ class Studying:
         inform = lessons.informed_scores(family.faces.train, family.rows, mean[0, :count])
         soft = lessons.of_heads(taught.views, 0.0)
         soft[:, :count] = [inform(of_view[:count]) for of_view in mean]
-        values = lessons.label_targets(family.said, family.rows, family.extra, soft, SOFT_SHARE)
+        values = lessons.label_targets(family.answers, family.rows, family.extra, soft, SOFT_SHARE)
         return Lesson([jnp.asarray(of_view) for of_view in values])
 
 
