@@ -11,13 +11,14 @@ import pytest
 from tests import support
 
 FOLDER = Path(__file__).parent / "fast"
+FAMILY = FOLDER / "test_family.py"
 
 
-def test_fast_path_on_jax() -> None:
+def run_on_jax(*words: str) -> None:
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed; it is part of the dev environment")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", FOLDER],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *words],
         env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
         cwd=support.REPOSITORY,
         capture_output=True,
@@ -25,3 +26,12 @@ def test_fast_path_on_jax() -> None:
         timeout=600,
     )
     assert done.returncode == 0, done.stdout[-4000:]
+
+
+def test_fast_path_on_jax() -> None:
+    run_on_jax(str(FOLDER), f"--ignore={FAMILY}")
+
+
+@pytest.mark.slow
+def test_family_on_jax() -> None:
+    run_on_jax(str(FAMILY))

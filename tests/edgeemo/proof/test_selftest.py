@@ -269,7 +269,10 @@ def test_scale_that_a_manifest_makes_up_hides_no_difference(
     altered = bundle.files[MODEL].replace(weights, weights[::-1])
     path = with_files(nano, tmp_path / "altered.edgeemo", int8_tflite=altered)
     path = with_files(path, tmp_path / "untraced.edgeemo", report_json=b"{}")
-    result = result_of(
-        run_selftest(read_bundle(rezip(path, tmp_path / "scaled.edgeemo", change))), "reference"
-    )
+    scaled = rezip(path, tmp_path / "scaled.edgeemo", change)
+    if scale <= 0:  # no scale is: such a bundle is not even read
+        with pytest.raises(BundleError, match="expected a positive scale of an int8 tensor"):
+            read_bundle(scaled)
+        return
+    result = result_of(run_selftest(read_bundle(scaled)), "reference")
     assert (result.passed, result.tensor) == (False, "the output")

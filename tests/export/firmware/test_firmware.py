@@ -336,7 +336,7 @@ def test_fixed_point_multiplies(real: float, value: int) -> None:
 def test_fixed_point_refuses_what_no_scale_is() -> None:
     assert fixed_point(0.0) == (0, 0)
     for real in (-1.0, float("inf"), float("nan"), 2.0**30):
-        with pytest.raises(ValueError, match="expected a multiplier"):
+        with pytest.raises(BackendError, match="expected a multiplier"):
             fixed_point(real)
 
 
