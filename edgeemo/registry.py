@@ -55,7 +55,8 @@ class Registry(Generic[T]):
         if len({point.value for point in points}) > 1:
             packages = ", ".join(sorted(p.dist.name if p.dist else p.value for p in points))
             raise BrokenDependency(
-                f"the {self.kind} {name} comes with several packages ({packages}); remove all but one"
+                f"the {self.kind} {name} comes with several packages ({packages}); "
+                "remove all but one"
             )
         if points:
             return self._loaded(points[0])

@@ -346,7 +346,10 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         if not _VERSION.fullmatch(version):
             yield f"expected a version like 1.2.3, received {version[:40]!r}"
     if any(int(part) > MAX_VERSION_PART for part in re.findall(r"\d+", manifest.version)):
-        yield f"expected a version of parts up to {MAX_VERSION_PART}, received {manifest.version[:40]!a}"
+        yield (
+            f"expected a version of parts up to {MAX_VERSION_PART}, "
+            f"received {manifest.version[:40]!a}"
+        )
     yield from _entry_faults(manifest)
     smoothing = manifest.smoothing
     seconds = (smoothing.window, smoothing.hold_time)
