@@ -32,6 +32,19 @@ if TYPE_CHECKING:
     from training.fit.recipe import Recipe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# A reading as JSON, as docs and the kiosk example promise it.
+READING_KEYS = [
+    "time",
+    "frame",
+    "face_id",
+    "emotion",
+    "confidence",
+    "scores",
+    "box",
+    "latency_ms",
+    "fps",
+    "dropped",
+]
 SHARED = Path(os.environ.get("EDGEEMO_SHARED", REPOSITORY.parent / "shared"))
 
 # Brightness (dark or bright) of the four quadrants that each class's drawn pictures have: all

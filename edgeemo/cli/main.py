@@ -1,7 +1,5 @@
 """The `edgeemo` program: finds the verb's file only when the verb is used."""
 
-import importlib
-
 import click
 
 from edgeemo.cli import shell
@@ -19,25 +17,7 @@ _VERBS = {
 }
 
 
-class _Verbs(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_VERBS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _VERBS:
-            return None
-        command = getattr(importlib.import_module(f"edgeemo.cli.{name}"), name)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_VERBS.items()))
-
-
-@click.command(
-    cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
-)
+@click.command(cls=shell.LazyVerbs, package="edgeemo.cli", verbs=_VERBS)
 @click.version_option(__version__, prog_name="edgeemo")
 def main() -> None:
     """Facial emotion recognition on the edge, with quantized models.

@@ -2,14 +2,41 @@
 wrong usage.
 """
 
+import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
 from edgeemo.errors import EdgeemoError
+
+
+class LazyVerbs(click.Group):
+    """A program whose verbs are files of one package, each imported only when it is used."""
+
+    def __init__(self, *, package: str, verbs: Mapping[str, str], **settings: Any) -> None:
+        """`verbs` are names and what each does; `flash-image` is `flash_image` of its file."""
+        context = {"help_option_names": ["-h", "--help"], "show_default": True}
+        super().__init__(context_settings=context, **settings)
+        self.package, self.verbs = package, verbs
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.verbs)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.verbs:
+            return None
+        module = name.replace("-", "_")
+        command = getattr(importlib.import_module(f"{self.package}.{module}"), module)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.verbs.items()))
 
 
 def run(group: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:

@@ -1,7 +1,5 @@
 """The program `python -m export`: loads a verb's file only when the verb is used."""
 
-import importlib
-
 import click
 
 from edgeemo.cli import shell
@@ -16,26 +14,7 @@ _VERBS = {
 }
 
 
-class _Verbs(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_VERBS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _VERBS:
-            return None
-        module = name.replace("-", "_")
-        command = getattr(importlib.import_module(f"export.cli.{module}"), module)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_VERBS.items()))
-
-
-@click.command(
-    cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
-)
+@click.command(cls=shell.LazyVerbs, package="export.cli", verbs=_VERBS)
 def main() -> None:
     """From a trained run to a bundle that a device can trust.
 

@@ -27,23 +27,11 @@ from gpiozero.pins.mock import MockFactory
 import edgeemo
 from edgeemo import Box, EmotionSensor, FakeBackend, FakeCamera, Recognizer
 from edgeemo.live.options import SensorOptions
-from tests.support import REPOSITORY, shared
+from tests.support import READING_KEYS, REPOSITORY, shared
 
 KIOSK = REPOSITORY / "firmware_examples" / "raspberry_pi_kiosk"
 STREAM = REPOSITORY / "firmware_examples" / "jetson_stream" / "stream.py"
 UNIT = KIOSK / "edgeemo-kiosk.service"
-KEYS = [
-    "time",
-    "frame",
-    "face_id",
-    "emotion",
-    "confidence",
-    "scores",
-    "box",
-    "latency_ms",
-    "fps",
-    "dropped",
-]
 SOON = 60.0  # seconds that anything may take here before it counts as hanging
 
 FACE = np.full((48, 48, 3), 200, np.uint8)
@@ -560,7 +548,7 @@ def test_stream_prints_a_json_line_a_frame_and_says_what_runs_the_network() -> N
     assert process.returncode == 0
     readings = [json.loads(line) for line in out.splitlines()]
     assert len(readings) > 100
-    assert all(list(reading) == KEYS for reading in readings)
+    assert all(list(reading) == READING_KEYS for reading in readings)
     assert "happy" in {reading["emotion"] for reading in readings}
     assert err.splitlines()[:2] == [
         f"stream: edgeemo {edgeemo.__version__}",
@@ -581,7 +569,7 @@ def test_stream_takes_another_model_file_and_provider() -> None:
     ]
     with start_stream(str(shared("media", "justin.jpg")), *words) as process:
         out, err = process.communicate(timeout=SOON)
-    assert list(json.loads(out)) == KEYS
+    assert list(json.loads(out)) == READING_KEYS
     assert "fp32.onnx by onnxruntime" in err
 
 
@@ -590,7 +578,7 @@ def test_stream_whose_reader_goes_ends_well() -> None:
     assert process.stdout
     assert process.stderr
     with process:
-        assert list(json.loads(process.stdout.readline())) == KEYS
+        assert list(json.loads(process.stdout.readline())) == READING_KEYS
         process.stdout.close()
         assert process.wait(SOON) == 0
         assert [line for line in process.stderr if not line.startswith("stream: ")] == []

@@ -20,18 +20,6 @@ import pytest
 from edgeemo.contract.labels import LABELS
 from tests import support
 
-KEYS = [
-    "time",
-    "frame",
-    "face_id",
-    "emotion",
-    "confidence",
-    "scores",
-    "box",
-    "latency_ms",
-    "fps",
-    "dropped",
-]
 PATIENCE = 60.0
 
 
@@ -83,7 +71,7 @@ def test_each_frame_of_a_file_gives_a_line_with_the_documented_keys(
     done = run(video, "--json", "--model", tiny_bundle, "--detector", "whole", "--smoothing", "off")
     assert done.returncode == 0
     readings = lines(done.stdout)
-    assert [list(line) for line in readings] == [KEYS] * 12
+    assert [list(line) for line in readings] == [support.READING_KEYS] * 12
     assert [line["frame"] for line in readings] == list(range(12))
     assert [line["emotion"] for line in readings] == ["happy"] * 6 + ["sad"] * 6
     assert [line["time"] for line in readings] == pytest.approx(

@@ -126,19 +126,7 @@ def test_recording_gives_one_reading_a_frame_and_drops_none() -> None:
 def test_reading_as_json_has_the_documented_keys() -> None:
     with recorded(("happy", 1), (None, 1)) as sensor:
         face, none = (reading.to_dict() for reading in sensor)
-    keys = [
-        "time",
-        "frame",
-        "face_id",
-        "emotion",
-        "confidence",
-        "scores",
-        "box",
-        "latency_ms",
-        "fps",
-        "dropped",
-    ]
-    assert list(face) == list(none) == keys
+    assert list(face) == list(none) == support.READING_KEYS
     assert (face["emotion"], face["box"], sum(face["scores"].values())) == (
         "happy",
         [8, 4, 40, 40],

@@ -28,6 +28,24 @@ from tests.support import REPOSITORY
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 C = REPOSITORY / "export" / "firmware" / "c"
+# Faces in on stdin, their int8 logits out on stdout.
+MAIN = """
+#include "edgeemo_model.h"
+#include <stdio.h>
+int main(void)
+{
+    static uint8_t pixels[EDGEEMO_INPUT_BYTES];
+    int8_t logits[EDGEEMO_LABEL_COUNT];
+    if (edgeemo_init() || edgeemo_selftest()) {
+        return 1;
+    }
+    while (fread(pixels, sizeof pixels, 1, stdin) == 1) {
+        edgeemo_infer(pixels, logits);
+        fwrite(logits, sizeof logits, 1, stdout);
+    }
+    return 0;
+}
+"""
 
 
 def program(name: str) -> str:

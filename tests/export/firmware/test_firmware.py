@@ -32,7 +32,15 @@ from edgeemo.models import find_model, shipped_models
 from export.convert import activations, tflite
 from export.firmware.generate import generate
 from export.firmware.source import model_source
-from tests.export.firmware.firmware_support import STRICT, C, Reference, compiled, program, run
+from tests.export.firmware.firmware_support import (
+    MAIN,
+    STRICT,
+    C,
+    Reference,
+    compiled,
+    program,
+    run,
+)
 from tests.support import REPOSITORY, drawn_faces, rezip, shared
 
 FACES = drawn_faces(28)
@@ -209,23 +217,6 @@ def test_shipped_model_equals_the_reference_kernels_on_all_of_publictest(
     ] == []
 
 
-MAIN = """
-#include "edgeemo_model.h"
-#include <stdio.h>
-int main(void)
-{
-    static uint8_t pixels[EDGEEMO_INPUT_BYTES];
-    int8_t logits[EDGEEMO_LABEL_COUNT];
-    if (edgeemo_init() || edgeemo_selftest()) {
-        return 1;
-    }
-    while (fread(pixels, sizeof pixels, 1, stdin) == 1) {
-        edgeemo_infer(pixels, logits);
-        fwrite(logits, sizeof logits, 1, stdout);
-    }
-    return 0;
-}
-"""
 BUILDS = [
     *((compiler, level) for compiler in ("gcc", "clang") for level in ("-O0", "-O2", "-Os")),
     ("gcc", "-O1 -fsanitize=address,undefined -fno-sanitize-recover"),

@@ -28,6 +28,7 @@ from tests.export.firmware.drawn_networks import (
     tflite,
 )
 from tests.export.firmware.firmware_support import (
+    MAIN,
     STRICT,
     compiled,
     drawn_bundle,
@@ -62,23 +63,6 @@ def test_the_input_is_not_pixel_minus_128(name: str) -> None:
     assert (quantization.scale, quantization.zero_point) != (1.0, -128)
 
 
-MAIN = """
-#include "edgeemo_model.h"
-#include <stdio.h>
-int main(void)
-{
-    static uint8_t pixels[EDGEEMO_INPUT_BYTES];
-    int8_t logits[EDGEEMO_LABEL_COUNT];
-    if (edgeemo_init() || edgeemo_selftest()) {
-        return 1;
-    }
-    while (fread(pixels, sizeof pixels, 1, stdin) == 1) {
-        edgeemo_infer(pixels, logits);
-        fwrite(logits, sizeof logits, 1, stdout);
-    }
-    return 0;
-}
-"""
 SANITIZED = "-O1 -fsanitize=address,undefined -fno-sanitize-recover"
 
 
