@@ -2,6 +2,10 @@
 # pyproject.toml changes.
 # usage: environment FOLDER EXTRAS [PIP ARGUMENTS...]
 
+# Some containers set it. Each of the suite's programs would then compile TensorFlow, JAX and OpenCV
+# anew, which takes three times as long as importing them.
+unset PYTHONDONTWRITEBYTECODE
+
 find_python() {
     local candidate fits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
     for candidate in ${PYTHON:-} python3.11 python3.12 python3.13 python3; do
