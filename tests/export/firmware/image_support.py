@@ -107,6 +107,7 @@ class Loader:
     """The firmware's loader, and the drawn images, in this process."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         size = folder / "size.c"
         size.write_text(
             '#include "edgeemo_image.h"\nsize_t image_struct_bytes(void);\n'

@@ -14,7 +14,7 @@ from edgeemo.errors import BundleError
 from edgeemo.firmware import image_rules
 from edgeemo.firmware.image import read_header
 from edgeemo.firmware.image_rules import LAYER, MAX_VECTORS
-from edgeemo.firmware.layers import Op
+from edgeemo.firmware.layers import Network, Op
 from tests.export.firmware.firmware_support import C, run
 from tests.export.firmware.image_support import (
     ARENA_BYTES,
@@ -195,12 +195,10 @@ def test_a_layer_that_lies_is_refused_by_both(loader: Loader, lie: str) -> None:
 
 
 def test_an_inference_without_end_is_refused(loader: Loader) -> None:
-    step = replace(
-        layers()["AVERAGE_POOL_2D"],
-        in_shape=(120, 120, 2), out_shape=(120, 120, 2), kernel=(255, 255), pad=(100, 100),
-    )  # fmt: skip
-    slow = replace(network(), layers=(step,), tensor_bytes={step.inputs[0]: 28800, step.output: 28800},
-                   input=step.inputs[0], output=step.output)  # fmt: skip
+    shape, layer = (120, 120, 2), layers()["AVERAGE_POOL_2D"]
+    wide = replace(layer, in_shape=shape, out_shape=shape, kernel=(255, 255), pad=(100, 100))
+    source, target = wide.inputs[0], wide.output
+    slow = Network((wide,), {source: 28800, target: 28800}, source, target, network().logits)
     image = bytearray(image_of(slow))
     struct.pack_into("<II", image, 52, int(np.prod(SPEC.shape)), len(LABELS))
     bad = loader.sealed(bytes(image))
