@@ -164,7 +164,8 @@ class PictureArchive:
             raise ArchiveError(
                 f"{self.path}: expected a folder or a zip archive, received neither ({error})"
             ) from None
-        entries = [entry for entry in self._zip.infolist() if not entry.is_dir()]
+        # Not is_dir(): before Python 3.12 that fails for an entry without a name.
+        entries = [entry for entry in self._zip.infolist() if not entry.filename.endswith("/")]
         if len(entries) > MAX_FILES:
             self._zip.close()
             raise ArchiveError(
@@ -222,6 +223,8 @@ class PictureArchive:
 
 def _entry_fault(entry: zipfile.ZipInfo, seen: set[str]) -> str | None:
     parts = PurePosixPath(entry.filename).parts
+    if not parts:
+        return "an entry without a name"
     if entry.filename.startswith("/") or ".." in parts or "\\" in entry.filename:
         return "path that leads outside"
     if entry.filename in seen:

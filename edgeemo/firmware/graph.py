@@ -128,10 +128,13 @@ class Graph:
                 "to 1"
             )
         ends = _ACTIVATIONS[activation]
-        low, high = (
-            np.float32(end) / np.float32(quantization.scale) if end is not None else None
-            for end in ends
-        )
+        with np.errstate(over="ignore"):  # the smallest scales there are: an infinite end
+            low, high = (
+                np.clip(np.float32(end) / np.float32(quantization.scale), -256, 256)
+                if end is not None
+                else None
+                for end in ends
+            )
         zero = quantization.zero_point
         return (
             -128 if low is None else max(-128, zero + round_away(float(low))),

@@ -7,6 +7,7 @@ docs/microcontrollers.md has the fields.
 """
 
 import hashlib
+import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -17,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.bundle import Bundle
+from edgeemo.contract.manifest import Manifest
 from edgeemo.contract.quantize import Quantization
 from edgeemo.errors import BundleError
+from edgeemo.firmware.image_rules import HEADER_BYTES, LAYER, Places, check_network
 from edgeemo.firmware.layers import Layer, Network
 from edgeemo.firmware.network import bundle_network, integer_artifact
 from edgeemo.firmware.plan import Plan, plan_arena
@@ -33,8 +36,7 @@ ALIGNMENT = 16
 # (window ms, hold ms, floor Q15), name, tables of the pixels (offset, count), and the CRC-32 of all
 # before it.
 _HEADER = struct.Struct("<8s14I16s32s3Hxx3I64s2II")
-_LAYER = struct.Struct("<9I6HH7B4b3x")
-HEADER_BYTES = _HEADER.size
+_NAME = re.compile(rb"[ -~]{1,64}\0*")
 
 
 @dataclass(frozen=True)
@@ -94,20 +96,34 @@ def build_image(bundle: Bundle) -> bytes:
     """The flash image of a bundle's int8 model.
 
     Raises:
-        BundleError: the bundle has none.
+        BundleError: the bundle has none, or one that no firmware would run.
         BackendError: a layer that the C kernels do not cover.
     """
     network = bundle_network(bundle)
+    image = network_image(network, *vectors(bundle, network), bundle.manifest)
+    read_header(image)
+    return image
+
+
+def network_image(
+    network: Network, inputs: NDArray[np.uint8], logits: NDArray[np.int8], manifest: Manifest
+) -> bytes:
+    """The flash image of any network, unchecked.
+
+    Args:
+        network: the layers.
+        inputs: uint8 (N, H, W, C), the patterns of its self-test.
+        logits: int8 (N, labels), what it must answer to them.
+        manifest: its name, version, labels, input and smoothing.
+    """
     plan = plan_arena(network)
-    inputs, logits = vectors(bundle, network)
     layers_at = HEADER_BYTES
-    body = _Body(layers_at + len(network.layers) * _LAYER.size)
+    body = _Body(layers_at + len(network.layers) * LAYER.size)
     layers = _layers(network, plan, body)
     exponentials_at = body.add(exponentials(network.logits).astype("<u2").tobytes())
     vectors_at = body.add(inputs.tobytes() + logits.tobytes())
     pixels_at = body.add(network.pixel_table.tobytes())
     payload = layers + bytes(body.data)
-    manifest = bundle.manifest
     smoothing = manifest.smoothing
     head = _HEADER.pack(
         MAGIC,
@@ -115,8 +131,8 @@ def build_image(bundle: Bundle) -> bytes:
         *(len(network.layers), layers_at, exponentials_at, vectors_at, len(inputs)),
         *(plan.offsets[network.input], plan.offsets[network.output]),
         *(network.tensor_bytes[network.input], network.tensor_bytes[network.output]),
-        labels_crc32(bundle.labels),
-        bundle.spec.fingerprint().encode(),
+        labels_crc32(manifest.labels),
+        manifest.input_spec.fingerprint().encode(),
         hashlib.sha256(payload).digest(),
         *map(int, manifest.version.split(".")),
         *(round(smoothing.window * 1000), round(smoothing.hold_time * 1000)),
@@ -129,13 +145,15 @@ def build_image(bundle: Bundle) -> bytes:
 
 
 def read_header(image: bytes) -> ImageHeader:
-    """Check a model.bin as the firmware's loader does, but for its layers, and for its labels and
-    input, which the caller compares with what it expects.
+    """Check a model.bin as the firmware's loader does, but for its labels and input, which the
+    caller compares with what it expects.
 
     Raises:
-        BundleError: not a model.bin, cut off, damaged, or of another schema.
+        BundleError: not a model.bin, cut off, damaged, of another schema, or with a name, a
+            self-test or layers that the loader refuses.
     """
     fields = _checked_fields(image)
+    check_network(image, Places(*fields[3:5], *fields[5:14], *fields[24:26]))
     return ImageHeader(
         name=_text(fields[23]),
         version=".".join(map(str, fields[17:20])),
@@ -174,6 +192,10 @@ def _checked_fields(image: bytes) -> tuple[Any, ...]:
         raise BundleError(
             "model.bin: the SHA-256 of its content does not match; it is damaged, make it again"
         )
+    if not _NAME.fullmatch(fields[23]):
+        raise BundleError(
+            "model.bin: expected a name of printable ASCII; its header is damaged, make it again"
+        )
     return fields
 
 
@@ -201,7 +223,7 @@ class _Body:
 def _layers(network: Network, plan: Plan, body: _Body) -> bytes:
     packed = b""
     for layer, scratch in zip(network.layers, plan.scratch, strict=True):
-        packed += _LAYER.pack(
+        packed += LAYER.pack(
             *(body.add(table.tobytes()) for table in layer_tables(layer).values()),
             layer.table.size,
             *(plan.offsets[layer.inputs[0]], plan.offsets[layer.inputs[-1]]),

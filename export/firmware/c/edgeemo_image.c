@@ -4,6 +4,8 @@
 
 #define HEADER_BYTES 208U
 #define LAYER_BYTES 64U
+/* What sums may reach: the kernels double them. */
+#define SUM_LIMIT ((int64_t)1 << 30)
 
 static uint32_t u16_at(const uint8_t *p)
 {
@@ -103,7 +105,7 @@ static int fits(uint64_t offset, uint64_t bytes, uint64_t size)
     return offset <= size && bytes <= size - offset;
 }
 
-/* A table of the image; none where nothing is expected. */
+/* A table of the image; none where nothing is expected, or where it would lie elsewhere. */
 static const void *table_at(const uint8_t *data, uint32_t image_bytes, uint32_t offset,
                             uint64_t bytes, uint32_t alignment, int *good)
 {
@@ -112,13 +114,14 @@ static const void *table_at(const uint8_t *data, uint32_t image_bytes, uint32_t 
     }
     if (offset < HEADER_BYTES || offset % alignment != 0 || !fits(offset, bytes, image_bytes)) {
         *good = 0;
+        return NULL;
     }
     return data + offset;
 }
 
-/* What a layer's kernel will touch. */
+/* What a layer's kernel will touch, and how many numbers it sums for one of its output. */
 typedef struct {
-    uint64_t weights, parameters, in, in2, out, scratch;
+    uint64_t weights, parameters, in, in2, out, scratch, terms;
 } needs;
 
 static int same_shape(const edgeemo_layer *l)
@@ -141,6 +144,7 @@ static int find_needs(const edgeemo_layer *l, needs *n)
                    size = area * l->in_channels;
     const uint64_t channels = l->out_channels;
     memset(n, 0, sizeof *n);
+    n->terms = 1;
     n->in = (uint64_t)l->in_height * l->in_width * l->in_channels;
     n->out = (uint64_t)l->out_height * l->out_width * channels;
     if (!n->in || !n->out || !area || !l->stride_height || !l->stride_width) {
@@ -152,16 +156,19 @@ static int find_needs(const edgeemo_layer *l, needs *n)
         n->weights =
             size * channels + (16 - size % 16) % 16; /* the zeros at the end are for wide loads */
         n->parameters = channels;
+        n->terms = size;
         n->scratch = 4 * ((size + 15) / 16 * 16) + 8 * channels;
         return windows_meet(l);
     case EDGEEMO_DEPTHWISE_CONV_2D:
         n->weights = area * channels;
         n->parameters = channels;
+        n->terms = area;
         n->scratch = 4 * channels;
         return channels % l->in_channels == 0 && windows_meet(l);
     case EDGEEMO_FULLY_CONNECTED:
         n->weights = l->in_channels * channels;
         n->parameters = channels;
+        n->terms = l->in_channels;
         return n->in == l->in_channels && n->out == channels;
     case EDGEEMO_ADD:
         n->parameters = 3;
@@ -169,8 +176,13 @@ static int find_needs(const edgeemo_layer *l, needs *n)
         n->scratch = 2048;
         return same_shape(l);
     case EDGEEMO_AVERAGE_POOL_2D:
-    case EDGEEMO_MAX_POOL_2D: return l->in_channels == l->out_channels && windows_meet(l);
-    case EDGEEMO_MEAN: n->parameters = 1; return n->out == channels && l->in_channels == channels;
+    case EDGEEMO_MAX_POOL_2D:
+        n->terms = area;
+        return l->in_channels == l->out_channels && windows_meet(l);
+    case EDGEEMO_MEAN:
+        n->parameters = 1;
+        n->terms = (uint64_t)l->in_height * l->in_width;
+        return n->out == channels && l->in_channels == channels;
     case EDGEEMO_PAD:
         return l->in_channels == channels && l->in_height + l->pad_top <= l->out_height &&
                l->in_width + l->pad_left <= l->out_width;
@@ -178,19 +190,95 @@ static int find_needs(const edgeemo_layer *l, needs *n)
     }
 }
 
-static int shifts_good(const edgeemo_layer *l)
+/* Whether two parts of the arena share no byte; none shares one with an empty part. */
+static int apart(uint32_t a, uint64_t a_bytes, uint32_t b, uint64_t b_bytes)
 {
-    for (uint32_t i = 0; i < l->parameters; ++i) {
-        if (l->shift[i] < -31 || l->shift[i] > 29) {
+    return !a_bytes || !b_bytes || a + a_bytes <= b || b + b_bytes <= a;
+}
+
+/* A kernel's parts of the arena lie within it and apart, but for outputs in the place of an input
+ * of a kernel that can work so. */
+static int places_good(const edgeemo_layer *l, const needs *n, uint32_t arena_bytes)
+{
+    const int in_place = l->op == EDGEEMO_LOOKUP || l->op == EDGEEMO_ADD;
+    return fits(l->in, n->in, arena_bytes) && fits(l->in2, n->in2, arena_bytes) &&
+           fits(l->out, n->out, arena_bytes) && fits(l->scratch, n->scratch, arena_bytes) &&
+           l->scratch % 4 == 0 && apart(l->scratch, n->scratch, l->in, n->in) &&
+           apart(l->scratch, n->scratch, l->in2, n->in2) &&
+           apart(l->scratch, n->scratch, l->out, n->out) &&
+           ((in_place && l->out == l->in) || apart(l->out, n->out, l->in, n->in)) &&
+           ((in_place && l->out == l->in2) || apart(l->out, n->out, l->in2, n->in2));
+}
+
+/* Whether all numbers from `low` to `high` stay below the limit when they are shifted left. */
+static int below_limit(int64_t low, int64_t high, int32_t shift)
+{
+    const int64_t limit = SUM_LIMIT >> (shift > 0 ? shift : 0);
+    return low > -limit && high < limit;
+}
+
+/* The sums of all inputs that there can be. A part of a sum lies between the same ends. */
+static int products_below_limit(const edgeemo_layer *l, uint64_t terms)
+{
+    const int depthwise = l->op == EDGEEMO_DEPTHWISE_CONV_2D;
+    const size_t first = depthwise ? 1 : (size_t)terms, next = depthwise ? l->out_channels : 1;
+    for (size_t c = 0; c < l->out_channels; ++c) {
+        int64_t above = 0, below = 0;
+        for (size_t i = 0; i < terms; ++i) {
+            const int8_t w = l->weights[c * first + i * next];
+            above += w > 0 ? w : 0;
+            below += w < 0 ? w : 0;
+        }
+        if (!below_limit(l->bias[c] + 127 * below - 128 * above,
+                         l->bias[c] + 127 * above - 128 * below, l->shift[c])) {
             return 0;
         }
     }
     return 1;
 }
 
-/* Reads one layer and checks all that its kernel would trust. */
+/* Both terms of an addition, and their sum. */
+static int addition_below_limit(const edgeemo_layer *l)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < 2; ++i) {
+        const int32_t bias = l->bias[i], shift = l->shift[i];
+        int64_t largest;
+        if (bias < -127 || bias > 128) {
+            return 0; /* the negative of no int8 */
+        }
+        largest = (int64_t)(bias > 0 ? 127 + bias : 128 - bias) << 20;
+        if (!below_limit(0, largest, shift)) {
+            return 0;
+        }
+        largest = (largest << (shift > 0 ? shift : 0)) * l->multiplier[i] >> 31;
+        sum += (largest >> (shift < 0 ? -shift : 0)) + 2; /* it is rounded twice */
+    }
+    return below_limit(-sum, sum, l->shift[2]);
+}
+
+static int numbers_good(const edgeemo_layer *l, const needs *n)
+{
+    for (uint32_t i = 0; i < l->parameters; ++i) {
+        if (l->multiplier[i] < 0 || l->shift[i] < -31 || l->shift[i] > 29) {
+            return 0;
+        }
+    }
+    switch (l->op) {
+    case EDGEEMO_CONV_2D:
+    case EDGEEMO_DEPTHWISE_CONV_2D:
+    case EDGEEMO_FULLY_CONNECTED: return products_below_limit(l, n->terms);
+    case EDGEEMO_ADD: return addition_below_limit(l);
+    case EDGEEMO_MEAN:
+        return below_limit(l->bias[0] - 128 * (int64_t)n->terms,
+                           l->bias[0] + 127 * (int64_t)n->terms, l->shift[0]);
+    default: return 1;
+    }
+}
+
+/* Reads one layer and checks all that its kernel would trust; `work` grows by what it sums. */
 static int read_layer(edgeemo_layer *l, const uint8_t *p, const uint8_t *data, uint32_t image_bytes,
-                      uint32_t arena_bytes)
+                      uint32_t arena_bytes, uint64_t *work)
 {
     needs n;
     int good = 1;
@@ -218,16 +306,39 @@ static int read_layer(edgeemo_layer *l, const uint8_t *p, const uint8_t *data, u
     l->out_zero = (int8_t)p[58];
     l->low = (int8_t)p[59];
     l->high = (int8_t)p[60];
-    if (!find_needs(l, &n) || l->parameters != n.parameters || l->weight_bytes != n.weights) {
+    if (!find_needs(l, &n) || l->parameters != n.parameters || l->weight_bytes != n.weights ||
+        l->low > l->high || !places_good(l, &n, arena_bytes)) {
         return 0;
     }
+    *work += n.out * n.terms;
     l->weights = table_at(data, image_bytes, u32_at(p), l->weight_bytes, 1, &good);
     l->bias = table_at(data, image_bytes, u32_at(p + 4), 4 * n.parameters, 4, &good);
     l->multiplier = table_at(data, image_bytes, u32_at(p + 8), 4 * n.parameters, 4, &good);
     l->shift = table_at(data, image_bytes, u32_at(p + 12), n.parameters, 1, &good);
-    return good && fits(l->in, n.in, arena_bytes) && fits(l->in2, n.in2, arena_bytes) &&
-           fits(l->out, n.out, arena_bytes) && fits(l->scratch, n.scratch, arena_bytes) &&
-           l->scratch % 4 == 0 && shifts_good(l);
+    return good && *work <= EDGEEMO_IMAGE_MAX_WORK && numbers_good(l, &n);
+}
+
+/* The softmax divides by their sum. */
+static int exponentials_good(const uint16_t *table)
+{
+    for (int i = 1; i < 256; ++i) {
+        if (table[i] > table[i - 1]) {
+            return 0;
+        }
+    }
+    return table[0] == 32768;
+}
+
+/* A name is written to serial ports: 1 to 64 printable letters of ASCII, and zeros. */
+static int name_good(const uint8_t *name)
+{
+    int end = 0, i;
+    while (end < EDGEEMO_IMAGE_NAME_BYTES && name[end] >= ' ' && name[end] <= '~') {
+        ++end;
+    }
+    for (i = end; i < EDGEEMO_IMAGE_NAME_BYTES && name[i] == 0; ++i) {
+    }
+    return end > 0 && i == EDGEEMO_IMAGE_NAME_BYTES;
 }
 
 static edgeemo_image_error read_network(edgeemo_image *image, const uint8_t *data)
@@ -238,6 +349,7 @@ static edgeemo_image_error read_network(edgeemo_image *image, const uint8_t *dat
     const uint64_t vector_bytes =
         (uint64_t)image->vector_count * (EDGEEMO_INPUT_BYTES + EDGEEMO_LABEL_COUNT);
     const uint32_t pixel_tables_at = u32_at(data + 196);
+    uint64_t work = 0;
     int good = 1;
     network->pixel_table_count = u32_at(data + 200);
     network->in = u32_at(data + 44);
@@ -247,6 +359,7 @@ static edgeemo_image_error read_network(edgeemo_image *image, const uint8_t *dat
     if (network->in_bytes != EDGEEMO_INPUT_BYTES || network->out_bytes != EDGEEMO_LABEL_COUNT ||
         (network->pixel_table_count > 1 && network->pixel_table_count != EDGEEMO_INPUT_CHANNELS) ||
         !network->layer_count || network->layer_count > EDGEEMO_IMAGE_MAX_LAYERS ||
+        network->arena_bytes > EDGEEMO_IMAGE_MAX_ARENA || layers_at < HEADER_BYTES ||
         !fits(network->in, network->in_bytes, network->arena_bytes) ||
         !fits(network->out, network->out_bytes, network->arena_bytes) ||
         !fits(layers_at, (uint64_t)network->layer_count * LAYER_BYTES, image->image_bytes)) {
@@ -256,20 +369,20 @@ static edgeemo_image_error read_network(edgeemo_image *image, const uint8_t *dat
     network->pixel_tables = table_at(data, image->image_bytes, pixel_tables_at,
                                      256 * (uint64_t)network->pixel_table_count, 1, &good);
     image->vectors = table_at(data, image->image_bytes, vectors_at, vector_bytes, 1, &good);
+    good = good && exponentials_good(network->exponentials);
     for (uint32_t i = 0; good && i < network->layer_count; ++i) {
         good = read_layer(&image->layers[i], data + layers_at + i * LAYER_BYTES, data,
-                          image->image_bytes, network->arena_bytes);
+                          image->image_bytes, network->arena_bytes, &work);
     }
     network->layers = image->layers;
     return good ? EDGEEMO_IMAGE_OK : EDGEEMO_IMAGE_LAYERS_BAD;
 }
 
-edgeemo_image_error edgeemo_image_open(edgeemo_image *image, const void *start, size_t size,
-                                       uint32_t arena_capacity)
+static edgeemo_image_error read_image(edgeemo_image *image, const void *start, size_t size,
+                                      uint32_t arena_capacity)
 {
     const uint8_t *data = start;
     uint8_t digest[32];
-    memset(image, 0, sizeof *image);
     if (size < HEADER_BYTES || memcmp(data, "edgeemo", 8) != 0) {
         return EDGEEMO_IMAGE_ABSENT;
     }
@@ -288,6 +401,9 @@ edgeemo_image_error edgeemo_image_open(edgeemo_image *image, const void *start, 
     image->sha256 = data + 80;
     if (memcmp(digest, image->sha256, sizeof digest) != 0) {
         return EDGEEMO_IMAGE_DAMAGED;
+    }
+    if (!name_good(data + 132)) {
+        return EDGEEMO_IMAGE_HEADER_DAMAGED;
     }
     if (u32_at(data + 60) != labels_crc32()) {
         return EDGEEMO_IMAGE_LABELS_OTHER;
@@ -308,12 +424,31 @@ edgeemo_image_error edgeemo_image_open(edgeemo_image *image, const void *start, 
     image->smoothing_hold_ms = u32_at(data + 124);
     image->smoothing_floor_q15 = u32_at(data + 128);
     memcpy(image->name, data + 132, EDGEEMO_IMAGE_NAME_BYTES);
+    if (!image->vector_count || image->vector_count > EDGEEMO_IMAGE_MAX_VECTORS) {
+        return EDGEEMO_IMAGE_UNTESTED;
+    }
     return read_network(image, data);
+}
+
+edgeemo_image_error edgeemo_image_open(edgeemo_image *image, const void *start, size_t size,
+                                       uint32_t arena_capacity)
+{
+    edgeemo_image_error error;
+    memset(image, 0, sizeof *image);
+    error = read_image(image, start, size, arena_capacity);
+    if (error != EDGEEMO_IMAGE_OK) {
+        memset(image, 0, sizeof *image); /* nothing of it can be run by mistake */
+    }
+    return error;
 }
 
 edgeemo_image_error edgeemo_image_selftest(const edgeemo_image *image, int8_t *arena)
 {
-    const uint8_t *outputs = image->vectors + (size_t)image->vector_count * EDGEEMO_INPUT_BYTES;
+    const uint8_t *outputs;
+    if (!image->vector_count) {
+        return EDGEEMO_IMAGE_UNTESTED;
+    }
+    outputs = image->vectors + (size_t)image->vector_count * EDGEEMO_INPUT_BYTES;
     for (uint32_t i = 0; i < image->vector_count; ++i) {
         int8_t logits[EDGEEMO_LABEL_COUNT];
         edgeemo_run(&image->network, arena, image->vectors + (size_t)i * EDGEEMO_INPUT_BYTES,
@@ -339,6 +474,7 @@ const char *edgeemo_image_text(edgeemo_image_error error)
     case EDGEEMO_IMAGE_INPUT_OTHER: return "made for another preprocessing than this firmware's";
     case EDGEEMO_IMAGE_NEEDS_RAM: return "needs a larger arena than this firmware has";
     case EDGEEMO_IMAGE_LAYERS_BAD: return "holds layers that this firmware cannot run";
+    case EDGEEMO_IMAGE_UNTESTED: return "holds no self-test of 1 to 64 patterns";
     case EDGEEMO_IMAGE_ANSWERS_BAD: return "its self-test fails on this device";
     }
     return "unknown";

@@ -12,6 +12,12 @@
 #define EDGEEMO_IMAGE_SCHEMA 1
 #define EDGEEMO_IMAGE_MAX_LAYERS 64
 #define EDGEEMO_IMAGE_NAME_BYTES 64
+/* Larger images are refused; edgeemo/firmware/image_rules.py holds the same numbers. */
+#define EDGEEMO_IMAGE_MAX_VECTORS 64
+#define EDGEEMO_IMAGE_MAX_ARENA (1U << 28) /* bytes */
+#ifndef EDGEEMO_IMAGE_MAX_WORK
+#define EDGEEMO_IMAGE_MAX_WORK (1U << 30) /* numbers that one inference sums */
+#endif
 
 typedef enum {
     EDGEEMO_IMAGE_OK = 0,
@@ -23,6 +29,7 @@ typedef enum {
     EDGEEMO_IMAGE_LABELS_OTHER,
     EDGEEMO_IMAGE_INPUT_OTHER, /* made for another preprocessing than this firmware's */
     EDGEEMO_IMAGE_NEEDS_RAM,   /* a larger arena than there is */
+    EDGEEMO_IMAGE_UNTESTED,    /* no self-test, or one without end */
     EDGEEMO_IMAGE_LAYERS_BAD,  /* layers that this firmware's kernels cannot run safely */
     EDGEEMO_IMAGE_ANSWERS_BAD  /* its self-test fails on this device */
 } edgeemo_image_error;

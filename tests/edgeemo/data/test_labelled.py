@@ -433,3 +433,13 @@ def test_a_class_may_be_called_as_a_split_is(tmp_path: Path) -> None:
     folder_of(tmp_path, {f"{name}/{i}.png": SAD for name in ("pass", "test") for i in range(3)})
     inputs = load_inputs(tmp_path, "test", DEFAULT_SPEC, ("pass", "test"))
     assert inputs.labels.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_an_entry_without_a_name_is_counted_and_the_others_are_used(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("happy/1.png", HAPPY)
+        archive.writestr("@@@@", HAPPY)
+    # zipfile cuts names at a NUL; the name stands before the data and in the directory.
+    path.write_bytes(path.read_bytes().replace(b"@@@@", bytes(4)))
+    assert load(path).left_out == {"an entry without a name": 1}

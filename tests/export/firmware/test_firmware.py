@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
+from edgeemo.backends.litert import parse_model
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
@@ -24,6 +25,7 @@ from edgeemo.contract.quantize import Quantization, softmax
 from edgeemo.data.labelled import load_inputs
 from edgeemo.errors import BackendError, BundleError, InvalidInput, StorageError
 from edgeemo.firmware.fixed_point import fixed_point, requantized
+from edgeemo.firmware.graph import Graph
 from edgeemo.firmware.image import exponentials
 from edgeemo.firmware.layers import Layer, Network, Op
 from edgeemo.firmware.network import bundle_network, read_network
@@ -427,6 +429,15 @@ def test_layers_that_the_kernels_do_not_cover_are_named() -> None:
     dilated = network(layers.Conv2D(4, 3, dilation_rate=2, name="spread"))
     with pytest.raises(BackendError, match=r"the layer spread\S* .*(is dilated|SPACE_TO_BATCH_ND)"):
         read_network(quantized(dilated), DEFAULT_SPEC, 7)
+
+
+def test_the_smallest_scale_there_is_leaves_bounds_of_8_bits() -> None:
+    tflite_of = parse_model(drawn_tflite("pools"), "int8.tflite")
+    graph = Graph(tflite_of, "int8.tflite")
+    graph.tensors[graph.output].quantization.scale = [1e-45]
+    graph.tensors[graph.output].quantization.zeroPoint = [5]
+    bounds = [graph.bounds(activation, graph.output) for activation in range(4)]
+    assert bounds == [(-128, 127), (5, 127), (-128, 127), (5, 127)]
 
 
 def test_sixteen_bit_activations_and_floats_are_named() -> None:

@@ -1,0 +1,1 @@
+"""Fuzzing: bytes that nobody checked go into what reads them; docs/fuzzing.md."""
