@@ -29,6 +29,7 @@ from edgeemo.errors import InvalidInput
 MAX_SIDE_OVER_FRAME = 4
 # cv2.integral sums in int32: 255 * height * width has to stay below 2^31.
 _INTEGRAL_MAX_PIXELS = (2**31 - 1) // 255
+_USED_OF_CV2 = ("COLOR_RGB2GRAY", "cvtColor", "integral")
 
 
 def face_to_input(
@@ -207,6 +208,7 @@ def _rounded(sums: NDArray[np.int64], total: int) -> NDArray[np.uint8]:
 
 def _cv2() -> Any:
     """OpenCV if something has loaded it: whoever decoded the frame usually has, and this module
-    alone never should.
+    alone never should. None while another thread is still loading it.
     """
-    return sys.modules.get("cv2")
+    cv2 = sys.modules.get("cv2")
+    return cv2 if all(hasattr(cv2, name) for name in _USED_OF_CV2) else None
