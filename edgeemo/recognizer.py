@@ -24,7 +24,8 @@ class Recognizer:
     """A detector and a model, opened once and used for many pictures.
 
     A context manager. Threads may share it, two sensors for example: one at a time looks for faces,
-    and one at a time runs the network. The bundle rules: `labels` and `spec` are
+    and one at a time runs the network, so that threads share its time and gain none. The bundle
+    rules: `labels` and `spec` are
     its own, so bundles of different labels and inputs live side by side in one process.
 
     Args:
@@ -83,8 +84,9 @@ class Recognizer:
         self.close()
 
     def close(self) -> None:
-        """Let the model go; more than once does no harm."""
-        self.__dict__.pop("backend", None)
+        """Let the model go, once no thread runs it; more than once does no harm."""
+        with self._inferring:
+            self.__dict__.pop("backend", None)
 
     def predict(self, picture: str | os.PathLike[str] | NDArray[np.uint8]) -> list[Face]:
         """The faces of a picture file or frame, largest first; an empty list where there is none.
