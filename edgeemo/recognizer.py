@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeemo.backends import Backend, Providers, open_backend
 from edgeemo.contract.bundle import Bundle, read_bundle
-from edgeemo.contract.preprocess import face_to_input
+from edgeemo.contract.preprocess import face_to_input, is_in_frame
 from edgeemo.contract.quantize import softmax
 from edgeemo.data.pictures import read_picture
 from edgeemo.errors import BackendError, DetectorError, InvalidInput
@@ -124,6 +124,12 @@ class Recognizer:
             latency_ms = 1000 * (time.perf_counter() - start)
             faces.append(_face(box, scores, self.labels, latency_ms))
         return faces
+
+    def sees(self, frame_rgb: NDArray[np.uint8], box: Box) -> bool:
+        """Whether the network sees a part of uint8 (H, W, 3) RGB in a box; `classify` refuses the
+        others.
+        """
+        return is_in_frame(frame_rgb, box.as_tuple(), self.spec, self.crop)
 
     def inputs(self, frame_rgb: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
         """What the network sees of a box: uint8 (H, W, C) as `spec` has it."""
