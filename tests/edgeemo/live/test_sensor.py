@@ -221,7 +221,7 @@ def test_what_a_handler_raises_ends_the_sensor_and_is_raised_again_once(way: str
             list(sensor)
         else:
             sensor.start()
-            until(lambda: sensor._failure)
+            until(lambda: sensor._watcher.failure)
             if way == "close":
                 sensor.close()
             with sensor:
@@ -249,7 +249,7 @@ def test_error_in_the_with_block_is_not_hidden_by_a_handlers(
     ):
         sensor.when("happy", break_lamp)
         sensor.start()
-        until(lambda: sensor._failure)
+        until(lambda: sensor._watcher.failure)
         raise KeyError("the block's own")
     assert "LampBroke" in caplog.text
 
@@ -634,7 +634,7 @@ def test_a_camera_that_cannot_be_closed_does_not_hold_the_sensor(live: bool) -> 
     recognizer = Recognizer(detector="whole", backend=FakeBackend())
     sensor = EmotionSensor(camera, recognizer=recognizer)
     if live:
-        threading.Timer(0.5, lambda: sensor._stop.set()).start()
+        threading.Timer(0.5, lambda: sensor._watcher._stop.set()).start()
     assert sensor.wait(timeout=20)
     with pytest.raises(OSError, match="device busy"):
         sensor.close()
