@@ -110,6 +110,11 @@ class EmotionSensor:
         """The labels that readings can bring: the recognizer's, in the order of its scores."""
         return self._recognizer.labels
 
+    @property
+    def live(self) -> bool:
+        """Whether frames come by themselves, so that only the newest counts, as of a camera."""
+        return self._watcher.live
+
     def __enter__(self) -> Self:
         return self
 
