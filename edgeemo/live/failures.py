@@ -1,4 +1,4 @@
-"""Frames that fail: counted, told of now and then, and the sensor's end where nothing else comes."""
+"""Frames that fail: counted, logged now and then, and the sensor's end where no other comes."""
 
 import logging
 import math

@@ -132,9 +132,9 @@ class Newest:
 
     The thread opens the camera again when it is gone.
 
-    Gone is a camera that says so (whatever OSError it raises), gives no frame for `stall` seconds, another size than before, or
-    the very same picture for `frozen` seconds. A frame that waited for longer than two frame times
-    is dropped.
+    Gone is a camera that says so (by whatever OSError), gives no frame for `stall` seconds, another
+    size than before, or the very same picture for `frozen` seconds. A frame that waited for longer
+    than two frame times is dropped.
 
     Args:
         camera: opened; closed in the end.

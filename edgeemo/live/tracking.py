@@ -145,7 +145,7 @@ def _area(box: Box) -> int:
 
 
 def _is_half_in(box: Box, height: int, width: int) -> bool:
-    """Whether the frame holds half of the box's width and height, or the box half of the frame's."""
+    """Whether half of the box's width and height is in the frame, or half of the frame's in it."""
     across = min(box.x + box.width, width) - max(box.x, 0)
     down = min(box.y + box.height, height) - max(box.y, 0)
     return 2 * across >= min(box.width, width) and 2 * down >= min(box.height, height)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgeemo import EmotionSensor, FakeBackend, FakeCamera, Recognizer
-from edgeemo.contract.crop import Crop
+from edgeemo.contract.crop import BOX, Crop
 from edgeemo.errors import BackendError, DetectorError
 from edgeemo.live import failures
 from edgeemo.live.failures import Failures
@@ -28,7 +28,7 @@ class Told:
 
     name = "told"
 
-    def __init__(self, *boxes: Box, crop: Crop = Crop(), failing: range = range(0)) -> None:  # noqa: B008
+    def __init__(self, *boxes: Box, crop: Crop = BOX, failing: range = range(0)) -> None:
         self.crop, self._boxes, self._failing, self.looks = crop, list(boxes), failing, 0
 
     def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Box]:

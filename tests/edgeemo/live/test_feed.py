@@ -320,7 +320,9 @@ def test_what_is_no_frame_at_all_counts_as_a_bad_frame() -> None:
 
         def read(self) -> Frame | None:
             for event in self._events:
-                return self._frame(event) if isinstance(event, np.ndarray) else event  # type: ignore
+                if isinstance(event, np.ndarray):
+                    return self._frame(event)
+                return event  # type: ignore[return-value]
             return None
 
     for live in (False, True):
