@@ -330,6 +330,8 @@ def _summary(health: "Health") -> str:
     )
     bad = f", {health.bad_frames} unusable" if health.bad_frames else ""
     bad += f", {health.frame_errors} failed" if health.frame_errors else ""
+    if health.state == "camera lost":
+        losses += f", gone now ({health.error})"
     return (
         f"looked at {health.looked_at:,} of {health.frames:,} frames in {health.uptime_s:.1f} s "
         f"({per_second:.1f} a second), {health.inferences:,} faces{bad}{losses}"

@@ -102,10 +102,10 @@ class InTurn:
 
         Raises CameraError.
         """
-        frame = self._camera.read()
+        frame = self._read()
         while frame is not None and not is_picture(frame):
             self.counters.bad += 1
-            frame = self._camera.read()
+            frame = self._read()
         if frame is None:
             self.over = True
             return None
@@ -118,6 +118,12 @@ class InTurn:
         self.counters.frames += 1
         self.counters.last_at = now = time.monotonic()
         return Taken(frame, self.counters.frames - 1, now)
+
+    def _read(self) -> Frame | None:
+        try:
+            return self._camera.read()
+        except OSError as error:
+            raise as_camera_error(self._camera.name, error) from None
 
     def check(self) -> None:
         """Nothing: who reads a recording waits for it."""
@@ -234,9 +240,10 @@ class Newest:
                 except OSError as error:  # CameraError is one; others' cameras may raise any
                     if self._stop.is_set():
                         break
+                    gone = as_camera_error(self._camera.name, error)
                     if not self._heal:
-                        raise
-                    self._lose(_as_camera_error(self._camera.name, error))
+                        raise gone from None
+                    self._lose(gone)
                 self._open_again()
         except BaseException as error:
             self._failure = error
@@ -324,7 +331,8 @@ class Newest:
             log.error("%s: cannot be closed (%r)", self._camera.name, error)
 
 
-def _as_camera_error(name: str, error: OSError) -> CameraError:
+def as_camera_error(name: str, error: OSError) -> CameraError:
+    """What somebody else's camera raised, as one of ours raises it."""
     if isinstance(error, CameraError):
         return error
     return CameraError(f"{name}: {str(error) or type(error).__name__}")

@@ -7,12 +7,14 @@ from types import TracebackType
 from typing import Self
 
 from edgeemo.cameras import FPS, Camera, missing_parts, open_camera
+from edgeemo.cameras.common.redact import redacted
 from edgeemo.cameras.files import Paced
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.labels import match_label
-from edgeemo.errors import InvalidInput
+from edgeemo.errors import EdgeemoError, InvalidInput
 from edgeemo.faces import SMALLEST_FACE, Detector, open_detector
 from edgeemo.live.events import Events, Handler, Happening
+from edgeemo.live.feed import as_camera_error
 from edgeemo.live.frame_reader import FrameReader
 from edgeemo.live.health import Health
 from edgeemo.live.options import SensorOptions
@@ -273,16 +275,23 @@ def _recognizer(
 
 def _opened(camera: str | os.PathLike[str] | Camera, options: SensorOptions) -> Camera:
     """The camera, opened. Raises InvalidInput, CameraError and what else opening raises."""
-    if isinstance(camera, str | os.PathLike):
-        opened = open_camera(os.fspath(camera), size=options.size, fps=options.fps or FPS)
-    else:
-        if missing := missing_parts(camera):
-            raise InvalidInput(
-                "expected a camera's name, a path or an object with name, live, open, read and "
-                f"close; received {str(camera)[:80]!r}, which has no {missing}"
-            )
-        camera.open()
-        opened = camera
+    is_word = isinstance(camera, str | os.PathLike)
+    if not is_word and (missing := missing_parts(camera)):
+        raise InvalidInput(
+            "expected a camera's name, a path or an object with name, live, open, read and "
+            f"close; received {str(camera)[:80]!r}, which has no {missing}"
+        )
+    try:
+        if isinstance(camera, str | os.PathLike):
+            opened = open_camera(os.fspath(camera), size=options.size, fps=options.fps or FPS)
+        else:
+            camera.open()
+            opened = camera
+    except EdgeemoError:
+        raise
+    except OSError as error:  # of somebody else's camera
+        name = camera if isinstance(camera, str | os.PathLike) else camera.name
+        raise as_camera_error(redacted(os.fspath(name)), error) from error
     if options.fps and not opened.live and not options.realtime:
         opened.close()
         raise InvalidInput(

@@ -633,6 +633,32 @@ def test_recording_that_breaks_off_is_raised_after_what_could_be_read() -> None:
     assert read == [0, 1]
 
 
+@pytest.mark.parametrize("realtime", [False, True])
+def test_oserror_of_anothers_camera_is_raised_as_a_camera_error_that_names_it(
+    realtime: bool,
+) -> None:
+    class Theirs(FakeCamera):
+        refuses = False
+
+        def open(self) -> None:
+            if self.refuses:
+                raise PermissionError(13, "Permission denied")
+            super().open()
+
+    def fail() -> None:
+        raise OSError(5, "Input/output error")
+
+    camera = Theirs([*frames(2), fail], name="theirs")
+    with (
+        pytest.raises(CameraError, match=r"^theirs: \[Errno 5\] Input/output error$"),
+        sensor_on(camera, FakeBackend(), realtime=realtime) as sensor,
+    ):
+        list(sensor)
+    camera.refuses = True
+    with pytest.raises(CameraError, match="^theirs: .*Permission denied"):
+        sensor_on(camera, FakeBackend(), realtime=realtime)
+
+
 def test_realtime_plays_a_recording_at_its_pace_and_drops_what_comes_too_fast() -> None:
     class Slow(FakeBackend):
         def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
