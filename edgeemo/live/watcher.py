@@ -3,8 +3,6 @@
 It knows the sensor by a weak reference alone, so that a sensor that is dropped ends.
 """
 
-import atexit
-import functools
 import logging
 import threading
 import time
@@ -14,6 +12,7 @@ from dataclasses import dataclass
 
 from edgeemo.cameras import Camera
 from edgeemo.errors import EdgeemoError, InvalidInput
+from edgeemo.live.endings import close_when_dropped, closed_at_exit
 from edgeemo.live.events import Event, Events, Handler
 from edgeemo.live.feed import Feed, InTurn, Newest, Taken
 from edgeemo.live.frame_reader import FrameReader
@@ -79,11 +78,9 @@ class Watcher:
         self._began = time.monotonic()
         self._closed = False
         self._in_care = threading.Event()  # started or closed: nothing is left to a finalizer
-        _close_at_exit().add(self)
+        closed_at_exit().add(self)
         # Not this watcher, whose handlers may refer to the owner.
-        weakref.finalize(
-            owner, _close_untouched, source.camera, release, self._in_care
-        ).atexit = False
+        close_when_dropped(owner, (source.camera.close, release), unless=self._in_care)
 
     def start(self) -> None:
         """Start the thread, if it has not been.
@@ -330,30 +327,3 @@ class Watcher:
 
 def _age(at: float | None, now: float) -> float | None:
     return None if at is None else max(0.0, now - at)
-
-
-@functools.cache
-def _close_at_exit() -> "weakref.WeakSet[Watcher]":
-    """The watchers that are closed when the program ends."""
-    watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
-
-    def close_all() -> None:
-        for watcher in list(watchers):
-            _closed_quietly(watcher.close)
-
-    atexit.register(close_all)
-    return watchers
-
-
-def _close_untouched(camera: Camera, release: Callable[[], None], in_care: threading.Event) -> None:
-    """The owner was dropped. A thread sees that by itself; the garbage collector waits for none."""
-    if not in_care.is_set():
-        _closed_quietly(camera.close)
-        _closed_quietly(release)
-
-
-def _closed_quietly(close: Callable[[], None]) -> None:
-    try:
-        close()
-    except Exception as error:  # what a handler raised was told when it ended the sensor
-        log.info("while closing: %r", error)
