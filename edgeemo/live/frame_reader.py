@@ -114,6 +114,16 @@ class FrameReader:
         self.failures.good()
         self._count(taken, len(tracks))
         self.cadence.spent(detection, time.perf_counter() - start - (detection or 0.0), interval)
+        return self._readings(taken, smoothed, dropped=dropped, wall_time=wall_time)
+
+    def _readings(
+        self,
+        taken: Taken,
+        smoothed: list[tuple[Track, Smoothed]],
+        *,
+        dropped: int,
+        wall_time: float,
+    ) -> list[Reading]:
         reading = partial(
             Reading,
             wall_time,
