@@ -184,8 +184,8 @@ def main(video: Path, yunet: Path | None, minutes: float, every: float, seed: in
             lost = not reading.camera_ok
             if not memory or now - memory[-1][0] > 5:
                 memory.append((now, rss_mb() or 0.0))
-                assert sensor._feed is not None
-                limits.append(2 * sensor._feed.interval)
+                assert sensor._watcher.feed is not None
+                limits.append(2 * sensor._watcher.feed.interval)
             if now - start > 60 * minutes:
                 break
         sensor.close()

@@ -1,10 +1,18 @@
-"""Optional packages: absent says what installs them, broken says why it does not import."""
+"""Optional packages: absent says what installs them, broken says why it does not import.
+
+They are imported late, by whichever thread comes first, and here alone: OpenCV takes itself out of
+`sys.modules` while it loads, so another thread would meet half of it, or none.
+"""
 
 import importlib
 import importlib.util
+import threading
 from types import ModuleType
 
 from edgeemo.errors import BrokenDependency, MissingDependency
+
+IMPORTING = threading.RLock()
+"""Held while a package of others is looked for or imported, so that no second thread does."""
 
 
 def is_installed(module: str) -> bool:
@@ -13,7 +21,8 @@ def is_installed(module: str) -> bool:
     A folder without code, such as an uninstall leaves behind, is no package.
     """
     try:
-        spec = importlib.util.find_spec(module.partition(".")[0])
+        with IMPORTING:
+            spec = importlib.util.find_spec(module.partition(".")[0])
     except (ImportError, ValueError):
         return False
     return spec is not None and spec.origin is not None
@@ -32,7 +41,8 @@ def need(module: str, extra: str, purpose: str) -> ModuleType:
             f" 'edgeemo[{extra}]'"
         )
     try:
-        return importlib.import_module(module)
+        with IMPORTING:
+            return importlib.import_module(module)
     except Exception as error:
         raise BrokenDependency(
             f"{module} is installed but does not import ({type(error).__name__}:"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeemo.backends import Backend, Providers, open_backend
 from edgeemo.contract.bundle import Bundle, read_bundle
-from edgeemo.contract.preprocess import face_to_input
+from edgeemo.contract.preprocess import face_to_input, is_in_frame
 from edgeemo.contract.quantize import softmax
 from edgeemo.data.pictures import read_picture
 from edgeemo.errors import BackendError, DetectorError, InvalidInput
@@ -24,7 +24,8 @@ class Recognizer:
     """A detector and a model, opened once and used for many pictures.
 
     A context manager. Threads may share it, two sensors for example: one at a time looks for faces,
-    and one at a time runs the network. The bundle rules: `labels` and `spec` are
+    and one at a time runs the network, so that threads share its time and gain none. The bundle
+    rules: `labels` and `spec` are
     its own, so bundles of different labels and inputs live side by side in one process.
 
     Args:
@@ -83,8 +84,9 @@ class Recognizer:
         self.close()
 
     def close(self) -> None:
-        """Let the model go; more than once does no harm."""
-        self.__dict__.pop("backend", None)
+        """Let the model go, once no thread runs it; more than once does no harm."""
+        with self._inferring:
+            self.__dict__.pop("backend", None)
 
     def predict(self, picture: str | os.PathLike[str] | NDArray[np.uint8]) -> list[Face]:
         """The faces of a picture file or frame, largest first; an empty list where there is none.
@@ -122,6 +124,12 @@ class Recognizer:
             latency_ms = 1000 * (time.perf_counter() - start)
             faces.append(_face(box, scores, self.labels, latency_ms))
         return faces
+
+    def sees(self, frame_rgb: NDArray[np.uint8], box: Box) -> bool:
+        """Whether the network sees a part of uint8 (H, W, 3) RGB in a box; `classify` refuses the
+        others.
+        """
+        return is_in_frame(frame_rgb, box.as_tuple(), self.spec, self.crop)
 
     def inputs(self, frame_rgb: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
         """What the network sees of a box: uint8 (H, W, C) as `spec` has it."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar, cast
 
 from edgeemo.errors import BrokenDependency, InvalidInput
+from edgeemo.optional import IMPORTING
 
 T = TypeVar("T")
 
@@ -80,7 +81,8 @@ class Registry(Generic[T]):
     def _loaded(self, point: importlib.metadata.EntryPoint) -> T:
         package = point.dist.name if point.dist else point.value
         try:
-            entry = point.load()
+            with IMPORTING:  # it may import OpenCV
+                entry = point.load()
         except (Exception, SystemExit) as error:  # whatever somebody else's module raises
             raise BrokenDependency(
                 f"the {self.kind} {point.name} of the package {package} cannot be imported "

@@ -116,6 +116,10 @@ class Reading:
     """Frames that came and were not looked at, so far."""
     camera_ok: bool = True
     """False while the camera is gone; such a reading has no face."""
+    monotonic: float = 0.0
+    """Seconds on the clock of `time.monotonic()`, which nobody sets: when the frame was captured,
+    in a recording when it was read. Differences are right where `time` jumps, as on a Pi that
+    learns the date from the network."""
 
     def __post_init__(self) -> None:
         seen = self.face_id is not None
@@ -131,6 +135,7 @@ class Reading:
         if not (
             0 <= self.confidence <= 1
             and math.isfinite(self.time)
+            and math.isfinite(self.monotonic)
             and math.isfinite(self.latency_ms)
         ):
             raise InvalidInput(
@@ -141,6 +146,7 @@ class Reading:
         """Plain JSON values; `camera_ok` is there only when it is false."""
         return {
             "time": round(self.time, 4),
+            "monotonic": round(self.monotonic, 4),
             "frame": self.frame,
             "face_id": self.face_id,
             "emotion": self.emotion,

@@ -35,6 +35,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # A reading as JSON, as docs and the kiosk example promise it.
 READING_KEYS = [
     "time",
+    "monotonic",
     "frame",
     "face_id",
     "emotion",

@@ -26,7 +26,7 @@ LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "cache": set(),
     "optional": {"errors"},
-    "registry": {"errors"},
+    "registry": {"errors", "optional"},
     "contract": {"errors"},
     "results": {"contract", "errors"},
     "models": {"errors"},

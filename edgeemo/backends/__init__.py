@@ -19,7 +19,7 @@ Providers = (
 
 
 class Backend(Protocol):
-    """An opened model.
+    """An opened model. A recognizer runs it from one thread at a time.
 
     Attributes:
         name: the runtime's package name.

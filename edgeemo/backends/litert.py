@@ -46,6 +46,8 @@ _STDERR = threading.Lock()
 class LiteRtBackend:
     """A .tflite model with pixels in as `spec` has them (int8 or float32) and a logit a label out.
 
+    Threads may share one; it runs for one of them at a time.
+
     Raises:
         MissingDependency: neither interpreter is installed.
         BackendError: the interpreter refuses the model or, later, fails while running it, or its
@@ -69,6 +71,7 @@ class LiteRtBackend:
         self.input_info, self.output_info = _info(self._input), _info(self._output)
         self._to_input = _input_conversion(self.input_info, spec, artifact)
         self._to_logits = _output_conversion(self.output_info, len(labels), artifact)
+        self._running = threading.Lock()  # input and output are the interpreter's own memory
 
     def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
         """float32 (N, labels) logits of uint8 (N, H, W, C) pixels 0..255."""
@@ -77,9 +80,11 @@ class LiteRtBackend:
         logits = np.empty((len(inputs), len(self.labels)), np.float32)
         try:
             for i in range(len(inputs)):
-                self._interpreter.set_tensor(self._input["index"], stored[i : i + 1])
-                self._interpreter.invoke()
-                logits[i] = self._to_logits(self._interpreter.get_tensor(self._output["index"])[0])
+                with self._running:
+                    self._interpreter.set_tensor(self._input["index"], stored[i : i + 1])
+                    self._interpreter.invoke()
+                    output = self._interpreter.get_tensor(self._output["index"])[0]
+                logits[i] = self._to_logits(output)
         except (ValueError, RuntimeError) as error:
             raise _failed(self.artifact, error) from None
         return logits

@@ -13,7 +13,7 @@ from edgeemo.cameras import FPS, SIZE, Frame
 from edgeemo.cameras.common.source import Source
 from edgeemo.cameras.common.timestamps import captured_at
 from edgeemo.errors import BrokenDependency, CameraError, MissingDependency
-from edgeemo.optional import is_installed
+from edgeemo.optional import IMPORTING, is_installed
 
 _PATIENCE = 10.0  # seconds without a frame; a camera that starts takes about one
 _CLOSING = 5.0  # seconds that closing may take before it is left to itself
@@ -116,7 +116,8 @@ def _picamera2() -> Any:
             f"picamera2 is needed for CSI cameras and is not installed; {_INSTALL}"
         )
     try:
-        return importlib.import_module("picamera2")
+        with IMPORTING:
+            return importlib.import_module("picamera2")
     except Exception as error:
         reason = next(iter(str(error).splitlines()), "")
         raise BrokenDependency(

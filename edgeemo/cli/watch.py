@@ -16,7 +16,7 @@ import click
 from edgeemo.cameras.select import forms
 from edgeemo.cli.options import artifact_option, detector_options, model_option, threads_option
 from edgeemo.contract.checked import strict
-from edgeemo.errors import EdgeemoError, StorageError
+from edgeemo.errors import CameraError, EdgeemoError, StorageError
 from edgeemo.faces import SMALLEST_FACE
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ edgeemo watch visit.mp4 --json           each frame of a file, none dropped
 edgeemo watch rtsp://camera/stream --fps 5 --record day.jsonl
 
 A camera that is unplugged or hangs is opened again by itself; JSON lines say "camera_ok": false
-meanwhile. Ctrl-C and SIGTERM end it: the exit code is 0.
+meanwhile. Ctrl-C and SIGTERM end it: the exit code is 0. It is 1 where the sensor died, and where
+frames of a file could not be read.
 """
 
 
@@ -246,8 +247,18 @@ def _run(
             stack.callback(lambda: click.echo(f"edgeemo: {_summary(sensor.health())}", err=True))
             live = stack.enter_context(closing(_LiveLine()))
             _watch(sensor, output.as_json, window, lines, live)
+        _check_end(sensor.health(), live=sensor.live)
     except KeyboardInterrupt:
         pass  # Ctrl-C and SIGTERM are how this usually ends
+
+
+def _check_end(health: "Health", *, live: bool) -> None:
+    """Raise CameraError where a recording was not read whole. A live camera has no whole."""
+    if health.frame_errors and not live:
+        raise CameraError(
+            f"{health.frame_errors:,} of {health.frames:,} frames could not be read; the log says "
+            "why of some (--verbose)"
+        )
 
 
 def _watch(
@@ -318,6 +329,9 @@ def _summary(health: "Health") -> str:
         f", camera lost {health.losses} and back {health.reconnects} times" if health.losses else ""
     )
     bad = f", {health.bad_frames} unusable" if health.bad_frames else ""
+    bad += f", {health.frame_errors} failed" if health.frame_errors else ""
+    if health.state == "camera lost":
+        losses += f", gone now ({health.error})"
     return (
         f"looked at {health.looked_at:,} of {health.frames:,} frames in {health.uptime_s:.1f} s "
         f"({per_second:.1f} a second), {health.inferences:,} faces{bad}{losses}"

@@ -29,6 +29,7 @@ from edgeemo.errors import InvalidInput
 MAX_SIDE_OVER_FRAME = 4
 # cv2.integral sums in int32: 255 * height * width has to stay below 2^31.
 _INTEGRAL_MAX_PIXELS = (2**31 - 1) // 255
+_USED_OF_CV2 = ("COLOR_RGB2GRAY", "cvtColor", "integral")
 
 
 def face_to_input(
@@ -57,10 +58,7 @@ def face_to_input(
         raise InvalidInput(f"expected a box of at least 1x1 pixel, received {width}x{height}")
     region = crop.region((x, y, width, height), spec.height, spec.width)
     frame_height, frame_width = frame_rgb.shape[:2]
-    inside = region.left < frame_width and region.top < frame_height
-    inside = inside and region.left + region.width > 0 and region.top + region.height > 0
-    longer = max(region.width, region.height)
-    if not inside or longer > MAX_SIDE_OVER_FRAME * max(frame_height, frame_width):
+    if not _in_frame(region, frame_height, frame_width):
         raise InvalidInput(
             f"expected a box within the {frame_width}x{frame_height} frame, "
             f"received {(x, y, width, height)}"
@@ -70,6 +68,18 @@ def face_to_input(
     if spec.channels > len(resized):
         resized *= spec.channels
     return np.stack(resized, axis=-1)
+
+
+def is_in_frame(
+    frame_rgb: NDArray[np.uint8],
+    box: tuple[int, int, int, int],
+    spec: InputSpec,
+    crop: Crop = BOX,
+) -> bool:
+    """Whether `face_to_input` takes the box (x, y, width, height) of this frame: the network would
+    see a part of the frame, and not mostly what lies beyond it.
+    """
+    return _in_frame(crop.region(box, spec.height, spec.width), *frame_rgb.shape[:2])
 
 
 def to_grey(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -100,6 +110,12 @@ def resize_grey(
     rows, row_total = _weights(source_height, height)
     columns, column_total = _weights(source_width, width)
     return _rounded(rows @ plane.astype(np.int64) @ columns.T, row_total * column_total)
+
+
+def _in_frame(region: Region, height: int, width: int) -> bool:
+    inside = region.left < width and region.top < height
+    inside = inside and region.left + region.width > 0 and region.top + region.height > 0
+    return inside and max(region.width, region.height) <= MAX_SIDE_OVER_FRAME * max(height, width)
 
 
 def _check_frame(frame: NDArray[np.uint8]) -> None:
@@ -207,6 +223,7 @@ def _rounded(sums: NDArray[np.int64], total: int) -> NDArray[np.uint8]:
 
 def _cv2() -> Any:
     """OpenCV if something has loaded it: whoever decoded the frame usually has, and this module
-    alone never should.
+    alone never should. None while another thread is still loading it.
     """
-    return sys.modules.get("cv2")
+    cv2 = sys.modules.get("cv2")
+    return cv2 if all(hasattr(cv2, name) for name in _USED_OF_CV2) else None

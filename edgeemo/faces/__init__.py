@@ -25,6 +25,9 @@ class Detector(Protocol):
     It owns its crop: where it has an attribute `crop` (edgeemo.contract.crop.Crop), that says how
     its boxes become what training saw; without one the box is taken as it is. A bundle may override
     it by the detector's name.
+
+    A recognizer calls it from one thread at a time. What several recognizers share sees to that
+    itself, as our own do.
     """
 
     name: str

@@ -4,6 +4,7 @@ OpenCV below 5.
 """
 
 import os
+import threading
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ _NEIGHBOURS = 5  # overlapping hits that make a face; fewer let false faces thro
 class Haar:
     """The frontal-face cascade that OpenCV 4 ships. It needs no model file.
 
+    Threads and recognizers may share one; it looks for one of them at a time.
+
     Raises:
         MissingDependency: OpenCV is not installed.
         DetectorError: OpenCV 5, which has dropped the cascades.
@@ -40,6 +43,7 @@ class Haar:
 
     def __init__(self, options: DetectorOptions = DetectorOptions()) -> None:  # noqa: B008  frozen
         self.scaling = Scaling(_MAX_SIDE, _FACE_PIXELS, options.smallest_face)
+        self._looking = threading.Lock()  # a cascade works in buffers of its own
         self._cv2 = need("cv2", "opencv", "to find faces")
         if not hasattr(self._cv2, "CascadeClassifier"):
             raise DetectorError(
@@ -57,12 +61,13 @@ class Haar:
     def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Box]:
         """Boxes of the frontal faces in uint8 (H, W, 3) RGB, largest first."""
         grey, (across, down) = self.scaling.shrink(self._cv2, to_grey(frame_rgb))
-        hits = self._cascade.detectMultiScale(
-            grey,
-            scaleFactor=1.1,
-            minNeighbors=_NEIGHBOURS,
-            minSize=(_SMALLEST_FACE, _SMALLEST_FACE),
-        )
+        with self._looking:
+            hits = self._cascade.detectMultiScale(
+                grey,
+                scaleFactor=1.1,
+                minNeighbors=_NEIGHBOURS,
+                minSize=(_SMALLEST_FACE, _SMALLEST_FACE),
+            )
         boxes = [
             Box(round(x * across), round(y * down), round(w * across), round(h * down))
             for x, y, w, h in hits

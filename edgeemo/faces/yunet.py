@@ -2,6 +2,7 @@
 
 import math
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,7 @@ def find_model(explicit: str | Path | None = None) -> tuple[Path | None, str]:
 class YuNet:
     """OpenCV's FaceDetectorYN with YuNet's ONNX file.
 
+    Threads and recognizers may share one; it looks for one of them at a time.
     Its model file is `options.model`, by default where `find_model` finds it.
 
     Raises:
@@ -85,6 +87,7 @@ class YuNet:
 
     def __init__(self, options: DetectorOptions = DetectorOptions()) -> None:  # noqa: B008  frozen
         self.scaling = Scaling(_MAX_SIDE, _FACE_PIXELS, options.smallest_face)
+        self._looking = threading.Lock()  # the input's size belongs to the detector, not to a call
         self._cv2 = need("cv2", "opencv", "to find faces")
         path, reason = find_model(options.model)
         if path is None:
@@ -107,9 +110,10 @@ class YuNet:
             # No face fits in, and on frames of a pixel or two OpenCV's result is now and then a
             # wild box
             return []
-        self._detector.setInputSize(bgr.shape[1::-1])
         try:
-            _, rows = self._detector.detect(bgr)
+            with self._looking:
+                self._detector.setInputSize(bgr.shape[1::-1])
+                _, rows = self._detector.detect(bgr)
         except cv2.error as error:
             raise DetectorError(
                 f"YuNet fails on a frame of {frame_rgb.shape[1]}x{frame_rgb.shape[0]}"

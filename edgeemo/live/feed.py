@@ -51,6 +51,8 @@ class Counters:
     """Times that the camera was gone."""
     reconnects: int = 0
     """Times that it came back."""
+    last_at: float | None = None
+    """When the last of `frames` came, seconds of `time.monotonic()`; None before the first."""
 
 
 class Feed(Protocol):
@@ -100,10 +102,10 @@ class InTurn:
 
         Raises CameraError.
         """
-        frame = self._camera.read()
+        frame = self._read()
         while frame is not None and not is_picture(frame):
             self.counters.bad += 1
-            frame = self._camera.read()
+            frame = self._read()
         if frame is None:
             self.over = True
             return None
@@ -114,7 +116,14 @@ class InTurn:
             self.interval = frame.time - self._last
         self._last = frame.time
         self.counters.frames += 1
-        return Taken(frame, self.counters.frames - 1, time.monotonic())
+        self.counters.last_at = now = time.monotonic()
+        return Taken(frame, self.counters.frames - 1, now)
+
+    def _read(self) -> Frame | None:
+        try:
+            return self._camera.read()
+        except OSError as error:
+            raise as_camera_error(self._camera.name, error) from None
 
     def check(self) -> None:
         """Nothing: who reads a recording waits for it."""
@@ -129,9 +138,9 @@ class Newest:
 
     The thread opens the camera again when it is gone.
 
-    Gone is a camera that says so, gives no frame for `stall` seconds, another size than before, or
-    the very same picture for `frozen` seconds. A frame that waited for longer than two frame times
-    is dropped.
+    Gone is a camera that says so (by whatever OSError), gives no frame for `stall` seconds, another
+    size than before, or the very same picture for `frozen` seconds. A frame that waited for longer
+    than two frame times is dropped.
 
     Args:
         camera: opened; closed in the end.
@@ -200,7 +209,7 @@ class Newest:
             return
         self._given_up = True
         self._lose(CameraError(f"{self._camera.name}: no frame for {self._stall:g} s"))
-        self._camera.close()  # ends the wait, where the camera allows that
+        self._let_go()  # ends the wait, where the camera allows that
 
     def close(self) -> None:
         """End the thread and close the camera.
@@ -208,15 +217,19 @@ class Newest:
         A camera that hangs in its driver is left to its thread.
         """
         self._stop.set()
-        self._camera.close()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(5.0)
-            if self._thread.is_alive():
-                log.warning("%s: still hangs while it is closed; left to itself", self._camera.name)
-        with self._news:
-            self.counters.dropped += self._waiting is not None
-            self._waiting, self.over = None, True
-            self._news.notify_all()
+        try:
+            self._camera.close()
+        finally:  # whatever somebody else's camera raises
+            if threading.current_thread() is not self._thread:
+                self._thread.join(5.0)
+                if self._thread.is_alive():
+                    log.warning(
+                        "%s: still hangs while it is closed; left to itself", self._camera.name
+                    )
+            with self._news:
+                self.counters.dropped += self._waiting is not None
+                self._waiting, self.over = None, True
+                self._news.notify_all()
 
     def _run(self) -> None:
         try:
@@ -224,20 +237,18 @@ class Newest:
                 try:
                     self._read_frames()
                     break
-                except CameraError as error:
+                except OSError as error:  # CameraError is one; others' cameras may raise any
                     if self._stop.is_set():
                         break
+                    gone = as_camera_error(self._camera.name, error)
                     if not self._heal:
-                        raise
-                    self._lose(error)
+                        raise gone from None
+                    self._lose(gone)
                 self._open_again()
         except BaseException as error:
             self._failure = error
         finally:
-            try:
-                self._camera.close()
-            except Exception as error:  # whatever somebody else's camera raises
-                log.error("%s: cannot be closed (%r)", self._camera.name, error)
+            self._let_go()
             with self._news:
                 self.over = True
                 self._news.notify_all()
@@ -277,6 +288,7 @@ class Newest:
                 now,
             )
             counters.frames += 1
+            counters.last_at = now
             self._last = captured
             self._reading_since = now
             if self.lost:
@@ -300,14 +312,27 @@ class Newest:
     def _open_again(self) -> None:
         wait = self._retry
         self._reading_since = None
-        self._camera.close()
+        self._let_go()
         while not self._stop.wait(wait):
             wait = min(2 * wait, _LONGEST_WAIT)
             try:
                 self._camera.open()
-            except EdgeemoError as error:
+            except (EdgeemoError, OSError) as error:
                 log.info("%s; next attempt in %.1f s", error, wait)
                 continue
             self._given_up = False
             self._reading_since = time.monotonic()
             return
+
+    def _let_go(self) -> None:
+        try:
+            self._camera.close()
+        except Exception as error:  # whatever somebody else's camera raises
+            log.error("%s: cannot be closed (%r)", self._camera.name, error)
+
+
+def as_camera_error(name: str, error: OSError) -> CameraError:
+    """What somebody else's camera raised, as one of ours raises it."""
+    if isinstance(error, CameraError):
+        return error
+    return CameraError(f"{name}: {str(error) or type(error).__name__}")

@@ -6,8 +6,9 @@ from collections import deque
 from functools import partial
 
 from edgeemo.contract.manifest import Smoothing
+from edgeemo.live.failures import Failures
 from edgeemo.live.feed import Taken
-from edgeemo.live.smoothing import Smoother
+from edgeemo.live.smoothing import Smoothed, Smoother
 from edgeemo.live.tracking import Track, Tracker
 from edgeemo.recognizer import Recognizer
 from edgeemo.results import Reading
@@ -59,7 +60,7 @@ class Cadence:
 
 
 class FrameReader:
-    """Makes readings of frames.
+    """Makes readings of frames; `failures` counts those that fail.
 
     Args:
         recognizer: opened; stays the caller's.
@@ -79,6 +80,8 @@ class FrameReader:
         self.cadence = Cadence(detect_every)
         self.looked_at = self.detections = self.inferences = 0
         self.fps = self.latency_ms = 0.0
+        self.read_at: float | None = None  # seconds of time.monotonic(): the last reading
+        self.failures = Failures()
         self._recognizer, self._smoothing, self._faces = recognizer, smoothing, faces
         self._tracker = Tracker()
         self._smoothers: dict[int, Smoother] = {}
@@ -89,21 +92,38 @@ class FrameReader:
     ) -> list[Reading]:
         """The readings of a frame: one a face, largest first, or one without a face.
 
+        None where the frame fails, whatever detector, network or a face in it raised.
+
         Args:
             interval: seconds between two frames of the camera.
             dropped: frames dropped so far.
             wall_time: what the readings say as their time.
+
+        Raises:
+            Exception: what failed, once nothing else has come for seconds (see `Failures`).
         """
         start = time.perf_counter()
-        tracks, detection = self._locate(taken)
-        recognized = self._recognizer.classify(taken.frame.pixels, [track.box for track in tracks])
-        smoothed = []
-        for track, face in zip(tracks, recognized, strict=True):
-            smoother = self._smoothers.get(track.face_id) or Smoother(self._smoothing)
-            self._smoothers[track.face_id] = smoother
-            smoothed.append((track, smoother.update(face.scores, taken.frame.time)))
+        self.looked_at += 1
+        try:
+            tracks, detection = self._locate(taken)
+            smoothed = self._recognized(taken, tracks)
+        except Exception as error:
+            self.cadence.look()  # where the faces are is not certain any more
+            self.failures.whole(taken.number, error)
+            return []
+        self.failures.good()
         self._count(taken, len(tracks))
         self.cadence.spent(detection, time.perf_counter() - start - (detection or 0.0), interval)
+        return self._readings(taken, smoothed, dropped=dropped, wall_time=wall_time)
+
+    def _readings(
+        self,
+        taken: Taken,
+        smoothed: list[tuple[Track, Smoothed]],
+        *,
+        dropped: int,
+        wall_time: float,
+    ) -> list[Reading]:
         reading = partial(
             Reading,
             wall_time,
@@ -111,6 +131,7 @@ class FrameReader:
             latency_ms=self.latency_ms,
             fps=self.fps,
             dropped=dropped,
+            monotonic=taken.captured,
         )
         if not smoothed:
             return [reading()]
@@ -132,12 +153,30 @@ class FrameReader:
         self._looked.clear()
         self.cadence.look()
 
+    def _recognized(self, taken: Taken, tracks: list[Track]) -> list[tuple[Track, Smoothed]]:
+        """The faces with their answers. Raises what the last one raised, where each failed."""
+        smoothed, failed = [], None
+        for track in tracks:
+            try:
+                (face,) = self._recognizer.classify(taken.frame.pixels, [track.box])
+                smoother = self._smoothers.setdefault(track.face_id, Smoother(self._smoothing))
+                smoothed.append((track, smoother.update(face.scores, taken.frame.time)))
+            except Exception as error:
+                failed = error
+        if failed and not smoothed:
+            raise failed
+        if failed:
+            self.failures.in_part(taken.number, failed)
+        return smoothed
+
     def _locate(self, taken: Taken) -> tuple[list[Track], float | None]:
         """The faces to recognize, largest first, and the seconds of the detector, if it looked."""
         pixels, detection = taken.frame.pixels, None
         if self.cadence.due():
             start = time.perf_counter()
-            boxes = self._recognizer.detect(pixels)
+            boxes = [
+                box for box in self._recognizer.detect(pixels) if self._recognizer.sees(pixels, box)
+            ]
             detection = time.perf_counter() - start
             self.detections += 1
             tracks = self._tracker.detected(boxes, taken.frame.time, pixels)
@@ -146,14 +185,14 @@ class FrameReader:
             }
         else:
             tracks = self._tracker.carried(pixels)
-        if self._faces == "all":
-            return tracks, detection
-        largest = self._tracker.largest()
-        return [largest] if largest else [], detection
+        if self._faces != "all":
+            largest = self._tracker.largest()
+            tracks = [largest] if largest else []
+        # A bundle's crop may look beside the face, and so out of the frame before the face leaves.
+        return [track for track in tracks if self._recognizer.sees(pixels, track.box)], detection
 
     def _count(self, taken: Taken, faces: int) -> None:
-        now = time.monotonic()
-        self.looked_at += 1
+        self.read_at = now = time.monotonic()
         self.inferences += faces
         self.latency_ms = 1000 * (now - taken.captured)
         self._looked.append(now)

@@ -1,25 +1,52 @@
-"""How a sensor does: counters since its start, memory and temperature."""
+"""How a sensor does: its state, counters since its start, memory and temperature."""
 
+import enum
+import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 
+class State(enum.StrEnum):
+    """What a sensor does now."""
+
+    STARTING = "starting"
+    """No frame has been read yet."""
+    RUNNING = "running"
+    """Frames are read; the ages in its health say how lately."""
+    CAMERA_LOST = "camera lost"
+    """The camera is gone, and is being opened again."""
+    ENDED = "ended"
+    """It was closed, the recording is over, or a failure ended it: no reading comes any more."""
+
+
 @dataclass(frozen=True)
 class Health:
-    """A sensor's counters since its start."""
+    """A sensor's state, and its counters since its start."""
 
+    state: State
+    """What it does now."""
+    error: str | None
+    """What is wrong now: why the camera is gone, why the last frame could not be read, or what
+    ended the sensor; None where nothing is."""
     uptime_s: float
     """Seconds."""
+    frame_age_s: float | None
+    """Seconds since the last frame came, on a clock that nobody sets; None before the first."""
+    reading_age_s: float | None
+    """Seconds since a frame was last read, on the same clock; None before the first."""
     camera_ok: bool
-    """Whether frames can be expected."""
+    """Whether frames can be expected: the sensor is starting or running."""
     frames: int
     """Frames from the camera: `looked_at`, `dropped`, and one that may just wait."""
     looked_at: int
-    """Frames that were looked at."""
+    """Frames that were looked at; those that failed too."""
     dropped: int
     """Frames not looked at, because a newer one came or they were too old."""
+    frame_errors: int
+    """Frames that failed when they were looked at, whole or one face of several; among
+    `looked_at`."""
     bad_frames: int
     """Frames that were no picture; not among `frames`."""
     bad_times: int
@@ -51,9 +78,11 @@ class Health:
         }
 
     def __str__(self) -> str:
-        """One line for a log: name and value of each."""
+        """One line for a log: name and value of each; words in quotes where there are several."""
         return " ".join(
-            f"{key}={value}" for key, value in self.to_dict().items() if value is not None
+            f"{key}={json.dumps(value) if ' ' in str(value) else value}"
+            for key, value in self.to_dict().items()
+            if value is not None
         )
 
 

@@ -1,5 +1,7 @@
 """What is wrong with a camera's pictures: none, another size than before, or always the same."""
 
+import numbers
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,10 +43,14 @@ class PictureWatch:
 
 
 def is_picture(frame: Frame) -> bool:
-    """Whether its pixels are uint8 (H, W, 3), and not empty."""
-    pixels = frame.pixels
+    """Whether its pixels are uint8 (H, W, 3), and not empty, and its time is a number.
+
+    False for what is no frame at all, which somebody else's camera may give.
+    """
+    pixels = getattr(frame, "pixels", None)
     return (
-        isinstance(pixels, np.ndarray)
+        isinstance(getattr(frame, "time", None), numbers.Real)
+        and isinstance(pixels, np.ndarray)
         and pixels.dtype == np.uint8
         and pixels.ndim == 3
         and pixels.shape[2] == 3

@@ -1,35 +1,30 @@
 """The main job on a device: a camera, watched for months; emotions become readings and calls."""
 
-import atexit
 import logging
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
 from edgeemo.cameras import FPS, Camera, missing_parts, open_camera
+from edgeemo.cameras.common.redact import redacted
 from edgeemo.cameras.files import Paced
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.labels import match_label
 from edgeemo.errors import EdgeemoError, InvalidInput
 from edgeemo.faces import SMALLEST_FACE, Detector, open_detector
-from edgeemo.live.events import Event, Events, Handler, Happening
-from edgeemo.live.feed import Feed, InTurn, Newest, Taken
+from edgeemo.live.events import Events, Handler, Happening
+from edgeemo.live.feed import as_camera_error
 from edgeemo.live.frame_reader import FrameReader
-from edgeemo.live.health import Health, rss_mb, temperature_c
+from edgeemo.live.health import Health
 from edgeemo.live.options import SensorOptions
-from edgeemo.live.readings_queue import ReadingsQueue, Seen
-from edgeemo.live.systemd import Notifier
+from edgeemo.live.readings_queue import Seen
+from edgeemo.live.watcher import Source, Watcher
 from edgeemo.models import DEFAULT_MODEL
 from edgeemo.recognizer import Recognizer
 from edgeemo.results import Reading
 
 FACES = ("largest", "all")
-_TICK = 0.2  # seconds in which the thread notices that it is to end
-_LOSS_EVERY = 1.0  # seconds between two readings that say that the camera is gone
-_HEALTH_EVERY = 60.0  # seconds between two lines about the health
 
 log = logging.getLogger("edgeemo.live.sensor")
 
@@ -40,8 +35,7 @@ class EmotionSensor:
     A context manager.
 
     Most need no more than the model's name and a hold time; who wants another artifact, more
-    threads,
-    an NVIDIA GPU or a detector of their own opens the recognizer, and passes it on:
+    threads, an NVIDIA GPU or a detector of their own opens the recognizer, and passes it on:
 
         EmotionSensor(hold_time=0.8)
         EmotionSensor("rtsp://door/live", model="small", detector="haar", faces="all")
@@ -51,7 +45,11 @@ class EmotionSensor:
     The camera is opened at once. A thread of its own looks at the newest frame of a live camera,
     from the first handler, wait or iteration on; each frame of a recording in turn, from the first
     wait or iteration on. A camera that is gone, hangs or comes back with another size is opened
-    again, with growing pauses; readings say `camera_ok` meanwhile.
+    again, with growing pauses; readings say `camera_ok` meanwhile. A frame or a face that fails is
+    counted and skipped; 10 s of nothing else end the sensor.
+
+    A sensor that nobody refers to any more ends, as if it were closed; keep it while handlers are
+    to be called.
 
     Labels are the recognizer's (`labels`), which are its bundle's: sensors of different labels live
     side by side.
@@ -93,34 +91,31 @@ class EmotionSensor:
             raise InvalidInput(f"expected faces {' or '.join(FACES)}, received {faces!r}")
         if not isinstance(options, SensorOptions):
             raise InvalidInput(f"expected options of SensorOptions, received {options!r}")
-        self._owns_recognizer = recognizer is None
+        owns_recognizer = recognizer is None
         self._recognizer = _recognizer(recognizer, model, detector)
         smoothing = options.smoothing_of(self._recognizer.bundle, hold_time)
         opened = _opened(camera, options)
-        self._camera: Camera = opened
+        heal = opened.live
         if options.realtime and not opened.live:
-            self._camera = Paced(opened)
-        self._live, self._stall, self._heal = self._camera.live, options.stall, opened.live
-        every = options.detect_every or (None if self._live else 1)
-        self._reader = FrameReader(self._recognizer, smoothing, faces=faces, detect_every=every)
-        self._events = Events(smoothing.hold_time, self.labels)
-        self._pause = 1 / options.fps if options.fps else 0.0
-        self._queue = ReadingsQueue(self._live)
-        self._feed: Feed | None = None
-        self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
-        self._lock = threading.RLock()
-        self._news = threading.Condition()  # guards the state that `wait_for` looks at
-        self._frame = -1  # number of the last frame that was looked at
-        self._failure: BaseException | None = None
-        self._started = time.monotonic()
-        self._closed = False
-        atexit.register(self.close)
+            opened = Paced(opened)
+        every = options.detect_every or (None if opened.live else 1)
+        self._watcher = Watcher(
+            Source(opened, options.stall, heal, 1 / options.fps if options.fps else 0.0),
+            FrameReader(self._recognizer, smoothing, faces=faces, detect_every=every),
+            Events(smoothing.hold_time, self.labels),
+            self._recognizer.close if owns_recognizer else _nothing,
+            owner=self,
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels that readings can bring: the recognizer's, in the order of its scores."""
         return self._recognizer.labels
+
+    @property
+    def live(self) -> bool:
+        """Whether frames come by themselves, so that only the newest counts, as of a camera."""
+        return self._watcher.live
 
     def __enter__(self) -> Self:
         return self
@@ -143,6 +138,8 @@ class EmotionSensor:
         """Readings as they come, until a recording ends or `close`; of a live camera the newest.
 
         Raises:
+            InvalidInput: the sensor is closed, or a handler iterates, which only its own return
+                could feed.
             EdgeemoError: what ended the sensor; and whatever a handler raised.
         """
         for seen in self.observations():
@@ -150,11 +147,13 @@ class EmotionSensor:
 
     def observations(self) -> Iterator[Seen]:
         """Like iterating, with each frame's pixels, for those who want to show them."""
-        with self._queue.attached():
-            self.start()
-            while (seen := self._queue.take()) is not None:
+        watcher = self._watcher
+        watcher.refuse_in_a_handler("iterating")
+        with watcher.queue.attached():
+            watcher.start()
+            while (seen := watcher.take()) is not None:
                 yield seen
-        self._raise_failure()
+        watcher.raise_failure()
 
     def start(self) -> None:
         """Start looking, if nothing else has. Handlers, waiting and iterating do it by themselves.
@@ -162,18 +161,7 @@ class EmotionSensor:
         Raises:
             InvalidInput: the sensor is closed.
         """
-        with self._lock:
-            if self._closed:
-                raise InvalidInput("the sensor is closed; open a new one")
-            if self._thread is None:
-                if self._live:
-                    self._feed = Newest(self._camera, stall=self._stall, heal=self._heal)
-                else:
-                    self._feed = InTurn(self._camera)
-                self._thread = threading.Thread(
-                    target=self._run, args=(self._feed,), name="edgeemo-sensor", daemon=True
-                )
-                self._thread.start()
+        self._watcher.start()
 
     def when(self, label: str, handler: Handler | None) -> None:
         """Call `handler`, without arguments or with the Reading, when the emotion becomes `label`.
@@ -187,7 +175,7 @@ class EmotionSensor:
             UnknownLabel: a word for none of `labels`; the message lists them.
             InvalidInput: a handler that takes neither nothing nor one argument.
         """
-        self._set(match_label(label, self.labels), handler)
+        self._watcher.set_handler(match_label(label, self.labels), handler)
 
     @property
     def when_changed(self) -> Callable[[Handler | None], None]:
@@ -195,11 +183,11 @@ class EmotionSensor:
 
         `sensor.when_changed = show`, or as a call.
         """
-        return lambda handler: self._set(Happening.CHANGED, handler)
+        return lambda handler: self._watcher.set_handler(Happening.CHANGED, handler)
 
     @when_changed.setter
     def when_changed(self, handler: Handler | None) -> None:
-        self._set(Happening.CHANGED, handler)
+        self._watcher.set_handler(Happening.CHANGED, handler)
 
     @property
     def when_no_face(self) -> Callable[[Handler | None], None]:
@@ -207,11 +195,11 @@ class EmotionSensor:
 
         `sensor.when_no_face = lamp.off`, or as a call.
         """
-        return lambda handler: self._set(Happening.NO_FACE, handler)
+        return lambda handler: self._watcher.set_handler(Happening.NO_FACE, handler)
 
     @when_no_face.setter
     def when_no_face(self, handler: Handler | None) -> None:
-        self._set(Happening.NO_FACE, handler)
+        self._watcher.set_handler(Happening.NO_FACE, handler)
 
     def wait_for(self, label: str, timeout: float | None = None) -> Reading | None:
         """Wait until the emotion is `label`, and give the reading that brought it.
@@ -224,24 +212,10 @@ class EmotionSensor:
                 bring.
         """
         label = match_label(label, self.labels)
-        self._not_from_a_handler("wait_for")
-        with self._news:
-            since = self._frame
-        self.start()
-
-        def there() -> Reading | None:
-            reading = self._events.entered.get(label)
-            return (
-                reading
-                if reading and (reading.frame > since or self._events.emotion == label)
-                else None
-            )
-
-        with self._news:
-            self._news.wait_for(lambda: there() or self._queue.over, timeout)
-            reading = there()
+        self._watcher.refuse_in_a_handler("wait_for")
+        reading = self._watcher.wait_for(label, timeout)
         if reading is None:
-            self._raise_failure()
+            self._watcher.raise_failure()
         return reading
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -252,155 +226,28 @@ class EmotionSensor:
         Raises:
             EdgeemoError: what ended the sensor; and whatever a handler raised.
         """
-        self._not_from_a_handler("wait")
-        self.start()
-        with self._news:
-            over = self._news.wait_for(lambda: self._queue.over, timeout)
-        self._raise_failure()
+        self._watcher.refuse_in_a_handler("wait")
+        self._watcher.start()
+        over = self._watcher.wait(timeout)
+        self._watcher.raise_failure()
         return over
 
     def health(self) -> Health:
-        """Counters since the start, memory and temperature."""
-        reader, feed = self._reader, self._feed
-        counters = feed.counters if feed else None
-        return Health(
-            uptime_s=time.monotonic() - self._started,
-            camera_ok=not self._closed and (feed is None or feed.lost is None),
-            frames=counters.frames if counters else 0,
-            looked_at=reader.looked_at,
-            dropped=counters.dropped if counters else 0,
-            bad_frames=counters.bad if counters else 0,
-            bad_times=counters.bad_times if counters else 0,
-            detections=reader.detections,
-            detect_every=reader.cadence.every,
-            inferences=reader.inferences,
-            losses=counters.losses if counters else 0,
-            reconnects=counters.reconnects if counters else 0,
-            fps=reader.fps,
-            latency_ms=reader.latency_ms,
-            rss_mb=rss_mb(),
-            temperature_c=temperature_c(),
-        )
+        """State, counters since the start, memory and temperature. Of a closed sensor too."""
+        return self._watcher.health()
 
     def close(self) -> None:
         """End the thread, close the camera and what the sensor opened itself. Does no harm twice.
 
         Raises:
             EdgeemoError: what ended the sensor, and whatever a handler raised, unless it was raised
-                already.
+                already; or whatever somebody else's camera raises when it is closed.
         """
-        with self._lock:
-            self._closed = True
-            self._stop.set()
-            self._queue.finish()
-            if self._feed:
-                self._feed.close()
-            self._camera.close()
-        thread = self._thread
-        if thread and thread is not threading.current_thread():
-            thread.join(10.0)
-            if thread.is_alive():
-                log.error("a handler has not come back for 10 s; it is left to itself")
-                return
-        if thread is not threading.current_thread() and self._owns_recognizer:
-            self._recognizer.close()
-        atexit.unregister(self.close)
-        with self._news:
-            self._news.notify_all()
-        if thread is not threading.current_thread():
-            self._raise_failure()
+        self._watcher.close()
 
-    def _set(self, event: Event, handler: Handler | None) -> None:
-        self._events.set(event, handler)
-        if self._live and handler is not None:
-            self.start()
 
-    def _run(self, feed: Feed) -> None:
-        notifier = Notifier()
-        try:
-            self._watch(feed, notifier)
-        except BaseException as error:
-            if not self._stop.is_set() or not isinstance(error, EdgeemoError):
-                log.error("the sensor ends: %s: %s", type(error).__name__, error)
-                self._failure = error
-        finally:
-            notifier.stopping()
-            try:
-                feed.close()
-            except Exception as error:  # whatever somebody else's camera raises
-                log.error("%s: cannot be closed (%r)", self._camera.name, error)
-            self._queue.finish()
-            with self._news:
-                self._news.notify_all()
-
-    def _watch(self, feed: Feed, notifier: Notifier) -> None:
-        lost_at, came = 0.0, 0
-        health_at = due = time.monotonic()
-        while not self._stop.is_set():
-            resting = time.monotonic() < due
-            taken = None if resting else feed.next(_TICK)
-            now = time.monotonic()
-            if resting:  # frames pass that are not to be looked at, but the camera stays in sight
-                self._stop.wait(max(0.0, min(_TICK, due - now)))
-                feed.check()
-            elif taken is not None:
-                self._look(taken, feed)
-                due = max(due + self._pause, now)
-            elif feed.over:
-                break
-            if feed.lost:
-                if now - lost_at >= _LOSS_EVERY:
-                    self._tell_loss(feed, notifier, first=not lost_at)
-                    lost_at = now
-            elif taken is not None or (resting and feed.counters.frames > came):
-                if lost_at:
-                    notifier.status("frames come again")
-                notifier.alive()
-                lost_at = 0.0
-            came = feed.counters.frames
-            if now - health_at >= _HEALTH_EVERY:
-                health_at = now
-                log.info("%s", self.health())
-
-    def _look(self, taken: Taken, feed: Feed) -> None:
-        wall_time = (
-            time.time() - (time.monotonic() - taken.captured) if self._live else taken.frame.time
-        )
-        readings = self._reader.read(
-            taken,
-            interval=max(feed.interval, self._pause),
-            dropped=feed.counters.dropped,
-            wall_time=wall_time,
-        )
-        self._tell(readings[0], taken.frame.time)
-        self._queue.put(Seen(taken.frame, tuple(readings)), self._stop)
-
-    def _tell_loss(self, feed: Feed, notifier: Notifier, *, first: bool) -> None:
-        if first:
-            notifier.status(str(feed.lost))
-            self._reader.forget()
-        number, dropped = max(self._frame, 0), feed.counters.dropped
-        gone = Reading(time.time(), number, dropped=dropped, fps=self._reader.fps, camera_ok=False)
-        self._tell(gone, time.monotonic())
-        self._queue.put(Seen(None, (gone,)), self._stop)
-
-    def _tell(self, reading: Reading, frame_time: float) -> None:
-        self._events.update(reading, frame_time)
-        with self._news:
-            self._frame = reading.frame
-            self._news.notify_all()
-
-    def _raise_failure(self) -> None:
-        with self._lock:
-            failure, self._failure = self._failure, None
-        if failure:
-            raise failure
-
-    def _not_from_a_handler(self, what: str) -> None:
-        if threading.current_thread() is self._thread:
-            raise InvalidInput(
-                f"{what} was called in a handler, which runs on the thread that it would wait for"
-            )
+def _nothing() -> None:
+    """A caller's recognizer stays open."""
 
 
 def _recognizer(
@@ -428,16 +275,23 @@ def _recognizer(
 
 def _opened(camera: str | os.PathLike[str] | Camera, options: SensorOptions) -> Camera:
     """The camera, opened. Raises InvalidInput, CameraError and what else opening raises."""
-    if isinstance(camera, str | os.PathLike):
-        opened = open_camera(os.fspath(camera), size=options.size, fps=options.fps or FPS)
-    else:
-        if missing := missing_parts(camera):
-            raise InvalidInput(
-                "expected a camera's name, a path or an object with name, live, open, read and "
-                f"close; received {str(camera)[:80]!r}, which has no {missing}"
-            )
-        camera.open()
-        opened = camera
+    is_word = isinstance(camera, str | os.PathLike)
+    if not is_word and (missing := missing_parts(camera)):
+        raise InvalidInput(
+            "expected a camera's name, a path or an object with name, live, open, read and "
+            f"close; received {str(camera)[:80]!r}, which has no {missing}"
+        )
+    try:
+        if isinstance(camera, str | os.PathLike):
+            opened = open_camera(os.fspath(camera), size=options.size, fps=options.fps or FPS)
+        else:
+            camera.open()
+            opened = camera
+    except EdgeemoError:
+        raise
+    except OSError as error:  # of somebody else's camera
+        name = camera if isinstance(camera, str | os.PathLike) else camera.name
+        raise as_camera_error(redacted(os.fspath(name)), error) from error
     if options.fps and not opened.live and not options.realtime:
         opened.close()
         raise InvalidInput(

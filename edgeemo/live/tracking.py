@@ -19,6 +19,7 @@ _OVERLAP = 0.2  # intersection over union that makes two boxes one face
 _NEAR = 0.7
 # Pixels of the side to which a face is scaled to be followed; its surroundings to twice as many.
 _PATTERN = 24
+_LONGEST_SIDE = 32_766  # pixels of a frame that OpenCV's warpAffine takes
 _ALIKE = 0.5  # normalized correlation from which a place is taken for the face's own
 _LARGER = 1.25  # area by which another face must lead before it is taken for the largest one
 _PROVEN = 3  # looks that must have found it before; detectors see faces in curtains, for a moment
@@ -91,15 +92,20 @@ class Tracker:
     def carried(self, frame_rgb: NDArray[np.uint8]) -> list[Track]:
         """The faces of the detector's last look, each nearby where the frame looks most like it.
 
+        One that has left the frame by more than half is dropped until the detector sees it again.
+
         The frame is uint8 (H, W, 3) RGB. Needs OpenCV; without it they stay where they were.
         """
         if self._frame is not None and is_installed("cv2"):
-            for state in self._shown:
+            sides = (*self._frame.shape[:2], *frame_rgb.shape[:2])
+            for state in self._shown if max(sides) <= _LONGEST_SIDE else ():
                 if state.pattern is None:
                     state.pattern = _scaled(self._frame, state.track.box, 1)
                 state.track = Track(
                     state.track.face_id, _followed(frame_rgb, state.track.box, state.pattern)
                 )
+        height, width = frame_rgb.shape[:2]
+        self._shown = [s for s in self._shown if _is_half_in(s.track.box, height, width)]
         return self.shown()
 
     def shown(self) -> list[Track]:
@@ -136,6 +142,13 @@ class Tracker:
 
 def _area(box: Box) -> int:
     return box.width * box.height
+
+
+def _is_half_in(box: Box, height: int, width: int) -> bool:
+    """Whether half of the box's width and height is in the frame, or half of the frame's in it."""
+    across = min(box.x + box.width, width) - max(box.x, 0)
+    down = min(box.y + box.height, height) - max(box.y, 0)
+    return 2 * across >= min(box.width, width) and 2 * down >= min(box.height, height)
 
 
 def _likeness(a: Box, b: Box) -> float:

@@ -367,3 +367,24 @@ def test_threads_may_share_a_recognizer(tiny_bundle: Path) -> None:
         for thread in threads:
             thread.join()
     assert answers == [expected] * 4
+
+
+def test_closing_waits_for_the_thread_that_runs_the_network(tiny_bundle: Path) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    recognizer = Recognizer(tiny_bundle, detector="whole")
+    ended: list[str] = []
+
+    def work() -> None:
+        try:
+            while True:
+                recognizer.predict(frame)
+        except Exception as error:
+            ended.append(f"{type(error).__name__}: {error}")
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    recognizer.close()
+    for thread in threads:
+        thread.join()
+    assert ended == ["InvalidInput: the recognizer is closed; open a new one"] * 4

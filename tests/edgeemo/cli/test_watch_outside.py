@@ -13,6 +13,8 @@ from edgeemo import Recognizer
 from tests.support import REPOSITORY
 
 CODE = '''
+import os
+
 import numpy as np
 from edgeemo.cameras import CameraOptions, Frame
 from edgeemo.contract.crop import Crop
@@ -59,6 +61,18 @@ class Centre:
         return [Box(0, 0, width, height)]
 
 
+class Confused(Centre):
+    """Fails in the second look of three, and where it is told to in each."""
+
+    name, looks = "confused", 0
+
+    def detect(self, frame_rgb):
+        self.looks += 1
+        if self.looks == 2 or "ALL_FAIL" in os.environ:
+            raise ZeroDivisionError("nothing to divide")
+        return super().detect(frame_rgb)
+
+
 class Deaf:
     def __init__(self, argument, options):
         self.name, self.live = "deaf", True
@@ -72,6 +86,7 @@ gst = outside_package:Noise
 
 [edgeemo.detectors]
 centre = outside_package:Centre
+confused = outside_package:Confused
 """
 
 
@@ -86,14 +101,14 @@ def outside(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def watch(outside: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def watch(outside: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(outside), str(REPOSITORY)])
     return subprocess.run(
         [sys.executable, "-m", "edgeemo", "watch", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200"},
+        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200", **environment},
     )
 
 
@@ -115,10 +130,27 @@ def test_camera_and_detector_of_another_package_work_with_a_shipped_bundle(outsi
             assert reading["scores"] != pytest.approx(other.scores, abs=2e-6)
 
 
+def test_frames_of_a_file_that_fail_are_skipped_counted_and_exit_code_1(outside: Path) -> None:
+    arguments = ("--camera", "noise:3", "--detector", "confused", "--json")
+    done = watch(outside, *arguments)
+    assert done.returncode == 1
+    assert [json.loads(line)["frame"] for line in done.stdout.splitlines()] == [0, 2]
+    warning, summary, last = done.stderr.splitlines()
+    assert warning == (
+        "edgeemo: frame 1 fails, it is skipped (ZeroDivisionError: nothing to divide)"
+    )
+    assert summary.startswith("edgeemo: looked at 3 of 3 frames")
+    assert summary.endswith("2 faces, 1 failed")
+    assert last.startswith("edgeemo: 1 of 3 frames could not be read")
+    done = watch(outside, *arguments, ALL_FAIL="1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "nothing to divide" in done.stderr.splitlines()[-1]
+
+
 def test_help_lists_cameras_and_detectors_of_other_packages(outside: Path) -> None:
     help_text = " ".join(watch(outside, "--help").stdout.split())
     assert "noise or noise:…, or the path of a video" in help_text
-    assert "centre]" in help_text
+    assert "centre|confused]" in help_text
 
 
 @pytest.mark.parametrize(

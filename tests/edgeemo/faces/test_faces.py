@@ -4,6 +4,7 @@ cannot work.
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import cv2
@@ -449,3 +450,28 @@ def test_detector_without_opencv_says_what_to_install() -> None:
         == "MissingDependency cv2 is needed to find faces and is not installed; run: pip install"
         " 'edgeemo[opencv]'"
     )
+
+
+@pytest.mark.parametrize("name", ["haar", "yunet"])
+def test_threads_of_several_recognizers_may_share_a_detector(
+    name: str, astronaut: NDArray[np.uint8]
+) -> None:
+    """Unlocked, YuNet ends the process here, and Haar fails in OpenCV's own assertions."""
+    shared, frames = detector(name), [astronaut[:400], astronaut[:, :300], astronaut[::2, ::2]]
+    frames = [np.ascontiguousarray(frame) for frame in frames]
+    expected = [shared.detect(frame) for frame in frames]
+    wrong: list[object] = []
+
+    def look(first: int) -> None:
+        for number in range(first, first + 9):
+            boxes = shared.detect(frames[number % 3])
+            if boxes != expected[number % 3]:
+                wrong.append(boxes)
+
+    threads = [threading.Thread(target=look, args=(first,)) for first in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert any(expected)

@@ -268,6 +268,72 @@ def test_live_cameras_impossible_time_is_counted_and_becomes_that_of_arrival(odd
         assert [t.captured for t in taken] == sorted(t.captured for t in taken)
 
 
+@pytest.mark.parametrize(
+    "error", [OSError(19, "No such device"), TimeoutError(), BrokenPipeError()]
+)
+def test_camera_of_others_that_raises_any_oserror_is_healed_like_ours(error: OSError) -> None:
+    class Theirs(FakeCamera):
+        refusals = 1
+
+        def open(self) -> None:
+            if self.opened and self.refusals:
+                self.refusals -= 1
+                raise error
+            super().open()
+
+        def close(self) -> None:
+            super().close()
+            if self.opened == 1:
+                raise OSError("device busy")
+
+    def unplug() -> None:
+        raise error
+
+    camera = Theirs([picture(0), unplug, picture(1)], live=True)
+    camera.open()
+    feed = Newest(camera, retry=0.01)
+    until(feed, lambda _: feed.lost)
+    assert str(feed.lost) == f"fake: {str(error) or type(error).__name__}"
+    until(feed, lambda taken: taken)
+    assert (camera.opened, feed.counters.losses, feed.counters.reconnects) == (2, 1, 1)
+    feed.close()
+
+
+def test_camera_that_hangs_and_cannot_be_closed_ends_nothing() -> None:
+    class Stuck(Hanging):
+        def close(self) -> None:
+            super().close()
+            if self.opened == 1:
+                raise OSError("device busy")
+
+    camera = Stuck()
+    camera.open()
+    feed = Newest(camera, stall=0.2, retry=0.01)
+    until(feed, lambda _: feed.lost)
+    until(feed, lambda taken: taken)
+    feed.close()
+
+
+def test_what_is_no_frame_at_all_counts_as_a_bad_frame() -> None:
+    class Raw(FakeCamera):
+        """Gives its first three events bare."""
+
+        def read(self) -> Frame | None:
+            for event in self._events:
+                if isinstance(event, np.ndarray):
+                    return self._frame(event)
+                return event  # type: ignore[return-value]
+            return None
+
+    for live in (False, True):
+        camera = Raw(["", 7, Frame(picture(0), None), picture(1)], live=live)  # type: ignore
+        camera.open()
+        feed: Feed = Newest(camera) if live else InTurn(camera)
+        (taken,) = until(feed, lambda _, feed=feed: feed.over)  # type: ignore[misc]
+        assert (taken.number, feed.counters.bad) == (0, 3)
+        feed.close()
+
+
 def test_recording_at_its_own_pace_is_not_healed_and_its_fault_is_raised() -> None:
     with newest([picture(0), CameraError("damaged")], heal=False) as (feed, camera):
         with pytest.raises(CameraError, match="damaged"):

@@ -3,16 +3,23 @@
 And systemd's socket.
 """
 
+import json
 import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from edgeemo.live.health import temperature_c
+from edgeemo import EmotionSensor, FakeBackend, FakeCamera, Recognizer
+from edgeemo.errors import BackendError
+from edgeemo.live.health import State, temperature_c
 from edgeemo.live.systemd import Notifier
 
 
@@ -77,6 +84,68 @@ def test_abstract_socket_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("NOTIFY_SOCKET", "@edgeemo-test-notify")
         Notifier().alive()
         assert channel.recv(100) == b"READY=1\nWATCHDOG=1"
+
+
+def test_dead_sensor_is_not_hidden_from_the_watchdog_by_a_live_one(
+    heard: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    dead, alive = Notifier(), Notifier()
+    alive.alive()
+    assert heard.recv(100) == b"READY=1"  # the other has not read a frame yet
+    now += 2
+    dead.alive()
+    assert heard.recv(100) == b"READY=1\nWATCHDOG=1"
+    for _ in range(5):
+        now += 2
+        alive.alive()
+    with pytest.raises(TimeoutError):
+        heard.recv(100)
+    dead.forget()  # its sensor is closed
+    now += 2
+    alive.alive()
+    assert heard.recv(100) == b"WATCHDOG=1"
+    dead.stopping()
+    with pytest.raises(TimeoutError):  # the process goes on
+        heard.recv(100)
+    alive.stopping()
+    assert heard.recv(100) == b"STOPPING=1"
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_watchdog_hears_of_a_sensors_readings_and_not_of_frames_that_fail(
+    heard: socket.socket, failing: bool
+) -> None:
+    class Broken(FakeBackend):
+        def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
+            raise BackendError("out of memory")
+
+    def endless() -> Iterator[NDArray[np.uint8]]:
+        while True:
+            yield np.zeros((48, 48, 3), np.uint8)
+
+    backend = Broken() if failing else FakeBackend()
+    camera = FakeCamera(endless(), live=True, fps=100)
+    with EmotionSensor(camera, recognizer=Recognizer(detector="whole", backend=backend)) as sensor:
+        sensor.start()
+        end = time.monotonic() + 20
+        while sensor.health().looked_at < 50 and time.monotonic() < end:
+            time.sleep(0.01)
+        if failing:
+            with pytest.raises(TimeoutError):
+                heard.recv(100)
+        else:
+            assert heard.recv(100) == b"READY=1\nWATCHDOG=1"
+
+
+def test_health_line_keeps_words_together() -> None:
+    health = EmotionSensor(FakeCamera([]), detector="whole").health()
+    lost = replace(health, state=State.CAMERA_LOST, error="usb: no frame")
+    assert str(health).startswith("state=starting uptime_s=")
+    assert str(lost).startswith('state="camera lost" error="usb: no frame" uptime_s=')
+    assert lost.to_dict()["state"] == "camera lost"
+    assert json.loads(json.dumps(lost.to_dict()))["frame_age_s"] is None
 
 
 @pytest.mark.parametrize("address", ["", "/nowhere/at/all", "@"])

@@ -5,8 +5,11 @@ With the public fakes, and once with everything real.
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from edgeemo.cameras import Camera
 from edgeemo.contract.labels import LABELS
 from edgeemo.errors import BackendError, CameraError, InvalidInput, UnknownLabel
 from edgeemo.faces import Detector
-from edgeemo.live.health import rss_mb
+from edgeemo.live.health import State, rss_mb
 from edgeemo.live.options import SensorOptions
 from edgeemo.results import Box
 from tests import support
@@ -221,7 +224,7 @@ def test_what_a_handler_raises_ends_the_sensor_and_is_raised_again_once(way: str
             list(sensor)
         else:
             sensor.start()
-            until(lambda: sensor._failure)
+            until(lambda: sensor._watcher.failure)
             if way == "close":
                 sensor.close()
             with sensor:
@@ -249,7 +252,7 @@ def test_error_in_the_with_block_is_not_hidden_by_a_handlers(
     ):
         sensor.when("happy", break_lamp)
         sensor.start()
-        until(lambda: sensor._failure)
+        until(lambda: sensor._watcher.failure)
         raise KeyError("the block's own")
     assert "LampBroke" in caplog.text
 
@@ -301,6 +304,82 @@ def test_handler_may_close_the_sensor_but_not_wait_for_it() -> None:
     assert refused == [
         "wait was called in a handler, which runs on the thread that it would wait for"
     ]
+
+
+def test_iterating_in_a_handler_is_refused() -> None:
+    refused: list[str] = []
+
+    def handler() -> None:
+        for iterate in (lambda: next(iter(sensor)), lambda: next(outside)):
+            try:
+                iterate()
+            except InvalidInput as error:
+                refused.append(str(error))
+
+    with recorded(("neutral", 2), ("happy", 2)) as sensor:
+        outside = iter(sensor)
+        next(outside)
+        sensor.when("happy", handler)
+        sensor.wait(PATIENCE)
+    assert (
+        refused
+        == ["iterating was called in a handler, which runs on the thread that it would wait for"]
+        * 2
+    )
+
+
+@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("is_live", [False, True])
+def test_sensor_that_is_dropped_ends_and_lets_its_camera_and_recognizer_go(
+    started: bool, is_live: bool
+) -> None:
+    camera = FakeCamera(endless(), live=is_live, fps=100)
+    before = threading.active_count()
+    sensor = EmotionSensor(camera, detector="whole")
+    recognizer = sensor._recognizer
+    watcher, dropped = weakref.ref(sensor._watcher), weakref.ref(sensor)
+    if started:
+        sensor.start()
+        until(lambda kept=sensor: kept.health().looked_at > 2)  # type: ignore[misc]
+    elif not is_live:  # a handler starts a live one
+        sensor.when("happy", sensor.close)  # and refers to it
+    del sensor
+    gc.collect()
+    assert dropped() is None
+    until(lambda: threading.active_count() <= before and camera.closed > 0)
+    until(lambda: not hasattr(recognizer, "backend"))
+    gc.collect()
+    until(lambda: watcher() is None)
+
+
+def test_sensor_is_kept_by_who_iterates_or_waits() -> None:
+    iterator = iter(live(endless()))
+    for _ in range(3):
+        gc.collect()
+        assert next(iterator).emotion == "happy"
+    assert live(endless()).wait(0.5) is False
+
+
+def test_sensors_of_a_program_that_ends_without_closing_are_closed() -> None:
+    code = """
+import numpy as np
+from edgeemo import EmotionSensor, FakeBackend, FakeCamera, Recognizer
+class Camera(FakeCamera):
+    def close(self):
+        print("closed")
+        super().close()
+def endless():
+    while True:
+        yield np.zeros((48, 64, 3), np.uint8)
+def opened(live):
+    recognizer = Recognizer(detector="whole", backend=FakeBackend())
+    return EmotionSensor(Camera(endless(), live=live), recognizer=recognizer)
+first, second = opened(True), opened(False)
+next(iter(first))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("closed") >= 2
 
 
 def test_closed_sensor_does_not_start_again() -> None:
@@ -430,6 +509,68 @@ def test_camera_that_ends_while_it_is_gone_ends_the_sensor() -> None:
         assert not list(sensor)[-1].camera_ok
 
 
+def test_health_says_what_the_sensor_does_and_how_old_its_frame_and_reading_are() -> None:
+    unplugged, back = threading.Event(), threading.Event()
+
+    def events() -> Iterator[Any]:
+        yield from frames(3)
+        yield lambda: unplugged.wait(PATIENCE) and None
+        yield CameraError("unplugged")
+        yield lambda: back.wait(PATIENCE) and None
+        yield from endless()
+
+    with live(events(), stall=PATIENCE) as sensor:
+        before = sensor.health()
+        assert (before.state, before.error, before.camera_ok) == (State.STARTING, None, True)
+        assert (before.frame_age_s, before.reading_age_s) == (None, None)
+        sensor.start()
+        until(lambda: sensor.health().state is State.RUNNING)
+        until(lambda: sensor.health().frames == 3)
+        time.sleep(0.3)
+        hanging = sensor.health()
+        assert 0.29 <= (hanging.frame_age_s or 0) < PATIENCE
+        assert 0.29 <= (hanging.reading_age_s or 0) <= (hanging.frame_age_s or 0) + 0.1
+        unplugged.set()
+        until(lambda: sensor.health().state is State.CAMERA_LOST)
+        lost = sensor.health()
+        assert (lost.error, lost.camera_ok) == ("unplugged", False)
+        assert (lost.reading_age_s or 0) > 0.29
+        back.set()
+        until(lambda: sensor.health().state is State.RUNNING)
+        until(lambda: (sensor.health().reading_age_s or 1) < 0.3)
+        assert sensor.health().error is None
+    after = sensor.health()
+    assert (after.state, after.error, after.camera_ok) == (State.ENDED, None, False)
+
+
+def test_health_of_a_sensor_that_a_handler_ended_says_so_without_being_asked_to_wait() -> None:
+    sensor = live(endless(), backend=FakeBackend.script([{"sad": 0.9}, {"happy": 0.9}]))
+    sensor.when("happy", break_lamp)
+    until(lambda: sensor.health().state is State.ENDED)
+    health = sensor.health()
+    assert (health.error, health.camera_ok) == ("LampBroke: bulb", False)
+    with pytest.raises(LampBroke):
+        sensor.close()
+    assert sensor.health().error == "LampBroke: bulb"
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+def test_readings_carry_the_monotonic_time_of_their_frame(is_live: bool) -> None:
+    begin = time.monotonic()
+    events = [*frames(3), *([CameraError("gone"), *frames(3)] if is_live else [])]
+    with live(events, fps=20) if is_live else recorded(("sad", 3)) as sensor:
+        readings = list(sensor)
+    times = [reading.monotonic for reading in readings]
+    assert times == sorted(times)
+    assert all(begin <= at <= time.monotonic() for at in times)
+    if is_live:  # the wall clock beside it is the same moment
+        apart = time.time() - time.monotonic()
+        assert [r.time - r.monotonic for r in readings] == pytest.approx(
+            [apart] * len(times), abs=1
+        )
+    assert readings[0].to_dict()["monotonic"] == pytest.approx(times[0], abs=1e-4)
+
+
 def test_health_counts_add_up_and_the_line_names_each() -> None:
     with recorded(("happy", 3), (None, 2)) as sensor:
         list(sensor)
@@ -490,6 +631,32 @@ def test_recording_that_breaks_off_is_raised_after_what_could_be_read() -> None:
         for reading in sensor:
             read.append(reading.frame)
     assert read == [0, 1]
+
+
+@pytest.mark.parametrize("realtime", [False, True])
+def test_oserror_of_anothers_camera_is_raised_as_a_camera_error_that_names_it(
+    realtime: bool,
+) -> None:
+    class Theirs(FakeCamera):
+        refuses = False
+
+        def open(self) -> None:
+            if self.refuses:
+                raise PermissionError(13, "Permission denied")
+            super().open()
+
+    def fail() -> None:
+        raise OSError(5, "Input/output error")
+
+    camera = Theirs([*frames(2), fail], name="theirs")
+    with (
+        pytest.raises(CameraError, match=r"^theirs: \[Errno 5\] Input/output error$"),
+        sensor_on(camera, FakeBackend(), realtime=realtime) as sensor,
+    ):
+        list(sensor)
+    camera.refuses = True
+    with pytest.raises(CameraError, match="^theirs: .*Permission denied"):
+        sensor_on(camera, FakeBackend(), realtime=realtime)
 
 
 def test_realtime_plays_a_recording_at_its_pace_and_drops_what_comes_too_fast() -> None:
@@ -634,7 +801,7 @@ def test_a_camera_that_cannot_be_closed_does_not_hold_the_sensor(live: bool) -> 
     recognizer = Recognizer(detector="whole", backend=FakeBackend())
     sensor = EmotionSensor(camera, recognizer=recognizer)
     if live:
-        threading.Timer(0.5, lambda: sensor._stop.set()).start()
+        threading.Timer(0.5, lambda: sensor._watcher._stop.set()).start()
     assert sensor.wait(timeout=20)
     with pytest.raises(OSError, match="device busy"):
         sensor.close()

@@ -154,7 +154,6 @@ def test_carried_box_stays_where_nothing_looks_like_the_face() -> None:
     [
         Box(-40, -40, 80, 80),
         Box(600, 440, 80, 80),
-        Box(-500, 100, 60, 60),
         Box(0, 0, 1, 1),
         Box(0, 0, 640, 480),
     ],
@@ -165,6 +164,15 @@ def test_boxes_at_and_beyond_the_edge_are_carried_without_harm(box: Box) -> None
     (track,) = tracker.carried(scene(300, 200))
     assert abs(track.box.x - box.x) <= max(2, box.width // 12)
     assert abs(track.box.y - box.y) <= max(2, box.height // 12)
+
+
+@pytest.mark.parametrize("box", [Box(-500, 100, 60, 60), Box(-31, 100, 60, 60)])
+def test_face_that_has_left_the_frame_by_more_than_half_is_dropped(box: Box) -> None:
+    tracker = Tracker()
+    tracker.detected([box, Box(300, 200, 80, 80)], 0.0, scene(300, 200))
+    assert [track.face_id for track in tracker.carried(scene(300, 200))] == [2]
+    assert tracker.known() == {1, 2}  # it may come back within a second, with its number
+    assert ids(tracker, [Box(-10, 100, 60, 60)], 0.2) == ([1] if box.x == -31 else [3])
 
 
 def test_nothing_is_carried_after_forgetting() -> None:
