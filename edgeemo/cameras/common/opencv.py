@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.files import for_c
 from edgeemo.errors import CameraError
 from edgeemo.optional import need
 
@@ -38,7 +39,7 @@ class Capture:
         ]
         try:
             with _no_warnings(cv2):
-                opened = capture.open(source, getattr(cv2, backend), options)
+                opened = capture.open(for_c(source), getattr(cv2, backend), options)
         except cv2.error as error:
             raise self._failure(error) from None
         if not opened:
