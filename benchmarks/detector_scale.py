@@ -34,8 +34,8 @@ from benchmarks.framed import (
     network,
     overlap,
 )
-from edgeemo.contract.checked.files import for_c
 from edgeemo.cli.bench import machine
+from edgeemo.contract.checked.files import for_c
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.preprocess import face_to_input, to_grey
 from edgeemo.data.pictures import read_picture
