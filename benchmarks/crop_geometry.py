@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.framed import ENLARGED, Answers, framed, network
-from edgeemo.contract.checked.files import for_c
 from edgeemo.contract.crop import Crop
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.preprocess import face_to_input
@@ -118,7 +117,7 @@ def _points(originals: NDArray[np.uint8], yunet: Path | None) -> NDArray[np.floa
     path, _ = find_model(yunet)
     if path is None:
         return points
-    detector = cv2.FaceDetectorYN.create(for_c(path), "", (_SIDE, _SIDE), 0.7)
+    detector = cv2.FaceDetectorYN.create(str(path), "", (_SIDE, _SIDE), 0.7)
     for i, picture in enumerate(originals):
         _, faces = detector.detect(_framed(picture[..., 0]))
         if faces is not None:

@@ -35,7 +35,6 @@ from benchmarks.framed import (
     overlap,
 )
 from edgeemo.cli.bench import machine
-from edgeemo.contract.checked.files import for_c
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.preprocess import face_to_input, to_grey
 from edgeemo.data.pictures import read_picture
@@ -312,7 +311,7 @@ def _milliseconds(call: Callable[[], object], seconds: float = 1.5) -> tuple[flo
 
 def _video_frames(path: Path) -> list[Frame]:
     def read() -> Iterator[Frame]:
-        capture = cv2.VideoCapture(for_c(path))
+        capture = cv2.VideoCapture(str(path))
         while True:
             there, bgr = capture.read()
             if not there:
