@@ -6,6 +6,7 @@ from collections import deque
 from functools import partial
 
 from edgeemo.contract.manifest import Smoothing
+from edgeemo.data.view import AS_IT_IS, View
 from edgeemo.live.feed import Taken
 from edgeemo.live.smoothing import Smoother
 from edgeemo.live.tracking import Track, Tracker
@@ -66,6 +67,9 @@ class FrameReader:
         smoothing: of each face.
         faces: "largest" or "all".
         detect_every: the detector looks at every so many frames; None lets the frame rate decide.
+        view: its region is where faces are looked for; frames stand as they should already.
+        stills: each frame is a picture of its own: its faces are new ones, and nothing is
+            followed.
     """
 
     def __init__(
@@ -75,8 +79,11 @@ class FrameReader:
         *,
         faces: str = "largest",
         detect_every: int | None = None,
+        view: View = AS_IT_IS,
+        stills: bool = False,
     ) -> None:
-        self.cadence = Cadence(detect_every)
+        self.cadence = Cadence(1 if stills else detect_every)
+        self._view, self._stills = view, stills
         self.looked_at = self.detections = self.inferences = 0
         self.fps = self.latency_ms = 0.0
         self._recognizer, self._smoothing, self._faces = recognizer, smoothing, faces
@@ -95,6 +102,8 @@ class FrameReader:
             wall_time: what the readings say as their time.
         """
         start = time.perf_counter()
+        if self._stills:
+            self._forget_faces()
         tracks, detection = self._locate(taken)
         recognized = self._recognizer.classify(taken.frame.pixels, [track.box for track in tracks])
         smoothed = []
@@ -127,9 +136,12 @@ class FrameReader:
 
     def forget(self) -> None:
         """The camera was gone: whoever is seen next is somebody new, and is looked for at once."""
+        self._forget_faces()
+        self._looked.clear()
+
+    def _forget_faces(self) -> None:
         self._tracker.forget()
         self._smoothers.clear()
-        self._looked.clear()
         self.cadence.look()
 
     def _locate(self, taken: Taken) -> tuple[list[Track], float | None]:
@@ -137,7 +149,7 @@ class FrameReader:
         pixels, detection = taken.frame.pixels, None
         if self.cadence.due():
             start = time.perf_counter()
-            boxes = self._recognizer.detect(pixels)
+            boxes = self._recognizer.detect(pixels, self._view)
             detection = time.perf_counter() - start
             self.detections += 1
             tracks = self._tracker.detected(boxes, taken.frame.time, pixels)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from edgeemo.cameras import FPS, Camera, missing_parts, open_camera
-from edgeemo.cameras.files import Paced
+from edgeemo.cameras import Camera, choose_camera, missing_parts
+from edgeemo.cameras.files import Paced, Pictures
+from edgeemo.cameras.turned import is_stills, turned
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.labels import match_label
 from edgeemo.errors import EdgeemoError, InvalidInput
@@ -95,16 +96,25 @@ class EmotionSensor:
             raise InvalidInput(f"expected options of SensorOptions, received {options!r}")
         self._owns_recognizer = recognizer is None
         self._recognizer = _recognizer(recognizer, model, detector)
-        smoothing = options.smoothing_of(self._recognizer.bundle, hold_time)
+        options.smoothing_of(self._recognizer.bundle, hold_time)  # before a camera is opened
         opened = _opened(camera, options)
+        stills = is_stills(opened)
+        smoothing = options.smoothing_of(self._recognizer.bundle, hold_time, stills=stills)
         self._camera: Camera = opened
         if options.realtime and not opened.live:
             self._camera = Paced(opened)
-        self._live, self._stall, self._heal = self._camera.live, options.stall, opened.live
+        self._live, self._options, self._heal = self._camera.live, options, opened.live
         every = options.detect_every or (None if self._live else 1)
-        self._reader = FrameReader(self._recognizer, smoothing, faces=faces, detect_every=every)
+        self._reader = FrameReader(
+            self._recognizer,
+            smoothing,
+            faces=faces,
+            detect_every=every,
+            view=options.view,
+            stills=stills,
+        )
         self._events = Events(smoothing.hold_time, self.labels)
-        self._pause = 1 / options.fps if options.fps else 0.0
+        self._pause = 1 / options.fps if options.fps and self._live else 0.0
         self._queue = ReadingsQueue(self._live)
         self._feed: Feed | None = None
         self._thread: threading.Thread | None = None
@@ -167,7 +177,12 @@ class EmotionSensor:
                 raise InvalidInput("the sensor is closed; open a new one")
             if self._thread is None:
                 if self._live:
-                    self._feed = Newest(self._camera, stall=self._stall, heal=self._heal)
+                    self._feed = Newest(
+                        self._camera,
+                        stall=self._options.patience,
+                        frozen=self._options.frozen,
+                        heal=self._heal,
+                    )
                 else:
                     self._feed = InTurn(self._camera)
                 self._thread = threading.Thread(
@@ -429,7 +444,9 @@ def _recognizer(
 def _opened(camera: str | os.PathLike[str] | Camera, options: SensorOptions) -> Camera:
     """The camera, opened. Raises InvalidInput, CameraError and what else opening raises."""
     if isinstance(camera, str | os.PathLike):
-        opened = open_camera(os.fspath(camera), size=options.size, fps=options.fps or FPS)
+        opened = choose_camera(
+            os.fspath(camera), size=options.size, fps=options.fps, stall=options.patience
+        )[0]
     else:
         if missing := missing_parts(camera):
             raise InvalidInput(
@@ -438,9 +455,10 @@ def _opened(camera: str | os.PathLike[str] | Camera, options: SensorOptions) -> 
             )
         camera.open()
         opened = camera
-    if options.fps and not opened.live and not options.realtime:
+    sequence = isinstance(opened, Pictures) and not opened.stills
+    if options.fps and not (opened.live or options.realtime or sequence):
         opened.close()
         raise InvalidInput(
             f"expected a live camera with fps, received {opened.name}; add realtime (--realtime)"
         )
-    return opened
+    return turned(opened, options.view)
