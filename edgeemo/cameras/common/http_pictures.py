@@ -9,6 +9,7 @@ import logging
 import socket
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -91,6 +92,8 @@ class HttpPictures:
         except (OSError, http.client.HTTPException, ValueError) as error:
             if isinstance(error, CameraError):
                 raise
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
             why = str(error) or type(error).__name__
             raise CameraError(
                 f"{self._name}: gives no frame any more ({why}); the network or the camera is gone"
@@ -173,11 +176,21 @@ def _opener(
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPRedirectHandler(),
         urllib.request.HTTPErrorProcessor(),
-        urllib.request.HTTPDigestAuthHandler(passwords),
+        _Digest(passwords),
         urllib.request.HTTPBasicAuthHandler(passwords),
     ):
         opener.add_handler(handler)
     return plain, opener
+
+
+class _Digest(urllib.request.HTTPDigestAuthHandler):
+    """Comes before the handler of Basic passwords, so it is the one that sees each refusal."""
+
+    def http_error_401(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any
+    ) -> Any:
+        fp.close()  # urllib leaves the refused connection open
+        return super().http_error_401(req, fp, code, msg, headers)
 
 
 def _handler(connected: Callable[[socket.socket], None]) -> urllib.request.BaseHandler:
