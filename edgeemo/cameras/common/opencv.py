@@ -96,7 +96,11 @@ class Capture:
         The first frame decides, so that the size stays.
         """
         if self._aspect is None:
-            self._aspect = pixel_aspect(self.get("SAR_NUM"), self.get("SAR_DEN"))
+            across, down = self.get("SAR_NUM"), self.get("SAR_DEN")
+            # OpenCV has turned the frame already, as the file of a telephone says, not the pixels.
+            if round(self.get("ORIENTATION_META")) % 180 == 90:
+                across, down = down, across
+            self._aspect = pixel_aspect(across, down)
         height, width = frame.shape[:2]
         size = square_size(width, height, self._aspect)
         if size == (width, height):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeemo.cameras.common.opencv import pixel_aspect, square_size
+from edgeemo.cameras.common.opencv import Capture, pixel_aspect, square_size
 from edgeemo.cameras.files import Video
 
 ASPECT_4_TO_3 = 2  # of MPEG-2's sequence header (ISO 13818-2, table 6-3): of the whole picture
@@ -55,6 +55,22 @@ def test_square_pixels_are_left_alone(tmp_path: Path) -> None:
     camera.close()
     assert frame is not None
     assert frame.pixels.shape == (576, 352, 3)
+
+
+def test_pixels_of_a_video_that_is_turned_by_its_container_are_turned_too(tmp_path: Path) -> None:
+    path = video_of_a_circle(tmp_path / "circle.mpg", (352, 576), ASPECT_4_TO_3)
+
+    class Turned(Capture):
+        """OpenCV's answers for a telephone's video; none of its writers makes one."""
+
+        def get(self, key: str) -> float:
+            return 270.0 if key == "ORIENTATION_META" else super().get(key)
+
+    capture = Turned("turned", str(path), "CAP_FFMPEG")
+    taken = capture.read()
+    capture.close()
+    assert taken is not None
+    assert taken[0].shape == (round(576 * 24 / 11), 352, 3)
 
 
 @pytest.mark.parametrize(
