@@ -18,6 +18,7 @@ _SLOWEST, _FASTEST = 0.1, 300.0
 # the next read goes on behind it. A read at the end takes some 40 microseconds.
 _VAIN, _MOST_VAIN = 256, 100_000
 _NEAR = 3  # frames that the end may be away from where the container has it
+_PASSED_OVER = 0.1  # share of the frames from which on they are missing at the end
 
 log = logging.getLogger("edgeemo.camera")
 
@@ -100,9 +101,12 @@ class Playback:
         self._over = True
         container = container_of(self._path)
         counted = round(self._counted() * container.shown)
-        early = self._ends_early(counted, container)
-        if not early and not self._lost:
+        short = self._is_short(counted, container)
+        if not short and not self._lost:
             return
+        # A demuxer passes over damage in the middle without a word; then the end is the end.
+        gone = counted - self._read - self._lost
+        early = short and (container.missing > 0 or gone > _PASSED_OVER * counted)
         total = max(self._counted(), self._read + self._lost)
         said = f"{self._path}: read {self._read:,} of {total:,} frames"
         if not early or self._loop:
@@ -115,7 +119,7 @@ class Playback:
         )
         raise CameraError(f"{said}; {why}; copy or convert it again")
 
-    def _ends_early(self, counted: int, container: Container) -> bool:
+    def _is_short(self, counted: int, container: Container) -> bool:
         seen = self._read + self._lost + _NEAR
         if seen >= counted:
             return False

@@ -53,6 +53,20 @@ def test_frames_behind_a_damaged_one_are_read(
     )
 
 
+def test_frames_that_the_demuxer_passed_over_are_counted_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = red_video(tmp_path / "red.avi", frames=100)
+    data = made.read_bytes()
+    starts = [at for at in range(len(data)) if data[at : at + 4] == b"00dc"]
+    path = damaged(made, at=starts[40], count=starts[46] - starts[40] - 100, seed=1)
+    frames = read(path)
+    assert 90 <= frames < 100
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: read {frames} of 100 frames; the others are damaged, and were skipped"
+    ]
+
+
 def test_a_first_frame_that_is_damaged_is_no_reason_to_refuse_a_video(tmp_path: Path) -> None:
     made = red_video(tmp_path / "red.avi", frames=20)
     data = made.read_bytes()
