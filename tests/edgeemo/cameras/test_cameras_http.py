@@ -52,7 +52,7 @@ class OddCamera(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         server: Any = self.server
-        server.asked.append((self.path, time.monotonic(), self.headers.get("Authorization", "")))
+        server.asked.append((self.path, self.headers.get("Authorization", "")))
         if self.path == "/moved":
             self.send_response(302)
             self.send_header("Location", "/jpeg")
@@ -119,13 +119,13 @@ def level(camera: NetworkCamera) -> int:
 @pytest.mark.parametrize("path", ["/jpeg", "/octets", "/moved"])
 def test_an_address_that_gives_one_picture_is_asked_again(server: Any, path: str) -> None:
     camera = NetworkCamera(server.url + path, fps=20)
+    begin = time.monotonic()
     camera.open()
     levels = [level(camera) for _ in range(5)]
+    assert time.monotonic() - begin >= 4 / 20
     camera.close()
-    times = [when for one, when, _ in server.asked if one == path]
-    assert min(np.diff(times)) > 0.9 / 20
     assert levels == [94 if path == "/octets" else 44] * 5
-    assert len([one for one, _, _ in server.asked if one == path]) == 5
+    assert len([one for one, _ in server.asked if one == path]) == 5
     with nothing_is_left():
         camera.open()
         camera.close()
@@ -181,6 +181,7 @@ def test_of_pictures_that_came_meanwhile_the_newest_is_given(server: Any) -> Non
     camera.close()
 
 
+@pytest.mark.slow
 def test_a_stream_slower_than_three_seconds_a_picture_is_seen_where_stall_allows(
     server: Any,
 ) -> None:
@@ -226,7 +227,7 @@ def test_a_digest_is_answered_and_a_password_stays_with_its_host(server: Any) ->
     camera.open()
     assert [level(camera), level(camera)] == [94, 94]
     camera.close()
-    assert all("krit" not in given for _, _, given in server.asked)
+    assert all("krit" not in given for _, given in server.asked)
     camera = NetworkCamera(server.url.replace("//", "//bob:other@") + "/digest")
     with pytest.raises(CameraError, match=r"gives no video \(401 Unauthorized\); check the path"):
         camera.open()
