@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,7 @@ from edgeemo.contract.bundle import Bundle, read_bundle
 from edgeemo.contract.preprocess import face_to_input, is_in_frame
 from edgeemo.contract.quantize import softmax
 from edgeemo.data.pictures import read_picture
+from edgeemo.data.view import AS_IT_IS, View
 from edgeemo.errors import BackendError, DetectorError, InvalidInput
 from edgeemo.faces import Detector, check_detector, crop_of, open_detector
 from edgeemo.models import DEFAULT_MODEL, find_model
@@ -88,30 +90,42 @@ class Recognizer:
         with self._inferring:
             self.__dict__.pop("backend", None)
 
-    def predict(self, picture: str | os.PathLike[str] | NDArray[np.uint8]) -> list[Face]:
+    def predict(
+        self, picture: str | os.PathLike[str] | NDArray[np.uint8], view: View = AS_IT_IS
+    ) -> list[Face]:
         """The faces of a picture file or frame, largest first; an empty list where there is none.
 
         Args:
             picture: a path, or a frame uint8 (H, W, 3) RGB or (H, W) grey.
+            view: how the picture is turned first, and where faces are looked for. Boxes are in the
+                turned picture, `view.turned(frame)`.
         """
         self._check_open()
         frame = picture if isinstance(picture, np.ndarray) else read_picture(picture)
-        frame = _as_rgb(frame)
-        return self.classify(frame, self.detect(frame))
+        frame = view.turned(_as_rgb(frame))
+        return self.classify(frame, self.detect(frame, view))
 
-    def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Box]:
-        """The detector's boxes in uint8 (H, W, 3) RGB, largest first.
+    def detect(self, frame_rgb: NDArray[np.uint8], view: View = AS_IT_IS) -> list[Box]:
+        """The detector's boxes in uint8 (H, W, 3) RGB, largest first, in pixels of that frame.
+
+        The frame stands as it should already; of `view` the region alone counts, and is all that
+        the detector sees.
 
         Raises:
             DetectorError: it gives something else than boxes.
         """
+        x, y, width, height = view.inside(frame_rgb.shape[1], frame_rgb.shape[0])
+        part = frame_rgb
+        if view.region is not None:
+            part = np.ascontiguousarray(frame_rgb[y : y + height, x : x + width])
         with self._detecting:
-            boxes = self.detector.detect(frame_rgb)
+            boxes = self.detector.detect(part)
         if not isinstance(boxes, list) or not all(isinstance(box, Box) for box in boxes):
             raise DetectorError(
                 f"the detector {self.detector.name}: expected a list of edgeemo.Box, received "
                 f"{str(boxes)[:80]!r}"
             )
+        boxes = [replace(box, x=box.x + x, y=box.y + y) for box in boxes]
         return sorted(boxes, key=lambda box: -box.width * box.height)
 
     def classify(self, frame_rgb: NDArray[np.uint8], boxes: list[Box]) -> list[Face]:
@@ -159,16 +173,19 @@ def load_bundle(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Bundle:
     return read_bundle(find_model(os.fspath(name_or_path)))
 
 
-def predict(picture: str | os.PathLike[str] | NDArray[np.uint8]) -> list[Face]:
+def predict(
+    picture: str | os.PathLike[str] | NDArray[np.uint8], view: View = AS_IT_IS
+) -> list[Face]:
     """The faces of one picture with the bundled model and the best detector at hand.
 
     Opens a `Recognizer` for the one call; keep one open where many pictures come.
 
     Args:
         picture: a path, or a frame uint8 (H, W, 3) RGB or (H, W) grey.
+        view: see `Recognizer.predict`.
     """
     with Recognizer() as recognizer:
-        return recognizer.predict(picture)
+        return recognizer.predict(picture, view)
 
 
 def _as_rgb(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

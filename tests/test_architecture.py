@@ -40,8 +40,8 @@ LAYERS: dict[str, set[str]] = {
     "proof": {"backends", "contract", "errors"},
     "recognizer": {"backends", "contract", "data", "errors", "faces", "models", "results"},
     "live": {
-        "backends", "cameras", "contract", "errors", "faces", "models", "optional", "recognizer",
-        "results",
+        "backends", "cameras", "contract", "data", "errors", "faces", "models", "optional",
+        "recognizer", "results",
     },
     "cli": {
         "annotate", "backends", "cache", "cameras", "contract", "data", "downloads", "errors",

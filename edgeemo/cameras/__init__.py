@@ -6,10 +6,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.data.view import AS_IT_IS, View
 from edgeemo.errors import InvalidInput
 
 SIZE = (640, 480)  # pixels, width and height, that cameras are asked for
 FPS = 30.0
+STALL = 3.0  # seconds without a frame after which a camera counts as gone
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class CameraOptions:
     fps: float = FPS
     """Frames a second, above 0 and up to 1000; of pictures and of a pipeline's recording, what
     their times say."""
+    fps_asked: bool = False
+    """Whether somebody asked for `fps`: a folder's pictures are a sequence then, and an address
+    that gives one picture is asked for so many a second."""
+    stall: float = STALL
+    """Seconds without a frame, 0.1 to 3600, that reading waits for the next."""
 
     def __post_init__(self) -> None:
         if len(self.size) != 2 or min(self.size) < 16 or max(self.size) > 16_384:
@@ -46,6 +53,15 @@ class CameraOptions:
             )
         if not 0 < self.fps <= 1000:
             raise InvalidInput(f"expected fps above 0 and up to 1000; received {self.fps!r}")
+        if not 0.1 <= self.stall <= 3600:
+            raise InvalidInput(f"expected a stall of 0.1 to 3600 seconds; received {self.stall!r}")
+
+
+def options_for(
+    size: tuple[int, int] = SIZE, fps: float | None = None, stall: float = STALL
+) -> CameraOptions:
+    """Options of what was asked for; `fps` None: nobody asked. Raises InvalidInput."""
+    return CameraOptions(size, FPS if fps is None else fps, fps is not None, stall)
 
 
 class Camera(Protocol):
@@ -86,7 +102,14 @@ def missing_parts(camera: object) -> str:
     return ", ".join(part for part in _PROTOCOL if not hasattr(camera, part))
 
 
-def open_camera(source: str = "auto", *, size: tuple[int, int] = SIZE, fps: float = FPS) -> Camera:
+def open_camera(
+    source: str = "auto",
+    *,
+    size: tuple[int, int] = SIZE,
+    fps: float | None = None,
+    stall: float = STALL,
+    view: View = AS_IT_IS,
+) -> Camera:
     """Open a camera, stream or recording.
 
     Args:
@@ -95,10 +118,13 @@ def open_camera(source: str = "auto", *, size: tuple[int, int] = SIZE, fps: floa
             "NAME:ARGUMENT" of another package (edgeemo.cameras.select.CAMERAS); the path of a
             video, a folder of pictures or a picture.
         size: see `CameraOptions`.
-        fps: see `CameraOptions`.
+        fps: see `CameraOptions`; None: 30, of what is asked at all. With a number, a folder of
+            pictures is a sequence.
+        stall: see `CameraOptions`.
+        view: how its frames are turned. Its region is for who looks for faces.
 
     Raises:
-        InvalidInput: `source` has none of these forms, or size or fps are out of range.
+        InvalidInput: `source` has none of these forms, or size, fps or stall are out of range.
         MissingFile: `source` looks like a path, and nothing is there.
         MissingDependency: a package or program is not installed; the message says how to install
             it.
@@ -106,19 +132,31 @@ def open_camera(source: str = "auto", *, size: tuple[int, int] = SIZE, fps: floa
         CameraError: it cannot be opened; the message says why, of each that "auto" or "csi" tried,
             and what to do.
     """
-    return choose_camera(source, size=size, fps=fps)[0]
+    from edgeemo.cameras.turned import turned
+
+    return turned(choose_camera(source, size=size, fps=fps, stall=stall)[0], view)
 
 
 def choose_camera(
-    source: str = "auto", *, size: tuple[int, int] = SIZE, fps: float = FPS
+    source: str = "auto",
+    *,
+    size: tuple[int, int] = SIZE,
+    fps: float | None = None,
+    stall: float = STALL,
 ) -> tuple[Camera, str]:
     """Like `open_camera`, with the reason for the choice in words."""
     from edgeemo.cameras.select import choose
 
-    return choose(source, CameraOptions(size, fps))
+    return choose(source, options_for(size, fps, stall))
 
 
-def camera_for(source: str, *, size: tuple[int, int] = SIZE, fps: float = FPS) -> Camera:
+def camera_for(
+    source: str,
+    *,
+    size: tuple[int, int] = SIZE,
+    fps: float | None = None,
+    stall: float = STALL,
+) -> Camera:
     """The closed camera that `source` names; raises like `open_camera`.
 
     Not for "auto" and "csi", where opening decides which camera it is.
@@ -126,7 +164,7 @@ def camera_for(source: str, *, size: tuple[int, int] = SIZE, fps: float = FPS) -
     from edgeemo.cameras.common.attempts import FirstThatOpens
     from edgeemo.cameras.select import closed
 
-    camera = closed(source, CameraOptions(size, fps))
+    camera = closed(source, options_for(size, fps, stall))
     if isinstance(camera, FirstThatOpens):
         raise InvalidInput(f"{source!r} is decided while opening; call open_camera({source!r})")
     return camera

@@ -28,19 +28,19 @@ def csi_attempts(kind: str, number: int, options: CameraOptions) -> list[Attempt
         from edgeemo.cameras.gstreamer import GStreamer, jetson_pipeline
 
         pipeline = jetson_pipeline(number, size=options.size, fps=options.fps)
-        camera = GStreamer(pipeline, size=options.size)
+        camera = GStreamer(pipeline, size=options.size, stall=options.stall)
         camera.name = f"csi:{number} (nvarguscamerasrc)"
         return camera
 
     def picamera2() -> Camera:
         from edgeemo.cameras.picamera2 import PiCamera2
 
-        return PiCamera2(number, size=options.size, fps=options.fps)
+        return PiCamera2(number, size=options.size, fps=options.fps, stall=options.stall)
 
     def rpicam() -> Camera:
         from edgeemo.cameras.rpicam import RpiCam
 
-        return RpiCam(number, size=options.size, fps=options.fps)
+        return RpiCam(number, size=options.size, fps=options.fps, stall=options.stall)
 
     if kind == "jetson":
         return [("nvarguscamerasrc", argus)]

@@ -1,30 +1,29 @@
 """Recordings: a video, a folder of pictures, one picture; and one played as if it were live."""
 
 import logging
-import math
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from edgeemo.cameras import FPS, Camera, Frame
-from edgeemo.cameras.common.opencv import Capture
+from edgeemo.cameras.common.playback import Playback
 from edgeemo.cameras.common.source import Source
 from edgeemo.data.pictures import SUFFIXES, read_picture
 from edgeemo.errors import CameraError, MissingFile, PictureError
 
-# Frames a second that a container may claim; others are the stuff of broken headers.
-_SLOWEST, _FASTEST = 0.1, 300.0
-
 log = logging.getLogger("edgeemo.camera")
 
 
-class Video(Source["_Playback"]):
+class Video(Source[Playback]):
     """A video file, through OpenCV's FFmpeg backend.
 
     `Frame.time` is the container's position in seconds; where that is missing or runs backwards,
-    number / fps. Opening raises MissingFile where nothing lies at the path.
+    number / fps. Opening raises MissingFile where nothing lies at the path. Frames that are damaged
+    are skipped, with a warning at the end; a video that ends long before its time raises
+    CameraError there, with how many of how many frames were read.
 
     Args:
         path: the file.
@@ -38,78 +37,36 @@ class Video(Source["_Playback"]):
         super().__init__(os.fspath(path))
         self._loop = loop
 
-    def _start(self) -> "_Playback":
+    def _start(self) -> Playback:
         _expect_video(self.name)
-        return _Playback(self.name, self._loop)
+        return Playback(self.name, self._loop)
 
-    def _take(self, playback: "_Playback") -> Frame | None:
+    def _take(self, playback: Playback) -> Frame | None:
         return playback.next()
 
-    def _release(self, playback: "_Playback") -> None:
+    def _release(self, playback: Playback) -> None:
         playback.close()
 
 
-class _Playback:
-    """A video that is being played. Raises CameraError where it is none."""
-
-    def __init__(self, path: str, loop: bool) -> None:
-        self._path, self._loop = path, loop
-        self._capture = self._opened()
-        self._clock = _Clock(self._capture.get("FPS"))
-        self._played = False
-
-    def next(self) -> Frame | None:
-        """The next frame; None at the end.
-
-        Raises CameraError where a loop finds no frames again.
-        """
-        frame = self._take()
-        if frame is None and self._loop and self._played:
-            # Opened anew: whether OpenCV finds the way back to the first frame depends on the
-            # container.
-            anew = self._opened()
-            self._capture.close()
-            self._capture = anew
-            self._clock.start_again()
-            frame = self._take()
-            if frame is None:
-                raise CameraError(f"{self._path}: has no frames any more; was the file changed?")
-        self._played = True
-        return frame
-
-    def close(self) -> None:
-        """Close the file."""
-        self._capture.close()
-
-    def _take(self) -> Frame | None:
-        taken = self._capture.read()
-        return None if taken is None else Frame(taken[0], self._clock.time_of(taken[1]))
-
-    def _opened(self) -> Capture:
-        # An absolute path, so that no name is taken for a protocol or a device.
-        try:
-            return Capture(self._path, os.path.abspath(self._path), "CAP_FFMPEG")
-        except CameraError as error:
-            raise CameraError(
-                f"{error}; it is no video, or damaged, or of a kind that OpenCV has no decoder for"
-            ) from None
-
-
 class Pictures(Source[Iterator[Path]]):
-    """A folder of pictures, by name, or one picture; each is one frame, number / fps its time.
+    """A folder of pictures, or one picture; each is one frame, number / fps its time.
+
+    A folder's are in natural order of their names: 2 before 10. Without `fps` they are stills that
+    have nothing to do with each other (`stills`), with it a sequence of frames.
 
     Opening raises MissingFile where nothing lies at the path, and PictureError where the one
     picture cannot be read.
 
     Args:
         path: a folder, whose pictures that cannot be read are skipped with a warning, or a file.
-        fps: pictures a second, for `Frame.time`.
+        fps: pictures a second of a sequence, for `Frame.time`; of stills it is 30.
     """
 
     live = False
 
-    def __init__(self, path: str | os.PathLike[str], *, fps: float = FPS) -> None:
-        super().__init__(os.fspath(path), fps=fps)
+    def __init__(self, path: str | os.PathLike[str], *, fps: float | None = None) -> None:
+        super().__init__(os.fspath(path), fps=FPS if fps is None else fps)
+        self.stills = fps is None
         self._is_folder = False
         self._number = 0
 
@@ -189,37 +146,18 @@ class Paced:
         self._recording.close()
 
 
-class _Clock:
-    """Positions of a video's frames: the container's where they make sense, and never backwards."""
-
-    def __init__(self, fps: float) -> None:
-        self.fps = fps if math.isfinite(fps) and _SLOWEST <= fps <= _FASTEST else FPS
-        self._start = 0.0  # seconds, of this round of a loop
-        self._number = 0
-        self._last = -1.0
-
-    def time_of(self, position: float) -> float:
-        """The time of the next frame in seconds.
-
-        `position` is the container's, from its beginning.
-        """
-        counted = self._start + self._number / self.fps
-        claimed = self._start + position
-        later = math.isfinite(claimed) and claimed > self._last and position >= 0
-        self._last = claimed if later else max(counted, self._last)
-        self._number += 1
-        return self._last
-
-    def start_again(self) -> None:
-        """The next frame is the first again, one frame time behind the last."""
-        self._start, self._number = self._last + 1 / self.fps, 0
+def natural(name: str) -> tuple[list[str | int], str]:
+    """A key that puts names in the order in which people count: 2 before 10."""
+    parts = re.split("([0-9]+)", name.casefold())
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 
 
 def _pictures_in(folder: Path) -> list[Path]:
     try:
-        return sorted(
+        pictures = [
             path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()
-        )
+        ]
+        return sorted(pictures, key=lambda path: natural(path.name))
     except OSError as error:
         raise CameraError(
             f"{folder}: cannot be listed ({error.strerror}); check its permissions"

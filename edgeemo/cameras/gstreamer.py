@@ -10,8 +10,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.cameras import FPS, SIZE, Camera, CameraOptions
-from edgeemo.cameras.common.pipe import FrameProgram, PipeCamera
+from edgeemo.cameras import FPS, SIZE, STALL, Camera, CameraOptions
+from edgeemo.cameras.common.pipe import PATIENCE, FrameProgram, PipeCamera
 from edgeemo.cameras.common.redact import redacted
 from edgeemo.errors import InvalidInput
 
@@ -49,12 +49,20 @@ class GStreamer(PipeCamera):
             it.
         size: width and height of the frames, in pixels.
         fps: frames a second of a recording.
+        stall: seconds without a frame that reading waits, at least 10.
 
     Raises:
         InvalidInput: no pipeline, or quotes that do not match.
     """
 
-    def __init__(self, pipeline: str, *, size: tuple[int, int] = SIZE, fps: float = FPS) -> None:
+    def __init__(
+        self,
+        pipeline: str,
+        *,
+        size: tuple[int, int] = SIZE,
+        fps: float = FPS,
+        stall: float = STALL,
+    ) -> None:
         name = f"gst:{redacted(pipeline)}"
         live = is_live(pipeline)
         command = [PROGRAM, "-q", *_words(pipeline, name), *_our_part(size, None if live else fps)]
@@ -67,7 +75,8 @@ class GStreamer(PipeCamera):
 
         # Not standard output, on which elements such as nvarguscamerasrc talk.
         program = FrameProgram(command, row * height, to_rgb, _MISSING, _sink)
-        super().__init__(program, name=name, live=live, fps=fps)
+        patience = max(PATIENCE, stall)
+        super().__init__(program, name=name, live=live, fps=fps, patience=patience)
 
     def complaint(self, output: str) -> str:
         """The first error: what follows are its consequences."""
@@ -164,4 +173,4 @@ def _fraction(fps: float) -> str:
 
 def of_word(pipeline: str, options: CameraOptions) -> Camera:
     """The pipeline behind "gst:"."""
-    return GStreamer(pipeline, size=options.size, fps=options.fps)
+    return GStreamer(pipeline, size=options.size, fps=options.fps, stall=options.stall)

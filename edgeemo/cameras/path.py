@@ -25,18 +25,20 @@ def of_word(path: str, options: CameraOptions) -> Camera:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
         if path.startswith("/dev/"):
-            return UsbCamera(path, size=options.size, fps=options.fps)  # says which there are
+            return UsbCamera(
+                path, size=options.size, fps=options.fps, stall=options.stall
+            )  # says which there are
         if isinstance(error, PermissionError):
             raise CameraError(
                 f"{path}: cannot be read ({error.strerror}); check its permissions"
             ) from None
         raise MissingFile(f"{path!r}: no such camera or file; expected {forms()}") from None
     if stat.S_ISDIR(mode):
-        return Pictures(path, fps=options.fps)
+        return Pictures(path, fps=options.fps if options.fps_asked else None)
     if stat.S_ISCHR(mode):
-        return UsbCamera(path, size=options.size, fps=options.fps)
+        return UsbCamera(path, size=options.size, fps=options.fps, stall=options.stall)
     if not stat.S_ISREG(mode):
         raise InvalidInput(f"{path}: neither a file, a folder nor a device; expected {forms()}")
     if Path(path).suffix.lower() in SUFFIXES:
-        return Pictures(path, fps=options.fps)
+        return Pictures(path, fps=options.fps if options.fps_asked else None)
     return Video(path)

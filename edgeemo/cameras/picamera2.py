@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeemo.cameras import FPS, SIZE, Frame
+from edgeemo.cameras import FPS, SIZE, STALL, Frame
 from edgeemo.cameras.common.source import Source
 from edgeemo.cameras.common.timestamps import captured_at
 from edgeemo.errors import BrokenDependency, CameraError, MissingDependency
@@ -33,12 +33,20 @@ class PiCamera2(Source[Any]):
         number: of the CSI camera, from 0.
         size: width and height in pixels; picamera2 may give another that the camera can.
         fps: frames a second.
+        stall: seconds without a frame that reading waits, at least 10.
     """
 
-    def __init__(self, number: int = 0, *, size: tuple[int, int] = SIZE, fps: float = FPS) -> None:
+    def __init__(
+        self,
+        number: int = 0,
+        *,
+        size: tuple[int, int] = SIZE,
+        fps: float = FPS,
+        stall: float = STALL,
+    ) -> None:
         super().__init__(f"csi:{number} (picamera2)", size=size, fps=fps)
         self._number = number
-        self._patience, self._closing = _PATIENCE, _CLOSING
+        self._patience, self._closing = max(_PATIENCE, stall), _CLOSING
 
     def _start(self) -> Any:
         picamera2 = _picamera2()

@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.cameras import FPS, SIZE
-from edgeemo.cameras.common.pipe import FrameProgram, PipeCamera
+from edgeemo.cameras import FPS, SIZE, STALL
+from edgeemo.cameras.common.pipe import PATIENCE, FrameProgram, PipeCamera
 from edgeemo.errors import InvalidInput
 from edgeemo.optional import need
 
@@ -27,12 +27,20 @@ class RpiCam(PipeCamera):
         number: of the camera, as `rpicam-hello --list-cameras` gives it.
         size: width, a multiple of 128, and height, even, in pixels.
         fps: frames a second.
+        stall: seconds without a frame that reading waits, at least 10.
 
     Raises:
         InvalidInput: another size.
     """
 
-    def __init__(self, number: int = 0, *, size: tuple[int, int] = SIZE, fps: float = FPS) -> None:
+    def __init__(
+        self,
+        number: int = 0,
+        *,
+        size: tuple[int, int] = SIZE,
+        fps: float = FPS,
+        stall: float = STALL,
+    ) -> None:
         width, height = size
         if width % _STEP or height % 2:
             below = max(_STEP, width // _STEP * _STEP)
@@ -51,7 +59,8 @@ class RpiCam(PipeCamera):
                 "neither is installed; on Raspberry Pi OS run: sudo apt install rpicam-apps-lite"
             ),
         )
-        super().__init__(run, name=f"csi:{number} ({program})", live=True)
+        patience = max(PATIENCE, stall)
+        super().__init__(run, name=f"csi:{number} ({program})", live=True, patience=patience)
 
 
 def arguments(number: int, size: tuple[int, int], fps: float) -> list[str]:

@@ -55,7 +55,7 @@ CAMERAS: Registry[Opener] = Registry(
     [project.entry-points."edgeemo.cameras"]
     mine = "my_package.camera:open_mine"
 
-Then the words `mine` and `mine:ARGUMENT` call `open_mine(ARGUMENT, CameraOptions(size, fps))`,
+Then the words `mine` and `mine:ARGUMENT` call `open_mine(ARGUMENT, CameraOptions(...))`,
 which gives a closed camera: any object with the protocol of edgeemo.cameras.Camera.
 """
 

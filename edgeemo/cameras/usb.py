@@ -1,18 +1,16 @@
 """USB cameras, through OpenCV's V4L2 backend. Linux."""
 
+import math
 import os
 import time
 
-from edgeemo.cameras import FPS, SIZE, Camera, CameraOptions, Frame
+from edgeemo.cameras import FPS, SIZE, STALL, Camera, CameraOptions, Frame
 from edgeemo.cameras.common.opencv import Capture
 from edgeemo.cameras.common.source import Source
 from edgeemo.cameras.common.timestamps import captured_at
 from edgeemo.cameras.common.v4l2 import holders, look_at, video_devices, why_not
 from edgeemo.errors import CameraError
 
-# Seconds without a frame after which a read gives up; OpenCV's own 10 are too long for a pulled
-# plug.
-_SILENCE = 3
 # Pixels; above, uncompressed pictures fill a USB 2 cable before they come 30 times a second.
 _YUYV_SIDE = 640
 
@@ -20,7 +18,8 @@ _YUYV_SIDE = 640
 class UsbCamera(Source[Capture]):
     """A camera behind a V4L2 device node.
 
-    `read` waits for 3 s at most. OpenCV cannot be released while it reads, so `close` from another
+    `read` waits for `stall` seconds, rounded up; of the first camera that this process opens, since
+    OpenCV takes one time for all. OpenCV cannot be released while it reads, so `close` from another
     thread takes effect when that wait is over. A device that is not there, is no camera or may not
     be opened says so when it is opened.
 
@@ -28,22 +27,30 @@ class UsbCamera(Source[Capture]):
         device: the number N of /dev/videoN, or a path such as /dev/v4l/by-id/….
         size: width and height in pixels that are asked for; the camera takes the nearest it can.
         fps: frames a second that are asked for.
+        stall: seconds without a frame that reading waits.
     """
 
     _backend = "CAP_V4L2"
 
     def __init__(
-        self, device: int | str = 0, *, size: tuple[int, int] = SIZE, fps: float = FPS
+        self,
+        device: int | str = 0,
+        *,
+        size: tuple[int, int] = SIZE,
+        fps: float = FPS,
+        stall: float = STALL,
     ) -> None:
         name = f"/dev/video{device}" if isinstance(device, int) else device
         super().__init__(name, size=size, fps=fps)
+        self._stall = stall
 
     def _start(self) -> Capture:
         reason = self._refusal()
         if reason:
             raise _Refused(reason)
-        # Read by OpenCV once, when a process waits for its first frame.
-        os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(_SILENCE))
+        # Read by OpenCV once, when a process waits for its first frame. Its own 10 s are too long
+        # for a pulled plug.
+        os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(math.ceil(self._stall)))
         return Capture(self.name, os.path.realpath(self.name), self._backend)
 
     def _refusal(self) -> str:
@@ -95,4 +102,4 @@ def _reason(error: CameraError, path: str) -> str:
 def of_word(device: str, options: CameraOptions) -> Camera:
     """The camera with the number N of /dev/videoN, or behind a device's path."""
     number = int(device) if device.isdecimal() else device
-    return UsbCamera(number, size=options.size, fps=options.fps)
+    return UsbCamera(number, size=options.size, fps=options.fps, stall=options.stall)

@@ -1,10 +1,13 @@
 """Options that several verbs share."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import click
 
+from edgeemo.data.view import TURNS, View
+from edgeemo.errors import InvalidInput
 from edgeemo.faces import DETECTORS
 from edgeemo.models import DEFAULT_MODEL
 
@@ -63,3 +66,47 @@ def detector_options() -> Decorator:
         )(command)
 
     return decorate
+
+
+def view_options() -> Decorator:
+    """--rotate, --flip, --mirror and --region; the command gets them as one `view`."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def with_view(rotate: str, flip: bool, mirror: bool, region: Any, **others: Any) -> Any:
+            return command(view=View(int(rotate), flip, mirror, region), **others)
+
+        shown: Callable[..., Any] = click.option(
+            "--region",
+            callback=_region,
+            metavar="X,Y,W,H",
+            help=(
+                "Look for faces in a part of the frame alone, in shares of it: left and top edge,"
+                " width, height, such as 0.25,0,0.5,1."
+            ),
+        )(with_view)
+        shown = click.option("--mirror", is_flag=True, help="Swap left and right.")(shown)
+        shown = click.option("--flip", is_flag=True, help="Swap top and bottom.")(shown)
+        return click.option(
+            "--rotate",
+            type=click.Choice([str(angle) for angle in TURNS]),
+            default="0",
+            help="Turn frames clockwise by so many degrees, before flip and mirror.",
+        )(shown)
+
+    return decorate
+
+
+def _region(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        x, y, width, height = (float(share) for share in value.split(","))
+        return View(region=(x, y, width, height)).region
+    except (ValueError, InvalidInput):
+        raise click.BadParameter(
+            "expected x,y,width,height in shares of the frame, within 0 to 1, such as "
+            f"0.25,0,0.5,1; received {value!r}"
+        ) from None

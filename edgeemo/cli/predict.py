@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from edgeemo.cli.options import artifact_option, detector_options, model_option
+from edgeemo.cli.options import artifact_option, detector_options, model_option, view_options
 from edgeemo.contract.checked import strict
+from edgeemo.data.view import View
 from edgeemo.errors import MissingFile, PictureError
 from edgeemo.results import Face
 
@@ -17,6 +18,7 @@ from edgeemo.results import Face
 @model_option()
 @artifact_option()
 @detector_options()
+@view_options()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a picture on stdout.")
 @click.option(
     "--annotate",
@@ -32,6 +34,7 @@ def predict(
     detector_model: str | None,
     as_json: bool,
     annotate: Path | None,
+    view: View,
 ) -> None:
     """Find the faces in pictures and name each one's emotion.
 
@@ -50,8 +53,8 @@ def predict(
     with Recognizer(model, detector=finder, artifact=artifact) as recognizer:
         for image in images:
             try:
-                frame = read_picture(image)
-                faces = recognizer.predict(frame)
+                frame = view.turned(read_picture(image))
+                faces = recognizer.classify(frame, recognizer.detect(frame, view))
             except (PictureError, MissingFile) as error:
                 click.echo(f"edgeemo: {error}", err=True)
                 failed += 1

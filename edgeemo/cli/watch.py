@@ -13,9 +13,17 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from edgeemo.cameras import STALL
 from edgeemo.cameras.select import forms
-from edgeemo.cli.options import artifact_option, detector_options, model_option, threads_option
+from edgeemo.cli.options import (
+    artifact_option,
+    detector_options,
+    model_option,
+    threads_option,
+    view_options,
+)
 from edgeemo.contract.checked import strict
+from edgeemo.data.view import View
 from edgeemo.errors import CameraError, EdgeemoError, StorageError
 from edgeemo.faces import SMALLEST_FACE
 
@@ -36,7 +44,9 @@ _HELP = """Watch a camera, or read a video, folder or picture (SOURCE), and say 
 edgeemo watch                            the first camera that works; a live line
 edgeemo watch --camera 0 --json          one JSON object a frame and face
 edgeemo watch visit.mp4 --json           each frame of a file, none dropped
+edgeemo watch pictures/                  each picture by itself, 2 before 10
 edgeemo watch rtsp://camera/stream --fps 5 --record day.jsonl
+edgeemo watch 0 --rotate 180 --region 0.25,0,0.5,1
 
 A camera that is unplugged or hangs is opened again by itself; JSON lines say "camera_ok": false
 meanwhile. Ctrl-C and SIGTERM end it: the exit code is 0. It is 1 where the sensor died, and where
@@ -65,6 +75,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
 @artifact_option()
 @detector_options()
 @threads_option()
+@view_options()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a frame and face on stdout.")
 @click.option("--show", is_flag=True, help="Also show the frames with their faces in a window.")
 @click.option(
@@ -80,12 +91,31 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
     "--fps",
     type=click.FloatRange(0.01, 1000),
     metavar="N",
-    help="Look at no more than N frames a second.",
+    help=(
+        "Look at no more than N frames a second; ask an address that gives one picture so often; "
+        "take a folder's pictures for a sequence of so many a second."
+    ),
 )
 @click.option(
     "--realtime",
     is_flag=True,
     help="Play a file at its own pace and drop what comes too fast, as a camera would.",
+)
+@click.option(
+    "--stall",
+    type=click.FloatRange(0.1, 3600),
+    default=STALL,
+    metavar="SECONDS",
+    help="How long a camera may give no frame before it counts as gone.",
+)
+@click.option(
+    "--frozen",
+    type=click.FloatRange(0.1, 3600),
+    metavar="SECONDS",
+    help=(
+        "Also take a camera for gone whose picture does not change at all for so long  "
+        "[default: it may]"
+    ),
 )
 @click.option(
     "--smoothing",
@@ -152,6 +182,8 @@ def watch(
     faces: str,
     fps: float | None,
     realtime: bool,
+    stall: float,
+    frozen: float | None,
     smoothing: str,
     hold_time: float | None,
     floor: float | None,
@@ -159,6 +191,7 @@ def watch(
     smallest_face: float,
     size: tuple[int, int],
     verbose: bool,
+    view: View,
 ) -> None:
     """The command; its text is _HELP."""
     from edgeemo.live.options import SensorOptions
@@ -174,6 +207,9 @@ def watch(
         fps=fps,
         size=size,
         realtime=realtime,
+        stall=stall,
+        frozen=frozen,
+        view=view,
     )
     output = _Output(as_json, show, record)
     _run(camera or source or "auto", recognizer, faces, hold_time, options, output)

@@ -9,6 +9,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.files import for_c
 from edgeemo.contract.crop import Crop
 from edgeemo.contract.preprocess import to_grey
 from edgeemo.errors import DetectorError
@@ -51,7 +52,7 @@ class Haar:
                 " 'opencv-python-headless>=4.10,<5', or use YuNet (edgeemo models pull yunet)"
             )
         path = os.path.join(self._cv2.data.haarcascades, _CASCADE)
-        self._cascade = self._cv2.CascadeClassifier(path)
+        self._cascade = self._cv2.CascadeClassifier(for_c(path))
         if self._cascade.empty():
             raise DetectorError(
                 f"{path} is missing or damaged; run: pip install --force-reinstall"

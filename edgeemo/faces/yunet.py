@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.cache import cache_folder
+from edgeemo.contract.checked.files import for_c
 from edgeemo.contract.crop import Crop
 from edgeemo.errors import DetectorError, MissingFile
 from edgeemo.faces import DetectorOptions
@@ -93,7 +94,7 @@ class YuNet:
         if path is None:
             raise DetectorError(f"{reason}; run: {PULL}, or use --detector haar")
         try:
-            self._detector = self._cv2.FaceDetectorYN.create(str(path), "", (320, 320), _SCORE)
+            self._detector = self._cv2.FaceDetectorYN.create(for_c(path), "", (320, 320), _SCORE)
         except (self._cv2.error, AttributeError) as error:
             again = f"run: {PULL}" if path.parent == cache_folder() else "fetch the file again"
             raise DetectorError(

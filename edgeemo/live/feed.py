@@ -10,12 +10,10 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from edgeemo.cameras import FPS, Camera, Frame
+from edgeemo.cameras import FPS, STALL, Camera, Frame
 from edgeemo.errors import CameraError, EdgeemoError
 from edgeemo.live.picture_watch import PictureWatch, is_picture
 
-STALL = 3.0  # seconds without a frame after which a camera counts as gone
-FROZEN = 30.0  # seconds of the very same picture, which a sensor's noise never gives
 # Seconds until a camera that is gone is opened again; doubled after each vain attempt, up to
 RETRY = 0.5
 _LONGEST_WAIT = 4.0
@@ -139,8 +137,8 @@ class Newest:
     The thread opens the camera again when it is gone.
 
     Gone is a camera that says so (by whatever OSError), gives no frame for `stall` seconds, another
-    size than before, or the very same picture for `frozen` seconds. A frame that waited for longer
-    than two frame times is dropped.
+    size than before, or where `frozen` is given the very same picture for so many seconds. A frame
+    that waited for longer than two frame times is dropped.
 
     Args:
         camera: opened; closed in the end.
@@ -154,7 +152,7 @@ class Newest:
         camera: Camera,
         *,
         stall: float = STALL,
-        frozen: float = FROZEN,
+        frozen: float | None = None,
         retry: float = RETRY,
         heal: bool = True,
     ) -> None:

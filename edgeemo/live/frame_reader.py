@@ -6,6 +6,7 @@ from collections import deque
 from functools import partial
 
 from edgeemo.contract.manifest import Smoothing
+from edgeemo.data.view import AS_IT_IS, View
 from edgeemo.live.failures import Failures
 from edgeemo.live.feed import Taken
 from edgeemo.live.smoothing import Smoothed, Smoother
@@ -67,6 +68,9 @@ class FrameReader:
         smoothing: of each face.
         faces: "largest" or "all".
         detect_every: the detector looks at every so many frames; None lets the frame rate decide.
+        view: its region is where faces are looked for; frames stand as they should already.
+        stills: each frame is a picture of its own: its faces are new ones, and nothing is
+            followed.
     """
 
     def __init__(
@@ -76,8 +80,11 @@ class FrameReader:
         *,
         faces: str = "largest",
         detect_every: int | None = None,
+        view: View = AS_IT_IS,
+        stills: bool = False,
     ) -> None:
-        self.cadence = Cadence(detect_every)
+        self.cadence = Cadence(1 if stills else detect_every)
+        self._view, self._stills = view, stills
         self.looked_at = self.detections = self.inferences = 0
         self.fps = self.latency_ms = 0.0
         self.read_at: float | None = None  # seconds of time.monotonic(): the last reading
@@ -104,6 +111,8 @@ class FrameReader:
         """
         start = time.perf_counter()
         self.looked_at += 1
+        if self._stills:
+            self._forget_faces()
         try:
             tracks, detection = self._locate(taken)
             smoothed = self._recognized(taken, tracks)
@@ -148,9 +157,12 @@ class FrameReader:
 
     def forget(self) -> None:
         """The camera was gone: whoever is seen next is somebody new, and is looked for at once."""
+        self._forget_faces()
+        self._looked.clear()
+
+    def _forget_faces(self) -> None:
         self._tracker.forget()
         self._smoothers.clear()
-        self._looked.clear()
         self.cadence.look()
 
     def _recognized(self, taken: Taken, tracks: list[Track]) -> list[tuple[Track, Smoothed]]:
@@ -175,7 +187,9 @@ class FrameReader:
         if self.cadence.due():
             start = time.perf_counter()
             boxes = [
-                box for box in self._recognizer.detect(pixels) if self._recognizer.sees(pixels, box)
+                box
+                for box in self._recognizer.detect(pixels, self._view)
+                if self._recognizer.sees(pixels, box)
             ]
             detection = time.perf_counter() - start
             self.detections += 1

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from edgeemo.cameras import SIZE
+from edgeemo.cameras import SIZE, STALL
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.manifest import Smoothing
+from edgeemo.data.view import AS_IT_IS, View
 from edgeemo.errors import InvalidInput
-from edgeemo.live.feed import STALL
 from edgeemo.live.smoothing import OFF, check
 
 
@@ -28,14 +28,20 @@ class SensorOptions:
     """The detector looks at every so many frames, 1 to 1000, and faces are followed between.
     None: at each frame of a recording, and of a live camera as often as its frame rate allows."""
     fps: float | None = None
-    """Frames a second to look at, 0.01 to 1000; None: all that a live camera gives. A recording
-    needs `realtime` with it."""
+    """Frames a second to look at, 0.01 to 1000; None: all that a live camera gives. It makes a
+    folder of pictures a sequence; a video needs `realtime` with it."""
     size: tuple[int, int] = SIZE
     """Width and height in pixels that a camera is asked for."""
     realtime: bool = False
     """Play a recording at its own pace, as if it were a live camera."""
     stall: float = STALL
-    """Seconds without a frame, 0.1 to 3600, after which a live camera counts as gone."""
+    """Seconds without a frame, 0.1 to 3600, after which a live camera counts as gone; at `fps`
+    below one a second at least the time of two frames."""
+    frozen: float | None = None
+    """Seconds of the very same picture, 0.1 to 3600, after which a live camera counts as gone;
+    None: it may stand still, as a drawn or a denoised picture does."""
+    view: View = AS_IT_IS
+    """How frames are turned, and where in them faces are looked for."""
 
     def __post_init__(self) -> None:
         every, fps = self.detect_every, self.fps
@@ -45,19 +51,33 @@ class SensorOptions:
             raise InvalidInput(f"expected fps of 0.01 to 1000 frames a second, received {fps}")
         if not 0.1 <= self.stall <= 3600:
             raise InvalidInput(f"expected a stall of 0.1 to 3600 seconds, received {self.stall}")
+        if self.frozen is not None and not 0.1 <= self.frozen <= 3600:
+            raise InvalidInput(f"expected frozen of 0.1 to 3600 seconds, received {self.frozen}")
 
-    def smoothing_of(self, bundle: Bundle | None, hold_time: float | None) -> Smoothing:
+    @property
+    def patience(self) -> float:
+        """Seconds that a live camera may take for a frame: one that is asked for a frame in ten
+        seconds gives none in three.
+        """
+        return max(self.stall, 2 / self.fps if self.fps else 0.0)
+
+    def smoothing_of(
+        self, bundle: Bundle | None, hold_time: float | None, *, stills: bool = False
+    ) -> Smoothing:
         """The bundle's smoothing, or none, with what was asked for in its place.
 
         Args:
             bundle: None where a backend of its own answers: then Smoothing's defaults count.
             hold_time: seconds that another answer must last; None: the bundle's.
+            stills: pictures that have nothing to do with each other, which time does not smooth.
 
         Raises:
             InvalidInput: seconds or a floor out of range.
         """
-        base = (bundle.manifest.smoothing if bundle else Smoothing()) if self.smoothing else OFF
-        asked = {"window": self.window, "hold_time": hold_time, "floor": self.floor}
+        own = bundle.manifest.smoothing if bundle else Smoothing()
+        base = own if self.smoothing and not stills else OFF
+        over_time = {} if stills else {"window": self.window, "hold_time": hold_time}
+        asked = {**over_time, "floor": self.floor}
         smoothing = replace(base, **{key: x for key, x in asked.items() if x is not None})
         check(smoothing)
         return smoothing

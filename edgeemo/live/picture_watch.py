@@ -17,10 +17,11 @@ class PictureWatch:
 
     Args:
         name: of the camera, for messages.
-        frozen: seconds of the very same picture after which the camera counts as gone.
+        frozen: seconds of the very same picture after which the camera counts as gone; None: it
+            may stand still.
     """
 
-    def __init__(self, name: str, frozen: float) -> None:
+    def __init__(self, name: str, frozen: float | None) -> None:
         self._name, self._frozen = name, frozen
         self._sample: NDArray[np.uint8] | None = None
         self._shape: tuple[int, ...] = ()
@@ -35,6 +36,8 @@ class PictureWatch:
                 f"{self._name}: frames of {shape[1]}x{shape[0]} where they were {before} before"
             )
         self._shape = shape
+        if self._frozen is None:
+            return
         sample = frame.pixels[::16, ::16].copy()
         if self._sample is None or not np.array_equal(sample, self._sample):
             self._sample, self._since = sample, now

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from edgeemo.cameras import FPS, Camera, missing_parts, open_camera
+from edgeemo.cameras import Camera, choose_camera, missing_parts
 from edgeemo.cameras.common.redact import redacted
-from edgeemo.cameras.files import Paced
+from edgeemo.cameras.files import Paced, Pictures
+from edgeemo.cameras.turned import is_stills, turned
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.labels import match_label
 from edgeemo.errors import EdgeemoError, InvalidInput
@@ -93,15 +94,24 @@ class EmotionSensor:
             raise InvalidInput(f"expected options of SensorOptions, received {options!r}")
         owns_recognizer = recognizer is None
         self._recognizer = _recognizer(recognizer, model, detector)
-        smoothing = options.smoothing_of(self._recognizer.bundle, hold_time)
+        options.smoothing_of(self._recognizer.bundle, hold_time)  # before a camera is opened
         opened = _opened(camera, options)
+        stills = is_stills(opened)
+        smoothing = options.smoothing_of(self._recognizer.bundle, hold_time, stills=stills)
         heal = opened.live
         if options.realtime and not opened.live:
             opened = Paced(opened)
-        every = options.detect_every or (None if opened.live else 1)
+        reader = FrameReader(
+            self._recognizer,
+            smoothing,
+            faces=faces,
+            detect_every=options.detect_every or (None if opened.live else 1),
+            view=options.view,
+            stills=stills,
+        )
         self._watcher = Watcher(
-            Source(opened, options.stall, heal, 1 / options.fps if options.fps else 0.0),
-            FrameReader(self._recognizer, smoothing, faces=faces, detect_every=every),
+            Source(opened, options, heal),
+            reader,
             Events(smoothing.hold_time, self.labels),
             self._recognizer.close if owns_recognizer else _nothing,
             owner=self,
@@ -283,7 +293,9 @@ def _opened(camera: str | os.PathLike[str] | Camera, options: SensorOptions) -> 
         )
     try:
         if isinstance(camera, str | os.PathLike):
-            opened = open_camera(os.fspath(camera), size=options.size, fps=options.fps or FPS)
+            opened = choose_camera(
+                os.fspath(camera), size=options.size, fps=options.fps, stall=options.patience
+            )[0]
         else:
             camera.open()
             opened = camera
@@ -292,9 +304,10 @@ def _opened(camera: str | os.PathLike[str] | Camera, options: SensorOptions) -> 
     except OSError as error:  # of somebody else's camera
         name = camera if isinstance(camera, str | os.PathLike) else camera.name
         raise as_camera_error(redacted(os.fspath(name)), error) from error
-    if options.fps and not opened.live and not options.realtime:
+    sequence = isinstance(opened, Pictures) and not opened.stills
+    if options.fps and not (opened.live or options.realtime or sequence):
         opened.close()
         raise InvalidInput(
             f"expected a live camera with fps, received {opened.name}; add realtime (--realtime)"
         )
-    return opened
+    return turned(opened, options.view)

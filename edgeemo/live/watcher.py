@@ -17,6 +17,7 @@ from edgeemo.live.events import Event, Events, Handler
 from edgeemo.live.feed import Feed, InTurn, Newest, Taken
 from edgeemo.live.frame_reader import FrameReader
 from edgeemo.live.health import Health, State, rss_mb, temperature_c
+from edgeemo.live.options import SensorOptions
 from edgeemo.live.readings_queue import ReadingsQueue, Seen
 from edgeemo.live.systemd import Notifier
 from edgeemo.results import Reading
@@ -34,12 +35,15 @@ class Source:
 
     camera: Camera
     """The camera."""
-    stall: float
-    """Seconds without a frame after which it counts as gone."""
+    options: SensorOptions
+    """When it counts as gone, and how many frames a second are looked at."""
     heal: bool
     """Whether it is opened again when it is gone."""
-    pause: float
-    """Seconds between two frames that are looked at, at least."""
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two frames that are looked at, at least."""
+        return 1 / self.options.fps if self.options.fps and self.camera.live else 0.0
 
 
 class Watcher:
@@ -96,7 +100,12 @@ class Watcher:
                 self._notifier = Notifier()
                 source = self._source
                 if self.live:
-                    self.feed = Newest(source.camera, stall=source.stall, heal=source.heal)
+                    self.feed = Newest(
+                        source.camera,
+                        stall=source.options.patience,
+                        frozen=source.options.frozen,
+                        heal=source.heal,
+                    )
                 else:
                     self.feed = InTurn(source.camera)
                 self._thread = threading.Thread(

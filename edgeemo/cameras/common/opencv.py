@@ -1,5 +1,6 @@
 """One cv2.VideoCapture behind USB cameras, network streams and videos: BGR in, RGB out."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -7,8 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.files import for_c
 from edgeemo.errors import CameraError
 from edgeemo.optional import need
+
+_WIDEST = 8.0  # of a pixel, by its height; a container that claims more is wrong
+_ROUNDING = 0.005
 
 
 class Capture:
@@ -38,12 +43,13 @@ class Capture:
         ]
         try:
             with _no_warnings(cv2):
-                opened = capture.open(source, getattr(cv2, backend), options)
+                opened = capture.open(for_c(source), getattr(cv2, backend), options)
         except cv2.error as error:
             raise self._failure(error) from None
         if not opened:
             raise CameraError(f"{name}: OpenCV {cv2.__version__} cannot open it")
         self._capture = capture
+        self._aspect: float | None = None
 
     def ask(self, **properties: float) -> None:
         """Ask for values of properties, without their CAP_PROP_, in this order.
@@ -74,11 +80,32 @@ class Capture:
             return None
         if frame is None or frame.size == 0:
             raise CameraError(f"{self.name}: gave an empty frame")
-        return self._to_rgb(frame), position
+        return self._square(self._to_rgb(frame)), position
+
+    def skip(self) -> bool:
+        """Go on to the next frame without its pixels; False at the end."""
+        return bool(self._capture.grab())
 
     def close(self) -> None:
         """Release it; not while another thread reads, which OpenCV does not survive."""
         self._capture.release()
+
+    def _square(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The frame with square pixels: its shorter side is stretched, so that nothing is lost.
+
+        The first frame decides, so that the size stays.
+        """
+        if self._aspect is None:
+            across, down = self.get("SAR_NUM"), self.get("SAR_DEN")
+            # OpenCV has turned the frame already, as the file of a telephone says, not the pixels.
+            if round(self.get("ORIENTATION_META")) % 180 == 90:
+                across, down = down, across
+            self._aspect = pixel_aspect(across, down)
+        height, width = frame.shape[:2]
+        size = square_size(width, height, self._aspect)
+        if size == (width, height):
+            return frame
+        return np.asarray(self._cv2.resize(frame, size), dtype=np.uint8)
 
     def _to_rgb(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         cv2 = self._cv2
@@ -98,6 +125,24 @@ class Capture:
         return CameraError(
             f"{self.name}: OpenCV fails ({str(error).strip().splitlines()[0][:160]})"
         )
+
+
+def pixel_aspect(width: float, height: float) -> float:
+    """Width of a pixel by its height, as a container or stream claims; 1 where that cannot be."""
+    if not (math.isfinite(width) and math.isfinite(height) and width > 0 and height > 0):
+        return 1.0
+    aspect = width / height
+    return aspect if 1 / _WIDEST <= aspect <= _WIDEST else 1.0
+
+
+def square_size(width: int, height: int, aspect: float) -> tuple[int, int]:
+    """(width, height) with square pixels of a frame whose pixels have another aspect.
+
+    A difference under half a percent, which containers have from rounding, is none.
+    """
+    if abs(aspect - 1) < _ROUNDING:
+        return width, height
+    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from edgeemo.cameras.common.redact import redacted
 from edgeemo.cameras.common.source import Source
 from edgeemo.errors import CameraError, MissingDependency
 
-_PATIENCE = 10.0  # seconds without a frame after which a program counts as hanging
+PATIENCE = 10.0  # seconds without a frame after which a program counts as hanging
 # Seconds that a program has to end by itself when it is interrupted; half of that when terminated.
 _GRACE = 1.0
 _OUTPUT_END = 4096  # bytes that are kept of what it says beside its frames
@@ -65,7 +65,7 @@ class PipeCamera(Source["Program"]):
         name: str,
         live: bool,
         fps: float = FPS,
-        patience: float = _PATIENCE,
+        patience: float = PATIENCE,
     ) -> None:
         super().__init__(name, fps=fps)
         self.live = live

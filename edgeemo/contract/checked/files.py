@@ -1,5 +1,5 @@
 """Writing so that an interrupt or a full disk leaves no half-written file: write beside, then
-rename into place.
+rename into place; and paths for C++ libraries.
 """
 
 import errno
@@ -20,6 +20,19 @@ _WAYS_OUT = {
     errno.EACCES: "choose an --out that you may write to",
     errno.EPERM: "choose an --out that you may write to",
 }
+
+
+def for_c(path: str | os.PathLike[str]) -> str | bytes:
+    """A path as a C++ library takes it: the text, or the bytes of a name that is no UTF-8.
+
+    Python writes such a name with lone surrogates, on which OpenCV's bindings crash the process.
+    """
+    text = os.fspath(path)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return os.fsencode(text)
+    return text
 
 
 @contextmanager

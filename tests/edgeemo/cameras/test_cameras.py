@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from edgeemo.cameras.fake import FakeCamera
 from edgeemo.cameras.files import Pictures, Video
 from edgeemo.cameras.gstreamer import GStreamer
 from edgeemo.cameras.network import NetworkCamera
-from edgeemo.cameras.select import forms
+from edgeemo.cameras.select import closed, forms
 from edgeemo.cameras.usb import UsbCamera
 from edgeemo.data.pictures import write_picture
 from edgeemo.errors import (
@@ -333,3 +334,24 @@ def test_a_drivers_time_counts_where_it_can_be_one_of_our_clock() -> None:
     assert captured_at(now - 0.05) == now - 0.05
     for claimed in (0.0, -1.0, now - 3600, now + 3600, time.time() + 1e6, float("nan")):
         assert now <= captured_at(claimed) <= time.monotonic()
+
+
+@pytest.mark.parametrize("stall", [3.0, 20.0])
+def test_reading_waits_as_long_as_stall_says_and_programs_ten_seconds(stall: float) -> None:
+    options = CameraOptions(stall=stall)
+    pipeline: Any = closed("gst:v4l2src", options)
+    assert pipeline._patience == max(10, stall)
+    for kind in ("pi", "jetson"):
+        for _, make in csi_attempts(kind, 0, options):
+            camera: Any = make()
+            assert camera._patience == max(10, stall)
+    for word in ("/dev/video9", "rtsp://127.0.0.1/x"):
+        camera = closed(word, options)  # type: ignore[assignment]
+        assert camera._stall == stall
+    assert NetworkCamera("rtsp://127.0.0.1/x", stall=stall)._opening == max(5, 2 * stall)
+
+
+@pytest.mark.parametrize("stall", [0.0, 3601.0, float("nan")])
+def test_a_stall_out_of_range_is_refused(stall: float) -> None:
+    with pytest.raises(InvalidInput, match="expected a stall of 0.1 to 3600 seconds"):
+        open_camera("0", stall=stall)

@@ -296,3 +296,39 @@ def test_live_line_changes_in_place_on_a_terminal(video: Path, tiny_bundle: Path
     text = shown.decode()
     assert "\rface 1  happy" in text
     assert "\rface 1  sad" in text
+
+
+def test_a_folder_is_turned_and_narrowed_and_numbered_as_people_count(
+    video: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    capture = cv2.VideoCapture(str(video))
+    for number in range(1, 12):
+        _, frame = capture.read()
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.ascontiguousarray(frame[:, :60]))
+    view = ["--rotate", "90", "--mirror", "--region", "0,0.5,1,0.5"]
+    common = ["--json", "--model", tiny_bundle, "--detector", "whole"]
+    done = run(tmp_path, *view, *common)
+    assert done.returncode == 0, done.stderr
+    assert [line["box"] for line in lines(done.stdout)] == [[0, 30, 96, 30]] * 11
+    assert [line["face_id"] for line in lines(done.stdout)] == list(range(1, 12))
+    one = subprocess.run(
+        [sys.executable, "-m", "edgeemo", "predict", tmp_path / "1.png", *view, *common],
+        capture_output=True,
+        text=True,
+    )
+    assert [face["box"] for face in json.loads(one.stdout)["faces"]] == [[0, 30, 96, 30]]
+    for wrong in ("1,2,3", "0,0,2,1"):
+        fails(tmp_path, "--region", wrong, says="expected x,y,width,height in shares", code=2)
+
+
+def test_a_cut_video_gives_what_is_there_and_then_exit_1(
+    video: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    done = run(cut, "--json", "--model", tiny_bundle, "--detector", "whole")
+    assert done.returncode == 1
+    count = len(lines(done.stdout))
+    assert 2 <= count <= 8
+    last = done.stderr.splitlines()[-1]
+    assert f"cut.avi: read {count} of 12 frames; " in last
