@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.checked import strict
-from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.contract.manifest import Artifact, Format, Precision
 from edgeemo.contract.quantize import looked_up, scaled_pixels
 from edgeemo.errors import BackendError, BundleError, MissingDependency
@@ -92,6 +92,7 @@ def write_commands(bundle: Bundle, out: Path) -> list[Plan]:
             f"{bundle.path}: holds no ONNX file for TensorRT; "
             "build it with: python -m export build RUN --profile jetson"
         )
+    make_folder(out)
     for plan in plans:
         with written_beside(out / plan.artifact.file) as part:
             part.write_bytes(bundle.files[plan.artifact.file])

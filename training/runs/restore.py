@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.checked.files import make_folder
 from edgeemo.contract.run import Progress, RestoredFrom, write_run_config
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import BundleError, RunError
@@ -160,7 +161,7 @@ def _check_same(model: keras.Model, bundle: Bundle) -> None:
 
 
 def _write(model: keras.Model, recipe: Recipe, data: Prepared, bundle: Bundle, out: Path) -> float:
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     manifest = bundle.manifest
     restored = RestoredFrom(manifest.name, manifest.version, dict(manifest.training))
     config = run_config(recipe, data, model)
