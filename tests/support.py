@@ -237,14 +237,15 @@ def done_here(
 
     arguments = list(map(str, words))
     out, errors = io.StringIO(), io.StringIO()
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
             shell.run(group, name, arguments)
     except SystemExit as ended:
         code = int(ended.code or 0)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
 
 
