@@ -8,6 +8,7 @@ import click
 
 from edgeemo.cli.options import artifact_option, detector_options, model_option
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.outputs import check_output
 from edgeemo.errors import MissingFile, PictureError
 from edgeemo.results import Face
 
@@ -45,6 +46,8 @@ def predict(
 
     if annotate and len(images) > 1:
         raise click.UsageError("--annotate takes one picture at a time")
+    if annotate:
+        check_output(annotate, (*images, model, detector_model))
     failed = 0
     finder = open_detector(detector, detector_model)
     with Recognizer(model, detector=finder, artifact=artifact) as recognizer:

@@ -173,6 +173,14 @@ class RunConfig:
         }
 
 
+def run_files(path: str | Path) -> list[Path]:
+    """Where the files lie that make the run folder `path` a run; pictures and reports are none."""
+    predictions = [predictions_name(split) for split in ("train", "validation", "test")]
+    return [
+        Path(path) / name for name in (CONFIG, HISTORY, WEIGHTS, MODEL, CHECKPOINT, *predictions)
+    ]
+
+
 def has_config(path: str | Path) -> bool:
     """Whether `path` looks like a run folder."""
     return (Path(path) / CONFIG).is_file()

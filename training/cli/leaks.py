@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.outputs import check_apart
 from training.cli.paths import beside
 
 
@@ -67,6 +68,7 @@ def leaks(
 
     data = load_prepared(prepared)
     out = out or beside(prepared, "leaks")
+    check_apart(out, (prepared,))
     share = share or min(1.0, per_class / REFERENCE_PER_CLASS)
     with folder_written_beside(out) as folder:
         training = None

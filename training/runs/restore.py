@@ -25,7 +25,7 @@ from training.fit.train import run_config
 from training.networks import NETWORKS
 from training.runs.evaluate import write_split
 from training.runs.predict import predict
-from training.runs.run import write_model, write_weights
+from training.runs.run import check_free, write_model, write_weights
 
 FP32 = "fp32.onnx"
 _FACES = 6000  # that the statistics are of
@@ -39,8 +39,10 @@ def restore(bundle_path: Path, data_path: Path, out: Path, seed: int = 0) -> flo
     Raises:
         BundleError: no fp32.onnx inside, or not one of our networks.
         SpecMismatch, DataError: the folder was prepared for another input or other labels.
-        RunError: trained on another split than the folder holds, or the two do not answer the same.
+        RunError: `out` holds a run; trained on another split than the folder holds, or the two do
+            not answer the same.
     """
+    check_free(out)
     bundle = read_bundle(bundle_path)
     data = load_prepared(data_path, bundle.spec, bundle.labels)
     _check_split(bundle, data)

@@ -10,6 +10,9 @@ from edgeemo.contract.checked import parts
 from edgeemo.contract.checked.files import is_passed_through, translated
 from edgeemo.errors import InvalidInput
 
+_READ_NOT = {".json", ".jsonl"}
+"""Endings of results; from a folder of pictures nobody reads such files."""
+
 Words = Iterable[str | os.PathLike[str] | None]
 """Paths as a command line gives them; None and what is no path on this disk are passed over."""
 
@@ -18,7 +21,7 @@ def check_output(out: str | os.PathLike[str], inputs: Words = ()) -> None:
     """Refuse a file to write that is one of the inputs, under whatever name, or cannot be written;
     and sweep the parts that a killed call has left of it.
 
-    An input that is a folder stands for every file in it.
+    An input that is a folder stands for every file in it but results (.json, .jsonl).
 
     Raises:
         InvalidInput: `out` is an input.
@@ -42,7 +45,8 @@ def check_apart(out: str | os.PathLike[str], inputs: Words) -> None:
     for word in inputs:
         if word is None:
             continue
-        for path in _with_contents(Path(word), folder_out=stat.S_ISDIR(state.st_mode)):
+        with_contents = stat.S_ISREG(state.st_mode) and Path(out).suffix not in _READ_NOT
+        for path in _paths(Path(word), with_contents):
             other = _state(path)
             if other is not None and os.path.samestat(state, other):
                 same = f" ({path})" if str(path) != str(out) else ""
@@ -52,9 +56,9 @@ def check_apart(out: str | os.PathLike[str], inputs: Words) -> None:
                 )
 
 
-def _with_contents(path: Path, folder_out: bool) -> Iterator[Path]:
+def _paths(path: Path, with_contents: bool) -> Iterator[Path]:
     yield path
-    if not folder_out:
+    if with_contents:
         for root, _, names in os.walk(path):
             yield from (Path(root, name) for name in names)
 
