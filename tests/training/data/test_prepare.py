@@ -505,7 +505,7 @@ def test_a_folder_that_is_not_ours_is_refused_and_left_alone(few: Path, tmp_path
     out.mkdir()
     (out / "chapter.txt").write_text("years of work")
     with pytest.raises(
-        StorageError, match=r"holds files but no dataset\.json, so it is not replaced"
+        StorageError, match=r"holds files but no \.edgeemo-files\.json, the list of"
     ):
         prepared_from(few, out)
     assert {path.name: path.read_text() for path in out.iterdir()} == {
@@ -523,7 +523,9 @@ def test_a_file_in_the_place_of_the_folder_is_refused_and_left_alone(
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_an_empty_or_prepared_folder_is_replaced_whole(few: Path, tmp_path: Path) -> None:
+def test_an_empty_or_prepared_folder_is_replaced_and_other_files_in_it_stay(
+    few: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     out.mkdir()
     prepared_from(few, out)
@@ -531,7 +533,8 @@ def test_an_empty_or_prepared_folder_is_replaced_whole(few: Path, tmp_path: Path
     small = write_archive(tmp_path / "small.zip", drawn_entries(3, 1))
     data = prepared_from(small, out)
     assert len(data.rows) == 28
-    assert sorted(os.listdir(out)) == ["dataset.json", "images.npy", "index.csv", "report.html"]
+    ours = {OURS, "dataset.json", "images.npy", "index.csv", "report.html"}
+    assert set(os.listdir(out)) == ours | {"left-over.txt"}
     assert sorted(os.listdir(tmp_path)) == ["out", "small.zip"]
 
 
