@@ -16,7 +16,7 @@ import numpy as np
 
 from edgeemo.cli import shell
 from edgeemo.contract.checked import strict
-from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.contract.run import CHECKPOINT, WEIGHTS, read_predictions
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import RunError
@@ -147,6 +147,7 @@ def _result(run: Path, data: Prepared) -> tuple[dict[str, Any], Any]:
 
 
 def _write(out: Path, results: list[dict[str, Any]]) -> None:
+    make_folder(out)
     for name, text in (
         ("table.md", "\n".join(_table(results)) + "\n"),
         ("table.json", strict.dumps(results)),

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.preprocess import face_to_input
@@ -121,7 +122,7 @@ def _write_doubtful(
     origin: NDArray[np.int64],
 ) -> None:
     """Sheets of pairs that the truth file does not explain: some at random, and the weakest."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     rng = np.random.default_rng(1)
     drawn = sorted(rng.choice(len(rest), min(300, len(rest)), replace=False))
     _sheet(out / "outside_truth_random.png", images, [rest[i] for i in drawn])
@@ -153,7 +154,8 @@ def _sheet(
     ]
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
     rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
-    cv2.imwrite(str(path), np.vstack(rows))
+    with written_beside(path) as part:
+        part.write_bytes(cv2.imencode(".png", np.vstack(rows))[1].tobytes())
 
 
 def _by_phash(

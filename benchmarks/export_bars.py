@@ -19,6 +19,9 @@ import click
 
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.outputs import check_output
+from edgeemo.contract.run import run_files
+from edgeemo.data.prepared import prepared_files
 
 _MINUTES, _GIB, _SECONDS = 4.0, 3.0, 10.0
 
@@ -34,6 +37,8 @@ def main(run: Path, data: Path, json_path: Path | None) -> None:
 
     Exit code 1 when a bar is missed.
     """
+    if json_path:
+        check_output(json_path, (*run_files(run), *prepared_files(data)))
     with tempfile.TemporaryDirectory() as folder:
         bundle = str(Path(folder, "bar.edgeemo"))
         build = _measured(["-m", "export", "build", str(run), "--data", str(data), "--out", bundle])

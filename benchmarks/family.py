@@ -25,9 +25,10 @@ from edgeemo.cli.bench import alternate, summary
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.outputs import check_output
 from edgeemo.contract.manifest import Artifact, Format, Precision
 from edgeemo.data.ferplus import ferplus_majority, group_votes
-from edgeemo.data.prepared import Prepared, load_prepared
+from edgeemo.data.prepared import Prepared, load_prepared, prepared_files
 from edgeemo.models import shipped_models
 from edgeemo.proof.evaluation import PairedDrop, paired_drop, score
 from edgeemo.recognizer import load_bundle
@@ -68,6 +69,8 @@ def main(
     json_path: Path | None,
 ) -> None:
     """Measure BUNDLES, by default all that ship, on a prepared folder."""
+    if json_path:
+        check_output(json_path, (*prepared_files(data), peer, *bundles))
     opened = {name: load_bundle(name) for name in bundles or shipped_models()}
     first = next(iter(opened.values()))
     prepared = load_prepared(data, first.spec, first.labels)

@@ -34,8 +34,9 @@ from edgeemo.cli.bench import machine
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.checked import npy, strict
 from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.outputs import check_output
 from edgeemo.contract.manifest import Artifact, Format, Precision
-from edgeemo.data.prepared import load_prepared
+from edgeemo.data.prepared import load_prepared, prepared_files
 from edgeemo.errors import DataError, InvalidInput, MissingDependency, MissingFile
 from edgeemo.proof.selftest import FLOAT_BOUND, HALF_BOUND, OPTIMIZED_BOUND_LSB
 from edgeemo.recognizer import load_bundle
@@ -82,6 +83,7 @@ def pictures(data: Path, out: Path, faces: int, split: str, seed: int) -> None:
         )
     prepared = load_prepared(data)
     rows = prepared.indices(split)
+    check_output(out, prepared_files(data))
     if faces > len(rows):
         raise InvalidInput(
             f"expected at most the {len(rows):,} faces of the split {split!r}, "
@@ -115,6 +117,7 @@ def record(bundles: tuple[str, ...], source: Path, out: Path) -> None:
 
     TFLite files run under reference kernels and under the default ones. One thread.
     """
+    check_output(out, (source, *bundles))
     faces = _read_faces(source)
     answers: dict[str, NDArray[np.float32]] = {}
     about: dict[str, Any] = {

@@ -14,20 +14,32 @@ def cache_folder() -> Path:
     """The user's cache of edgeemo: $XDG_CACHE_HOME/edgeemo, by default ~/.cache/edgeemo.
 
     A relative $XDG_CACHE_HOME does not count (XDG Base Directory Specification 0.8). Where there is
-    no home (a service without one, a user id that no user has), it is a folder of this user's id in
-    the system's folder for temporary files; where another user could have put files there, a new
-    one that ends with the process. The folder may not exist.
+    no home (a service without one, a user id that no user has), or one that is closed to this user
+    (another user's, which sudo can leave in $HOME), it is a folder of this user's id in the
+    system's folder for temporary files; where another user could have put files there, a new one
+    that ends with the process. The folder may not exist.
     """
     named = Path(os.environ.get("XDG_CACHE_HOME") or "")
-    if named.is_absolute():
+    if named.is_absolute() and _is_open(named / "edgeemo"):
         return named / "edgeemo"
     try:
         home = Path.home()
     except (RuntimeError, KeyError):
         home = Path()
-    if home.is_absolute() and home != Path("/"):
+    if home.is_absolute() and home != Path("/") and _is_open(home / ".cache" / "edgeemo"):
         return home / ".cache" / "edgeemo"
     return _without_home()
+
+
+def _is_open(folder: Path) -> bool:
+    """Whether this user may look for files in it; one that does not exist is no obstacle."""
+    try:
+        (folder / "any").lstat()
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.errors import DownloadError, InvalidInput, StorageError
 
 # Bytes that are read beyond the expected size: enough to see that what comes is another file
@@ -55,6 +55,7 @@ def fetch(
     data = _read(_checked(url), size + _SPARE, timeout, progress, f"put it at {target}")
     _check(data, url, size, sha256)
     try:
+        make_folder(target.parent)
         with written_beside(target) as part:
             part.write_bytes(data)
     except StorageError as error:

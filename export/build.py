@@ -1,5 +1,6 @@
 """run/ -> bundle: load, quantize, report, judge, write; only what passes the gate is written."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,12 +126,12 @@ def _write(
     }
     manifest = make_manifest(name, version, job, measurements, companions)
     files = {candidate.file: candidate.model for candidate in candidates} | companions
-    bundle = write_bundle(out, manifest, files)
-    failed = [result for result in run_selftest(bundle) if result.passed is False]
+    with tempfile.TemporaryDirectory() as folder:  # an older bundle at `out` stays until it passes
+        bundle = write_bundle(Path(folder, out.name), manifest, files)
+        failed = [result for result in run_selftest(bundle) if result.passed is False]
     if failed:
-        out.unlink()
         raise GateFailed(
             f"{out}: its own self-test fails ({failed[0]}); "
             "the interpreter of this machine is not to be trusted"
         )
-    return bundle
+    return write_bundle(out, manifest, files)

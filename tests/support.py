@@ -87,7 +87,8 @@ def drawn_picture(label: int, rng: np.random.Generator) -> NDArray[np.uint8]:
         rng.normal(0, 30, (16, 16)), (48, 48), interpolation=cv2.INTER_CUBIC
     ).reshape(2, 24, 2, 24)
     texture = (texture - texture.mean(axis=(1, 3), keepdims=True)).reshape(48, 48)
-    return (60 + 130 * blocks + texture + rng.normal(0, 4, (48, 48))).clip(0, 255).astype(np.uint8)
+    picture: NDArray[np.float64] = 60 + 130 * blocks + texture + rng.normal(0, 4, (48, 48))
+    return picture.clip(0, 255).astype(np.uint8)
 
 
 def drawn_path(split: str, label: int, number: int) -> str:
@@ -122,7 +123,7 @@ def quadrant_logits(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
     """What the tiny network answers to uint8 (N, 48, 48, 1): the oracle, float64 (N, 7)."""
     scaled = pictures.astype(np.float64)[..., 0] / 127.5 - 1
     means = scaled.reshape(-1, 2, 24, 2, 24).mean(axis=(2, 4)).reshape(-1, 4)
-    return means @ tiny_weights() + tiny_bias()
+    return np.asarray(means @ tiny_weights() + tiny_bias())
 
 
 def tiny_weights() -> NDArray[np.float64]:
@@ -238,14 +239,15 @@ def done_here(
 
     arguments = list(map(str, words))
     out, errors = io.StringIO(), io.StringIO()
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
             shell.run(group, name, arguments)
     except SystemExit as ended:
         code = int(ended.code or 0)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
 
 

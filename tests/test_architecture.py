@@ -52,6 +52,7 @@ LAYERS: dict[str, set[str]] = {
 
 # What the workstation packages may import of the project, by the beginning of the module's name.
 _ON_ALL_SIDES = (
+    "edgeemo.cache",
     "edgeemo.errors",
     "edgeemo.optional",
     "edgeemo.registry",

@@ -65,9 +65,13 @@ def evaluate(
     set's words for them. Where a prepared folder holds FER+ votes, a second line counts the faces
     on which more than half of the taggers agree.
     """
+    from edgeemo.contract.checked.outputs import check_output
+    from edgeemo.data.prepared import prepared_files
     from edgeemo.proof.evaluation import score
     from edgeemo.recognizer import Recognizer
 
+    if json_path:
+        check_output(json_path, (bundle, data, *prepared_files(data), against))
     with Recognizer(bundle, detector="whole", artifact=artifact, threads=threads) as recognizer:
         labelled, answers = _answers(recognizer, data, split)
         backend, opened = recognizer.backend, recognizer.bundle

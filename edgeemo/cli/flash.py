@@ -126,6 +126,8 @@ def _check_port(port: str) -> None:
     """
     from edgeemo.errors import FlashError
 
+    if Path(port).is_file():
+        raise FlashError(f"{port}: expected a serial port, received a file; nothing was written")
     if os.name != "posix" or "://" in port or Path(port).exists():
         return
     patterns = ("/dev/ttyACM*", "/dev/ttyUSB*", "/dev/cu.usb*")

@@ -8,6 +8,7 @@ import click
 
 from edgeemo.cli.options import artifact_option, detector_options, model_option, view_options
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.outputs import check_output
 from edgeemo.data.view import View
 from edgeemo.errors import MissingFile, PictureError
 from edgeemo.results import Face
@@ -48,6 +49,8 @@ def predict(
 
     if annotate and len(images) > 1:
         raise click.UsageError("--annotate takes one picture at a time")
+    if annotate:
+        check_output(annotate, (*images, model, detector_model))
     failed = 0
     finder = open_detector(detector, detector_model)
     with Recognizer(model, detector=finder, artifact=artifact) as recognizer:

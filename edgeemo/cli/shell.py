@@ -42,8 +42,12 @@ class LazyVerbs(click.Group):
 def run(group: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:
     """Run a click command as the program `name` and exit; EDGEEMO_DEBUG=1 shows tracebacks."""
     debug = os.environ.get("EDGEEMO_DEBUG") == "1"
-    # A plain kill, as from systemd or a job scheduler, cleans up as Ctrl-C does.
+    # A plain kill, as from systemd or a job scheduler, and a terminal or connection that goes, clean
+    # up as Ctrl-C does; what nohup started stays deaf to the latter.
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        signal.signal(hangup, lambda *_: _interrupt())
     # OpenCV would add lines of its own to the one that says what is wrong.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "WARNING" if debug else "SILENT")
     os.environ.setdefault(

@@ -5,11 +5,11 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,14 +23,16 @@ from edgeemo.cli.options import (
     view_options,
 )
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.outputs import check_apart
 from edgeemo.data.view import View
-from edgeemo.errors import CameraError, EdgeemoError, StorageError
+from edgeemo.errors import CameraError
 from edgeemo.faces import SMALLEST_FACE
 
 if TYPE_CHECKING:
     from edgeemo.cli.window import Window
     from edgeemo.live.health import Health
     from edgeemo.live.options import SensorOptions
+    from edgeemo.live.recorder import Recorded, Recorder
     from edgeemo.live.sensor import EmotionSensor
     from edgeemo.recognizer import Recognizer
     from edgeemo.results import Reading
@@ -49,8 +51,8 @@ edgeemo watch rtsp://camera/stream --fps 5 --record day.jsonl
 edgeemo watch 0 --rotate 180 --region 0.25,0,0.5,1
 
 A camera that is unplugged or hangs is opened again by itself; JSON lines say "camera_ok": false
-meanwhile. Ctrl-C and SIGTERM end it: the exit code is 0. It is 1 where the sensor died, and where
-frames of a file could not be read.
+meanwhile. Ctrl-C, SIGTERM and SIGHUP end it: the exit code is 0. It is 1 where the sensor died, and
+where frames of a file could not be read.
 """
 
 
@@ -60,6 +62,18 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
     if not all(16 <= side <= 8192 for side in size):
         raise click.BadParameter(
             f"expected WIDTHxHEIGHT of 16 to 8192 pixels, such as 640x480; received {value!r}"
+        )
+    return size
+
+
+def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
+    if value is None or value == "daily":
+        return value
+    match = re.fullmatch(r"(\d{1,12})([KMG]?)", value)
+    size = int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2]] if match else 0
+    if size < 1024:
+        raise click.BadParameter(
+            f"expected daily, or a size of 1K or more such as 500K, 10M or 1G; received {value!r}"
         )
     return size
 
@@ -82,7 +96,21 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
     "--record",
     type=click.Path(path_type=Path),
     metavar="OUT.jsonl",
-    help="Also write the JSON lines to a file.",
+    help="Also append the JSON lines to a file, or write them to a pipe or a device.",
+)
+@click.option(
+    "--record-rotate",
+    "rotate",
+    callback=_rotate,
+    metavar="SIZE|daily",
+    help="Go on in a new file at this size, such as 10M, or each day; OUT.000001.jsonl is full.",
+)
+@click.option(
+    "--record-keep",
+    "keep",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Keep the N newest full files  [default: all]",
 )
 @click.option(
     "--faces", type=click.Choice(["largest", "all"]), default="largest", help="Which faces to read."
@@ -179,6 +207,8 @@ def watch(
     as_json: bool,
     show: bool,
     record: Path | None,
+    rotate: int | str | None,
+    keep: int | None,
     faces: str,
     fps: float | None,
     realtime: bool,
@@ -198,6 +228,10 @@ def watch(
 
     if source is not None and camera is not None:
         raise click.UsageError("name either SOURCE or --camera, not both")
+    if (rotate and not record) or (keep and not rotate):
+        raise click.UsageError("--record-keep needs --record-rotate, and that needs --record")
+    if record:
+        check_apart(record, (camera or source, model, detector_model))
     _start_log(verbose)
     recognizer = _Recognizer(model, artifact, detector, detector_model, threads, smallest_face)
     options = SensorOptions(
@@ -211,7 +245,7 @@ def watch(
         frozen=frozen,
         view=view,
     )
-    output = _Output(as_json, show, record)
+    output = _Output(as_json, show, record, rotate, keep)
     _run(camera or source or "auto", recognizer, faces, hold_time, options, output)
 
 
@@ -254,6 +288,20 @@ class _Output:
     """Frames in a window."""
     record: Path | None
     """JSON lines into a file."""
+    rotate: int | str | None
+    """Bytes of a full file, or "daily"."""
+    keep: int | None
+    """Full files that stay."""
+
+    def recorder(self) -> "Recorder | None":
+        """What records, opened; None where nothing is recorded."""
+        if self.record is None:
+            return None
+        from edgeemo.live.recorder import Recorder, Rotation
+
+        size = self.rotate if isinstance(self.rotate, int) else None
+        rotation = Rotation(size, self.rotate == "daily", self.keep) if self.rotate else None
+        return Recorder(self.record, rotation)
 
 
 def _run(
@@ -269,7 +317,10 @@ def _run(
 
     try:
         with ExitStack() as stack:
-            lines = stack.enter_context(_recording(output.record)) if output.record else None
+            recorder = output.recorder()
+            if recorder:
+                stack.callback(lambda: _say_lost(recorder.recorded))
+                stack.enter_context(recorder)
             window = stack.enter_context(Window()) if output.show else None
             sensor = stack.enter_context(
                 EmotionSensor(
@@ -282,10 +333,10 @@ def _run(
             )
             stack.callback(lambda: click.echo(f"edgeemo: {_summary(sensor.health())}", err=True))
             live = stack.enter_context(closing(_LiveLine()))
-            _watch(sensor, output.as_json, window, lines, live)
+            _watch(sensor, output.as_json, window, recorder, live)
         _check_end(sensor.health(), live=sensor.live)
     except KeyboardInterrupt:
-        pass  # Ctrl-C and SIGTERM are how this usually ends
+        pass  # Ctrl-C, SIGTERM and SIGHUP are how this usually ends
 
 
 def _check_end(health: "Health", *, live: bool) -> None:
@@ -301,14 +352,14 @@ def _watch(
     sensor: "EmotionSensor",
     as_json: bool,
     window: "Window | None",
-    lines: IO[str] | None,
+    recorder: "Recorder | None",
     live: "_LiveLine",
 ) -> None:
     for seen in sensor.observations():
         for reading in seen.readings:
             line = strict.dumps_line(reading.to_dict())
-            if lines:
-                lines.write(line + "\n")
+            if recorder:
+                recorder.write(line)
             if as_json:
                 click.echo(line)
         if not as_json:
@@ -374,25 +425,11 @@ def _summary(health: "Health") -> str:
     )
 
 
-@contextmanager
-def _recording(path: Path) -> Iterator[IO[str]]:
-    """OUT.jsonl, written as OUT.jsonl.part line by line and renamed, whatever ends it."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8", buffering=1) as file:
-            yield file
-    except OSError as error:
-        if isinstance(error, EdgeemoError | BrokenPipeError) or error.filename not in (
-            None,
-            str(part),
-        ):
-            raise
-        raise StorageError(
-            f"{part}: cannot be written ({error.strerror or error}); choose another --record"
-        ) from None
-    finally:
-        if part.exists():
-            part.replace(path)
+def _say_lost(recorded: "Recorded") -> None:
+    if recorded.lost:
+        click.echo(
+            f"edgeemo: recorded {recorded.lines:,} lines; {recorded.lost:,} were lost", err=True
+        )
 
 
 def _start_log(verbose: bool) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.checked import npy, strict
-from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.contract.input_spec import InputSpec, parse_spec
 from edgeemo.contract.labels import check_labels
 from edgeemo.errors import InvalidInput, MissingFile, RunError
@@ -173,6 +173,14 @@ class RunConfig:
         }
 
 
+def run_files(path: str | Path) -> list[Path]:
+    """Where the files lie that make the run folder `path` a run; pictures and reports are none."""
+    predictions = [predictions_name(split) for split in ("train", "validation", "test")]
+    return [
+        Path(path) / name for name in (CONFIG, HISTORY, WEIGHTS, MODEL, CHECKPOINT, *predictions)
+    ]
+
+
 def has_config(path: str | Path) -> bool:
     """Whether `path` looks like a run folder."""
     return (Path(path) / CONFIG).is_file()
@@ -198,8 +206,10 @@ def read_run_config(path: str | Path) -> RunConfig:
 
 
 def write_run_config(path: str | Path, config: RunConfig) -> None:
-    """Write config.json of the run folder `path` in one step. Raises StorageError."""
-    with written_beside(Path(path) / CONFIG) as part:
+    """Write config.json of the run folder `path`, which is made, in one step. Raises
+    StorageError.
+    """
+    with written_beside(make_folder(path) / CONFIG) as part:
         part.write_text(strict.dumps(config.to_dict()), encoding="utf-8")
 
 

@@ -100,6 +100,11 @@ def split_hash(rows: Iterable[tuple[str, str, str]]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def prepared_files(path: str | os.PathLike[str]) -> list[Path]:
+    """Where the files lie that make `path` a prepared folder; its report is none."""
+    return [Path(path) / name for name in (IMAGES, INDEX, DATASET)]
+
+
 def is_prepared(path: str | os.PathLike[str]) -> bool:
     """Whether `path` looks like a prepared folder (holds a dataset.json)."""
     return (Path(path) / DATASET).is_file()

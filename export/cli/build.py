@@ -4,9 +4,14 @@ from pathlib import Path
 
 import click
 
+from edgeemo.contract.checked.outputs import check_output
+from edgeemo.contract.run import run_files
+from edgeemo.data.prepared import prepared_files
 from export.cli.options import PATH, out
 from export.profiles import PROFILES, profile_summaries
 from export.prove.steps import STEPS
+
+REPORTS = (".report.html", ".report.json")
 
 
 @click.command()
@@ -57,6 +62,9 @@ def build(
     """
     if out.suffix != ".edgeemo":
         raise click.UsageError(f"--out must end in .edgeemo, received {out}")
+    inputs = (*run_files(run), *prepared_files(data))
+    for ending in (out.suffix, *REPORTS):
+        check_output(out.with_suffix(ending), inputs)
     from export.build import build as run_build
     from export.report.tables import measurement_lines
 

@@ -8,6 +8,7 @@ import click
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.outputs import check_output
 from edgeemo.models import find_model
 from export.cli.options import as_json, max_ram, out
 
@@ -27,7 +28,9 @@ def flash_image(bundle: str, out: Path, max_ram: int | None, as_json: bool) -> N
     from edgeemo.firmware.image import build_image, read_header
     from export.firmware.generate import check_ram
 
-    opened = read_bundle(find_model(bundle))
+    path = find_model(bundle)
+    check_output(out, (path,))
+    opened = read_bundle(path)
     check_ram(opened, max_ram)
     image = build_image(opened)
     header = read_header(image)

@@ -6,6 +6,9 @@ from pathlib import Path
 import click
 
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.outputs import check_output
+from edgeemo.contract.run import run_files
+from edgeemo.data.prepared import prepared_files
 from export.cli.options import PATH, as_json
 from export.prove.steps import METHODS
 
@@ -53,8 +56,9 @@ def inspect(
     from export.prove.inspect import inspect_run, plot_layers
     from export.report.tables import layer_lines
 
-    detail, layers = inspect_run(run, data, ranges, pictures, seed)
     picture = plot or run / "int8_layers.png"
+    check_output(picture, (*run_files(run), *(prepared_files(data) if data else ())))
+    detail, layers = inspect_run(run, data, ranges, pictures, seed)
     plot_layers(picture, f"{run}: {detail}", layers, count)
     if as_json:
         for layer in layers:

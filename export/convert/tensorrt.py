@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.checked import strict
-from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.folders import folder_written_beside
 from edgeemo.contract.manifest import Artifact, Format, Precision
 from edgeemo.contract.quantize import looked_up, scaled_pixels
 from edgeemo.errors import BackendError, BundleError, MissingDependency
@@ -92,9 +92,6 @@ def write_commands(bundle: Bundle, out: Path) -> list[Plan]:
             f"{bundle.path}: holds no ONNX file for TensorRT; "
             "build it with: python -m export build RUN --profile jetson"
         )
-    for plan in plans:
-        with written_beside(out / plan.artifact.file) as part:
-            part.write_bytes(bundle.files[plan.artifact.file])
     lines = [
         "#!/bin/sh",
         (
@@ -104,9 +101,11 @@ def write_commands(bundle: Bundle, out: Path) -> list[Plan]:
         'set -eu; cd "$(dirname "$0")"',
         *(shlex.join(plan.command) for plan in plans),
     ]
-    with written_beside(out / SCRIPT) as part:
-        part.write_text("\n".join(lines) + "\n")
-    (out / SCRIPT).chmod(0o755)
+    with folder_written_beside(out) as folder:
+        for plan in plans:
+            (folder / plan.artifact.file).write_bytes(bundle.files[plan.artifact.file])
+        (folder / SCRIPT).write_text("\n".join(lines) + "\n")
+        (folder / SCRIPT).chmod(0o755)
     return plans
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeemo.contract.bundle import Bundle
-from edgeemo.contract.checked.files import folder_written_beside
+from edgeemo.contract.checked.folders import folder_written_beside
 from edgeemo.contract.input_spec import CHANNELS
 from edgeemo.errors import InvalidInput
 from edgeemo.firmware.image import vectors
@@ -29,7 +29,6 @@ _KERNELS = (
     "edgeemo_preprocess.c",
     "edgeemo_preprocess.h",
 )
-_MARKER = "edgeemo_model.h"
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def generate(
     texts = _generated(bundle, network, plan, kind)
     texts |= {name: (C / name).read_text(encoding="utf-8") for name in _KERNELS}
     texts |= {name: (kind.folder / file).read_text("utf-8") for name, file in kind.files}
-    with folder_written_beside(out, marker=_MARKER) as part:
+    with folder_written_beside(out) as part:
         for name, text in texts.items():
             (part / name).write_text(text, encoding="utf-8")
     return Firmware(

@@ -17,7 +17,14 @@ from tests.fuzz.targets import FOUND, TARGETS
 from tests.fuzz.watch import watched
 
 # Of each target, how many drawn inputs.
-INPUTS = {"bundle": 300, "picture": 1500, "archive": 1000, "document": 600, "image": 800, "tracker": 60}
+INPUTS = {
+    "bundle": 300,
+    "picture": 1500,
+    "archive": 1000,
+    "document": 600,
+    "image": 800,
+    "tracker": 60,
+}
 
 
 @pytest.mark.parametrize("name", INPUTS)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.outputs import check_apart
 from training.cli.options import Given, recipe_options
 
 
@@ -37,6 +38,7 @@ def crossval(data: Path, folds: int, given: Given, out: Path, as_json: bool) -> 
     \b
     python -m training crossval prepared/ --model small --epochs 30 --out crossval/
     """
+    check_apart(out, given.inputs(data))
     from training.machines.backend import choose_backend
 
     choose_backend()

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from edgeemo.contract.checked.outputs import check_apart
+
 
 def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", value)
@@ -44,6 +46,7 @@ def family(data: Path, out: Path, device: str | None, finish: bool, **given: Any
     python -m training family --data prepared/ --out runs/family --budget 12m
     """
     os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND", "tensorflow" if finish else "jax")
+    check_apart(out, (data, given["unlabelled"]))
     if finish:
         from training.runs.finish import finish_runs
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.contract.checked.outputs import check_apart
 from training.cli.cards import print_cards
 from training.cli.options import Given, recipe_options
 
@@ -46,6 +47,7 @@ def finetune(run: str, data: Path, out: Path, resume: bool, given: Given) -> Non
     from training.runs.evaluate import scorecards
     from training.runs.run import load_run
 
+    check_apart(out, (run, *given.inputs(data)))
     start = load_run(run).recipe
     recipe = given.recipe(load_run(out).recipe if resume else finetuning(start, run))
     run_train(

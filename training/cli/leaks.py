@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.outputs import check_apart
 from training.cli.paths import beside
 
 
@@ -60,15 +61,16 @@ def leaks(
     Two networks are trained, one on classes balanced first and split at random, one on whole groups
     split first: about seven minutes on two cores for 37,000 pictures. --no-train takes seconds.
     """
-    from edgeemo.contract.checked.files import folder_written_beside
+    from edgeemo.contract.checked.folders import folder_written_beside
     from edgeemo.data.prepared import load_prepared
-    from training.studies.leak_report import LEAKS, markdown_lines, write_leaks
+    from training.studies.leak_report import markdown_lines, write_leaks
     from training.studies.leaks import REFERENCE_PER_CLASS
 
     data = load_prepared(prepared)
     out = out or beside(prepared, "leaks")
+    check_apart(out, (prepared,))
     share = share or min(1.0, per_class / REFERENCE_PER_CLASS)
-    with folder_written_beside(out, marker=LEAKS) as folder:
+    with folder_written_beside(out) as folder:
         training = None
         if not no_train:
             from training.machines.backend import choose_backend

@@ -197,6 +197,15 @@ class Given:
     file: Path | None
     """The recipe file of `--recipe`; None without."""
 
+    def inputs(self, data: Path) -> tuple[str | Path | None, ...]:
+        """All that is read: the data, the recipe's file, runs to start from and to learn from."""
+        return (
+            data,
+            self.file,
+            self.choices.get("init"),
+            *self.choices.get("teachers", ()),
+        )
+
     def recipe(self, begun: Recipe | None = None) -> Recipe:
         """The given choices over the recipe in the file; without a file, over `begun` or the
         defaults.

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.outputs import check_apart
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec, parse_size
 from edgeemo.contract.labels import LABELS, check_labels
 from edgeemo.errors import InvalidInput
@@ -122,6 +123,8 @@ def prepare(
     from training.data.prepare import prepare as run_prepare
 
     chosen = choose_sources(sources, accept_license=accept_license)
+    given = [path for _, path in chosen]
+    check_apart(out, (*given, choices["ferplus"], choices["reviewed"]))
     archives = [(source, path or _downloaded(source.kaggle)) for source, path in chosen]
     dataset = run_prepare(archives, out, **choices)
     if as_json:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.contract.checked.outputs import check_apart
 from workstation.text import percent
 
 
@@ -35,6 +36,7 @@ def restore(bundle: Path, data: Path, out: Path) -> None:
     from training.runs.restore import restore as run_restore
     from training.runs.run import load_run
 
+    check_apart(out, (bundle, data))
     top1 = run_restore(bundle, data, out)
     fitted = ", which it was fitted to" * load_run(out).recipe.with_validation
     click.echo(f"wrote {out}: top-1 {percent(top1, 2)} on validation{fitted}")

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.outputs import check_apart
 
 
 @click.command()
@@ -64,6 +65,7 @@ def review(data: Path, run: Path, out: Path | None, as_json: bool, **choices: An
     from training.studies.review_files import summary_lines
 
     out = out or run / "review"
+    check_apart(out, (data, run))
     summary = run_review(data, run, out, **choices)
     if as_json:
         click.echo(strict.dumps(summary, indent=None))

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.outputs import check_apart
 from training.cli.paths import beside
 
 
@@ -29,6 +30,7 @@ def stats(prepared: Path, out: Path | None, as_json: bool) -> None:
     counted = statistics(data)
     # Beside the folder: what is in it is checked, and replaced when it is made again.
     out = out or beside(prepared, "stats")
+    check_apart(out, (prepared,))
     written = write_pictures(data, counted, out)
     if as_json:
         click.echo(strict.dumps(counted, indent=None))

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.outputs import check_apart
 from training.cli.options import Given, recipe_options
 from workstation.text import percent
 
@@ -39,6 +40,8 @@ def sweep(data: Path, trials: int, given: Given, out: Path, as_json: bool) -> No
     python -m training sweep --data prepared/ --model nano --out sweep/
     python -m training train --data prepared/ --recipe sweep/best.json --epochs 120 --out runs/nano
     """
+    check_apart(out, given.inputs(data))
+    check_apart(out / "best.json", (given.file,))
     from training.machines.backend import choose_backend
 
     choose_backend()

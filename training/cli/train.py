@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from edgeemo.contract.checked.outputs import check_apart
 from training.cli.cards import print_cards
 from training.cli.options import Given, recipe_options
 
@@ -63,6 +64,7 @@ def train(
     from training.machines.choose import choose_devices
     from training.runs.evaluate import scorecards
 
+    check_apart(out, given.inputs(data))
     used = choose_devices(devices)
     recipe = given.recipe(begun(out, used).recipe if resume else None)
     run_train(

@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 import requests
 from tqdm import tqdm
 
+from edgeemo.cache import cache_folder
+from edgeemo.contract.checked.files import sync_folder
 from edgeemo.errors import BrokenDependency, DownloadError, StorageError
 from edgeemo.optional import need
 
@@ -48,7 +50,7 @@ def fetch(
 
     Args:
         dataset: OWNER/NAME as in kaggle.com/datasets/OWNER/NAME.
-        cache: a folder; by default $EDGEEMO_DATA, or ~/.cache/edgeemo/data.
+        cache: a folder; by default $EDGEEMO_DATA, or `data` in the user's cache of edgeemo.
         progress: show a bar on stderr.
         timeout: seconds to wait for Kaggle's answer, and for each next piece of the file.
 
@@ -58,7 +60,7 @@ def fetch(
         StorageError: the cache cannot be written.
         MissingDependency: the kaggle package is not installed.
     """
-    folder = cache or Path(os.environ.get("EDGEEMO_DATA") or Path.home() / ".cache/edgeemo/data")
+    folder = cache or Path(os.environ.get("EDGEEMO_DATA") or cache_folder() / "data")
     target = folder / f"{dataset.replace('/', '--')}.zip"
     if zipfile.is_zipfile(target):
         return target
@@ -70,6 +72,7 @@ def fetch(
             stale.unlink()
         _complete(part, origin, timeout, progress)
         part.replace(target)
+        sync_folder(folder)
     return target
 
 

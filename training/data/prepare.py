@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.checked import strict
-from edgeemo.contract.checked.files import folder_written_beside
+from edgeemo.contract.checked.folders import folder_written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import LABELS, check_labels
 from edgeemo.data.prepared import (
@@ -91,7 +91,7 @@ def prepare(sources: Sources, out: Path, **options: Unpack[Options]) -> dict[str
     votes = read_votes(chosen["ferplus"]) if chosen["ferplus"] else None
     decisions = read_reviewed(chosen["reviewed"], names) if chosen["reviewed"] else {}
     choices = Choices(names, decisions, chosen["split"], chosen["conflicts"], chosen["seed"])
-    with folder_written_beside(out, marker=DATASET) as folder:
+    with folder_written_beside(out) as folder:
         faces = read_faces(sources, votes, names, spec, progress=progress)
         _check_votes(chosen["ferplus"], votes, faces)
         _check_reviewed(chosen["reviewed"], decisions, faces)

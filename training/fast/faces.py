@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.checked import strict
-from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.ferplus import group_votes
 from edgeemo.data.prepared import Prepared, is_prepared, load_prepared
@@ -84,7 +84,7 @@ def pack_faces(faces: FaceSet, folder: Path) -> Path:
     """Write `folder`/faces.npz, losslessly: what each pixel adds to a guess from three neighbours,
     under LZMA.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     arrays: dict[str, Any] = {"about": np.array(strict.dumps(faces.about, indent=None))}
     for name, part in (("train", faces.train), ("validation", faces.validation)):
         arrays |= _packed(part.images, name)

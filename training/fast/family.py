@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.files import make_folder, written_beside
 from training.fast import lessons
 from training.fast.choices import TEACHER, Choice
 from training.fast.engine import Programs, on_device
@@ -210,7 +210,10 @@ class Teaching:
             rows.append(
                 {"name": f"{name}, {what}", "epochs": plan.epochs, "seconds": seconds} | row
             )
-        with written_beside(folder / "validation.npz") as part, part.open("wb") as file:
+        with (
+            written_beside(make_folder(folder) / "validation.npz") as part,
+            part.open("wb") as file,
+        ):
             np.savez(file, logits=on_validation)
         write_half(folder / "heads.npz", programs.keep(state).get_weights())
         return on_validation, views

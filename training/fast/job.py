@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.checked import strict
-from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.errors import RunError
@@ -109,7 +109,7 @@ def write_state(folder: Path, state: Any, losses: list[float]) -> None:
     """Write a checkpoint in one step."""
     host = jax.device_get(state)
     arrays = {f"{name}_{i}": value for name in _LISTS for i, value in enumerate(host[name])}
-    with written_beside(folder / CHECKPOINT) as part, part.open("wb") as file:
+    with written_beside(make_folder(folder) / CHECKPOINT) as part, part.open("wb") as file:
         np.savez(file, step=host["step"], losses=np.array(losses), **arrays)
 
 
@@ -168,6 +168,7 @@ def write_half(file: Path, weights: list[NDArray[Any]]) -> None:
     teacher further.
     """
     halved = [w.astype(np.float16) if w.ndim >= 2 else w for w in weights]
+    make_folder(file.parent)
     with written_beside(file) as part, part.open("wb") as stream:
         np.savez(stream, *halved)
 
@@ -182,6 +183,6 @@ def remember(folder: Path, name: str, value: Callable[[], dict[str, Any]]) -> di
     """The JSON object in `folder`/`name`; where there is none, `value()`, written there."""
     file = folder / name
     if not file.is_file():
-        with written_beside(file) as part:
+        with written_beside(make_folder(folder) / name) as part:
             part.write_text(strict.dumps(value()))
     return dict(strict.loads(file.read_bytes()))

@@ -5,7 +5,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.errors import MissingFile
 from training.fast.job import CHECKPOINT
 
@@ -33,6 +33,7 @@ def pack_results(out: Path, parcel: Path, part_bytes: int, parts: int) -> list[s
         for path in chosen:
             tar.add(path, str(path.relative_to(out)))
     whole = stream.getvalue()
+    make_folder(parcel)
     for number, start in enumerate(range(0, len(whole), part_bytes)):
         with written_beside(parcel / f"{_NAME}{number}") as part:
             part.write_bytes(whole[start : start + part_bytes])

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.checked import strict
-from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.quantize import softmax
 from edgeemo.data.ferplus import ferplus_majority
@@ -61,6 +61,7 @@ def write_results(out: Path, rows: list[dict[str, Any]]) -> str:
     for row in rows:
         lines.append("| " + " | ".join(_cell(key, row.get(key)) for _, key in _COLUMNS) + " |")
     text = "\n".join(lines) + "\n"
+    make_folder(out)
     for name, content in (
         ("results.json", strict.dumps({"networks": rows})),
         ("results.md", text),

@@ -35,7 +35,7 @@ from training.runs.plots import plot_curves
 from training.runs.run import (
     Run,
     check_fits,
-    has_run,
+    check_free,
     load_run,
     read_checkpoint,
     remove_checkpoint,
@@ -132,10 +132,8 @@ def _targets_by_split(recipe: Recipe, data: Prepared) -> dict[str, Targets]:
 def _check_out(out: Path, data: Prepared, recipe: Recipe, resume: bool) -> None:
     if resume:
         _check_resumable(out, data, recipe)
-    elif has_run(out):
-        raise RunError(
-            f"{out}: holds a run already; add --resume to continue it or choose another --out"
-        )
+    else:
+        check_free(out, "add --resume to continue it or choose another --out")
 
 
 def _check_resumable(out: Path, data: Prepared, recipe: Recipe) -> None:

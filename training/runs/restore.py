@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.checked.files import make_folder
 from edgeemo.contract.run import Progress, RestoredFrom, write_run_config
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import BundleError, RunError
@@ -24,7 +25,7 @@ from training.fit.train import run_config
 from training.networks import NETWORKS
 from training.runs.evaluate import write_split
 from training.runs.predict import predict
-from training.runs.run import write_model, write_weights
+from training.runs.run import check_free, write_model, write_weights
 
 FP32 = "fp32.onnx"
 _FACES = 6000  # that the statistics are of
@@ -38,8 +39,10 @@ def restore(bundle_path: Path, data_path: Path, out: Path, seed: int = 0) -> flo
     Raises:
         BundleError: no fp32.onnx inside, or not one of our networks.
         SpecMismatch, DataError: the folder was prepared for another input or other labels.
-        RunError: trained on another split than the folder holds, or the two do not answer the same.
+        RunError: `out` holds a run; trained on another split than the folder holds, or the two do
+            not answer the same.
     """
+    check_free(out)
     bundle = read_bundle(bundle_path)
     data = load_prepared(data_path, bundle.spec, bundle.labels)
     _check_split(bundle, data)
@@ -160,7 +163,7 @@ def _check_same(model: keras.Model, bundle: Bundle) -> None:
 
 
 def _write(model: keras.Model, recipe: Recipe, data: Prepared, bundle: Bundle, out: Path) -> float:
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     manifest = bundle.manifest
     restored = RestoredFrom(manifest.name, manifest.version, dict(manifest.training))
     config = run_config(recipe, data, model)

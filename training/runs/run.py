@@ -3,6 +3,7 @@ checkpoint.
 """
 
 import csv
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,10 @@ from edgeemo.contract.run import (
     WEIGHTS,
     RunConfig,
     read_run_config,
+    run_files,
 )
 from edgeemo.data.prepared import Prepared
-from edgeemo.errors import RunError, SpecMismatch
+from edgeemo.errors import MissingFile, RunError, SpecMismatch
 from training.fit.recipe import Recipe
 from training.networks import NETWORKS
 from training.networks.layers import without_simulation
@@ -199,6 +201,24 @@ def remove_checkpoint(path: Path) -> None:
 def has_run(path: Path) -> bool:
     """Whether `path` holds a run with something to lose: a finished epoch or finished weights."""
     return (path / CHECKPOINT).is_file() or (path / WEIGHTS).is_file()
+
+
+def check_free(path: Path, way_out: str = "choose another --out") -> None:
+    """Raise RunError where a new run in the folder `path` would replace another one, or files of
+    somebody else.
+    """
+    if has_run(path):
+        raise RunError(f"{path}: holds a run already; {way_out}")
+    there = [file.name for file in run_files(path) if os.path.lexists(file)]
+    if not there:
+        return
+    try:
+        read_run_config(path)
+    except (RunError, MissingFile):
+        raise RunError(
+            f"{path}: expected a new folder or one of a run that was begun, received one with "
+            f"{', '.join(there)} of somebody else; choose another --out"
+        ) from None
 
 
 def _value(variable: Any) -> Any:

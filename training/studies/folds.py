@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
 from edgeemo.contract.checked import strict
-from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.data.prepared import EXCLUDED, Prepared
 from edgeemo.errors import DataError, RunError
 from training.fit.loop import Diverged, fitted_epochs
@@ -143,6 +143,7 @@ def _one_fold(
             "rows": fold.rows,
             "logits": logits,
         }
+        make_folder(file.parent)
         with written_beside(file) as part, part.open("wb") as handle:
             np.savez(handle, **arrays)
     return logits

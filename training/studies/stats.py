@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.folders import folder_written_beside
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import EXCLUDED, SPLITS, Prepared
 from training.runs.sheets import contact_sheet, png
@@ -167,9 +167,9 @@ def write_pictures(data: Prepared, stats: dict[str, Any], out: Path) -> list[Pat
         "overlap.png": overlap_figure(stats["sources"], stats["shared_groups"]),
         "means.png": png(mean_faces(data)),
     }
-    for name, picture in drawn.items():
-        with written_beside(out / name) as part:
-            part.write_bytes(picture)
+    with folder_written_beside(out) as folder:
+        for name, picture in drawn.items():
+            (folder / name).write_bytes(picture)
     return [out / name for name in drawn]
 
 

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
 from edgeemo.contract.checked import strict
-from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import InvalidInput, RunError, StorageError
 from training.fit.distill import leaned_on
@@ -168,7 +168,7 @@ def _settings(
 def _opened(file: Path, settings: dict[str, Any]) -> Iterator[optuna.Study]:
     """The study in an SQLite file, new or begun with the same settings."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         with closing(sqlite3.connect(file)) as database:
             # Fails where it is no database or cannot be written.
             database.execute("BEGIN IMMEDIATE")

@@ -124,11 +124,11 @@ def test_annotated_picture_differs_at_the_box_alone(tiny_bundle: Path, tmp_path:
         "--detector",
         "whole",
         "--annotate",
-        tmp_path / "sub" / "out.png",
+        tmp_path / "out.png",
     )
     assert done.returncode == 0
-    assert f"wrote {tmp_path / 'sub' / 'out.png'}" in done.stdout
-    marked = cv2.imread(str(tmp_path / "sub" / "out.png"))
+    assert f"wrote {tmp_path / 'out.png'}" in done.stdout
+    marked = cv2.imread(str(tmp_path / "out.png"))
     assert marked.shape == (300, 400, 3)
     assert (marked[0, 200] != 100).any()
     assert (marked[250, 200] == 100).all()

@@ -124,7 +124,46 @@ def test_recording_holds_the_very_lines(video: Path, tiny_bundle: Path, tmp_path
     out = tmp_path / "day.jsonl"
     done = run(video, "--json", "--record", out, "--model", tiny_bundle, "--detector", "whole")
     assert out.read_text() == done.stdout
+    again = run(video, "--json", "--record", out, "--model", tiny_bundle, "--detector", "whole")
+    assert out.read_text() == done.stdout + again.stdout
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_full_disk_stops_the_recording_and_never_the_watching(
+    video: Path, tiny_bundle: Path
+) -> None:
+    out = Path("/dev/full")
+    if not out.exists():
+        pytest.skip("needs /dev/full, which only Linux has")
+    done = run(video, "--json", "--record", out, "--model", tiny_bundle, "--detector", "whole")
+    assert (done.returncode, len(lines(done.stdout))) == (0, 12)
+    said = done.stderr.splitlines()
+    assert (
+        said[0] == f"edgeemo: {out}: cannot be recorded (No space left on device); watching goes on"
+    )
+    assert said[-1] == "edgeemo: recorded 0 lines; 12 were lost"
+    assert len(said) == 3
+
+
+def test_recording_is_rotated_as_asked(video: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    tiny = ("--model", tiny_bundle, "--detector", "whole")
+    rotated = ("--record", tmp_path / "day.jsonl", "--record-rotate", "1K", "--record-keep", "2")
+    done = run(video, "--json", *rotated, *tiny)
+    files = sorted(tmp_path.iterdir())
+    assert (len(files), files[-1].name) == (3, "day.jsonl")
+    assert all(file.stat().st_size <= 1024 for file in files)
+    assert done.stdout.endswith("".join(file.read_text() for file in files))
+
+
+def test_recording_over_the_video_that_is_watched_is_refused(
+    video: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    before, link = video.read_bytes(), tmp_path / "link"
+    link.hardlink_to(video)
+    for out in (video, link):
+        fails(video, "--record", out, says=f"{out}: expected another path than the input")
+    fails(video, "--record", tiny_bundle, "--model", tiny_bundle, says="than the input")
+    assert video.read_bytes() == before
 
 
 def test_pipe_that_closes_ends_it_well_and_the_recording_is_kept(
@@ -147,7 +186,7 @@ def test_pipe_that_closes_ends_it_well_and_the_recording_is_kept(
     assert out.read_text().startswith(first)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal_ends_it_with_exit_code_0_and_the_recording_is_kept(
     number: signal.Signals, tiny_bundle: Path, tmp_path: Path
 ) -> None:
@@ -156,20 +195,18 @@ def test_signal_ends_it_with_exit_code_0_and_the_recording_is_kept(
         _endless(tmp_path), "--json", "--record", out, "--model", tiny_bundle, "--detector", "whole"
     )
     with subprocess.Popen(
-        ["env", "--default-signal=INT", *arguments],
+        ["env", "--default-signal=INT,HUP", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        assert (tmp_path / "day.jsonl.part").exists()
         process.send_signal(number)
         _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert errors.startswith("edgeemo: looked at ")
     assert lines(out.read_text())
-    assert not (tmp_path / "day.jsonl.part").exists()
 
 
 def _endless(folder: Path) -> Path:
@@ -200,6 +237,10 @@ def test_two_sources_are_wrong_usage(video: Path) -> None:
         (["--fps", "0"], "--fps"),
         (["--floor", "2"], "--floor"),
         (["--faces", "some"], "--faces"),
+        (["--record", "x", "--record-rotate", "weekly"], "expected daily, or a size of 1K or more"),
+        (["--record", "x", "--record-rotate", "1000"], "expected daily, or a size of 1K or more"),
+        (["--record", "x", "--record-keep", "3"], "--record-keep needs --record-rotate"),
+        (["--record-rotate", "daily"], "needs --record"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str], says: str) -> None:

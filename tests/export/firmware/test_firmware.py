@@ -19,6 +19,7 @@ from keras import layers
 
 from edgeemo.backends.litert import parse_model
 from edgeemo.contract.bundle import read_bundle
+from edgeemo.contract.checked.folders import OURS
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.quantize import Quantization, softmax
@@ -528,7 +529,7 @@ def test_the_commands_say_what_they_wrote(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
-    assert set(facts["files"]) == {path.name for path in (tmp_path / "c").iterdir()}
+    assert {*facts["files"], OURS} == {path.name for path in (tmp_path / "c").iterdir()}
     assert {
         "edgeemo_model.c",
         "edgeemo_model.h",

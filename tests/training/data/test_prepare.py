@@ -21,7 +21,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeemo.contract.checked.files import folder_written_beside, written_beside
+from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.checked.folders import OURS, folder_written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.data.prepared import Prepared, load_prepared
@@ -504,7 +505,7 @@ def test_a_folder_that_is_not_ours_is_refused_and_left_alone(few: Path, tmp_path
     out.mkdir()
     (out / "chapter.txt").write_text("years of work")
     with pytest.raises(
-        StorageError, match=r"holds files but no dataset\.json, so it is not replaced"
+        StorageError, match=r"holds files but no \.edgeemo-files\.json, the list of"
     ):
         prepared_from(few, out)
     assert {path.name: path.read_text() for path in out.iterdir()} == {
@@ -522,7 +523,9 @@ def test_a_file_in_the_place_of_the_folder_is_refused_and_left_alone(
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_an_empty_or_prepared_folder_is_replaced_whole(few: Path, tmp_path: Path) -> None:
+def test_an_empty_or_prepared_folder_is_replaced_and_other_files_in_it_stay(
+    few: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     out.mkdir()
     prepared_from(few, out)
@@ -530,7 +533,8 @@ def test_an_empty_or_prepared_folder_is_replaced_whole(few: Path, tmp_path: Path
     small = write_archive(tmp_path / "small.zip", drawn_entries(3, 1))
     data = prepared_from(small, out)
     assert len(data.rows) == 28
-    assert sorted(os.listdir(out)) == ["dataset.json", "images.npy", "index.csv", "report.html"]
+    ours = {OURS, "dataset.json", "images.npy", "index.csv", "report.html"}
+    assert set(os.listdir(out)) == ours | {"left-over.txt"}
     assert sorted(os.listdir(tmp_path)) == ["out", "small.zip"]
 
 
@@ -577,26 +581,30 @@ def interrupted_at_line(number: int, action: Any) -> bool:
     return False
 
 
+# A file that was being opened when the interrupt came is closed by the garbage collector, which
+# warns.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("existing", [False, True])
 def test_an_interrupt_before_any_line_leaves_the_whole_old_or_the_whole_new_folder(
     existing: bool, tmp_path: Path
 ) -> None:
     def write() -> None:
-        with folder_written_beside(out, marker="m") as part:
+        with folder_written_beside(out) as part:
             (part / "m").write_text("new")
             (part / "n").write_text("new")
 
     def content() -> dict[str, str]:
-        return {path.name: path.read_text() for path in out.iterdir()} if out.exists() else {}
+        files = out.iterdir() if out.exists() else ()
+        return {path.name: path.read_text() for path in files if path.name != OURS}
 
     old = {"m": "old", "k": "old"} if existing else {}
     outcomes = []
-    for number in range(1, 200):
+    for number in range(1, 400):
         out = tmp_path / str(number) / "out"
         if existing:
-            out.mkdir(parents=True)
-            for name, text in old.items():
-                (out / name).write_text(text)
+            with folder_written_beside(out) as part:
+                for name, text in old.items():
+                    (part / name).write_text(text)
         if not interrupted_at_line(number, write):
             break
         assert content() in (old, {"m": "new", "n": "new"}), f"interrupted before line {number}"
@@ -606,8 +614,6 @@ def test_an_interrupt_before_any_line_leaves_the_whole_old_or_the_whole_new_fold
     assert outcomes[-1] == {"m": "new", "n": "new"}
 
 
-# A file that was being opened when the interrupt came is closed by the garbage collector, which
-# warns.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_before_any_line_leaves_the_whole_old_or_the_whole_new_file(
     tmp_path: Path,

@@ -1,0 +1,69 @@
+"""What a command is asked to write, looked at before it works for minutes."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from edgeemo.contract.checked import parts
+from edgeemo.contract.checked.files import is_passed_through, translated
+from edgeemo.errors import InvalidInput
+
+_READ_NOT = {".json", ".jsonl"}
+"""Endings of results; from a folder of pictures nobody reads such files."""
+
+Words = Iterable[str | os.PathLike[str] | None]
+"""Paths as a command line gives them; None and what is no path on this disk are passed over."""
+
+
+def check_output(out: str | os.PathLike[str], inputs: Words = ()) -> None:
+    """Refuse a file to write that is one of the inputs, under whatever name, or cannot be written;
+    and sweep the parts that a killed call has left of it.
+
+    An input that is a folder stands for every file in it but results (.json, .jsonl).
+
+    Raises:
+        InvalidInput: `out` is an input.
+        StorageError: its parent folder is not there, or it is a folder, a socket or a disk.
+    """
+    path = Path(out)
+    check_apart(path, inputs)
+    with translated(path):
+        if not is_passed_through(path):
+            real = Path(os.path.realpath(path))
+            parts.sweep(real.parent, real.name)
+
+
+def check_apart(out: str | os.PathLike[str], inputs: Words) -> None:
+    """Raise InvalidInput where `out`, a file or a folder, is one of the inputs, by whatever name or
+    link, or a file inside an input folder.
+    """
+    state = _state(Path(out))
+    if state is None or stat.S_ISCHR(state.st_mode):
+        return  # nothing is there to be lost
+    for word in inputs:
+        if word is None:
+            continue
+        with_contents = stat.S_ISREG(state.st_mode) and Path(out).suffix not in _READ_NOT
+        for path in _paths(Path(word), with_contents):
+            other = _state(path)
+            if other is not None and os.path.samestat(state, other):
+                same = f" ({path})" if str(path) != str(out) else ""
+                raise InvalidInput(
+                    f"{out}: expected another path than the input{same}, which would be replaced;"
+                    " choose another output"
+                )
+
+
+def _paths(path: Path, with_contents: bool) -> Iterator[Path]:
+    yield path
+    if with_contents:
+        for root, _, names in os.walk(path):
+            yield from (Path(root, name) for name in names)
+
+
+def _state(path: Path) -> os.stat_result | None:
+    with suppress(OSError, ValueError):
+        return path.stat()
+    return None
