@@ -2,9 +2,25 @@
 
 import importlib
 import importlib.util
+import os
 from types import ModuleType
 
 from edgeemo.errors import BrokenDependency, MissingDependency
+
+
+# Read when the library is loaded: ONNX Runtime from 1.29 writes a device id and an event database
+# under the user's cache and looks up a host of Microsoft's.
+_SILENCED = {"ORT_DISABLE_TELEMETRY": "1"}
+
+
+def send_nothing() -> None:
+    """Switch off what optional packages would send of their own accord, in this process and in
+    those that it starts. What the user has set stays.
+
+    `need` does it before each import; programs do it first, for packages that import others.
+    """
+    for name, value in _SILENCED.items():
+        os.environ.setdefault(name, value)
 
 
 def is_installed(module: str) -> bool:
@@ -31,6 +47,7 @@ def need(module: str, extra: str, purpose: str) -> ModuleType:
             f"{module} is needed {purpose} and is not installed; run: pip install"
             f" 'edgeemo[{extra}]'"
         )
+    send_nothing()
     try:
         return importlib.import_module(module)
     except Exception as error:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from edgeemo.errors import EdgeemoError
+from edgeemo.optional import send_nothing
 
 
 class LazyVerbs(click.Group):
@@ -42,6 +43,7 @@ class LazyVerbs(click.Group):
 def run(group: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:
     """Run a click command as the program `name` and exit; EDGEEMO_DEBUG=1 shows tracebacks."""
     debug = os.environ.get("EDGEEMO_DEBUG") == "1"
+    send_nothing()
     # A plain kill, as from systemd or a job scheduler, cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     # OpenCV would add lines of its own to the one that says what is wrong.
