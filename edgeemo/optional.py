@@ -7,7 +7,6 @@ from types import ModuleType
 
 from edgeemo.errors import BrokenDependency, MissingDependency
 
-
 # Read when the library is loaded: ONNX Runtime from 1.29 writes a device id and an event database
 # under the user's cache and looks up a host of Microsoft's.
 _SILENCED = {"ORT_DISABLE_TELEMETRY": "1"}

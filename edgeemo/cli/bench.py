@@ -99,11 +99,17 @@ def machine() -> str:
 
 def _other(path: Path, threads: int) -> Callable[[], object]:
     from edgeemo.backends.litert import timed_call
-    from edgeemo.errors import MissingFile
+    from edgeemo.contract.bundle import MAX_BUNDLE_BYTES
+    from edgeemo.contract.checked.reading import read_regular
+    from edgeemo.errors import InvalidInput, MissingFile
 
     if not path.is_file():
         raise MissingFile(f"{path}: no such file; expected a .tflite model for --beside")
-    return timed_call(path.read_bytes(), path.name, threads)
+    try:
+        model = read_regular(path, MAX_BUNDLE_BYTES)
+    except ValueError as error:
+        raise InvalidInput(f"{path}: {error}; name a model for a device") from None
+    return timed_call(model, path.name, threads)
 
 
 def alternate(calls: Sequence[Callable[[], object]], runs: int) -> list[list[float]]:

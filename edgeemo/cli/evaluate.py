@@ -183,6 +183,7 @@ def _compared(
 
 def _read_report(path: Path) -> dict[str, Any]:
     from edgeemo.contract.checked import strict
+    from edgeemo.contract.checked.reading import read_regular
 
     if not path.is_file():
         raise MissingFile(
@@ -190,7 +191,7 @@ def _read_report(path: Path) -> dict[str, Any]:
             " file"
         )
     try:
-        report = strict.loads(path.read_bytes())
+        report = strict.loads(read_regular(path, strict.MAX_BYTES))
     except (ValueError, OSError) as error:
         raise BundleError(
             f"{path}: not a report ({error}); take the one that python -m export build wrote"

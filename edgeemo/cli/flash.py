@@ -108,12 +108,13 @@ def flash(
 def _image(bundle: str) -> bytes:
     """A model.bin as it is, or the image of a bundle."""
     from edgeemo.contract.bundle import MAX_BUNDLE_BYTES, read_bundle
+    from edgeemo.contract.checked.reading import open_regular
     from edgeemo.firmware.image import MAGIC, build_image
     from edgeemo.models import find_model
 
     path = find_model(bundle)
     if path.is_file() and path.stat().st_size <= MAX_BUNDLE_BYTES:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if file.read(len(MAGIC)) == MAGIC:
                 return MAGIC + file.read()
     return build_image(read_bundle(path))

@@ -36,21 +36,29 @@ def predict(
     """Find the faces in pictures and name each one's emotion.
 
     A picture without a face is no error. A file that is no picture is named on stderr; the others
-    are still done, and the exit code is 1.
+    are still done, and the exit code is 1. One picture may have 50 million pixels, each of several
+    25 million; EDGEEMO_MAX_PIXELS sets another number.
     """
     from edgeemo.annotate import annotate as draw
-    from edgeemo.data.pictures import read_picture, write_picture
+    from edgeemo.data.pictures import (
+        MAX_PIXELS,
+        MAX_PIXELS_OF_MANY,
+        pixel_bound,
+        read_picture,
+        write_picture,
+    )
     from edgeemo.faces import open_detector
     from edgeemo.recognizer import Recognizer
 
     if annotate and len(images) > 1:
         raise click.UsageError("--annotate takes one picture at a time")
     failed = 0
+    most = pixel_bound(MAX_PIXELS_OF_MANY if len(images) > 1 else MAX_PIXELS)
     finder = open_detector(detector, detector_model)
     with Recognizer(model, detector=finder, artifact=artifact) as recognizer:
         for image in images:
             try:
-                frame = read_picture(image)
+                frame = read_picture(image, most)
                 faces = recognizer.predict(frame)
             except (PictureError, MissingFile) as error:
                 click.echo(f"edgeemo: {error}", err=True)

@@ -117,9 +117,7 @@ def test_the_trace_sees_what_a_library_sends_and_writes(tmp_path: Path) -> None:
     assert written(calls) == {f"{home}/.cache", f"{home}/.cache/deviceid"}
 
 
-@pytest.mark.parametrize(
-    ("before", "after"), [({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")]
-)
+@pytest.mark.parametrize(("before", "after"), [({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")])
 def test_onnx_runtime_is_told_to_send_nothing_unless_the_user_wants_it(
     before: dict[str, str], after: str
 ) -> None:

@@ -16,12 +16,17 @@ T = TypeVar("T")
 # Our own files nest a dozen levels; whatever walks a parsed value (repr, asdict, dumps) does it by
 # recursion.
 _MAX_DEPTH = 64
+MAX_BYTES = 16 * 1024 * 1024
+"""Of JSON text: a report of a million pictures takes 14 million."""
+# Each becomes an object in memory of up to 50 times its text; our largest file has 3,200.
+_MAX_VALUES = 200_000
 
 
 def loads(text: str | bytes) -> Any:
-    """Parse JSON; raises ValueError for doubled keys, NaN, infinities and too deep nesting as for
-    bad syntax.
+    """Parse JSON of up to MAX_BYTES, 200,000 values and 64 levels; raises ValueError for more, for
+    doubled keys, NaN and infinities as for bad syntax.
     """
+    _check_size(text)
     try:
         value = json.loads(
             text,
@@ -53,6 +58,16 @@ def from_dict(kind: type[T], value: Any, where: str) -> T:
         ValueError: naming the field by its path from `where`.
     """
     return typing.cast(T, _convert(kind, value, where))
+
+
+def _check_size(text: str | bytes) -> None:
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"{len(text):,} bytes, expected at most {MAX_BYTES:,}")
+    # Commas and brackets inside strings count as well, of which ours have few.
+    marks = b",[{" if isinstance(text, bytes) else ",[{"
+    values = sum(text.count(marks[i : i + 1]) for i in range(3))  # type: ignore[arg-type]
+    if values > _MAX_VALUES:
+        raise ValueError(f"{values:,} values, expected at most {_MAX_VALUES:,}")
 
 
 def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
