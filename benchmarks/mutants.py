@@ -161,7 +161,7 @@ def _json_changed(text: bytes, rng: np.random.Generator) -> bytes:
         if not (isinstance(at[key], (dict, list)) and at[key] and rng.random() < 0.8):
             break
         at = at[key]
-    strange = [None, -1, 0, 1e300, "", "\x1b[31m", [], {}, True, 2**70, "\ud800"]
+    strange: list[Any] = [None, -1, 0, 1e300, "", "\x1b[31m", [], {}, True, 2**70, "\ud800"]
     if rng.random() < 0.2:
         del at[key]
     else:
@@ -205,14 +205,14 @@ def main(bundle: str, count: int, first: int, seconds: float, jobs: int) -> None
                 outcome = judge(base, seed, picture, right)
                 tally[outcome] += 1
                 if "crash" in outcome[1] or "hung" in outcome[1]:
-                    click.echo(f"seed {seed}: {outcome}", err=True)
+                    shell.say(f"seed {seed}: {outcome}", err=True)
 
         with ThreadPoolExecutor(jobs) as pool:
             list(pool.map(one, range(first, first + count)))
-    click.echo(f"{tally.total():,} mutants of {bundle}\n\n| mutated | doctor | predict | n |")
-    click.echo("|---|---|---|---|")
+    shell.say(f"{tally.total():,} mutants of {bundle}", "", "| mutated | doctor | predict | n |")
+    shell.say("|---|---|---|---|")
     for (kind, doctor, predict), n in sorted(tally.items()):
-        click.echo(f"| {kind} | {doctor} | {predict} | {n:,} |")
+        shell.say(f"| {kind} | {doctor} | {predict} | {n:,} |")
     if any("crash" in doctor or "hung" in doctor for _, doctor, _ in tally):
         sys.exit(1)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeemo.cli.options import detector_options, model_option
+from edgeemo.cli.shell import say
 from edgeemo.errors import EdgeemoError
 
 if TYPE_CHECKING:
@@ -72,14 +73,15 @@ def doctor(
     for check in _checks(model, detector, detector_model, time_limit):
         problems += check.state == "problem"
         if as_json:
-            click.echo(strict.dumps_line(asdict(check)))
+            say(strict.dumps_line(asdict(check)))
             continue
         colour = {"ok": "green", "note": "yellow", "problem": "red"}[check.state]
-        click.echo(click.style(f"{check.state:<8}", fg=colour) + f"{check.name:<13}{check.text}")
+        say(f"{check.state:<8}", colour=colour, end="")
+        say(f"{check.name:<13}{check.text}")
         if check.fix:
-            click.echo(" " * 21 + f"fix: {check.fix}")
+            say(" " * 21 + f"fix: {check.fix}")
     if problems:
-        click.echo(f"edgeemo: {problems} problem(s)", err=True)
+        say(f"edgeemo: {problems} problem(s)", err=True)
         sys.exit(1)
 
 

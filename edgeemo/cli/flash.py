@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 
 
@@ -91,15 +92,15 @@ def flash(
         device.write(offset, image)
     place = f"at {offset:#x}" if offset is not None else f"into the partition {partition!r}"
     if as_json:
-        click.echo(
+        say(
             strict.dumps_line(
                 facts | {"partition": partition, "offset": offset, "written": not dry_run}
             )
         )
         return
     verb = "would write" if dry_run else "wrote"
-    click.echo(f"{port}: {verb} {header.name} {header.version}, {len(image):,} bytes, {place}")
-    click.echo(
+    say(f"{port}: {verb} {header.name} {header.version}, {len(image):,} bytes, {place}")
+    say(
         f"it needs {header.arena_bytes:,} bytes of RAM; the firmware checks it at its next "
         "start and says so on this port"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgeemo.cli.options import artifact_option, detector_options, model_option
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.errors import MissingFile, PictureError
 from edgeemo.results import Face
@@ -61,30 +62,30 @@ def predict(
                 frame = read_picture(image, most)
                 faces = recognizer.predict(frame)
             except (PictureError, MissingFile) as error:
-                click.echo(f"edgeemo: {error}", err=True)
+                say(f"edgeemo: {error}", err=True)
                 failed += 1
                 continue
             if as_json:
-                click.echo(
+                say(
                     strict.dumps_line({"image": image, "faces": [face.to_dict() for face in faces]})
                 )
             else:
                 _print_faces(image, faces)
             if annotate:
                 write_picture(annotate, draw(frame, faces))
-                click.echo(f"wrote {annotate}", err=as_json)
+                say(f"wrote {annotate}", err=as_json)
     if failed:
         if len(images) > 1:
-            click.echo(f"edgeemo: {failed} of {len(images)} pictures could not be read", err=True)
+            say(f"edgeemo: {failed} of {len(images)} pictures could not be read", err=True)
         sys.exit(1)
 
 
 def _print_faces(image: str, faces: Sequence[Face]) -> None:
     if not faces:
-        click.echo(f"{image}: no face found")
+        say(f"{image}: no face found")
     for face in faces:
         x, y, width, height = face.box.as_tuple()
-        click.echo(
+        say(
             f"{image}: {face.emotion:<8} {face.confidence:>4.0%}  box x {x} y {y} {width}x{height} "
             f" {face.latency_ms:.2f} ms"
         )

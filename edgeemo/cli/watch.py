@@ -15,6 +15,7 @@ import click
 
 from edgeemo.cameras.select import forms
 from edgeemo.cli.options import artifact_option, detector_options, model_option, threads_option
+from edgeemo.cli.shell import log_to_stderr, say
 from edgeemo.contract.checked import strict
 from edgeemo.errors import EdgeemoError, StorageError
 from edgeemo.faces import SMALLEST_FACE
@@ -243,7 +244,7 @@ def _run(
                     options=options,
                 )
             )
-            stack.callback(lambda: click.echo(f"edgeemo: {_summary(sensor.health())}", err=True))
+            stack.callback(lambda: say(f"edgeemo: {_summary(sensor.health())}", err=True))
             live = stack.enter_context(closing(_LiveLine()))
             _watch(sensor, output.as_json, window, lines, live)
     except KeyboardInterrupt:
@@ -263,7 +264,7 @@ def _watch(
             if lines:
                 lines.write(line + "\n")
             if as_json:
-                click.echo(line)
+                say(line)
         if not as_json:
             live.show(seen.readings)
         if window and seen.frame and not window.show(seen.frame.pixels, seen.readings):
@@ -288,14 +289,15 @@ class _LiveLine:
         text = " | ".join(map(_words, readings)) + _rates(readings[0])
         if self._in_place:
             width = shutil.get_terminal_size().columns - 1
-            click.echo(f"\r{text[:width]:<{width}}", nl=False)
+            click.echo("\r", nl=False)
+            say(f"{text[:width]:<{width}}", end="")
         else:
-            click.echo(text)
+            say(text)
 
     def close(self) -> None:
         """Leave the line as it is, and let what follows begin on another."""
         if self._in_place and self._drawn:
-            click.echo()
+            say()
 
 
 def _words(reading: "Reading") -> str:
@@ -346,8 +348,4 @@ def _recording(path: Path) -> Iterator[IO[str]]:
 
 
 def _start_log(verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="edgeemo: %(message)s",
-        force=True,
-    )
+    log_to_stderr("edgeemo", logging.INFO if verbose else logging.WARNING)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgeemo.backends import open_backend
 from edgeemo.contract.bundle import Bundle, SelfTest
+from edgeemo.contract.checked.text import printable
 from edgeemo.contract.manifest import Artifact, Format, Manifest, Precision
 from edgeemo.errors import BundleError, MissingDependency
 
@@ -231,11 +232,6 @@ def _is_entry(entry: object) -> bool:
     return (
         isinstance(name, str) and isinstance(digest, str) and _DIGEST.fullmatch(digest) is not None
     )
-
-
-def printable(text: str) -> str:
-    """The text as a terminal may show it: anyone may have written the file that it is from."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _shown(name: str) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from export.cli.options import PATH, out
 from export.profiles import PROFILES, profile_summaries
 from export.prove.steps import STEPS
@@ -64,8 +65,8 @@ def build(
         run, data, out, name=name, version=version, seed=seed, profile=profile, max_step=max_step
     )
     for line in measurement_lines(list(measurements.values())):
-        click.echo(line)
-    click.echo(
+        say(line)
+    say(
         f"wrote {out}: {bundle.manifest.name} {bundle.manifest.version}, "
         f"{out.stat().st_size:,} bytes, and {out.with_suffix('.report.html')}"
     )

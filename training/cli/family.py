@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from edgeemo.cli.shell import say
+
 
 def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", value)
@@ -47,10 +49,10 @@ def family(data: Path, out: Path, device: str | None, finish: bool, **given: Any
     if finish:
         from training.runs.finish import finish_runs
 
-        click.echo(finish_runs(out, data))
+        say(*finish_runs(out, data).split("\n"))
         return
     if device is not None:
         os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda,cpu"}[device]
     from training.fast.run import run_family
 
-    click.echo(run_family(data, out, given, click.echo))
+    say(*run_family(data, out, given, say).split("\n"))
