@@ -4,11 +4,14 @@ Each mutant of a shipped bundle is told from its seed: bits of a model turned, J
 entries dropped, cut, emptied or exchanged; then sizes and hashes are made right again. For each,
 `edgeemo doctor` and `edgeemo predict` of a drawn picture with the mutated model run as processes of
 their own. Counted are what doctor says (sound, problem, or a crash that nobody caught) and what
-predict does (same answer, other answer, refused in one line, crashed, hung). docs/bundle.md has the
-table.
+predict does (same scores, other scores and the same label, other label, refused in one line,
+crashed, hung). docs/bundle.md has the table.
 """
 
 import json
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,15 +19,17 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import click
+import cv2  # noqa: F401  likewise
 import numpy as np
 
-from edgeemo.cli import shell
+from edgeemo.cli import bench, doctor, predict, shell  # noqa: F401  imported before the fork
+from edgeemo.cli.main import main as edgeemo
 from edgeemo.contract.checked import strict
 from edgeemo.data.pictures import write_picture
 from edgeemo.models import find_model
@@ -108,6 +113,13 @@ def judge(base: Path, seed: int, picture: Path, right: dict[str, Any]) -> tuple[
     return kind, doctor, predict
 
 
+def _judged(
+    base: Path, picture: Path, right: dict[str, Any], end: float, seed: int
+) -> tuple[int, tuple[str, str, str] | None]:
+    """A seed and what became of its mutant; None once the time is over."""
+    return seed, judge(base, seed, picture, right) if time.monotonic() < end else None
+
+
 def _doctor(bundle: Path) -> str:
     done = _run(_DOCTOR_SECONDS, "doctor", "--model", bundle, "--detector", "whole")
     if done is None:
@@ -123,22 +135,49 @@ def _predict(bundle: Path, artifact: str, picture: Path, right: Any) -> str:
     if done is None:
         return "hung"
     if done.returncode == 0:
-        return "same answer" if _scores(done.stdout) == right else "other answer"
+        scores = _scores(done.stdout)
+        if scores == right:
+            return "same scores"
+        return "other scores" if _label(scores) == _label(right) else "other label"
     if done.returncode == 1 and "unexpected" not in done.stderr:
         return "refused"
     return f"crashed ({done.returncode})"
 
 
 def _run(seconds: float, *words: object) -> subprocess.CompletedProcess[str] | None:
-    command = [sys.executable, "-m", "edgeemo", *map(str, words)]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return None
+    """A verb in a process of its own, forked so that nothing is imported again; None if it hangs."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        child = os.fork()
+        if not child:
+            os.dup2(out.fileno(), 1)
+            os.dup2(errors.fileno(), 2)
+            try:
+                shell.run(edgeemo, "edgeemo", list(map(str, words)))
+            except SystemExit as ended:
+                sys.stdout.flush()
+                os._exit(int(ended.code or 0))
+            finally:
+                os._exit(70)
+        end = time.monotonic() + seconds
+        while not (waited := os.waitpid(child, os.WNOHANG))[0]:
+            if time.monotonic() > end:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                return None
+            time.sleep(0.005)
+        texts = []
+        for file in (out, errors):
+            file.seek(0)
+            texts.append(file.read().decode(errors="replace"))
+    return subprocess.CompletedProcess(words, os.waitstatus_to_exitcode(waited[1]), *texts)
 
 
 def _scores(text: str) -> Any:
     return [face["scores"] for face in strict.loads(text)["faces"]]
+
+
+def _label(scores: Any) -> str:
+    return str(max(scores[0], key=scores[0].get))
 
 
 def _model(entries: Entries, rng: np.random.Generator) -> str:
@@ -200,20 +239,20 @@ def main(bundle: str, count: int, first: int, seconds: float, jobs: int) -> None
             done = _run(_PREDICT_SECONDS, "predict", picture, "--model", base, *words)
             right[file] = _scores(done.stdout) if done and done.returncode == 0 else None
 
-        def one(seed: int) -> None:
-            if time.monotonic() < end:
-                outcome = judge(base, seed, picture, right)
-                tally[outcome] += 1
-                if "crash" in outcome[1] or "hung" in outcome[1]:
-                    shell.say(f"seed {seed}: {outcome}", err=True)
-
-        with ThreadPoolExecutor(jobs) as pool:
-            list(pool.map(one, range(first, first + count)))
+        job = partial(_judged, base, picture, right, end)
+        with multiprocessing.get_context("fork").Pool(jobs) as pool:
+            for seed, outcome in pool.imap_unordered(job, range(first, first + count)):
+                if outcome:
+                    tally[outcome] += 1
+                    if "crash" in outcome[1] or "hung" in outcome[1]:
+                        shell.say(f"seed {seed}: {', '.join(outcome)}", err=True)
+            pool.close()
+            pool.join()  # leaving would terminate them
     shell.say(f"{tally.total():,} mutants of {bundle}", "", "| mutated | doctor | predict | n |")
     shell.say("|---|---|---|---|")
-    for (kind, doctor, predict), n in sorted(tally.items()):
-        shell.say(f"| {kind} | {doctor} | {predict} | {n:,} |")
-    if any("crash" in doctor or "hung" in doctor for _, doctor, _ in tally):
+    for outcome, n in sorted(tally.items()):
+        shell.say(f"| {' | '.join(outcome)} | {n:,} |")
+    if any("crash" in outcome[1] or "hung" in outcome[1] for outcome in tally):
         sys.exit(1)
 
 
