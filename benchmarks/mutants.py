@@ -169,7 +169,7 @@ def _run(seconds: float, *words: object) -> subprocess.CompletedProcess[str] | N
         for file in (out, errors):
             file.seek(0)
             texts.append(file.read().decode(errors="replace"))
-    return subprocess.CompletedProcess(words, os.waitstatus_to_exitcode(waited[1]), *texts)
+    return subprocess.CompletedProcess([], os.waitstatus_to_exitcode(waited[1]), *texts)
 
 
 def _scores(text: str) -> Any:

@@ -73,7 +73,6 @@ def test_an_empty_report_or_evaluation_is_a_fault(base: Bundle) -> None:
         (lambda r: r["pictures"].update(ids="0" * 12), "pictures.ids: expected 3,579 ids"),
         (lambda r: r["float"].update(answers=7), "float.answers: expected a text, received int"),
         (lambda r: r["artifacts"].clear(), "no part for int8.tflite"),
-        (lambda r: r["artifacts"].update({"x.onnx": {}}), "models that are not in the bundle"),
         (lambda r: r["labels"].reverse(), "other labels than the manifest"),
         (lambda r: r["limits"].update(min_agreement="no"), "limits: expected numbers"),
         (lambda r: r["made_with"].update(numpy=2), "made_with: expected texts"),
