@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from edgeemo.backends import open_backend
 from edgeemo.backends.litert import open_interpreter
 from edgeemo.cli.bench import alternate, summary
+from edgeemo.cli.shell import say
 from edgeemo.cli.tables import scorecard_lines
 from edgeemo.contract.labels import label_index
 from edgeemo.contract.preprocess import resize_grey
@@ -45,14 +46,14 @@ def main(bundle: str, data: Path, peer: Path, runs: int) -> None:
     ours = backend.infer(pictures).argmax(axis=1)
     run_peer, theirs = open_peer(peer, pictures, opened.labels)
     for name, predicted in ((bundle, ours), (peer.name, theirs)):
-        click.echo("\n".join(scorecard_lines(score(labels, predicted, opened.labels), name)))
+        say(*scorecard_lines(score(labels, predicted, opened.labels), name))
     compared = paired_drop(theirs == labels, ours == labels)
-    click.echo(f"ours over the peer: {change(compared)}, McNemar p {compared.mcnemar_p:.2g}")
+    say(f"ours over the peer: {change(compared)}, McNemar p {compared.mcnemar_p:.2g}")
     face = pictures[:1]
     mine, other = (
         summary(times) for times in alternate([lambda: backend.infer(face), run_peer], runs)
     )
-    click.echo(
+    say(
         f"one thread, in turn: ours p50 {mine['p50']:.3f} ms, the peer's {other['p50']:.3f} ms, "
         f"ratio {mine['p50'] / other['p50']:.2f}"
     )

@@ -77,7 +77,7 @@ def main(
             results.append({"way": way, "seed": seed, "change": drop and asdict(drop), **result})
             # After each run, so that an interrupted comparison shows what there is.
             _write(out, results)
-    click.echo((out / "table.md").read_text())
+    shell.say(*(out / "table.md").read_text().splitlines())
 
 
 def _parse_seeds(text: str) -> list[int]:
@@ -115,9 +115,9 @@ def _trained(recipe: Recipe, prepared: Path, data: Prepared, out: Path) -> None:
             raise RunError(
                 f"{out}: holds a run of another recipe or other data; choose another --out"
             )
-        click.echo(f"{out}: finished already")
+        shell.say(f"{out}: finished already")
         return
-    click.echo(f"{out}:")
+    shell.say(f"{out}:")
     train(recipe, prepared, out, resume=begun)
     keras.utils.clear_session()  # else each network of the comparison stays in memory
 

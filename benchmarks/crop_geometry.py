@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.framed import ENLARGED, Answers, framed, network
+from edgeemo.cli.shell import say
 from edgeemo.contract.crop import Crop
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.preprocess import face_to_input
@@ -68,7 +69,7 @@ def main(data: Path, yunet: Path | None, faces: int, model: str) -> None:
         try:
             detector = open_detector(name, yunet)
         except EdgeemoError as error:
-            click.echo(f"{name}: left out, {error}")
+            say(f"{name}: left out, {error}")
             continue
         measured = _measure(detector, [prepared.images[row, :, :, 0] for row in rows])
         _gain(detector, measured, sample, answers)
@@ -85,16 +86,14 @@ def _measure(detector: Detector, pictures: list[Picture]) -> Crop:
             scale = ENLARGED / max(width, height)
             squares.append((scale, shift[0] / ENLARGED, shift[1] / ENLARGED))
     low, middle, high = np.percentile(np.array(squares), [25, 50, 75], axis=0) * 1024
-    click.echo(
+    say(
         f"\n{detector.name}: found {len(squares) / len(pictures):.1%} of {len(pictures)} training "
         "faces"
     )
     for what, *values in zip(
         ("scale_q10", "shift_x_q10", "shift_y_q10"), low, middle, high, strict=True
     ):
-        click.echo(
-            f"  {what:<12} median {values[1]:7.0f}   quartiles {values[0]:7.0f} {values[2]:7.0f}"
-        )
+        say(f"  {what:<12} median {values[1]:7.0f}   quartiles {values[0]:7.0f} {values[2]:7.0f}")
     return Crop(*(round(value) for value in middle))
 
 
@@ -131,13 +130,13 @@ def _print_original(sample: Sample, model: str, answers: Answers) -> None:
     accuracy = ", ".join(
         f"{_accuracy(right, labels):.2%} by {name}" for name, labels in sample.labels.items()
     )
-    click.echo(
+    say(
         f"{model} on {len(sample.originals):,} validation faces, original pictures: right "
         f"{accuracy}"
     )
     where = (sample.points - _MARGIN) * sample.spec.width / ENLARGED
     known = np.isfinite(where[:, 0, 0])
-    click.echo(
+    say(
         f"YuNet's landmarks of {known.sum():,} of them, median x and y in pixels of the input: "
         f"{_places(where)}"
     )
@@ -150,12 +149,12 @@ def _gain(detector: Detector, measured: Crop, sample: Sample, answers: Answers) 
     rows = np.array([i for i, box in enumerate(boxes) if box], np.int64)
     original = answers(sample.originals[rows])
     titles = "".join(f"{name:>10}" for name in sample.labels)
-    click.echo(
+    say(
         f"  {len(rows):,} validation faces found; the network is right, and answers as to the "
         "original picture"
     )
-    click.echo(f"  {'crop':<34}{titles}{'as original':>13}   {_POINTS}")
-    click.echo(f"  {'original picture':<34}{_row(original, original, sample, rows)}")
+    say(f"  {'crop':<34}{titles}{'as original':>13}   {_POINTS}")
+    say(f"  {'original picture':<34}{_row(original, original, sample, rows)}")
     geometries = {
         "raw box": Crop(),
         "shipped": crop_of(detector),
@@ -179,12 +178,10 @@ def _gain(detector: Detector, measured: Crop, sample: Sample, answers: Answers) 
             * sample.spec.width
         )
         title = f"{name} {crop.scale_q10}, {crop.shift_x_q10}, {crop.shift_y_q10}"
-        click.echo(f"  {title:<34}{_row(got, original, sample, rows)}   {_places(where)}")
+        say(f"  {title:<34}{_row(got, original, sample, rows)}   {_places(where)}")
     for name in ("raw box", "measured", "guessed, 20 % margin"):
         gain, half = _paired(kept["shipped"], kept[name])
-        click.echo(
-            f"  shipped agrees {gain:+.2%} (95 % interval +-{half:.2%}) more often than {name}"
-        )
+        say(f"  shipped agrees {gain:+.2%} (95 % interval +-{half:.2%}) more often than {name}")
 
 
 def _known(box: Box | None) -> tuple[int, int, int, int]:

@@ -35,6 +35,7 @@ from benchmarks.framed import (
     overlap,
 )
 from edgeemo.cli.bench import machine
+from edgeemo.cli.shell import say
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.preprocess import face_to_input, to_grey
 from edgeemo.data.pictures import read_picture
@@ -86,7 +87,7 @@ def main(
     faces: int,
 ) -> None:
     """Measure the detectors that open here."""
-    click.echo(f"{machine()}; OpenCV {cv2.__version__}, {cv2.getNumThreads()} threads")
+    say(f"{machine()}; OpenCV {cv2.__version__}, {cv2.getNumThreads()} threads")
     prepared = load_prepared(data)
     rng = np.random.default_rng(0)
     rows = rng.choice(prepared.indices("validation"), faces, replace=False)
@@ -102,7 +103,7 @@ def main(
         try:
             detector = open_detector(name, yunet)
         except EdgeemoError as error:
-            click.echo(f"{name}: left out, {error}")
+            say(f"{name}: left out, {error}")
             continue
         where = [as_square(detector.detect(body)[0], crop_of(detector)) for body in bodies]
         greys = [to_grey(body) for body in bodies]
@@ -153,11 +154,11 @@ def _faces_by_side(
     """
     pictures, places, spec, answers = faces.pictures, faces.places, faces.spec, faces.answers
     originals = answers(np.stack(pictures)[..., np.newaxis])
-    click.echo(
+    say(
         f"\n{detector.name}, {len(pictures)} FER-2013 validation faces, {around}, by the face's "
         "side in the input"
     )
-    click.echo("side px  found   overlap of crop and face   answer of the original kept")
+    say("side px  found   overlap of crop and face   answer of the original kept")
     recalls = {}
     for side in SIDES:
         overlaps, kept = [], []
@@ -174,13 +175,13 @@ def _faces_by_side(
                 kept.append(answers(crop[np.newaxis])[0] == originals[i])
         recalls[side] = len(overlaps) / len(pictures)
         if overlaps:
-            click.echo(
+            say(
                 f"{side:7} {recalls[side]:6.1%} {statistics.median(overlaps):25.2f} "
                 f"{np.mean(kept):28.1%}"
             )
         else:
-            click.echo(f"{side:7} {0:6.1%}")
-    click.echo(_enough(recalls))
+            say(f"{side:7} {0:6.1%}")
+    say(_enough(recalls))
 
 
 def _enough(recalls: dict[int, float]) -> str:
@@ -218,14 +219,14 @@ def _photo_by_scale(detector: Detector, photo: Frame) -> None:
     """How many of the faces that are found at full scale are found in smaller inputs."""
     reference = detector.detect(photo)
     side = statistics.median(max(box.width, box.height) for box in reference)
-    click.echo(
+    say(
         f"\n{detector.name}, photo {photo.shape[1]}x{photo.shape[0]}: {len(reference)} faces, "
         f"median side {side:g} pixels"
     )
     for scaled in (s for s in SIDES if s < side):
         boxes = _detect_scaled(detector, photo, scaled / side)
         again = sum(any(overlap(box, truth) >= _FOUND for box in boxes) for truth in reference)
-        click.echo(f"{scaled:7} {again:3} of them, {len(boxes) - again} others")
+        say(f"{scaled:7} {again:3} of them, {len(boxes) - again} others")
 
 
 def _video_by_scale(detector: Detector, frames: list[Frame]) -> None:
@@ -235,7 +236,7 @@ def _video_by_scale(detector: Detector, frames: list[Frame]) -> None:
     """
     reference = [detector.detect(frame) for frame in frames]
     side = statistics.median(max(boxes[0].width, boxes[0].height) for boxes in reference if boxes)
-    click.echo(
+    say(
         f"\n{detector.name}, video {frames[0].shape[1]}x{frames[0].shape[0]}: face in "
         f"{sum(map(bool, reference))} of {len(frames)} frames, "
         f"median side {side:g} pixels"
@@ -244,8 +245,8 @@ def _video_by_scale(detector: Detector, frames: list[Frame]) -> None:
     for scaled in (s for s in SIDES if s < side):
         boxes_of = [_detect_scaled(detector, frame, scaled / side) for frame in frames]
         recalls[scaled] = sum(map(bool, boxes_of)) / len(frames)
-        click.echo(f"{scaled:7} {_agreement(boxes_of, reference)}")
-    click.echo(_enough(recalls))
+        say(f"{scaled:7} {_agreement(boxes_of, reference)}")
+    say(_enough(recalls))
 
 
 def _agreement(boxes_of: list[list[Box]], reference: list[list[Box]]) -> str:
@@ -258,7 +259,7 @@ def _agreement(boxes_of: list[list[Box]], reference: list[list[Box]]) -> str:
 
 
 def _time_by_input(detector: Detector, frame: Frame) -> None:
-    click.echo(
+    say(
         f"\n{detector.name}, processor time of one thread by size of the input (a frame of the "
         "video in it)"
     )
@@ -267,7 +268,7 @@ def _time_by_input(detector: Detector, frame: Frame) -> None:
             cv2.resize(frame, (width, width * 3 // 4), interpolation=cv2.INTER_AREA), np.uint8
         )
         p50, p95 = _milliseconds(lambda small=small: detector.detect(small))  # type: ignore[misc]
-        click.echo(f"{width:4}x{width * 3 // 4:<4} p50 {p50:6.2f} ms  p95 {p95:6.2f} ms")
+        say(f"{width:4}x{width * 3 // 4:<4} p50 {p50:6.2f} ms  p95 {p95:6.2f} ms")
 
 
 def _rule(name: str, yunet: Path | None, frames: list[Frame]) -> None:
@@ -275,7 +276,7 @@ def _rule(name: str, yunet: Path | None, frames: list[Frame]) -> None:
     full = open_detector(name, yunet)
     reference = [full.detect(frame) for frame in frames]
     vga = np.asarray(cv2.resize(frames[0], (640, 480), interpolation=cv2.INTER_AREA), np.uint8)
-    click.echo(
+    say(
         f"\n{full.name}, smallest_face: processor time of one thread for a 640x480 frame; the video"
     )
     for share in SHARES:
@@ -284,7 +285,7 @@ def _rule(name: str, yunet: Path | None, frames: list[Frame]) -> None:
         p50, p95 = _milliseconds(partial(detector.detect, vga))
         boxes = [detector.detect(frame) for frame in frames]
         title = "None" if share is None else f"1/{1 / share:g}"
-        click.echo(
+        say(
             f"{title:>5} {size[0]:4}x{size[1]:<4} p50 {p50:6.2f} ms  p95 {p95:6.2f} ms   "
             f"{_agreement(boxes, reference)}"
         )

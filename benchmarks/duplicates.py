@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
@@ -61,7 +62,7 @@ def truth(data: Path, out: Path | None, phash: bool) -> None:
         ]
     start = time.perf_counter()
     found = find_duplicates(images, progress=sys.stderr.isatty())
-    click.echo(f"{len(images):,} pictures, {time.perf_counter() - start:.1f} s")
+    say(f"{len(images):,} pictures, {time.perf_counter() - start:.1f} s")
     _recall("ours", known, found.groups)
     _precision(found, images, known, out)
     if phash:
@@ -79,7 +80,7 @@ def _recall(name: str, known: list[tuple[str, int, int]], groups: NDArray[np.int
     shares = "  ".join(
         f"{kind} {right[kind]:,}/{n:,} = {right[kind] / n:.2%}" for kind, n in kinds.items()
     )
-    click.echo(f"{name}: recall {shares}")
+    say(f"{name}: recall {shares}")
 
 
 def _precision(
@@ -105,7 +106,7 @@ def _precision(
                     equal += 1
                 elif origin[a] == a and origin[b] == b:
                     rest.append((int(a), int(b)))
-    click.echo(
+    say(
         f"pairs in one group: {explained:,} as the truth file says, {equal:,} of equal pixels in "
         "FER-2013; "
         f"{len(rest):,} more distinct pairs of FER-2013 faces"
@@ -131,7 +132,7 @@ def _write_doubtful(
     weakest = confirmed[np.argsort(duplicates.detail[confirmed])][:300]
     shown = [(int(a), int(b)) for a, b in pairs[weakest]]
     _sheet(out / "outside_truth_weakest.png", images, shown)
-    click.echo(
+    say(
         f"wrote {out}/outside_truth_random.png and {out}/outside_truth_weakest.png, 300 pairs "
         "each, to be judged"
     )
@@ -205,13 +206,13 @@ def _union(data: Path) -> tuple[list[tuple[str, str]], NDArray[np.uint8]]:
 def curve(archive: Path, sizes: str) -> None:
     """Time and peak memory on a synthetic union: each face of ARCHIVE in several of the changes
     that re-uploads show."""
-    click.echo("| pictures | seconds | peak memory | groups |\n|---|---|---|---|")
+    say("| pictures | seconds | peak memory | groups |", "|---|---|---|---|")
     for size in sizes.split(","):
         command = [sys.executable, "-m", "benchmarks.duplicates", "one", str(archive), size]
         row = json.loads(
             subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         )
-        click.echo(
+        say(
             f"| {row['pictures']:,} | {row['seconds']:.0f} | {row['peak_mb']:,.0f} MB | "
             f"{row['groups']:,} |"
         )
@@ -235,7 +236,7 @@ def one(archive: Path, size: int) -> None:
         "groups": int(found.groups.max()) + 1,
         "exact": exact,
     }
-    click.echo(json.dumps(row))
+    say(json.dumps(row))
 
 
 def synthetic_union(archive: Path, size: int, seed: int = 1) -> NDArray[np.uint8]:

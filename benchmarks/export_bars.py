@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.checked.outputs import check_output
@@ -51,7 +52,7 @@ def main(run: Path, data: Path, json_path: Path | None) -> None:
         ("evaluate int8.tflite against its report, seconds", evaluate["seconds"], _SECONDS),
     )
     for name, value, bar in rows:
-        click.echo(f"{name:<50}{value:>8.2f}  bar {bar:g}  {value / bar:.2f} of it")
+        say(f"{name:<50}{value:>8.2f}  bar {bar:g}  {value / bar:.2f} of it")
     if json_path:
         with written_beside(json_path) as part:
             part.write_text(strict.dumps({"build": build, "evaluate": evaluate}))

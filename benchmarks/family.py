@@ -22,6 +22,7 @@ from tqdm import tqdm
 from benchmarks.beside_peer import open_peer
 from edgeemo.backends import open_backend
 from edgeemo.cli.bench import alternate, summary
+from edgeemo.cli.shell import say
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import written_beside
@@ -89,7 +90,7 @@ def main(
     ):
         row |= ratio
     lines = _markdown(table, names) if markdown else itertools.starmap(_line, table.items())
-    click.echo("\n".join(lines))
+    say(*lines)
     if json_path:
         with written_beside(json_path) as part:
             part.write_text(strict.dumps({"split": split, "n": len(rows), "models": table}))

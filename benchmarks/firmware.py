@@ -22,6 +22,7 @@ import numpy as np
 
 from edgeemo.backends.litert import open_interpreter
 from edgeemo.cli.bench import alternate
+from edgeemo.cli.shell import say
 from edgeemo.contract.bundle import Bundle, read_bundle
 from edgeemo.contract.checked import strict
 from edgeemo.contract.quantize import pixels_to_int8
@@ -52,7 +53,7 @@ def main(models: tuple[str, ...], compiler: str, runs: int, as_json: bool) -> No
         for row in rows:
             size = len(bundle.files[integer_artifact(bundle).file])
             printed = {"model": model, "tflite_bytes": size, **row}
-            click.echo(
+            say(
                 strict.dumps_line(printed)
                 if as_json
                 else "  ".join(f"{key} {value}" for key, value in printed.items())

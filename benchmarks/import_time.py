@@ -11,6 +11,8 @@ import time
 
 import click
 
+from edgeemo.cli.shell import say
+
 _STATEMENTS = {
     "numpy": "import numpy",
     "numpy, edgeemo": "import numpy, edgeemo",
@@ -34,7 +36,7 @@ def main(runs: int) -> None:
     base = statistics.median(times["numpy"])
     for name, values in times.items():
         median = statistics.median(values)
-        click.echo(
+        say(
             f"{name:<28} {median:7.1f} ms   {median - base:+7.1f} ms over numpy   ratio"
             f" {median / base:.2f}"
         )

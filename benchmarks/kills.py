@@ -31,6 +31,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.run import CHECKPOINT, WEIGHTS, read_predictions, read_run_config
 from edgeemo.data.prepared import load_prepared
@@ -91,9 +92,7 @@ def main() -> None:
         )
         chosen = [job for job in jobs if job.name in named]
         rows = dict.fromkeys(job.name for job in chosen)
-        print(
-            f"{'command':<10}{'seconds':>9}{'killed':>8}{'finished':>10}{'broken':>8}{'litter':>8}"
-        )
+        say(f"{'command':<10}{'seconds':>9}{'killed':>8}{'finished':>10}{'broken':>8}{'litter':>8}")
         faults = 0
         needed = {*named, *(name for job in chosen for name in job.needs)}
         for number, job in enumerate(jobs):
@@ -102,10 +101,9 @@ def main() -> None:
             kills = -(-given.kills // len(rows)) if job in chosen else 0
             seconds, tally = _kill(job, kills, random.Random(given.seed + number))
             if job in chosen:
-                print(
+                say(
                     f"{job.name:<10}{seconds:>9.2f}{tally.killed:>8}{tally.finished:>10}"
                     f"{tally.broken:>8}{tally.litter:>8}",
-                    flush=True,
                 )
             faults += tally.broken + tally.litter
     sys.exit(bool(faults))
@@ -203,7 +201,7 @@ def _kill(job: Job, kills: int, chance: random.Random) -> tuple[float, Tally]:
                 job.check(job.out)
             except (EdgeemoError, ValueError, OSError, AssertionError) as error:
                 tally.broken += 1
-                print(f"{job.name}: {error}", file=sys.stderr)
+                say(f"{job.name}: {error}", err=True)
     if kills:
         _undisturbed(job)
         tally.litter = len(_litter(job))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from export.convert import onnx
 from export.convert.quantize import tried
 from export.job import load_job
@@ -30,7 +31,7 @@ def main(run: Path, data: Path, seed: int) -> None:
     They are judged on its validation split.
     """
     job = load_job(run, data, PROFILES.get("jetson"), STEPS, seed)
-    click.echo(attempt_heading())
+    say(attempt_heading())
     makers: tuple[Maker, ...] = (
         TfliteMaker(job.run.model, job.calibration, seed),
         OnnxMaker(onnx.convert_fp32(job.run.model), job.calibration),
@@ -38,7 +39,7 @@ def main(run: Path, data: Path, seed: int) -> None:
     for maker in makers:
         ladder = climb(maker, maker.steps, lambda made: tried(job, made), time.perf_counter)
         for _, attempt in ladder:
-            click.echo(attempt_line(attempt))
+            say(attempt_line(attempt))
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def pictures(data: Path, out: Path, faces: int, split: str, seed: int) -> None:
     chosen = np.sort(np.random.default_rng(seed).choice(rows, faces, replace=False))
     with written_beside(out) as part, part.open("wb") as file:
         np.save(file, prepared.images[chosen])
-    click.echo(f"wrote {out}: {faces} of {len(rows):,} faces of the split {split!r}, seed {seed}")
+    shell.say(f"wrote {out}: {faces} of {len(rows):,} faces of the split {split!r}, seed {seed}")
 
 
 @main.command()
@@ -145,14 +145,14 @@ def record(bundles: tuple[str, ...], source: Path, out: Path) -> None:
                 "precision": artifact.precision,
                 "delegated": delegated,
             }
-            click.echo(
+            shell.say(
                 f"{out.stem}: {bundle.manifest.name} {artifact.file} answered {len(inputs)} "
                 "pictures",
                 err=True,
             )
     with written_beside(out) as part, part.open("wb") as file:
         np.savez(file, about=np.array(strict.dumps(about)), **answers)  # type: ignore[arg-type]
-    click.echo("\n".join(Record(out.stem, about, answers).lines()))
+    shell.say(*Record(out.stem, about, answers).lines())
 
 
 def _read_faces(path: Path) -> NDArray[np.uint8]:
@@ -296,8 +296,8 @@ def compare(records: tuple[Path, ...], markdown: bool) -> None:
     """
     opened = [read_record(path) for path in records]
     rows = list(compared(opened))
-    click.echo("\n".join(line for one in opened for line in one.lines()) + "\n")
-    click.echo("\n".join(_markdown(rows) if markdown else map(_line, rows)))
+    shell.say(*(line for one in opened for line in one.lines()), "")
+    shell.say(*_markdown(rows) if markdown else map(_line, rows))
     failures = [f"{_line(row)}; the bound is {row.bound:g}" for row in rows if not row.passed]
     failures += [
         f"XNNPACK is not where it is in {other.name}: {one.name}"
@@ -306,7 +306,7 @@ def compare(records: tuple[Path, ...], markdown: bool) -> None:
         if _lost(other, one)
     ]
     if failures:
-        click.echo("\nFAILED\n" + "\n".join(failures), err=True)
+        shell.say("", "FAILED", *failures, err=True)
         raise click.exceptions.Exit(1)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 _WRITER = """
 import os, sys, time
+from edgeemo.cli.shell import say
 from edgeemo.live.recorder import Recorder, Rotation
 number, rotation = int(sys.argv[2]), Rotation(max_bytes=1 << 20)
 with Recorder(sys.argv[1], rotation) as recorder:
@@ -57,7 +58,8 @@ def measure(out: Path, *, kills: int, seed: int, longest: float) -> Result:
         lines, killed = _killed(out, first, random_time.uniform(0, longest))
         told |= lines
         ends |= dict.fromkeys(lines, killed)
-    from edgeemo.live.recorder import Recorder
+    from edgeemo.cli.shell import say
+from edgeemo.live.recorder import Recorder
 
     Recorder(out).close()  # repairs the last line
     kept, torn = _kept(out)
@@ -111,7 +113,7 @@ def main() -> None:
         result = measure(
             Path(folder, "day.jsonl"), kills=given.kills, seed=given.seed, longest=given.longest
         )
-    print(
+    say(
         f"{result.kills:,} kills: {result.written:,} lines kept, {result.lost:,} lost, the oldest"
         f" {1000 * result.oldest_lost:.1f} ms before its kill; {result.torn} torn"
     )

@@ -30,6 +30,7 @@ from edgeemo import EmotionSensor, Reading
 from edgeemo.cameras import Frame
 from edgeemo.cameras.files import Video
 from edgeemo.cli.bench import machine
+from edgeemo.cli.shell import say
 from edgeemo.errors import CameraError
 from edgeemo.faces import SMALLEST_FACE, Detector, open_detector
 from edgeemo.live.health import rss_mb
@@ -197,13 +198,13 @@ def main(video: Path, yunet: Path | None, minutes: float, every: float, seed: in
     limit = float(np.median(limits))
     ages = np.array(detector.ages)
     stale = int((ages > limit + 0.005).sum())
-    click.echo(f"machine: {machine()}; {seconds:.0f} s, seed {seed}, faults: {camera.faults}")
-    click.echo(f"sensor: {health}")
-    click.echo(
+    say(f"machine: {machine()}; {seconds:.0f} s, seed {seed}, faults: {camera.faults}")
+    say(f"sensor: {health}")
+    say(
         f"handed on at an age of: median {1000 * np.median(ages):.2f} ms, 99.9 % "
         f"{1000 * np.percentile(ages, 99.9):.2f} ms, most {1000 * ages.max():.2f} ms"
     )
-    click.echo(f"slow handler called {len(handled)} times")
+    say(f"slow handler called {len(handled)} times")
     checks = [
         ("frames = looked at + dropped", health.frames - health.looked_at - health.dropped, 0),
         (
@@ -225,7 +226,7 @@ def main(video: Path, yunet: Path | None, minutes: float, every: float, seed: in
     bad = 0
     for what, value, bar in checks:
         bad += value > bar
-        click.echo(f"{'ok ' if value <= bar else 'BAD'} {what}: {value:.3g}, at most {bar:g}")
+        say(f"{'ok ' if value <= bar else 'BAD'} {what}: {value:.3g}, at most {bar:g}")
     sys.exit(1 if bad else 0)
 
 

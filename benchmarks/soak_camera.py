@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from edgeemo import EmotionSensor
 from edgeemo.cameras.files import Video
 from edgeemo.cli.bench import machine
+from edgeemo.cli.shell import say
 from edgeemo.faces import SMALLEST_FACE, open_detector
 from edgeemo.live.health import Health, rss_mb
 
@@ -214,13 +215,13 @@ def main(video: Path, minutes: float, yunet: Path | None, seed: int, serve: bool
     """Run a sensor on VIDEO, as a faulty network camera serves it."""
     if serve:
         server = FaultyServer(video, seed)
-        click.echo(server.server_address[1])
+        say(server.server_address[1])
         server.serve_forever()
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     logging.getLogger("edgeemo").setLevel(logging.CRITICAL)  # of each fault it would say something
     report = run(video, minutes, yunet, seed)
-    click.echo(json.dumps(report))
+    say(json.dumps(report))
     sys.exit(0 if all(report["checks"].values()) else 1)
 
 

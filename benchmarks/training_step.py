@@ -16,6 +16,7 @@ BACKEND = choose_backend()
 
 import keras  # noqa: E402 - the backend has to be chosen before
 
+from edgeemo.cli.shell import say  # noqa: E402
 from edgeemo.contract.input_spec import DEFAULT_SPEC  # noqa: E402
 from edgeemo.contract.labels import LABELS  # noqa: E402
 from training.machines.compute import computing_in, fuse_normalization  # noqa: E402
@@ -47,11 +48,9 @@ def main(model: str, batch_size: int, rounds: int) -> None:
             if turn >= 2:
                 times[name].append(1000 * (time.perf_counter() - start))
     slowest = max(float(np.median(taken)) for taken in times.values())
-    click.echo(f"{model}, batch of {batch_size}, Keras {keras.__version__} on {BACKEND}")
+    say(f"{model}, batch of {batch_size}, Keras {keras.__version__} on {BACKEND}")
     for name, taken in times.items():
-        click.echo(
-            f"{name:<28}{np.median(taken):8.0f} ms a step  {np.median(taken) / slowest:5.2f}x"
-        )
+        say(f"{name:<28}{np.median(taken):8.0f} ms a step  {np.median(taken) / slowest:5.2f}x")
 
 
 def _networks(model: str) -> Iterator[tuple[str, Any]]:

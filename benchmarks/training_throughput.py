@@ -10,6 +10,7 @@ from typing import Any
 import click
 import numpy as np
 
+from edgeemo.cli.shell import say
 from training.fast.choices import STUDENT, TEACHER, Choice
 from training.fast.engine import Programs, on_device
 from training.fast.job import drawn
@@ -43,7 +44,7 @@ def main(networks: str, faces: int, rounds: int, peak: float | None) -> None:
     images = rng.integers(0, 256, (faces, 48, 48), dtype=np.uint8)
     lesson = (0, jnp.asarray(np.full((faces, 7), 1 / 7, np.float16)))
     on_chip = on_device(images, np.arange(faces), 1)
-    click.echo(f"{where}, {faces:,} pictures, JAX {jax.__version__}")
+    say(f"{where}, {faces:,} pictures, JAX {jax.__version__}")
     for name in networks.split(","):
         choice = TEACHER if name == "teacher" else STUDENT
         whole, bare = _seconds(name, choice, on_chip, lesson, rounds)
@@ -51,7 +52,7 @@ def main(networks: str, faces: int, rounds: int, peak: float | None) -> None:
         seen = steps * choice.batch
         work = 6 * multiply_accumulates(drawn(name, 1, choice.precision)) * seen / bare / 1e12
         share = "" if peak is None else f", {work / peak:.0%} of the peak"
-        click.echo(
+        say(
             f"{name}, batch of {choice.batch}: {seen / whole:,.0f} pictures/s, "
             f"bare steps {seen / bare:,.0f}; the pictures' share of an epoch "
             f"{1 - bare / whole:.1%}; a bare step {1000 * bare / steps:.2f} ms, "

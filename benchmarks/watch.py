@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from edgeemo import EmotionSensor, FakeBackend, FakeCamera, Recognizer
 from edgeemo.cameras.files import Video
 from edgeemo.cli.bench import machine
+from edgeemo.cli.shell import say
 from edgeemo.faces import SMALLEST_FACE, open_detector
 from edgeemo.live.health import rss_mb
 from edgeemo.live.options import SensorOptions
@@ -36,10 +37,10 @@ _WARM, _FRAMES = 500, 10_000
 @click.argument("yunet", type=click.Path(path_type=Path, exists=True))
 def main(video: Path, yunet: Path) -> None:
     """Measure the live path on VIDEO, which shows one face in each frame, with YuNet's file."""
-    click.echo(f"machine: {machine()}")
+    say(f"machine: {machine()}")
     for name, bar in (("yunet", 0.99), ("haar", 0.95)):
         share, frames = _found(video, yunet, name)
-        click.echo(
+        say(
             f"face found, {name}: {share:.2%} of {frames} frames, at least {bar:.0%}: ratio "
             f"{share / bar:.3f}"
         )
@@ -61,7 +62,7 @@ def main(video: Path, yunet: Path) -> None:
 
 
 def _report(what: str, value: float, bar: float, unit: str) -> None:
-    click.echo(f"{what}: {value:.3g} {unit}, at most {bar:g}: ratio {value / bar:.2f}")
+    say(f"{what}: {value:.3g} {unit}, at most {bar:g}: ratio {value / bar:.2f}")
 
 
 def _found(video: Path, yunet: Path, detector: str) -> tuple[float, int]:
@@ -169,7 +170,7 @@ def watch_memory(video: str, yunet: str) -> None:
     with EmotionSensor(camera, detector=detector) as sensor:
         for reading in sensor:
             if reading.frame + 1 in (_WARM, _FRAMES):
-                click.echo(rss_mb())
+                say(rss_mb())
             if reading.frame + 1 == _FRAMES:
                 break
 

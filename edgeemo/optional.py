@@ -6,6 +6,7 @@ They are imported late, by whichever thread comes first, and here alone: OpenCV 
 
 import importlib
 import importlib.util
+import os
 import threading
 from types import ModuleType
 
@@ -13,6 +14,19 @@ from edgeemo.errors import BrokenDependency, MissingDependency
 
 IMPORTING = threading.RLock()
 """Held while a package of others is looked for or imported, so that no second thread does."""
+# Read when the library is loaded: ONNX Runtime from 1.29 writes a device id and an event database
+# under the user's cache and looks up a host of Microsoft's.
+_SILENCED = {"ORT_DISABLE_TELEMETRY": "1"}
+
+
+def send_nothing() -> None:
+    """Switch off what optional packages would send of their own accord, in this process and in
+    those that it starts. What the user has set stays.
+
+    `need` does it before each import; programs do it first, for packages that import others.
+    """
+    for name, value in _SILENCED.items():
+        os.environ.setdefault(name, value)
 
 
 def is_installed(module: str) -> bool:
@@ -40,6 +54,7 @@ def need(module: str, extra: str, purpose: str) -> ModuleType:
             f"{module} is needed {purpose} and is not installed; run: pip install"
             f" 'edgeemo[{extra}]'"
         )
+    send_nothing()
     try:
         with IMPORTING:
             return importlib.import_module(module)

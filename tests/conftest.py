@@ -5,6 +5,8 @@ used everywhere.
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# Before any test imports ONNX Runtime by itself: as `edgeemo.optional` does it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Test processes share the cores: threads of each for all of them would wait for one another. Read
 # when the libraries are loaded, so it stands before them; programs that tests start inherit it.

@@ -7,6 +7,8 @@ import base64
 import html
 from collections.abc import Iterable, Sequence
 
+from edgeemo.contract.checked.text import printable
+
 STYLE = """
 :root { color-scheme: light dark; --line: #d8dee6; --heat: 0, 114, 178; }
 @media (prefers-color-scheme: dark) { :root { --line: #3a4450; --heat: 86, 180, 233; } }
@@ -93,8 +95,7 @@ def heat_table(
 
 def text(value: object) -> str:
     """Anything as text, escaped."""
-    # A file name that is no UTF-8 comes as surrogates, which cannot be written.
-    return html.escape(str(value).encode("utf-8", "replace").decode())
+    return html.escape(printable(str(value)))
 
 
 def _table(head: Sequence[str], left: Sequence[bool], body: str, caption: str) -> str:

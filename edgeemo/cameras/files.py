@@ -11,7 +11,14 @@ from pathlib import Path
 from edgeemo.cameras import FPS, Camera, Frame
 from edgeemo.cameras.common.playback import Playback
 from edgeemo.cameras.common.source import Source
-from edgeemo.data.pictures import SUFFIXES, read_picture
+from edgeemo.contract.checked.reading import open_regular
+from edgeemo.data.pictures import (
+    MAX_PIXELS,
+    MAX_PIXELS_OF_MANY,
+    SUFFIXES,
+    pixel_bound,
+    read_picture,
+)
 from edgeemo.errors import CameraError, MissingFile, PictureError
 
 log = logging.getLogger("edgeemo.camera")
@@ -81,9 +88,10 @@ class Pictures(Source[Iterator[Path]]):
         return iter(pictures)
 
     def _take(self, pictures: Iterator[Path]) -> Frame | None:
+        most = pixel_bound(MAX_PIXELS_OF_MANY if self._is_folder else MAX_PIXELS)
         for path in pictures:
             try:
-                frame = Frame(read_picture(path), self._number / self._fps)
+                frame = Frame(read_picture(path, most), self._number / self._fps)
             except (PictureError, MissingFile) as error:
                 if not self._is_folder:
                     raise
@@ -170,7 +178,7 @@ def _expect_video(name: str) -> None:
     It draws a text as video, and follows playlists.
     """
     try:
-        with open(name, "rb") as file:
+        with open_regular(name) as file:
             head = file.read(512)
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFile(f"{name}: no such file; check the path") from None

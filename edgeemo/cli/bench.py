@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from edgeemo.cli.options import artifact_option, threads_option
+from edgeemo.cli.shell import say
 from edgeemo.models import DEFAULT_MODEL
 
 
@@ -77,7 +78,7 @@ def bench(
             "beside_ms": other,
             "ratio_p50": summary(times[0])["p50"] / other["p50"],
         }
-    click.echo(strict.dumps_line(result) if as_json else _text(result))
+    say(*([strict.dumps_line(result)] if as_json else _lines(result)))
 
 
 def machine() -> str:
@@ -99,11 +100,17 @@ def machine() -> str:
 
 def _other(path: Path, threads: int) -> Callable[[], object]:
     from edgeemo.backends.litert import timed_call
-    from edgeemo.errors import MissingFile
+    from edgeemo.contract.bundle import MAX_BUNDLE_BYTES
+    from edgeemo.contract.checked.reading import read_regular
+    from edgeemo.errors import InvalidInput, MissingFile
 
     if not path.is_file():
         raise MissingFile(f"{path}: no such file; expected a .tflite model for --beside")
-    return timed_call(path.read_bytes(), path.name, threads)
+    try:
+        model = read_regular(path, MAX_BUNDLE_BYTES)
+    except ValueError as error:
+        raise InvalidInput(f"{path}: {error}; name a model for a device") from None
+    return timed_call(model, path.name, threads)
 
 
 def alternate(calls: Sequence[Callable[[], object]], runs: int) -> list[list[float]]:
@@ -127,7 +134,7 @@ def summary(seconds: list[float]) -> dict[str, float]:
     }
 
 
-def _text(result: dict[str, Any]) -> str:
+def _lines(result: dict[str, Any]) -> list[str]:
     ms = result["ms"]
     lines = [
         (
@@ -153,4 +160,4 @@ def _text(result: dict[str, Any]) -> str:
         lines.append(
             f"ratio        {result['ratio_p50']:.2f} (p50 of {result['model']} / p50 of the other)"
         )
-    return "\n".join(lines)
+    return lines

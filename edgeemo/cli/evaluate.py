@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeemo.cli.options import artifact_option, threads_option
+from edgeemo.cli.shell import say
 from edgeemo.errors import BundleError, MissingFile
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def evaluate(
     _print_promises(opened, backend.artifact)
     compared = _compared(opened, against, backend.artifact, labelled, answers) if against else None
     if compared:
-        click.echo("\n".join(_agreement_lines(compared)))
+        say(*_agreement_lines(compared))
     if json_path:
         result = asdict(card) | {
             "labels": list(opened.labels),
@@ -110,7 +111,7 @@ def _answers(
 
     labelled = load_inputs(data, split, recognizer.spec, recognizer.labels)
     for reason, count in labelled.left_out.items():
-        click.echo(f"warning: {count:,} files left out: {reason}", err=True)
+        say(f"warning: {count:,} files left out: {reason}", err=True)
     answers: list[int] = []
     with click.progressbar(length=len(labelled.labels), label="evaluating", file=sys.stderr) as bar:
         for start in range(0, len(labelled.labels), 64):
@@ -137,16 +138,16 @@ def _print_cards(card: "Scorecard", ferplus: "Scorecard | None", title: str) -> 
     from edgeemo.cli.tables import scorecard_lines
 
     for line in scorecard_lines(card, title):
-        click.echo(line)
+        say(line)
     if ferplus:
-        click.echo(next(iter(scorecard_lines(ferplus, f"{title}, against the FER+ majority"))))
+        say(next(iter(scorecard_lines(ferplus, f"{title}, against the FER+ majority"))))
 
 
 def _print_promises(bundle: "Bundle", artifact: str) -> None:
     for promise in bundle.manifest.evaluation:
         if promise.artifact == artifact:
             sets = ", ".join(bundle.manifest.data.sets)
-            click.echo(
+            say(
                 f"its report promises: n {promise.n:,} ({sets} {promise.split})  "
                 f"top-1 {promise.top1:.2%}  macro-F1 {promise.macro_f1:.2%}  "
                 f"(float {promise.float_top1:.2%})"
@@ -159,7 +160,7 @@ def _write(path: Path, result: dict[str, Any]) -> None:
 
     with written_beside(path) as part:
         part.write_text(strict.dumps(result))
-    click.echo(f"wrote {path}")
+    say(f"wrote {path}")
 
 
 def _compared(
@@ -187,6 +188,7 @@ def _compared(
 
 def _read_report(path: Path) -> dict[str, Any]:
     from edgeemo.contract.checked import strict
+    from edgeemo.contract.checked.reading import read_regular
 
     if not path.is_file():
         raise MissingFile(
@@ -194,7 +196,7 @@ def _read_report(path: Path) -> dict[str, Any]:
             " file"
         )
     try:
-        report = strict.loads(path.read_bytes())
+        report = strict.loads(read_regular(path, strict.MAX_BYTES))
     except (ValueError, OSError) as error:
         raise BundleError(
             f"{path}: not a report ({error}); take the one that python -m export build wrote"

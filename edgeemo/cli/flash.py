@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 
 
@@ -91,15 +92,15 @@ def flash(
         device.write(offset, image)
     place = f"at {offset:#x}" if offset is not None else f"into the partition {partition!r}"
     if as_json:
-        click.echo(
+        say(
             strict.dumps_line(
                 facts | {"partition": partition, "offset": offset, "written": not dry_run}
             )
         )
         return
     verb = "would write" if dry_run else "wrote"
-    click.echo(f"{port}: {verb} {header.name} {header.version}, {len(image):,} bytes, {place}")
-    click.echo(
+    say(f"{port}: {verb} {header.name} {header.version}, {len(image):,} bytes, {place}")
+    say(
         f"it needs {header.arena_bytes:,} bytes of RAM; the firmware checks it at its next "
         "start and says so on this port"
     )
@@ -108,12 +109,13 @@ def flash(
 def _image(bundle: str) -> bytes:
     """A model.bin as it is, or the image of a bundle."""
     from edgeemo.contract.bundle import MAX_BUNDLE_BYTES, read_bundle
+    from edgeemo.contract.checked.reading import open_regular
     from edgeemo.firmware.image import MAGIC, build_image
     from edgeemo.models import find_model
 
     path = find_model(bundle)
     if path.is_file() and path.stat().st_size <= MAX_BUNDLE_BYTES:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if file.read(len(MAGIC)) == MAGIC:
                 return MAGIC + file.read()
     return build_image(read_bundle(path))

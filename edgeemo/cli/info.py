@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.cli.tables import confusion_lines
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ def info(bundle: str, as_json: bool) -> None:
 
     opened = load_bundle(bundle)
     if as_json:
-        click.echo(strict.dumps_line(asdict(opened.manifest)))
+        say(strict.dumps_line(asdict(opened.manifest)))
         return
     for part in (_what_it_is, _files, _how_it_was_made, _accuracy):
         for line in part(opened):
-            click.echo(line)
+            say(line)
 
 
 def _what_it_is(bundle: "Bundle") -> Iterator[str]:
@@ -61,7 +62,7 @@ def _files(bundle: "Bundle") -> Iterator[str]:
 
 
 def _how_it_was_made(bundle: "Bundle") -> Iterator[str]:
-    from edgeemo.proof.selftest import printable
+    from edgeemo.contract.checked.text import printable
 
     data, calibration = bundle.manifest.data, bundle.manifest.calibration
     yield f"data         {', '.join(data.sets)}, split {data.split} ({data.split_hash[:12]})"

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from edgeemo.cache import cache_folder
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 
 
@@ -75,11 +76,9 @@ def list_models(as_json: bool) -> None:
         rows.append((remote.name, remote.what, remote.target, state))
     for name, what, path, state in rows:
         if as_json:
-            click.echo(
-                strict.dumps_line({"name": name, "what": what, "path": str(path), "state": state})
-            )
+            say(strict.dumps_line({"name": name, "what": what, "path": str(path), "state": state}))
         else:
-            click.echo(f"{name:<15}{what:<28}{path}  {state}")
+            say(f"{name:<15}{what:<28}{path}  {state}")
 
 
 @models.command()
@@ -106,7 +105,7 @@ def pull(name: str, url: str | None) -> None:
             sha256=remote.sha256,
             progress=progress,
         )
-    click.echo(f"{remote.target}: {'fetched' if fetched else 'already there'}, its sha256 is right")
+    say(f"{remote.target}: {'fetched' if fetched else 'already there'}, its sha256 is right")
 
 
 @contextmanager

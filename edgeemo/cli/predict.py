@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgeemo.cli.options import artifact_option, detector_options, model_option, view_options
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_output
 from edgeemo.data.view import View
@@ -40,10 +41,17 @@ def predict(
     """Find the faces in pictures and name each one's emotion.
 
     A picture without a face is no error. A file that is no picture is named on stderr; the others
-    are still done, and the exit code is 1.
+    are still done, and the exit code is 1. One picture may have 50 million pixels, each of several
+    25 million; EDGEEMO_MAX_PIXELS sets another number.
     """
     from edgeemo.annotate import annotate as draw
-    from edgeemo.data.pictures import read_picture, write_picture
+    from edgeemo.data.pictures import (
+        MAX_PIXELS,
+        MAX_PIXELS_OF_MANY,
+        pixel_bound,
+        read_picture,
+        write_picture,
+    )
     from edgeemo.faces import open_detector
     from edgeemo.recognizer import Recognizer
 
@@ -52,37 +60,38 @@ def predict(
     if annotate:
         check_output(annotate, (*images, model, detector_model))
     failed = 0
+    most = pixel_bound(MAX_PIXELS_OF_MANY if len(images) > 1 else MAX_PIXELS)
     finder = open_detector(detector, detector_model)
     with Recognizer(model, detector=finder, artifact=artifact) as recognizer:
         for image in images:
             try:
-                frame = view.turned(read_picture(image))
+                frame = view.turned(read_picture(image, most))
                 faces = recognizer.classify(frame, recognizer.detect(frame, view))
             except (PictureError, MissingFile) as error:
-                click.echo(f"edgeemo: {error}", err=True)
+                say(f"edgeemo: {error}", err=True)
                 failed += 1
                 continue
             if as_json:
-                click.echo(
+                say(
                     strict.dumps_line({"image": image, "faces": [face.to_dict() for face in faces]})
                 )
             else:
                 _print_faces(image, faces)
             if annotate:
                 write_picture(annotate, draw(frame, faces))
-                click.echo(f"wrote {annotate}", err=as_json)
+                say(f"wrote {annotate}", err=as_json)
     if failed:
         if len(images) > 1:
-            click.echo(f"edgeemo: {failed} of {len(images)} pictures could not be read", err=True)
+            say(f"edgeemo: {failed} of {len(images)} pictures could not be read", err=True)
         sys.exit(1)
 
 
 def _print_faces(image: str, faces: Sequence[Face]) -> None:
     if not faces:
-        click.echo(f"{image}: no face found")
+        say(f"{image}: no face found")
     for face in faces:
         x, y, width, height = face.box.as_tuple()
-        click.echo(
+        say(
             f"{image}: {face.emotion:<8} {face.confidence:>4.0%}  box x {x} y {y} {width}x{height} "
             f" {face.latency_ms:.2f} ms"
         )

@@ -3,6 +3,7 @@ wrong usage.
 """
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -11,7 +12,9 @@ from typing import Any
 
 import click
 
+from edgeemo.contract.checked.text import printable
 from edgeemo.errors import EdgeemoError
+from edgeemo.optional import send_nothing
 
 
 class LazyVerbs(click.Group):
@@ -39,9 +42,41 @@ class LazyVerbs(click.Group):
             formatter.write_dl(list(self.verbs.items()))
 
 
+def say(*lines: object, err: bool = False, colour: str = "", end: str = "\n") -> None:
+    """Print lines, on stderr with `err`: the one way to a terminal for all programs.
+
+    What a bundle, a file name or a message of others holds beside printable characters is shown as
+    `edgeemo.contract.checked.text.printable` does. `colour` is click's name of one; `end` ends each
+    line.
+    """
+    for line in lines or ("",):
+        shown = printable(str(line))
+        click.echo((click.style(shown, fg=colour) if colour else shown) + end, err=err, nl=False)
+
+
+def log_to_stderr(name: str, level: int) -> None:
+    """Show log records from `level` on as lines of the program `name`, in printable characters."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable(f"{name}: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+class _Printable(logging.Formatter):
+    """Records on one line each; a traceback keeps its lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+        return printable(super().formatMessage(record))
+
+
 def run(group: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:
     """Run a click command as the program `name` and exit; EDGEEMO_DEBUG=1 shows tracebacks."""
     debug = os.environ.get("EDGEEMO_DEBUG") == "1"
+    send_nothing()
+    if logging.lastResort:  # what shows warnings where nobody has asked for a log
+        logging.lastResort.setFormatter(_Printable())
     # A plain kill, as from systemd or a job scheduler, and a terminal or connection that goes, clean
     # up as Ctrl-C does; what nohup started stays deaf to the latter.
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
@@ -62,7 +97,7 @@ def run(group: click.Command, name: str, arguments: Sequence[str] | None = None)
     except click.exceptions.Exit as ended:
         sys.exit(ended.exit_code)
     except click.UsageError as error:
-        error.show()
+        _usage_of(error).show()
         sys.exit(2)
     except click.ClickException as error:
         _fail(name, error.format_message())
@@ -91,6 +126,11 @@ def _interrupt() -> None:
     raise KeyboardInterrupt
 
 
+def _usage_of(error: click.UsageError) -> click.UsageError:
+    """The same error with what was typed in printable characters."""
+    return click.UsageError(printable(error.format_message()), error.ctx)
+
+
 def _fail(name: str, message: str) -> None:
-    click.echo(f"{name}: {message}", err=True)
+    say(f"{name}: {message}", err=True)
     sys.exit(1)

@@ -22,6 +22,7 @@ from edgeemo.cli.options import (
     threads_option,
     view_options,
 )
+from edgeemo.cli.shell import log_to_stderr, say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_apart
 from edgeemo.data.view import View
@@ -331,7 +332,7 @@ def _run(
                     options=options,
                 )
             )
-            stack.callback(lambda: click.echo(f"edgeemo: {_summary(sensor.health())}", err=True))
+            stack.callback(lambda: say(f"edgeemo: {_summary(sensor.health())}", err=True))
             live = stack.enter_context(closing(_LiveLine()))
             _watch(sensor, output.as_json, window, recorder, live)
         _check_end(sensor.health(), live=sensor.live)
@@ -361,7 +362,7 @@ def _watch(
             if recorder:
                 recorder.write(line)
             if as_json:
-                click.echo(line)
+                say(line)
         if not as_json:
             live.show(seen.readings)
         if window and seen.frame and not window.show(seen.frame.pixels, seen.readings):
@@ -386,14 +387,15 @@ class _LiveLine:
         text = " | ".join(map(_words, readings)) + _rates(readings[0])
         if self._in_place:
             width = shutil.get_terminal_size().columns - 1
-            click.echo(f"\r{text[:width]:<{width}}", nl=False)
+            click.echo("\r", nl=False)
+            say(f"{text[:width]:<{width}}", end="")
         else:
-            click.echo(text)
+            say(text)
 
     def close(self) -> None:
         """Leave the line as it is, and let what follows begin on another."""
         if self._in_place and self._drawn:
-            click.echo()
+            say()
 
 
 def _words(reading: "Reading") -> str:
@@ -427,14 +429,8 @@ def _summary(health: "Health") -> str:
 
 def _say_lost(recorded: "Recorded") -> None:
     if recorded.lost:
-        click.echo(
-            f"edgeemo: recorded {recorded.lines:,} lines; {recorded.lost:,} were lost", err=True
-        )
+        say(f"edgeemo: recorded {recorded.lines:,} lines; {recorded.lost:,} were lost", err=True)
 
 
 def _start_log(verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="edgeemo: %(message)s",
-        force=True,
-    )
+    log_to_stderr("edgeemo", logging.INFO if verbose else logging.WARNING)

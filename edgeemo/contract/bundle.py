@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from edgeemo.contract.checked import npy, strict
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.checked.onnx_guard import check_self_contained
+from edgeemo.contract.checked.reading import read_regular
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.labels import check_same_labels
 from edgeemo.contract.manifest import Artifact, Format, Manifest, Role, parse_manifest
@@ -205,14 +206,15 @@ def sha256(data: bytes) -> str:
 
 def _read_bounded(file: Path) -> bytes:
     try:
-        with file.open("rb") as handle:
-            return handle.read(MAX_BUNDLE_BYTES + 1)
+        return read_regular(file, MAX_BUNDLE_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFile(f"{file}: no such bundle; check the path") from None
     except OSError as error:
         raise BundleError(
-            f"{file}: cannot be read ({error.strerror}); expected a .edgeemo file"
+            f"{file}: cannot be read ({error.strerror}), expected a .edgeemo file; this is no bundle"
         ) from None
+    except ValueError as error:
+        raise BundleError(f"{file}: {error}; this is no bundle") from None
 
 
 def _checked_entries(

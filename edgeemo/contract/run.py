@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.checked import npy, strict
 from edgeemo.contract.checked.files import make_folder, written_beside
+from edgeemo.contract.checked.reading import read_regular
 from edgeemo.contract.input_spec import InputSpec, parse_spec
 from edgeemo.contract.labels import check_labels
 from edgeemo.errors import InvalidInput, MissingFile, RunError
@@ -200,7 +201,7 @@ def read_run_config(path: str | Path) -> RunConfig:
             f"python -m training train --out {path}"
         )
     try:
-        return _parsed(strict.loads(_read_bounded(file, _MAX_CONFIG_BYTES)))
+        return _parsed(strict.loads(read_regular(file, _MAX_CONFIG_BYTES)))
     except (ValueError, OSError) as error:
         raise RunError(f"{file}: not the config of a run ({error}); train it again") from None
 
@@ -272,7 +273,7 @@ def read_predictions(path: str | Path, split: str, classes: int) -> Predictions:
     """
     file = Path(path) / predictions_name(split)
     try:
-        arrays = npy.parse_npz(_read_bounded(file, _MAX_PREDICTIONS_BYTES))
+        arrays = npy.parse_npz(read_regular(file, _MAX_PREDICTIONS_BYTES))
         if set(arrays) != {field.name for field in fields(Predictions)}:
             raise ValueError(f"holds the arrays {', '.join(sorted(arrays))[:80]}")
         predictions = Predictions(**arrays)
@@ -310,11 +311,3 @@ def _parsed(raw: Any) -> RunConfig:
         for field in fields(RunConfig)[4:]
     }
     return strict.from_dict(RunConfig, defaults | values | {"input_spec": spec.to_dict()}, "config")
-
-
-def _read_bounded(file: Path, limit: int) -> bytes:
-    with file.open("rb") as handle:
-        data = handle.read(limit + 1)
-    if len(data) > limit:
-        raise ValueError(f"larger than {limit:,} bytes")
-    return data

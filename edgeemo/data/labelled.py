@@ -15,11 +15,18 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.reading import open_regular
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.labels import DROPPED_WORDS, match_label_or_none
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.data.ferplus import ferplus_majority, group_votes
-from edgeemo.data.pictures import MAX_BYTES, SUFFIXES, decode_picture
+from edgeemo.data.pictures import (
+    MAX_BYTES,
+    MAX_PIXELS_OF_MANY,
+    SUFFIXES,
+    decode_picture,
+    pixel_bound,
+)
 from edgeemo.data.prepared import Prepared, is_prepared, load_prepared
 from edgeemo.errors import ArchiveError, MissingFile, PictureError
 
@@ -106,7 +113,7 @@ class PictureArchive:
         """
         try:
             if self._zip is None:
-                with (self.path / path).open("rb") as file:
+                with open_regular(self.path / path) as file:
                     data = file.read(MAX_BYTES + 1)
             else:
                 with self._zip.open(self._entries.get(path, path)) as entry:
@@ -274,13 +281,14 @@ def load_inputs(
     if is_prepared(path):
         return _prepared_inputs(load_prepared(path, spec, class_names), split)
     with PictureArchive(path, class_names) as archive:
+        most = pixel_bound(MAX_PIXELS_OF_MANY)
         splits = sorted({file.split for file in archive.files if file.split})
         inputs, labels = [], []
         for file in archive.files:
             if splits and file.split != split:
                 continue
             try:
-                frame = decode_picture(archive.read(file.path), file.path)
+                frame = decode_picture(archive.read(file.path), file.path, most)
             except PictureError:
                 archive.reject(file.path, "not a usable picture")
                 continue

@@ -15,31 +15,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.checked.files import written_beside
-from edgeemo.errors import MissingFile, PictureError
+from edgeemo.contract.checked.reading import read_regular
+from edgeemo.errors import InvalidInput, MissingFile, PictureError
 from edgeemo.optional import need
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_SIDE = 16_384  # pixels
 MAX_PIXELS = 50_000_000
+MAX_PIXELS_OF_MANY = 25_000_000
+"""Where many come, from a folder or an archive: a camera's 24 megapixels, a second at worst."""
+PIXELS_ENVIRONMENT = "EDGEEMO_MAX_PIXELS"
+# A progressive JPEG has about ten scans, each over the whole picture. What more cost is up to its
+# maker: a hundred bytes can be a scan of millions of pixels, and no scan is needed beyond 100
+# (https://libjpeg-turbo.org/pmwiki/uploads/About/TwoIssueswiththeJPEGStandard.pdf).
+_MAX_SCANS = 100
+_MAX_PIXELS_SCANNED = 16 * MAX_PIXELS
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
 
 
-def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+def read_picture(path: str | os.PathLike[str], max_pixels: int | None = None) -> NDArray[np.uint8]:
     """A picture file as uint8 (H, W, 3) RGB; grey, RGBA and 16-bit files are converted, EXIF
     rotation is applied.
 
+    `max_pixels` bounds width times height, by default $EDGEEMO_MAX_PIXELS or MAX_PIXELS.
+
     Raises:
+        InvalidInput: $EDGEEMO_MAX_PIXELS is no number.
         MissingFile: nothing at `path`.
         PictureError: empty, truncated, too large, or no picture.
     """
     file = Path(path)
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise PictureError(
-                f"{file}: {file.stat().st_size:,} bytes, expected at most {MAX_BYTES:,}; scale it"
-                " down"
-            )
-        data = file.read_bytes()
+        data = read_regular(file, MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFile(f"{file}: no such file; check the path") from None
     except IsADirectoryError:
@@ -48,16 +55,19 @@ def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         ) from None
     except (OSError, ValueError) as error:
         raise PictureError(
-            f"{file}: cannot be read ({getattr(error, 'strerror', None) or error}); check its"
-            " permissions"
+            f"{file}: cannot be read ({getattr(error, 'strerror', None) or error}); check what it"
+            " is and its permissions"
         ) from None
-    return decode_picture(data, str(file))
+    return decode_picture(data, str(file), max_pixels)
 
 
-def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
+def decode_picture(data: bytes, name: str, max_pixels: int | None = None) -> NDArray[np.uint8]:
     """Decode a picture file's bytes to uint8 (H, W, 3) RGB; `name` stands in messages.
 
+    `max_pixels` as in `read_picture`.
+
     Raises:
+        InvalidInput: $EDGEEMO_MAX_PIXELS is no number.
         PictureError: empty, truncated, too large, or no picture.
     """
     if not data:
@@ -68,7 +78,9 @@ def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
             f"{name}: not a picture that can be read (expected PNG, JPEG, BMP, WebP, TIFF or PNM);"
             " convert it"
         )
-    _check_size(size, name)
+    most = pixel_bound(MAX_PIXELS) if max_pixels is None else max_pixels
+    _check_size(size, name, most)
+    _check_scans(data, size, name)
     cv2 = _cv2()
     if _is_cut(data):
         raise PictureError(f"{name}: the picture is truncated or damaged; copy it again")
@@ -81,7 +93,7 @@ def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
         ) from None
     if bgr is None:
         raise PictureError(f"{name}: the picture is damaged or truncated; copy or convert it again")
-    _check_size(bgr.shape[1::-1], name)
+    _check_size(bgr.shape[1::-1], name, most)
     return np.asarray(cv2.cvtColor(_to_8_bit(bgr), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
@@ -110,16 +122,48 @@ def _cv2() -> Any:
     return need("cv2", "opencv", "to read pictures")
 
 
-def _check_size(size: tuple[int, int], name: str) -> None:
+def pixel_bound(usual: int) -> int:
+    """The most pixels of a picture: $EDGEEMO_MAX_PIXELS, by default `usual`.
+
+    Raises:
+        InvalidInput: it is no whole number above 0.
+    """
+    word = os.environ.get(PIXELS_ENVIRONMENT, "")
+    if not word:
+        return usual
+    if not (word.isascii() and word.isdigit() and int(word[:12]) > 0):
+        raise InvalidInput(
+            f"{PIXELS_ENVIRONMENT}: expected a number of pixels, such as {MAX_PIXELS}, received"
+            f" {word[:40]!r}"
+        )
+    return min(int(word[:12]), MAX_SIDE**2)
+
+
+def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
     width, height = size
     if width < 2 or height < 2:
         raise PictureError(
             f"{name}: {width}x{height} pixel, expected at least 2x2; there is no face to see"
         )
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+    if max(width, height) > MAX_SIDE or width * height > max_pixels:
         raise PictureError(
             f"{name}: {width}x{height} pixels, expected sides of at most {MAX_SIDE:,} and at most"
-            f" {MAX_PIXELS:,} pixels; scale it down"
+            f" {max_pixels:,} pixels; scale it down"
+            + (f" or set {PIXELS_ENVIRONMENT}" if max(width, height) <= MAX_SIDE else "")
+        )
+
+
+def _check_scans(data: bytes, size: tuple[int, int], name: str) -> None:
+    """Raise PictureError for a JPEG whose scans would take minutes."""
+    if data[:2] != b"\xff\xd8":
+        return
+    # Inside a scan these two bytes do not stand beside one another.
+    scans = data.count(b"\xff\xda", _jpeg_frame(data) or 0)
+    most = min(_MAX_SCANS, max(1, _MAX_PIXELS_SCANNED // (size[0] * size[1])))
+    if scans > most:
+        raise PictureError(
+            f"{name}: a JPEG of {scans:,} scans, expected at most {most} for"
+            f" {size[0]}x{size[1]} pixels; convert it again"
         )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.checked import npy, strict
+from edgeemo.contract.checked.reading import read_regular
 from edgeemo.contract.input_spec import InputSpec, parse_spec
 from edgeemo.contract.labels import FERPLUS_COLUMNS, check_labels, check_same_labels
 from edgeemo.errors import DataError, MissingFile, SpecMismatch
@@ -175,7 +176,7 @@ def file_sha256(path: Path) -> str:
 
 def _load_dataset(path: Path) -> tuple[dict[str, Any], InputSpec]:
     try:
-        dataset = strict.loads(path.read_bytes())
+        dataset = strict.loads(read_regular(path, strict.MAX_BYTES))
         labels, fingerprint, count = (
             dataset["labels"],
             dataset["input_fingerprint"],
@@ -190,7 +191,7 @@ def _load_dataset(path: Path) -> tuple[dict[str, Any], InputSpec]:
             raise ValueError("a field has the wrong type")
         check_labels(labels, "labels", ValueError)
         spec, _ = parse_spec(dataset["input_spec"], fingerprint, "input_spec")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise DataError(
             f"{path}: not the dataset.json of prepared data ({error}); prepare the data again"
         ) from None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgeemo.backends import open_backend
 from edgeemo.contract.bundle import Bundle, SelfTest
+from edgeemo.contract.checked.text import printable
 from edgeemo.contract.manifest import Artifact, Format, Manifest, Precision
 from edgeemo.errors import BundleError, MissingDependency
 
@@ -18,11 +19,16 @@ from edgeemo.errors import BundleError, MissingDependency
 # faces and 9 on the drawn patterns, and among machines by as much (docs/stack.md); far beyond that
 # something is wrong.
 OPTIMIZED_BOUND_LSB = 16.0
-# Float kernels sum in another order on other processors.
-FLOAT_BOUND = 1e-3
-# Half floats are rounded after each layer, or wherever a runtime or processor does not compute in
-# more; logits of up to 8 are rounded to 0.008.
-HALF_BOUND = 0.1
+# Float kernels sum in another order on other processors: 4e-6 measured (docs/parity.md).
+FLOAT_BOUND = 1e-4
+# Half floats are rounded after each layer where a runtime or processor does not compute in more:
+# 0.009 measured with every sum in half floats.
+HALF_BOUND = 0.03
+# ONNX Runtime's integer sums are exact, and what it rounds between them differs between x86-64 and
+# aarch64 by a step or two on 1 to 4 % of the pictures (docs/parity.md); three versions of it and
+# processors with and without VNNI give the same bits on x86-64.
+INTEGER_ONNX_BOUND = 4.0
+INTEGER_ONNX_SHARE = 0.125
 # A report may list this many tensors of a model; our deepest has under a hundred.
 _MAX_TENSORS = 10_000
 _DIGEST = re.compile(r"[0-9a-f]{16}|")
@@ -42,8 +48,8 @@ class SelfTestResult:
     kernels: str
     """"reference" or "default"."""
     difference: float
-    """Largest difference of a logit, in steps of the output scale (integer TFLite) or logits;
-    infinite where the model gave no answer."""
+    """Largest difference of a logit, in steps of the output scale (integer TFLite), in 255ths of
+    the logits' range (integer ONNX) or in logits; infinite where the model gave no answer."""
     bound: float
     """The largest difference allowed."""
     note: str = ""
@@ -53,13 +59,13 @@ class SelfTestResult:
     """Where it failed, the first tensor that differs: an operator's output by its name, or "the
     output" where the bundle tells no inner ones (ONNX, default kernels, bundles from before edgeemo
     recorded them)."""
+    differing: float = 0.0
+    """Share of the pictures, 0..1, of which a logit differs at all."""
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What is to be replayed: an artifact, the kernels ("reference" or "default"), the largest
-    difference allowed.
-    """
+    """What is to be replayed, and what may differ."""
 
     artifact: Artifact
     """The model."""
@@ -67,6 +73,8 @@ class Replay:
     """"reference" or "default"."""
     bound: float
     """The largest difference allowed."""
+    share: float = 1.0
+    """The largest share of the pictures that may differ, 0..1."""
 
 
 def run_selftest(bundle: Bundle) -> list[SelfTestResult]:
@@ -95,10 +103,14 @@ def replays(manifest: Manifest) -> list[Replay]:
                 Replay(artifact, "default", OPTIMIZED_BOUND_LSB if integer else FLOAT_BOUND)
             )
         else:
-            # A QDQ graph's output is float, so its bound is in logits: the same number of steps of
-            # a typical scale.
-            bounds = {Precision.FP32: FLOAT_BOUND, Precision.FP16: HALF_BOUND}
-            plans.append(Replay(artifact, "default", bounds.get(artifact.precision, 0.5)))
+            bounds = {
+                Precision.FP32: (FLOAT_BOUND, 1.0),
+                Precision.FP16: (HALF_BOUND, 1.0),
+            }
+            integer_bounds = (INTEGER_ONNX_BOUND, INTEGER_ONNX_SHARE)
+            plans.append(
+                Replay(artifact, "default", *bounds.get(artifact.precision, integer_bounds))
+            )
     return plans
 
 
@@ -121,15 +133,21 @@ def replay(
         logits[i : i + 1] = backend.infer(selftest.inputs[i : i + 1])
         sign()
     difference = _difference(logits, selftest.logits[file], plan)
-    within = difference <= plan.bound
+    differing = float((logits != selftest.logits[file]).any(axis=1).mean())
+    too_many = differing > plan.share
+    within = difference <= plan.bound and not too_many
     # The logits of an interpreter that shares memory among tensors are those that users get, so the
     # inner tensors are read in a second run. Float ones are exact on one kind of processor alone.
     exact = plan.kernels == "reference" and plan.artifact.precision.is_integer
     tensor = _first_inner_difference(bundle, file, selftest, sign) if exact else ""
     note = "the logits agree and an inner tensor does not" if within and tensor else ""
+    if too_many:
+        note = f"{differing:.0%} of the pictures differ, allowed {plan.share:.0%}"
     passed = within and not tensor
     tensor = tensor or ("" if within else "the output")
-    return SelfTestResult(file, passed, plan.kernels, difference, plan.bound, note, tensor)
+    return SelfTestResult(
+        file, passed, plan.kernels, difference, plan.bound, note, tensor, differing
+    )
 
 
 def stored_trace(bundle: Bundle, file: str) -> list[tuple[str, str]] | None:
@@ -174,7 +192,7 @@ def first_difference(stored: Trace, replayed: Trace) -> str:
 
 def _difference(logits: NDArray[np.float32], expected: NDArray[np.float32], plan: Replay) -> float:
     with np.errstate(all="ignore"):
-        difference = float(np.abs(logits - expected).max()) / abs(plan.artifact.output.scale or 1.0)
+        difference = float(np.abs(logits - expected).max()) / _step(expected, plan.artifact)
     if not np.isfinite(difference):
         return float("inf")
     if plan.artifact.format is Format.TFLITE and plan.artifact.precision.is_integer:
@@ -182,6 +200,15 @@ def _difference(logits: NDArray[np.float32], expected: NDArray[np.float32], plan
         # rounded to exact.
         return round(difference, 3) or difference
     return difference
+
+
+def _step(expected: NDArray[np.float32], artifact: Artifact) -> float:
+    """What a difference is counted in: a QDQ graph's output is float, and its steps are not told,
+    but 255 of them span its logits or more.
+    """
+    if artifact.format is Format.ONNX and artifact.precision.is_integer:
+        return float(np.ptp(expected)) / 255 or 1.0
+    return abs(artifact.output.scale or 1.0)
 
 
 def _first_inner_difference(
@@ -205,11 +232,6 @@ def _is_entry(entry: object) -> bool:
     return (
         isinstance(name, str) and isinstance(digest, str) and _DIGEST.fullmatch(digest) is not None
     )
-
-
-def printable(text: str) -> str:
-    """The text as a terminal may show it: anyone may have written the file that it is from."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _shown(name: str) -> str:

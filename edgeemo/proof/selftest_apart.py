@@ -16,8 +16,9 @@ from pathlib import Path
 
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.text import printable
 from edgeemo.errors import BackendError, BundleError
-from edgeemo.proof.selftest import SelfTestResult, printable, replays
+from edgeemo.proof.selftest import SelfTestResult, replays
 
 TIME_LIMIT = 8.0
 OVERALL_LIMIT = 300.0

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked.outputs import check_output
 from edgeemo.contract.run import run_files
 from edgeemo.data.prepared import prepared_files
@@ -72,8 +73,8 @@ def build(
         run, data, out, name=name, version=version, seed=seed, profile=profile, max_step=max_step
     )
     for line in measurement_lines(list(measurements.values())):
-        click.echo(line)
-    click.echo(
+        say(line)
+    say(
         f"wrote {out}: {bundle.manifest.name} {bundle.manifest.version}, "
         f"{out.stat().st_size:,} bytes, and {out.with_suffix('.report.html')}"
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.data.prepared import SPLITS
 from export.cli.options import PATH, as_json
@@ -34,8 +35,8 @@ def compare(a: Path, b: Path, data: Path, artifact: str | None, split: str, as_j
     titles, comparisons = run_compare((a, b), data, artifact=artifact, split=split)
     if not as_json:
         for line in comparison_lines(titles, comparisons):
-            click.echo(line)
+            say(line)
         return
     for comparison in comparisons:
         values = {"bundles": titles, **asdict(comparison), "verdict": comparison.verdict}
-        click.echo(strict.dumps_line(values))
+        say(strict.dumps_line(values))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.checked import strict
 from edgeemo.models import find_model
@@ -46,12 +47,12 @@ def firmware(bundle: str, out: Path, target: str, max_ram: int | None, as_json: 
 
     made = generate(read_bundle(find_model(bundle)), out, target=target, max_ram=max_ram)
     if as_json:
-        click.echo(strict.dumps_line({"out": str(out), **asdict(made)}))
+        say(strict.dumps_line({"out": str(out), **asdict(made)}))
         return
-    click.echo(
+    say(
         f"wrote {out} for {target}: {made.table_bytes:,} bytes of tables in flash, "
         f"{made.arena_bytes:,} bytes of RAM beside the stack, "
         f"{made.multiply_accumulates:,} multiply-accumulates an inference"
     )
     check = f"; try it here: make -C {out} check" if target == "c99" else ""
-    click.echo(f"see {out / 'README.md'}{check}")
+    say(f"see {out / 'README.md'}{check}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import written_beside
@@ -37,9 +38,9 @@ def flash_image(bundle: str, out: Path, max_ram: int | None, as_json: bool) -> N
     with written_beside(out) as part:
         part.write_bytes(image)
     if as_json:
-        click.echo(strict.dumps_line({"out": str(out), **asdict(header)}))
+        say(strict.dumps_line({"out": str(out), **asdict(header)}))
         return
-    click.echo(
+    say(
         f"wrote {out}: {header.name} {header.version}, {len(image):,} bytes, "
         f"needs {header.arena_bytes:,} bytes of RAM"
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_output
 from edgeemo.contract.run import run_files
@@ -64,9 +65,9 @@ def inspect(
         for layer in layers:
             # JSON has no infinity: nothing was lost.
             lossless = {"sqnr_db": None} if layer.sqnr_db == float("inf") else {}
-            click.echo(strict.dumps_line(asdict(layer) | {"advice": layer.advice} | lossless))
+            say(strict.dumps_line(asdict(layer) | {"advice": layer.advice} | lossless))
         return
-    click.echo(f"{run}: {detail}")
+    say(f"{run}: {detail}")
     for line in layer_lines(layers, count):
-        click.echo(line)
-    click.echo(f"wrote {picture}")
+        say(line)
+    say(f"wrote {picture}")

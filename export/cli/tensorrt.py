@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.errors import GateFailed
 from export.cli.options import PATH, out
@@ -30,15 +31,15 @@ def tensorrt(bundle: Path, out: Path, trtexec: str | None) -> None:
     opened, program = read_bundle(bundle), trtexec or find_trtexec()
     if program is None:
         for plan in write_commands(opened, out):
-            click.echo(shlex.join(plan.command))
-        click.echo(
+            say(shlex.join(plan.command))
+        say(
             f"TensorRT is not installed here; on the device run {out / SCRIPT}, "
             "or this command again for the check"
         )
         return
     engines = build_engines(opened, out, program)
     for engine in engines:
-        click.echo(
+        say(
             f"{engine.path}: largest difference of a logit {engine.difference:.4g}, "
             f"allowed {engine.bound:g}: {'passed' if engine.passed else 'failed'}"
         )

@@ -4,10 +4,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-import click
 import numpy as np
 
 from edgeemo.backends.litert import LiteRtBackend
+from edgeemo.cli.shell import say
 from edgeemo.errors import BackendError
 from edgeemo.proof.selftest import OPTIMIZED_BOUND_LSB
 from export.convert import onnx
@@ -28,13 +28,13 @@ def quantize(job: Job) -> list[Measurement]:
     Raises:
         BackendError: a conversion fails, or the float ONNX file is another network than the run's.
     """
-    click.echo(
+    say(
         f"profile {job.profile.name}: {', '.join(job.profile.files)}; "
         f"calibration: {len(job.calibration)} pictures of {SPLIT}"
     )
     if job.run.note:
-        click.echo(job.run.note)
-    click.echo(attempt_heading())
+        say(job.run.note)
+    say(attempt_heading())
     measurements = [climbed(job, _tflite_maker(job))]
     if job.profile.with_onnx:
         fp32 = onnx.convert_fp32(job.run.model)
@@ -75,7 +75,7 @@ def climbed(job: Job, maker: Maker) -> Measurement:
     looks = 0
     ladder = climb(maker, steps, lambda candidate: tried(job, candidate), time.perf_counter)
     for candidate, attempt in ladder:
-        click.echo(attempt_line(attempt))
+        say(attempt_line(attempt))
         attempts.append(attempt)
         if closest is None or attempt.mean_kl < closest[0]:
             closest = attempt.mean_kl, candidate
@@ -84,7 +84,7 @@ def climbed(job: Job, maker: Maker) -> Measurement:
             measurement = measured(job, candidate, job.test, progress=True)
             if not measurement.reasons:
                 return replace(measurement, attempts=tuple(attempts), looks=looks)
-            click.echo(f"  but not on the test split: {'; '.join(measurement.reasons)}")
+            say(f"  but not on the test split: {'; '.join(measurement.reasons)}")
     assert closest is not None  # there is no ladder without steps
     measurement = measured(job, closest[1], job.test, progress=True)
     why = f"no step up to {steps[-1]} passes on validation and test"

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 
-import click
-
+from edgeemo.cli.shell import say
 from edgeemo.cli.tables import scorecard_lines
 from edgeemo.proof.evaluation import Scorecard
 
@@ -14,9 +13,9 @@ def print_cards(cards: Mapping[str, Scorecard], title: str) -> None:
     """
     whole, *others = cards.items()
     for line in scorecard_lines(whole[1], title):
-        click.echo(line)
+        say(line)
     for name, card in others:
         against = ", against the FER+ majority" * name.startswith(
             "ferplus"
         ) + ", flip averaging" * name.endswith("flipped")
-        click.echo(next(iter(scorecard_lines(card, f"{title}{against}"))))
+        say(next(iter(scorecard_lines(card, f"{title}{against}"))))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_apart
 from training.cli.options import Given, recipe_options
@@ -47,8 +48,8 @@ def crossval(data: Path, folds: int, given: Given, out: Path, as_json: bool) -> 
 
     summary = run_crossval(given.recipe(), data, out, folds=folds)
     if as_json:
-        click.echo(strict.dumps(summary, indent=None))
+        say(strict.dumps(summary, indent=None))
         return
     for line in table_lines(summary):
-        click.echo(line)
-    click.echo(f"wrote {out / 'crossval.json'} and {PICTURE} beside it")
+        say(line)
+    say(f"wrote {out / 'crossval.json'} and {PICTURE} beside it")

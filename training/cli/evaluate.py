@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.data.prepared import SPLITS
 from training.cli.cards import print_cards
@@ -39,13 +40,11 @@ def evaluate(run: Path, data: Path, split: str, as_json: bool) -> None:
     cards = scorecards(run, data, split)
     if as_json:
         values = {name: asdict(card) for name, card in cards.items()}
-        click.echo(
-            strict.dumps(values.pop("labels") | {"ferplus_majority": None} | values, indent=None)
-        )
+        say(strict.dumps(values.pop("labels") | {"ferplus_majority": None} | values, indent=None))
         return
     fitted = split == "train" or (split == "validation" and load_run(run).recipe.with_validation)
     print_cards(cards, f"{run}, float, {split}{' (fitted to)' * fitted}")
-    click.echo(
+    say(
         f"wrote {run / f'predictions_{split}.npz'} and pictures beside it, among them "
         f"confusion_{split}.png"
     )

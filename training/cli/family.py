@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked.outputs import check_apart
 
 
@@ -50,10 +51,10 @@ def family(data: Path, out: Path, device: str | None, finish: bool, **given: Any
     if finish:
         from training.runs.finish import finish_runs
 
-        click.echo(finish_runs(out, data))
+        say(*finish_runs(out, data).split("\n"))
         return
     if device is not None:
         os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda,cpu"}[device]
     from training.fast.run import run_family
 
-    click.echo(run_family(data, out, given, click.echo))
+    say(*run_family(data, out, given, say).split("\n"))

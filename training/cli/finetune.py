@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked.outputs import check_apart
 from training.cli.cards import print_cards
 from training.cli.options import Given, recipe_options
@@ -57,4 +58,4 @@ def finetune(run: str, data: Path, out: Path, resume: bool, given: Given) -> Non
         resume=resume,
     )
     print_cards(scorecards(out, data, "test"), f"{out}, float, test")
-    click.echo(f"wrote {out}")
+    say(f"wrote {out}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_apart
 from training.cli.paths import beside
@@ -81,8 +82,8 @@ def leaks(
             training = compare(data, per_class, share, epochs, seed)
         report = write_leaks(folder, data, seed, training)
     if as_json:
-        click.echo(strict.dumps(report, indent=None))
+        say(strict.dumps(report, indent=None))
         return
     for line in markdown_lines(report):
-        click.echo(line)
-    click.echo(f"wrote {out}; look at {out / 'leaks.html'}")
+        say(line)
+    say(f"wrote {out}; look at {out / 'leaks.html'}")

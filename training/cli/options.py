@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.reading import read_regular
 from edgeemo.errors import InvalidInput, MissingFile
 from training.fit.recipe import LABEL_CHOICES, PRECISIONS, Recipe
 from training.networks import NETWORKS
@@ -253,7 +254,7 @@ def read_recipe(path: Path) -> Recipe:
             f"{path}: expected a recipe as JSON, found no file; `sweep` writes one as best.json"
         )
     try:
-        recipe = Recipe.from_dict(strict.loads(path.read_bytes()))
+        recipe = Recipe.from_dict(strict.loads(read_regular(path, strict.MAX_BYTES)))
     except (ValueError, OSError) as error:
         raise InvalidInput(
             f"{path}: not a recipe ({error}); take the best.json of a sweep"

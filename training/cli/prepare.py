@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_apart
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec, parse_size
@@ -128,11 +129,11 @@ def prepare(
     archives = [(source, path or _downloaded(source.kaggle)) for source, path in chosen]
     dataset = run_prepare(archives, out, **choices)
     if as_json:
-        click.echo(strict.dumps(dataset, indent=None))
+        say(strict.dumps(dataset, indent=None))
         return
     _show_counts(dataset)
     _show_settled(dataset)
-    click.echo(
+    say(
         f"wrote {out}: {dataset['images']:,} pictures in {dataset['groups']:,} groups; look at "
         f"{out / 'report.html'}"
     )
@@ -148,16 +149,16 @@ def _show_counts(dataset: dict[str, Any]) -> None:
     for source, by_split in dataset["counts"].items():
         for name, by_label in sorted(by_split.items()):
             counts = "  ".join(f"{label} {count:,}" for label, count in by_label.items())
-            click.echo(f"{source} {name:<10} {sum(by_label.values()):>7,}  {counts}")
+            say(f"{source} {name:<10} {sum(by_label.values()):>7,}  {counts}")
     for reason, count in dataset["rejected_counts"].items():
-        click.echo(f"warning: {count:,} files left out: {reason}", err=True)
+        say(f"warning: {count:,} files left out: {reason}", err=True)
 
 
 def _show_settled(dataset: dict[str, Any]) -> None:
     for reason, count in dataset["excluded"].items():
-        click.echo(f"{count:,} pictures in no split: {reason}")
+        say(f"{count:,} pictures in no split: {reason}")
     settled = dataset["conflicts"]
-    click.echo(
+    say(
         f"{settled['groups']:,} pictures carry different labels in their {settled['pictures']:,} "
         f"copies; policy {settled['policy']}: {settled['changed']:,} labels changed, "
         f"{settled['dropped']:,} copies dropped"

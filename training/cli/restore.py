@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked.outputs import check_apart
 from workstation.text import percent
 
@@ -39,4 +40,4 @@ def restore(bundle: Path, data: Path, out: Path) -> None:
     check_apart(out, (bundle, data))
     top1 = run_restore(bundle, data, out)
     fitted = ", which it was fitted to" * load_run(out).recipe.with_validation
-    click.echo(f"wrote {out}: top-1 {percent(top1, 2)} on validation{fitted}")
+    say(f"wrote {out}: top-1 {percent(top1, 2)} on validation{fitted}")

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_apart
 
@@ -68,11 +69,11 @@ def review(data: Path, run: Path, out: Path | None, as_json: bool, **choices: An
     check_apart(out, (data, run))
     summary = run_review(data, run, out, **choices)
     if as_json:
-        click.echo(strict.dumps(summary, indent=None))
+        say(strict.dumps(summary, indent=None))
         return
     for line in summary_lines(summary):
-        click.echo(line)
-    click.echo(
+        say(line)
+    say(
         f"wrote {out / 'review.csv'}; look at {out / 'review.html'}, fill in the column decision, "
         "and give it to prepare --reviewed"
     )

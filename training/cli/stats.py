@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_apart
 from training.cli.paths import beside
@@ -33,8 +34,8 @@ def stats(prepared: Path, out: Path | None, as_json: bool) -> None:
     check_apart(out, (prepared,))
     written = write_pictures(data, counted, out)
     if as_json:
-        click.echo(strict.dumps(counted, indent=None))
+        say(strict.dumps(counted, indent=None))
         return
     for line in stats_lines(counted):
-        click.echo(line)
-    click.echo(f"wrote {out}: {', '.join(path.name for path in written)}")
+        say(line)
+    say(f"wrote {out}: {', '.join(path.name for path in written)}")

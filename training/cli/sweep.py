@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_apart
 from training.cli.options import Given, recipe_options
@@ -52,16 +53,16 @@ def sweep(data: Path, trials: int, given: Given, out: Path, as_json: bool) -> No
     recipe = given.recipe(Recipe(epochs=10))
     result = run_sweep(recipe, data, out, trials=trials, fixed=tuple(given.choices))
     if as_json:
-        click.echo(strict.dumps(result, indent=None))
+        say(strict.dumps(result, indent=None))
         return
-    click.echo(
+    say(
         f"{result['trials']} trials, {result['pruned']} given up early; best: trial "
         f"{result['best_trial']} with validation top-1 "
         f"{percent(result['best_validation_top1'], 2)}"
     )
     for name, weight in list(result["importances"].items())[:5]:
-        click.echo(f"  {name.ljust(15)} {weight:6.1%} of what made the difference")
-    click.echo(
+        say(f"  {name.ljust(15)} {weight:6.1%} of what made the difference")
+    say(
         f"wrote {out / BEST}; go on with: python -m training train --data {data} --recipe "
         f"{out / BEST} --out RUN"
     )

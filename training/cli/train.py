@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked.outputs import check_apart
 from training.cli.cards import print_cards
 from training.cli.options import Given, recipe_options
@@ -77,4 +78,4 @@ def train(
     )
     if used.chief:
         print_cards(scorecards(out, data, "test"), f"{out}, float, test")
-        click.echo(f"wrote {out}")
+        say(f"wrote {out}")

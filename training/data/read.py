@@ -15,7 +15,7 @@ from edgeemo.contract.crop import BOX
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.data.labelled import LabelledFile, PictureArchive
-from edgeemo.data.pictures import decode_picture
+from edgeemo.data.pictures import MAX_PIXELS_OF_MANY, decode_picture, pixel_bound
 from edgeemo.data.prepared import VOTE_COLUMNS
 from edgeemo.errors import ArchiveError, PictureError
 from edgeemo.faces import Detector, crop_of, open_detector
@@ -125,7 +125,7 @@ def _read_one(
     """Input and sha256 of one picture; None where it is rejected, which the archive notes."""
     try:
         data = archive.read(file.path)
-        frame = decode_picture(data, file.path)
+        frame = decode_picture(data, file.path, pixel_bound(MAX_PIXELS_OF_MANY))
     except PictureError as error:
         # Without the file's name and details, so that the reasons can be counted.
         reason = str(error).partition(f"{file.path}: ")[2].partition(";")[0].partition(" (")[0]

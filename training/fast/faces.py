@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import make_folder, written_beside
+from edgeemo.contract.checked.reading import open_regular
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.ferplus import group_votes
 from edgeemo.data.prepared import Prepared, is_prepared, load_prepared
@@ -65,7 +66,7 @@ def load_faces(path: Path, unlabelled: Path | None = None) -> FaceSet:
     votes = group_votes(data)
     parts = [_part(data, votes, split) for split in ("train", "validation")]
     side = DEFAULT_SPEC.height
-    extra = np.zeros((0, side, side), np.uint8) if unlabelled is None else np.load(unlabelled)
+    extra = np.zeros((0, side, side), np.uint8) if unlabelled is None else _array(unlabelled)
     if extra.dtype != np.uint8 or extra.shape[1:] != (side, side):
         raise DataError(
             f"{unlabelled}: expected uint8 (m, {side}, {side}), "
@@ -78,6 +79,15 @@ def load_faces(path: Path, unlabelled: Path | None = None) -> FaceSet:
         "split_hash": data.split_hash,
     }
     return FaceSet(parts[0], parts[1], extra, about)
+
+
+def _array(path: Path) -> NDArray[Any]:
+    """The array of a .npy file. Raises DataError."""
+    try:
+        with open_regular(path) as file:
+            return np.asarray(np.load(file, allow_pickle=False))
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path}: not a readable NumPy array ({error})") from None
 
 
 def pack_faces(faces: FaceSet, folder: Path) -> Path:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import make_folder, written_beside
+from edgeemo.contract.checked.reading import read_regular
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.errors import RunError
@@ -185,4 +186,4 @@ def remember(folder: Path, name: str, value: Callable[[], dict[str, Any]]) -> di
     if not file.is_file():
         with written_beside(make_folder(folder) / name) as part:
             part.write_text(strict.dumps(value()))
-    return dict(strict.loads(file.read_bytes()))
+    return dict(strict.loads(read_regular(file, strict.MAX_BYTES)))

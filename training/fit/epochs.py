@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import keras
 from numpy.typing import NDArray
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.proof.evaluation import score
 from training.fit.events import Events
@@ -56,13 +56,13 @@ class Fitting:
         recipe = self.recipe
         for epoch in range(len(self.history), recipe.epochs):
             if is_tired(self.history, recipe.patience):
-                click.echo(f"stopped early: no better validation top-1 in {recipe.patience} epochs")
+                say(f"stopped early: no better validation top-1 in {recipe.patience} epochs")
                 break
             row, weights = self._epoch(epoch)
             if kept_row(recipe, [*self.history, row]) is row:
                 self.best = weights
             self._keep(row)
-            click.echo(
+            say(
                 f"epoch {epoch + 1}/{recipe.epochs}  loss {row['loss']:.4f}  validation: loss "
                 f"{row['validation_loss']:.4f} top-1 {percent(row['validation_top1'], 2)} macro-F1 "
                 f"{percent(row['validation_macro_f1'], 2)}  {row['seconds']:.0f} s"

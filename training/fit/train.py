@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.run import CHECKPOINT, WEIGHTS, Progress, RunConfig, write_run_config
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import RunError
@@ -252,7 +252,7 @@ def _show_start(fitting: Fitting, chosen: dict[str, Targets]) -> None:
     fitted, judged = (len(chosen[split].rows) for split in ("train", "validation"))
     as_well = ", fitted to as well" if recipe.with_validation else ""
     several = f", {devices.count} devices of {devices.workers} machines"
-    click.echo(
+    say(
         f"{recipe.model}: {fitting.model.count_params():,} parameters, "
         f"{multiply_accumulates(fitting.model) / 1e6:.1f} M multiply-accumulates, {fitted:,} "
         f"training and {judged:,} validation faces{as_well}, Keras on {keras.backend.backend()}"
@@ -260,7 +260,7 @@ def _show_start(fitting: Fitting, chosen: dict[str, Targets]) -> None:
     )
     for split, part in chosen.items():
         for line in _target_lines(split, part):
-            click.echo(line)
+            say(line)
 
 
 def _target_lines(split: str, part: Targets) -> Iterator[str]:

@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import click
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.cli.shell import say
 from edgeemo.errors import RunError
 from edgeemo.optional import need
 from training.fit.recipe import Recipe
@@ -234,7 +234,7 @@ def _join(cluster: Cluster, asked: Asked) -> Replicas:
         tf.config.set_visible_devices(gpus[: len(used)], "GPU")
     elif asked not in (None, 1, "all"):
         raise RunError(f"expected 1 as --devices, as there is no GPU here, received {asked}")
-    click.echo(
+    say(
         f"worker {cluster.index} of {workers}: waiting for the others, at most {_MEETING} s",
         err=True,
     )

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.data.ferplus import group_votes, votes_to_labels
@@ -73,7 +73,7 @@ def review(
 
 
 def _show_start(recipe: Recipe, epochs: int, folds: int) -> None:
-    click.echo(
+    say(
         f"{folds} networks of {recipe.model}, {recipe.epochs} of the run's {epochs} epochs each, "
         f"seed {recipe.seed}",
         err=True,

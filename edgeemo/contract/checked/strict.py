@@ -11,17 +11,24 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, NoReturn, TypeVar
 
+from edgeemo.contract.checked.text import without_halves
+
 T = TypeVar("T")
 
 # Our own files nest a dozen levels; whatever walks a parsed value (repr, asdict, dumps) does it by
 # recursion.
 _MAX_DEPTH = 64
+MAX_BYTES = 16 * 1024 * 1024
+"""Of JSON text: a report of a million pictures takes 14 million."""
+# Each becomes an object in memory of up to 50 times its text; our largest file has 3,200.
+_MAX_VALUES = 200_000
 
 
 def loads(text: str | bytes) -> Any:
-    """Parse JSON; raises ValueError for doubled keys, NaN, infinities and too deep nesting as for
-    bad syntax.
+    """Parse JSON of up to MAX_BYTES, 200,000 values and 64 levels; raises ValueError for more, for
+    doubled keys, NaN and infinities as for bad syntax.
     """
+    _check_size(text)
     try:
         value = json.loads(
             text,
@@ -32,17 +39,29 @@ def loads(text: str | bytes) -> Any:
     except RecursionError:
         raise ValueError("nested too deep") from None
     _check_depth(value)
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a text with half of a character, which UTF-8 cannot hold") from None
     return value
 
 
 def dumps(value: Any, *, indent: int | None = 2) -> str:
-    """JSON text that `loads` accepts: keys sorted, NaN refused."""
-    return json.dumps(value, indent=indent, sort_keys=True, allow_nan=False)
+    """JSON text that `loads` accepts: keys sorted, NaN refused, halves of characters, as in file
+    names that are no UTF-8, as `printable` shows them.
+    """
+    text = json.dumps(value, indent=indent, sort_keys=True, allow_nan=False)
+    if "\\ud" not in text:
+        return text
+    return json.dumps(without_halves(value), indent=indent, sort_keys=True, allow_nan=False)
 
 
 def dumps_line(value: Any) -> str:
-    """JSON text on one line, keys in their own order, for `--json` output."""
-    return json.dumps(value, allow_nan=False)
+    """JSON text on one line, keys in their own order, for `--json` output; halves of characters as
+    in `dumps`.
+    """
+    text = json.dumps(value, allow_nan=False)
+    return json.dumps(without_halves(value), allow_nan=False) if "\\ud" in text else text
 
 
 def from_dict(kind: type[T], value: Any, where: str) -> T:
@@ -53,6 +72,16 @@ def from_dict(kind: type[T], value: Any, where: str) -> T:
         ValueError: naming the field by its path from `where`.
     """
     return typing.cast(T, _convert(kind, value, where))
+
+
+def _check_size(text: str | bytes) -> None:
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"{len(text):,} bytes, expected at most {MAX_BYTES:,}")
+    # Commas and brackets inside strings count as well, of which ours have few.
+    data = text.encode("utf-8", "replace") if isinstance(text, str) else text
+    values = sum(data.count(mark) for mark in (b",", b"[", b"{"))
+    if values > _MAX_VALUES:
+        raise ValueError(f"{values:,} values, expected at most {_MAX_VALUES:,}")
 
 
 def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def test_config_that_no_run_has_is_refused(
         (b"[]", "expected an object"),
         (b"\xff\xfe", "not the config of a run"),
         (b'{"recipe": 1, "recipe": 2}', "twice"),
-        (b" " * (4 * 1024**2 + 1), "larger than"),
+        (b" " * (4 * 1024**2 + 1), "4,194,305 bytes, expected at most 4,194,304"),
     ],
 )
 def test_file_that_holds_no_config_is_refused(text: bytes, message: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgeemo.cli.main import main
+from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
 from edgeemo.data import pictures
+from edgeemo.data.labelled import load_inputs
 from edgeemo.data.pictures import decode_picture, read_picture, write_picture
-from edgeemo.errors import EdgeemoError, MissingFile, PictureError, StorageError
+from edgeemo.errors import EdgeemoError, InvalidInput, MissingFile, PictureError, StorageError
 from tests import support
 
 RED = np.full((40, 60, 3), (200, 30, 10), np.uint8)  # RGB
@@ -326,6 +331,75 @@ def test_header_that_claims_too_much_is_refused_before_decoding(
         f"{size} pixels, expected sides of at most 16,384 and at most 50,000,000 pixels"
         in refusal(path)
     )
+
+
+def with_scans(width: int, height: int, more: int) -> bytes:
+    """A progressive JPEG of a flat grey picture whose last scan, of some 75 bytes, comes again and
+    again.
+    """
+    buffer = io.BytesIO()
+    flat = Image.fromarray(np.zeros((height, width), np.uint8))
+    flat.save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()[:-2]
+    return data + data[data.rindex(b"\xff\xda") :] * more + b"\xff\xd9"
+
+
+@pytest.mark.parametrize(
+    ("size", "more", "message"),
+    [
+        ((7000, 7000), 400, "a JPEG of 406 scans, expected at most 16 for 7000x7000 pixels"),
+        ((64, 64), 95, "a JPEG of 101 scans, expected at most 100 for 64x64 pixels"),
+    ],
+)
+def test_jpeg_of_many_scans_is_refused_at_once(
+    size: tuple[int, int], more: int, message: str
+) -> None:
+    data = with_scans(*size, more)
+    start = time.process_time()
+    with pytest.raises(PictureError, match=message):
+        decode_picture(data, "scans.jpg")
+    assert time.process_time() - start < 0.5  # decoding takes 30 s
+
+
+@pytest.mark.parametrize("quality", [60, 100])
+def test_progressive_jpeg_as_programs_write_it_opens(quality: int) -> None:
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (97, 131, 3), np.uint8)
+    Image.fromarray(noise).save(buffer, "JPEG", progressive=True, quality=quality)
+    assert decode_picture(buffer.getvalue(), "progressive.jpg").shape == (97, 131, 3)
+    assert decode_picture(with_scans(64, 64, 94), "scans.jpg").shape == (64, 64, 3)
+
+
+def test_bound_on_pixels_is_an_argument_and_an_environment_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(support.png_of(40, 25))
+    assert read_picture(path, 1000).shape == (25, 40, 3)
+    with pytest.raises(PictureError, match="40x25 pixels, expected .* at most 999 pixels"):
+        read_picture(path, 999)
+    monkeypatch.setenv("EDGEEMO_MAX_PIXELS", "999")
+    with pytest.raises(PictureError, match="999 pixels; scale it down or set EDGEEMO_MAX_PIXELS$"):
+        read_picture(path)
+    monkeypatch.setenv("EDGEEMO_MAX_PIXELS", "200000000")
+    assert pictures.pixel_bound(1) == 200_000_000
+    monkeypatch.setenv("EDGEEMO_MAX_PIXELS", "4e6")
+    with pytest.raises(InvalidInput, match="EDGEEMO_MAX_PIXELS: expected a number of pixels"):
+        read_picture(path)
+
+
+def test_each_of_many_pictures_has_the_smaller_bound(tmp_path: Path) -> None:
+    folder = tmp_path / "happy"
+    folder.mkdir()
+    (folder / "large.png").write_bytes(png_that_claims(5001, 5000))
+    (folder / "small.png").write_bytes(support.png_of(48, 48))
+    assert load_inputs(tmp_path, "test", DEFAULT_SPEC, LABELS).left_out == {
+        "not a usable picture": 1
+    }
+    refusal = "5001x5000 pixels, expected sides of at most 16,384 and at most 25,000,000 pixels"
+    done = support.done_here(main, "edgeemo", "predict", *sorted(folder.iterdir()))
+    assert done.returncode == 1
+    assert refusal in done.stderr
 
 
 def test_huge_file_is_refused_unread(tmp_path: Path) -> None:

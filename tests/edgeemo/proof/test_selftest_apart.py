@@ -154,7 +154,7 @@ def test_garbage_among_the_messages_is_passed_over(
     [
         (
             "raise ValueError('\\x1b[2J \\udc80')",
-            "int8.tflite: the interpreter refuses the model (?[2J ?)",
+            "int8.tflite: the interpreter refuses the model (\\x1b[2J \\x80)",
         ),
         (
             "raise KeyError('odd')",
@@ -190,7 +190,7 @@ def test_early_end_tells_the_last_words(nano: Bundle, interpreter: Callable[[str
     assert (
         result.note
         == f"the interpreter ended early with exit code 3 {ON_MODEL} (last words: first no"
-        " ?[2Jluck)"
+        " \\x1b[2Jluck)"
     )
 
 

@@ -230,6 +230,27 @@ def test_deep_nesting_is_a_value_error(depth: int, opening: str, closing: str) -
         strict.loads(opening * depth + "1" + closing * depth)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" + "[]," * 200_000 + "[]]", "400,002 values, expected at most 200,000"),
+        (b'{"a": "' + b"x" * 16_777_216 + b'"}', "16,777,225 bytes, expected at most 16,777,216"),
+    ],
+)
+def test_text_of_too_many_values_or_bytes_is_refused_unparsed(
+    text: str | bytes, message: str
+) -> None:
+    start = time.process_time()
+    with pytest.raises(ValueError, match=message):
+        strict.loads(text)
+    assert time.process_time() - start < 0.2
+
+
+def test_a_report_of_a_million_pictures_is_read() -> None:
+    text = '{"ids": "' + "0123456789ab" * 1_000_000 + '"}'
+    assert len(strict.loads(text)["ids"]) == 12_000_000
+
+
 def test_the_nesting_of_real_files_is_read() -> None:
     assert strict.loads("[" * 20 + "]" * 20) is not None
 

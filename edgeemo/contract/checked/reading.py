@@ -1,0 +1,56 @@
+"""Reading files of others: regular ones alone, and no more of them than expected.
+
+A FIFO would be waited for without end, a device read without end, and some devices act when they
+are opened.
+"""
+
+import errno
+import os
+import stat
+from typing import BinaryIO
+
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file, or what a link to one leads to, to read its bytes.
+
+    Raises:
+        OSError: it cannot be opened; with the errno EINVAL, it is a FIFO, a socket or a device.
+    """
+    _check_kind(os.stat(path).st_mode, path)
+    # Should another file have taken its place meanwhile, nothing is waited for either.
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check_kind(os.fstat(opened).st_mode, path)
+        return os.fdopen(opened, "rb")
+    except BaseException:
+        os.close(opened)
+        raise
+
+
+def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
+    """All bytes of a regular file of at most `limit` bytes.
+
+    Raises:
+        OSError: as `open_regular`.
+        ValueError: a larger file, of which no more is read.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(limit + 1) if size <= limit else b""
+    if max(size, len(data)) > limit:
+        raise ValueError(f"{max(size, len(data)):,} bytes, expected at most {limit:,}")
+    return data
+
+
+def _check_kind(mode: int, path: str | os.PathLike[str]) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if kind := _KINDS.get(stat.S_IFMT(mode)):
+        raise OSError(errno.EINVAL, f"{kind}, expected a regular file", os.fspath(path))
