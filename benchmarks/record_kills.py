@@ -17,9 +17,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeemo.cli.shell import say
+
 _WRITER = """
 import os, sys, time
-from edgeemo.cli.shell import say
 from edgeemo.live.recorder import Recorder, Rotation
 number, rotation = int(sys.argv[2]), Rotation(max_bytes=1 << 20)
 with Recorder(sys.argv[1], rotation) as recorder:
@@ -58,8 +59,7 @@ def measure(out: Path, *, kills: int, seed: int, longest: float) -> Result:
         lines, killed = _killed(out, first, random_time.uniform(0, longest))
         told |= lines
         ends |= dict.fromkeys(lines, killed)
-    from edgeemo.cli.shell import say
-from edgeemo.live.recorder import Recorder
+    from edgeemo.live.recorder import Recorder
 
     Recorder(out).close()  # repairs the last line
     kept, torn = _kept(out)
