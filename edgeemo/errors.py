@@ -10,6 +10,7 @@ EdgeemoError
 ├── DownloadError (OSError)            a data set or model file that could not be downloaded
 ├── DataError (ValueError)             prepared data that is damaged or does not fit
 ├── RunError (ValueError)              a training run that is damaged or incomplete
+│   └── Interrupted (ValueError)       a run that Ctrl-C stopped, with how to go on
 ├── BundleError (ValueError)           a bundle that is damaged or from another version
 ├── SpecMismatch (ValueError)          two artifacts that were made for different input specs
 ├── DetectorError (RuntimeError)       a face detector that cannot work here
@@ -63,6 +64,10 @@ class DataError(EdgeemoError, ValueError):
 
 class RunError(EdgeemoError, ValueError):
     """A training run that is damaged or incomplete."""
+
+
+class Interrupted(RunError):
+    """A run that Ctrl-C stopped; the message says how to go on. Commands end with 130."""
 
 
 class BundleError(EdgeemoError, ValueError):

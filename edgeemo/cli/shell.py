@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from edgeemo.contract.checked.text import printable
-from edgeemo.errors import EdgeemoError
+from edgeemo.errors import EdgeemoError, Interrupted
 from edgeemo.optional import send_nothing
 
 
@@ -106,11 +106,11 @@ def run(group: click.Command, name: str, arguments: Sequence[str] | None = None)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except (click.Abort, KeyboardInterrupt):
-        _fail(name, "interrupted; no half-written file is left")
+        _fail(name, "interrupted; no half-written file is left", 130)
     except EdgeemoError as error:
         if debug:
             raise
-        _fail(name, " ".join(str(error).split()))
+        _fail(name, " ".join(str(error).split()), 130 if isinstance(error, Interrupted) else 1)
     except Exception as error:
         if debug:
             raise
@@ -131,6 +131,6 @@ def _usage_of(error: click.UsageError) -> click.UsageError:
     return click.UsageError(printable(error.format_message()), error.ctx)
 
 
-def _fail(name: str, message: str) -> None:
+def _fail(name: str, message: str, code: int = 1) -> None:
     say(f"{name}: {message}", err=True)
-    sys.exit(1)
+    sys.exit(code)

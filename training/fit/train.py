@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgeemo.cli.shell import say
 from edgeemo.contract.run import CHECKPOINT, WEIGHTS, Progress, RunConfig, write_run_config
 from edgeemo.data.prepared import Prepared, load_prepared
-from edgeemo.errors import RunError
+from edgeemo.errors import Interrupted, RunError
 from edgeemo.proof.evaluation import Scorecard
 from edgeemo.version import __version__
 from training.fit.distill import leaned_on, trusted_run
@@ -280,7 +280,7 @@ def _fit(fitting: Fitting, data_path: Path) -> None:
     try:
         fitting.run()
     except KeyboardInterrupt:
-        raise RunError(
+        raise Interrupted(
             f"stopped after {len(fitting.history)} of {fitting.recipe.epochs} epochs; go on with: "
             f"python -m training train --resume --data {data_path} --out {fitting.out}"
         ) from None

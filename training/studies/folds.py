@@ -14,7 +14,7 @@ from tqdm import tqdm
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.data.prepared import EXCLUDED, Prepared
-from edgeemo.errors import DataError, RunError
+from edgeemo.errors import DataError, Interrupted, RunError
 from training.fit.loop import Diverged, fitted_epochs
 from training.fit.recipe import Recipe
 from training.runs.predict import predict
@@ -70,7 +70,7 @@ def fold_by_fold(
                 progress,
             )
         except KeyboardInterrupt:
-            raise RunError(
+            raise Interrupted(
                 f"stopped in fold {fold + 1} of {folds}; finished folds are kept in {cache}: run "
                 "the same command again"
             ) from None

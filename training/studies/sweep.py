@@ -24,7 +24,7 @@ from tqdm import tqdm
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.data.prepared import Prepared, load_prepared
-from edgeemo.errors import InvalidInput, RunError, StorageError
+from edgeemo.errors import Interrupted, InvalidInput, RunError, StorageError
 from training.fit.distill import leaned_on
 from training.fit.loop import Diverged, Faces, chosen_targets, fitted_epochs
 from training.fit.recipe import Augmentation, Recipe
@@ -116,8 +116,8 @@ def sweep(
         return _write(study, base, out)
 
 
-def _stopped(study: optuna.Study, trials: int, out: Path) -> RunError:
-    return RunError(
+def _stopped(study: optuna.Study, trials: int, out: Path) -> Interrupted:
+    return Interrupted(
         f"stopped after {len(_finished(study))} of {trials} trials; they are kept in "
         f"{out / STORAGE}: run the same command again"
     )

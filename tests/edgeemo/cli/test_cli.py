@@ -619,7 +619,7 @@ def test_interrupt_is_one_line_and_exit_1(tiny_bundle: Path, drawn: Path, number
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (
-        1,
+        130,
         "edgeemo: interrupted; no half-written file is left\n",
     )
 

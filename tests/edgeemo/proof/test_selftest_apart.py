@@ -312,7 +312,7 @@ def test_interrupted_doctor_takes_the_process_along(
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (
-        1,
+        130,
         "edgeemo: interrupted; no half-written file is left\n",
     )
     with pytest.raises(ProcessLookupError):

@@ -673,7 +673,7 @@ def test_ctrl_c_leaves_no_half_written_folder_and_an_old_one_unchanged(
     time.sleep(delay)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert stdout == ""
     assert (
         stderr.splitlines()[-1] == "python -m training: interrupted; no half-written file is left"

@@ -253,7 +253,7 @@ def test_ctrl_c_ends_the_process_in_one_line_that_says_how_to_go_on(
     out, recipe = tmp_path / "run", replace(RECIPE, epochs=500)
     process = support.interrupted_after_first_epoch(voted, out, recipe)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert "go on with: python -m training train --resume" in stderr.splitlines()[-1]
     assert {path.name for path in out.iterdir()} <= {"config.json", "checkpoint.npz", "history.csv"}
 
