@@ -694,6 +694,33 @@ def wait_until(happened: Any, process: subprocess.Popen[str], seconds: float = 6
 # --- the real thing
 
 
+def test_an_eighth_of_fer2013_is_read_whole_and_split_without_copies(tmp_path: Path) -> None:
+    """Real faces in each run; all of them are counted in the slow test below."""
+    votes = support.shared("data", "ferplus_votes.csv")
+    with zipfile.ZipFile(support.shared("data", "fer2013.zip")) as archive:
+        names = sorted(name for name in archive.namelist() if not name.endswith("/"))[::8]
+        with zipfile.ZipFile(tmp_path / "eighth.zip", "w") as eighth:
+            for name in names:
+                eighth.writestr(name, archive.read(name))
+    data = prepared_from(tmp_path / "eighth.zip", tmp_path / "out", ferplus=votes)
+    assert data.dataset["rejected"] == []
+    # The folders of FER-2013 are its labels, and its file names are the rows of the votes.
+    assert sorted(row["path"] for row in data.rows) == names
+    assert Counter(
+        (row["path"].split("/")[0], LABELS[label])
+        for row, label in zip(data.rows, data.given_labels, strict=True)
+    ) == Counter(tuple(name.split("/")[-3:-1]) for name in names)
+    check_parts(data)
+    assert data.votes is not None
+    with votes.open(newline="") as file:
+        known = {row["filename"]: row for row in csv.DictReader(file)}
+    of_names = [known[Path(name).name] for name in names]
+    assert data.dataset["ferplus_rows"] == len(names)
+    for column, total in zip(FERPLUS_COLUMNS, data.votes.sum(axis=0), strict=True):
+        assert total == sum(int(row[column]) for row in of_names)
+
+
+@pytest.mark.slow
 def test_fer2013_has_the_known_counts(tmp_path: Path) -> None:
     archive, votes = (
         support.shared("data", "fer2013.zip"),
@@ -737,16 +764,7 @@ def test_fer2013_has_the_known_counts(tmp_path: Path) -> None:
     assert data.dataset["excluded"] == {"copy of a held-out test picture": 1446}
     assert int(np.sum(data.splits == "excluded")) == 1446
     assert data.dataset["rejected"] == []
-    groups = {
-        split: set(data.groups[data.splits == split]) for split in ("train", "validation", "test")
-    }
-    assert not groups["train"] & groups["validation"]
-    assert not (groups["train"] | groups["validation"]) & groups["test"]
-    assert np.array_equal(
-        data.labels[data.splits == "test"], data.given_labels[data.splits == "test"]
-    )
-    share = len(data.indices("validation")) / (28_557 - 1446)
-    assert 0.099 < share < 0.101
+    check_parts(data)
     assert data.votes is not None
     assert data.dataset["ferplus_rows"] == 28_557 + 3_579
     totals = np.loadtxt(votes, delimiter=",", skiprows=1, usecols=range(2, 12), dtype=int).sum(
@@ -759,3 +777,19 @@ def test_fer2013_has_the_known_counts(tmp_path: Path) -> None:
         ]
         == 55
     )
+
+
+def check_parts(data: Prepared) -> None:
+    """No copy of a picture in two splits, held-out labels as they were given, and a tenth of the
+    rest as validation.
+    """
+    groups = {
+        split: set(data.groups[data.splits == split]) for split in ("train", "validation", "test")
+    }
+    assert not groups["train"] & groups["validation"]
+    assert not (groups["train"] | groups["validation"]) & groups["test"]
+    assert np.array_equal(
+        data.labels[data.splits == "test"], data.given_labels[data.splits == "test"]
+    )
+    kept = np.isin(data.splits, ["train", "validation"]).sum()
+    assert 0.099 < len(data.indices("validation")) / kept < 0.101
