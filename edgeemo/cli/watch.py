@@ -101,7 +101,7 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 )
 @click.option(
     "--record-rotate",
-    "rotate",
+    "record_rotate",
     callback=_rotate,
     metavar="SIZE|daily",
     help="Go on in a new file at this size, such as 10M, or each day; OUT.000001.jsonl is full.",
@@ -208,7 +208,7 @@ def watch(
     as_json: bool,
     show: bool,
     record: Path | None,
-    rotate: int | str | None,
+    record_rotate: int | str | None,
     keep: int | None,
     faces: str,
     fps: float | None,
@@ -229,7 +229,7 @@ def watch(
 
     if source is not None and camera is not None:
         raise click.UsageError("name either SOURCE or --camera, not both")
-    if (rotate and not record) or (keep and not rotate):
+    if (record_rotate and not record) or (keep and not record_rotate):
         raise click.UsageError("--record-keep needs --record-rotate, and that needs --record")
     if record:
         check_apart(record, (camera or source, model, detector_model))
@@ -246,7 +246,7 @@ def watch(
         frozen=frozen,
         view=view,
     )
-    output = _Output(as_json, show, record, rotate, keep)
+    output = _Output(as_json, show, record, record_rotate, keep)
     _run(camera or source or "auto", recognizer, faces, hold_time, options, output)
 
 
