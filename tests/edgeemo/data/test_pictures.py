@@ -465,10 +465,16 @@ def test_mutated_headers_decode_or_are_refused(
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".ppm", ".PNG"])
 def test_written_picture_reads_back_the_same(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / "new folder" / f"bars{suffix}"
+    path = tmp_path / f"bars{suffix}"
     write_picture(path, bars())
     assert np.array_equal(read_picture(path), bars())
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_picture_into_a_folder_that_is_not_there_names_it(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=f"there is no folder {tmp_path / 'none'}"):
+        write_picture(tmp_path / "none" / "bars.png", bars())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_written_picture_is_rgb_for_others_too(tmp_path: Path) -> None:
