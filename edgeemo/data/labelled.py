@@ -3,6 +3,7 @@ hostile.
 """
 
 import os
+import re
 import stat
 import zipfile
 from collections import Counter
@@ -15,7 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.checked.reading import open_regular
+from edgeemo.contract.checked.reading import open_regular, why_no_file
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.labels import DROPPED_WORDS, match_label_or_none
 from edgeemo.contract.preprocess import face_to_input
@@ -28,6 +29,7 @@ from edgeemo.data.pictures import (
     pixel_bound,
 )
 from edgeemo.data.prepared import Prepared, is_prepared, load_prepared
+from edgeemo.data.zip_entries import check_directory
 from edgeemo.errors import ArchiveError, MissingFile, PictureError
 
 MAX_FILES = 500_000
@@ -36,6 +38,8 @@ MAX_RATIO = (
     200  # unpacked over packed; pictures are packed already, so an honest archive stays near 1
 )
 _NEVER_PICTURES = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
+# A path is stored in index.csv as it is, and must lead back to its file.
+_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # Folder names that mean a split, and the split they mean.
 SPLIT_WORDS = {
     "train": "train", "training": "train", "train_dir": "train",
@@ -87,7 +91,8 @@ class PictureArchive:
         elif self.path.is_file():
             names = self._zip_names()
         else:
-            raise MissingFile(f"{self.path}: no such folder or archive; check the path")
+            why = (why_no_file(self.path) or "").replace("file", "folder or archive")
+            raise MissingFile(f"{self.path}: {why}; check the path")
         self.files = [file for name in sorted(names) if (file := self._classify(name)) is not None]
 
     def __enter__(self) -> Self:
@@ -166,6 +171,10 @@ class PictureArchive:
 
     def _zip_names(self) -> Iterator[str]:
         try:
+            check_directory(self.path, MAX_FILES)
+        except (OSError, ValueError) as error:
+            raise ArchiveError(f"{self.path}: {error}; split the archive") from None
+        try:
             self._zip = zipfile.ZipFile(self.path)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise ArchiveError(
@@ -173,12 +182,6 @@ class PictureArchive:
             ) from None
         # Not is_dir(): before Python 3.12 that fails for an entry without a name.
         entries = [entry for entry in self._zip.infolist() if not entry.filename.endswith("/")]
-        if len(entries) > MAX_FILES:
-            self._zip.close()
-            raise ArchiveError(
-                f"{self.path}: {len(entries):,} entries, expected at most {MAX_FILES:,}; split the"
-                " archive"
-            )
         seen: set[str] = set()
         total = 0
         for entry in entries:
@@ -198,6 +201,9 @@ class PictureArchive:
     def _classify(self, name: str) -> LabelledFile | None:
         path = PurePosixPath(name)
         folders = path.parts[:-1]
+        if _UNWRITABLE.search(name):
+            self.reject(name, "a name with control characters or that is no UTF-8")
+            return None
         if (
             "__MACOSX" in folders
             or path.name.lower() in _NEVER_PICTURES
