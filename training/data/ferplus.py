@@ -5,25 +5,28 @@
 import csv
 from pathlib import Path
 
+from edgeemo.contract.checked.reading import read_text, why_no_file
 from edgeemo.contract.labels import FERPLUS_COLUMNS
 from edgeemo.errors import DataError, MissingFile
+
+_MAX_BYTES = 16 * 1024 * 1024  # FER+ itself has 2 million
 
 
 def read_votes(path: str | Path) -> dict[str, tuple[int, ...]]:
     """Votes by file name, ten numbers each in FERPLUS_COLUMNS order.
 
     Raises:
-        MissingFile: nothing at `path`.
+        MissingFile: no file at `path`.
         DataError: not a CSV file with the columns filename, usage and the ten of FER+, or a vote
             out of 0..10.
     """
     file = Path(path)
-    if not file.is_file():
-        raise MissingFile(f"{file}: no such file; expected the FER+ votes as CSV")
+    if why := why_no_file(file):
+        raise MissingFile(f"{file}: {why}; expected the FER+ votes as CSV")
     expected = ["filename", "usage", *FERPLUS_COLUMNS]
     votes: dict[str, tuple[int, ...]] = {}
     try:
-        with file.open(newline="", encoding="utf-8") as handle:
+        with read_text(file, _MAX_BYTES) as handle:
             reader = csv.reader(handle, strict=True)
             header = next(reader, [])
             if header != expected:
@@ -35,6 +38,6 @@ def read_votes(path: str | Path) -> dict[str, tuple[int, ...]]:
                 if len(row) != len(expected) or not all(0 <= count <= 10 for count in counts):
                     raise ValueError(f"line {number}: expected ten votes of 0 to 10")
                 votes[row[0]] = counts
-    except (ValueError, csv.Error) as error:
+    except (ValueError, OSError, csv.Error) as error:
         raise DataError(f"{file}: not a FER+ vote file ({error})") from None
     return votes
