@@ -188,12 +188,11 @@ def _compared(
 
 def _read_report(path: Path) -> dict[str, Any]:
     from edgeemo.contract.checked import strict
-    from edgeemo.contract.checked.reading import read_regular
+    from edgeemo.contract.checked.reading import read_regular, why_no_file
 
-    if not path.is_file():
+    if why := why_no_file(path):
         raise MissingFile(
-            f"{path}: expected `report` for the bundle's own or a report.json, there is no such"
-            " file"
+            f"{path}: {why}; expected `report` for the bundle's own, or a report.json"
         )
     try:
         report = strict.loads(read_regular(path, strict.MAX_BYTES))
