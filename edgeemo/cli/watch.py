@@ -342,6 +342,11 @@ def _run(
 
 def _check_end(health: "Health", *, live: bool) -> None:
     """Raise CameraError where a recording was not read whole. A live camera has no whole."""
+    if health.bad_frames and not live:
+        raise CameraError(
+            f"{health.bad_frames:,} of {health.frames + health.bad_frames:,} pictures could not be "
+            "read; the log says which"
+        )
     if health.frame_errors and not live:
         raise CameraError(
             f"{health.frame_errors:,} of {health.frames:,} frames could not be read; the log says "
