@@ -88,4 +88,6 @@ class SensorOptions:
 
 
 def _is_number(value: object, least: float, most: float) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and least <= value <= most
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    return bool(value <= most) and not value < least  # NaN is neither
