@@ -90,4 +90,4 @@ class SensorOptions:
 def _is_number(value: object, least: float, most: float) -> bool:
     if not isinstance(value, Real) or isinstance(value, bool):
         return False
-    return bool(least <= value <= most)  # type: ignore[operator]  # typeshed's Real cannot be compared
+    return bool(value <= most) and not value < least  # NaN is neither

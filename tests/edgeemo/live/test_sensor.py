@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from edgeemo import EmotionSensor, FakeBackend, FakeCamera, Reading, Recognizer
 from edgeemo.cameras import Camera
+from edgeemo.cli.watch import _check_end
 from edgeemo.contract.labels import LABELS
 from edgeemo.errors import BackendError, CameraError, InvalidInput, UnknownLabel
 from edgeemo.faces import Detector
@@ -856,3 +858,15 @@ def test_the_largest_faces_of_very_many_are_read() -> None:
         seen = [observation.readings for observation in sensor.observations()]
     assert [len(readings) for readings in seen] == [MOST_FACES, MOST_FACES]
     assert {r.box.width for readings in seen for r in readings if r.box} <= {46, 47}
+
+
+def test_pictures_of_a_folder_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), frames(1)[0])
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    recognizer = Recognizer(detector="whole", backend=FakeBackend())
+    with EmotionSensor(tmp_path, recognizer=recognizer) as sensor:
+        assert len(list(sensor)) == 1
+        health = sensor.health()
+    assert (health.frames, health.bad_frames) == (1, 1)
+    with pytest.raises(CameraError, match="1 of 2 pictures could not be read"):
+        _check_end(health, live=False)
