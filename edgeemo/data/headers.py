@@ -137,7 +137,8 @@ def _png_picture(data: bytes) -> bytes | None:
     """The chunks that are decoded, where all up to IEND are there, the critical ones (capital first
     letter) with the right checksum.
     """
-    view, parts, at = memoryview(data), [data[:8]], 8
+    view, at = memoryview(data), 8
+    parts: list[bytes | memoryview] = [data[:8]]
     for _ in range(MAX_CHUNKS):
         if at + 12 > len(data):
             return None
