@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import queue
+import re
 import threading
 import time
 from dataclasses import dataclass
@@ -278,4 +279,6 @@ def _remove_old(rotation: Rotation, path: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+    """Why, without the path and what to do, which a command line would need."""
+    refused = re.search(r"cannot be [a-z ]+\((.*)\); ", str(error))
+    return refused[1] if refused else getattr(error, "strerror", None) or str(error)
