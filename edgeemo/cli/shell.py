@@ -123,7 +123,7 @@ def run(group: click.Command, name: str, arguments: Sequence[str] | None = None)
     except Exception as error:
         if debug:
             raise
-        if isinstance(error, OSError) and _drop_output():  # click's own words, as of --help
+        if isinstance(error, OSError) and _is_of_click(error):  # its own words, as of --help
             _fail(name, str(_refused_output(error)))
         text = " ".join(str(error).split())[:500]
         _fail(
@@ -155,18 +155,24 @@ def _refused_output(error: OSError) -> StorageError:
     )
 
 
-def _drop_output() -> bool:
-    """Whether standard output takes no more; if so, what it still has is dropped, of which the
-    interpreter would complain at its end.
+def _is_of_click(error: OSError) -> bool:
+    """Whether it was raised while click wrote to standard output."""
+    place = error.__traceback__
+    while place and place.tb_next:
+        place = place.tb_next
+    return bool(place and str(place.tb_frame.f_globals.get("__name__")).startswith("click."))
+
+
+def _drop_output() -> None:
+    """Drop what a standard output that takes no more still has, of which the interpreter would
+    complain at its end.
     """
     if sys.stdout is None:
-        return False
+        return
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
-        return True
-    return False
 
 
 def _open_standard() -> None:
