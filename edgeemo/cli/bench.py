@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from edgeemo.cli.options import artifact_option, threads_option
+from edgeemo.cli.options import PlainPath, artifact_option, threads_option
 from edgeemo.cli.shell import say
 from edgeemo.models import DEFAULT_MODEL
 
@@ -21,7 +21,7 @@ from edgeemo.models import DEFAULT_MODEL
 @threads_option()
 @click.option(
     "--beside",
-    type=click.Path(path_type=Path),
+    type=PlainPath(),
     metavar="OTHER.tflite",
     help="Run another TFLite model alternately and print the ratio.",
 )

@@ -70,6 +70,7 @@ def test_help_teaches(verb: list[str]) -> None:
         ["predict", "--nonsense"],
         ["predict", "x.png", "--detector", "other"],
         ["predict", "a.png", "b.png", "--annotate", "o.png"],
+        ["predict", "a.png", "--annotate", ""],
         ["bench", "--threads", "0"],
     ],
 )
@@ -334,6 +335,7 @@ def test_output_that_cannot_be_written_is_one_line(
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[0].startswith("edgeemo: /proc/out.png: cannot be written")
+    assert "choose another --annotate" in done.stderr
     done = run("evaluate", tiny_bundle, prepared, "--json", "/proc/out.json")
     assert done.returncode == 1
     assert "/proc/out.json: cannot be written" in done.stderr.splitlines()[-1]
