@@ -7,7 +7,12 @@ from edgeemo.contract.answers import decode_ids
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.manifest import Format
 from edgeemo.errors import BundleError
+from edgeemo.proof.verdict import limit_faults, verdict_faults
 
+_FORMAT = 2
+_SPLIT = "test"
+# An interpreter keeps most inner tensors; tflite-runtime 2.14 loses the inputs of additions.
+_LEAST_DIGESTS = 0.5
 _AGAIN = "build the bundle again with: python -m export build"
 # Fields of the report that something is decided by, and what kind of value each holds.
 _FIELDS: Mapping[str, type] = {
@@ -30,10 +35,16 @@ def promise_faults(bundle: Bundle) -> list[str]:
 
     Each model has one evaluation in the manifest, and answers in the report; the report tells
     pictures, their labels and the float model's answers; each integer TFLite model has a trace of
-    its inner tensors.
+    its inner tensors. The limits are the gate's or stricter, its verdict is "passed", and what it
+    decided by is that of the answers.
     """
     where = bundle.path.name
-    return [*_evaluation_faults(bundle), *(f"{where}: {fault}" for fault in _report(bundle))]
+    faults = list(_report(bundle))
+    if not faults:
+        report = bundle.report()
+        faults = [*limit_faults(report["limits"])]
+        faults = faults or [*verdict_faults(bundle, report)]
+    return [*_evaluation_faults(bundle), *(f"{where}: {fault}" for fault in faults)]
 
 
 def _evaluation_faults(bundle: Bundle) -> Iterator[str]:
@@ -70,16 +81,27 @@ def _report(bundle: Bundle) -> Iterator[str]:
             yield from _text_faults(part, entry.file, ("answers",))
     if report["labels"] != list(bundle.labels):
         yield f"its report has other labels than the manifest; {_AGAIN}"
-    yield from _value_faults(report)
+    yield from _value_faults(report, bundle)
     yield from _trace_faults(report, bundle)
 
 
 def _trace_faults(report: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
     traces = report["selftest"]
     for entry in bundle.manifest.artifacts:
-        exact = entry.format is Format.TFLITE and entry.precision.is_integer
-        if exact and not (isinstance(traces.get(entry.file), list) and traces[entry.file]):
+        if entry.format is not Format.TFLITE or not entry.precision.is_integer:
+            continue
+        trace = traces.get(entry.file)
+        if not isinstance(trace, list) or not trace:
             yield f"its report tells no inner tensors of {entry.file}; {_AGAIN}"
+        elif (kept := sum(map(_has_digest, trace))) < _LEAST_DIGESTS * len(trace):
+            yield (
+                f"its report has digests of {kept:,} of the {len(trace):,} inner tensors of"
+                f" {entry.file}, expected at least {_LEAST_DIGESTS:.0%}; {_AGAIN}"
+            )
+
+
+def _has_digest(entry: object) -> bool:
+    return isinstance(entry, list) and len(entry) == 2 and bool(entry[1])
 
 
 def _text_faults(part: Mapping[str, Any], name: str, keys: tuple[str, ...]) -> Iterator[str]:
@@ -90,11 +112,17 @@ def _text_faults(part: Mapping[str, Any], name: str, keys: tuple[str, ...]) -> I
             )
 
 
-def _value_faults(report: Mapping[str, Any]) -> Iterator[str]:
+def _value_faults(report: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
     try:
         decode_ids(report["pictures"].get("ids"), report["n"], "its report's pictures.ids")
     except BundleError as error:
         yield str(error)
+    if report["format"] != _FORMAT:
+        yield f"its report: expected format {_FORMAT}, received {str(report['format'])[:20]}; {_AGAIN}"
+    if report["split"] != _SPLIT:
+        yield f"its report's split: expected {_SPLIT}, received {report['split'][:60]!a}; {_AGAIN}"
+    if any(measured.split != report["split"] for measured in bundle.manifest.evaluation):
+        yield f"its manifest's evaluation is of another split than its report; {_AGAIN}"
     if report["n"] < 1:
         yield f"its report is of no pictures; {_AGAIN}"
     if not all(type(value) in (int, float) for value in report["limits"].values()):

@@ -21,6 +21,7 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.data.prepared import load_prepared
+from edgeemo.models import find_model
 from edgeemo.results import Face
 from tests import support
 
@@ -530,6 +531,29 @@ def test_info_prints_the_matrix_under_the_labels_that_it_is_of() -> None:
         assert row[0] == label
         assert list(map(int, row[1:-1])) == confusion
         assert row[-1] == f"{confusion[i] / sum(confusion):.1%}"
+
+
+def test_info_wraps_at_the_terminals_width_and_cuts_long_texts(tmp_path: Path) -> None:
+    def change(entries: dict[str, bytes]) -> None:
+        manifest = json.loads(entries["manifest.json"])
+        manifest["licence"] = "MIT " * 5_000 + "MIT"
+        support.matching_hashes(entries, manifest)
+
+    path = support.rezip(find_model("base"), tmp_path / "long.edgeemo", change)
+    shown = run("info", path, COLUMNS="80").stdout
+    assert len(shown) < 3_000
+    assert "... (20,003 characters)" in " ".join(shown.split())
+    lines = shown.splitlines()
+    rows = [line for line in lines if line.startswith("  ") and line[2] != " "]  # of tables
+    assert len(rows) == 1 + 1 + 7
+    assert max(len(line) for line in lines if line not in rows) <= 80
+    told = " ".join(shown.split())
+    assert "(90 % interval -0.14 to +0.30), agreement 99.08%" in told
+
+
+def test_help_names_each_exit_code() -> None:
+    told = " ".join(run("--help").stdout.split())
+    assert "0 done, 1 it could not be done (one line on stderr), 2 wrong usage, 130" in told
 
 
 def test_info_shows_and_json_is_the_manifest(tiny_bundle: Path) -> None:
