@@ -102,6 +102,14 @@ def _class_names(context: click.Context, parameter: click.Parameter, text: str) 
     help="Names of the classes, 2 to 64, in the order of the network's outputs. Folders that name "
     "none of them are left out and counted.",
 )
+@click.option(
+    "--allow-left-out",
+    is_flag=True,
+    help=(
+        "Go on where more than 0.5 % of a set would be left out for another reason than broken "
+        "files; else that is an error with the reasons."
+    ),
+)
 @click.option("--seed", type=click.IntRange(0), default=1, help="Seed of the split.")
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="The prepared folder to write."

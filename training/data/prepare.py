@@ -57,6 +57,8 @@ class Options(TypedDict, total=False):
     """2 to 64 names, LABELS by default; pictures of other classes are left out."""
     spec: InputSpec
     """What the network is to see; DEFAULT_SPEC by default."""
+    allow_left_out: bool
+    """Whether a set may be read in part (training/data/left_out.py); False by default."""
     progress: bool
     """Whether bars are shown on stderr; True by default."""
 
@@ -69,6 +71,7 @@ _DEFAULTS = Options(
     seed=1,
     class_names=LABELS,
     spec=DEFAULT_SPEC,
+    allow_left_out=False,
     progress=True,
 )
 
@@ -92,7 +95,14 @@ def prepare(sources: Sources, out: Path, **options: Unpack[Options]) -> dict[str
     decisions = read_reviewed(chosen["reviewed"], names) if chosen["reviewed"] else {}
     choices = Choices(names, decisions, chosen["split"], chosen["conflicts"], chosen["seed"])
     with folder_written_beside(out) as folder:
-        faces = read_faces(sources, votes, names, spec, progress=progress)
+        faces = read_faces(
+            sources,
+            votes,
+            names,
+            spec,
+            allow_left_out=chosen["allow_left_out"],
+            progress=progress,
+        )
         _check_votes(chosen["ferplus"], votes, faces)
         _check_reviewed(chosen["reviewed"], decisions, faces)
         duplicates = find_duplicates(faces.images, progress=progress)

@@ -19,6 +19,7 @@ from edgeemo.data.pictures import MAX_PIXELS_OF_MANY, decode_picture, pixel_boun
 from edgeemo.data.prepared import VOTE_COLUMNS
 from edgeemo.errors import ArchiveError, PictureError
 from edgeemo.faces import Detector, crop_of, open_detector
+from training.data.left_out import BROKEN, NO_FACE, check_whole
 from training.data.sources import Source
 
 Votes = dict[str, tuple[int, ...]]
@@ -84,12 +85,14 @@ def read_faces(
     class_names: Sequence[str],
     spec: InputSpec,
     *,
+    allow_left_out: bool = False,
     progress: bool = True,
 ) -> Faces:
     """Read every picture of some sets; `votes` are given to those of an official set.
 
     Raises:
-        MissingFile, ArchiveError: a set is missing, of another layout, or without a usable picture.
+        MissingFile, ArchiveError: a set is missing, of another layout, without a usable picture,
+            or, unless `allow_left_out`, not to be read whole (training/data/left_out.py).
         DetectorError: photos are among them and no face detector can work here.
     """
     pictures: list[Picture] = []
@@ -109,6 +112,8 @@ def read_faces(
             rejected += [{"source": source.name, **row} for row in archive.rejected]
             if len(pictures) == before:
                 raise _no_picture(path, source, archive)
+            if not allow_left_out:
+                check_whole(source.name, path, len(pictures) - before, archive.rejected)
     return Faces(pictures, np.stack(images), rejected, detector.name if detector else None)
 
 
@@ -129,13 +134,13 @@ def _read_one(
     except PictureError as error:
         # Without the file's name and details, so that the reasons can be counted.
         reason = str(error).partition(f"{file.path}: ")[2].partition(";")[0].partition(" (")[0]
-        archive.reject(file.path, f"not a usable picture: {reason}")
+        archive.reject(file.path, f"{BROKEN}{reason}")
         return None
     box, crop = (0, 0, frame.shape[1], frame.shape[0]), BOX
     if detector is not None:
         faces = detector.detect(frame)
         if not faces:
-            archive.reject(file.path, "no face found")
+            archive.reject(file.path, NO_FACE)
             return None
         box, crop = faces[0].as_tuple(), crop_of(detector)
     return face_to_input(frame, box, spec, crop), hashlib.sha256(data).hexdigest()
