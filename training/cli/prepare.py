@@ -55,7 +55,14 @@ def _class_names(context: click.Context, parameter: click.Parameter, text: str) 
 @click.option(
     "--ferplus",
     type=click.Path(path_type=Path),
-    help="FER+ votes (CSV), stored beside each picture.",
+    help="FER+ votes (CSV): by file name, or the published fer2013new.csv. Stored beside each "
+    "picture.",
+)
+@click.option(
+    "--pixels",
+    type=click.Path(path_type=Path),
+    help="FER-2013's table (fer2013.csv): picture files get the votes of fer2013new.csv by their "
+    "pixels.",
 )
 @click.option(
     "--reviewed",
@@ -133,13 +140,14 @@ def prepare(
 
     chosen = choose_sources(sources, accept_license=accept_license)
     given = [path for _, path in chosen]
-    check_apart(out, (*given, choices["ferplus"], choices["reviewed"]))
+    check_apart(out, (*given, *(choices[name] for name in ("ferplus", "pixels", "reviewed"))))
     archives = [(source, path or _downloaded(source.kaggle)) for source, path in chosen]
     dataset = run_prepare(archives, out, **choices)
     if as_json:
         say(strict.dumps(dataset, indent=None))
         return
     _show_counts(dataset)
+    _show_matched(dataset["ferplus_matched"])
     _show_settled(dataset)
     say(
         f"wrote {out}: {dataset['images']:,} pictures in {dataset['groups']:,} groups; look at "
@@ -160,6 +168,14 @@ def _show_counts(dataset: dict[str, Any]) -> None:
             say(f"{source} {name:<10} {sum(by_label.values()):>7,}  {counts}")
     for reason, count in dataset["rejected_counts"].items():
         say(f"warning: {count:,} files left out: {reason}", err=True)
+
+
+def _show_matched(matched: dict[str, int]) -> None:
+    if matched:
+        exact, near, none = (matched.get(way, 0) for way in ("exact", "near", "none"))
+        say(f"FER+ votes by pixels: {exact:,} pictures equal a row, {near:,} are nearest to one")
+        if none:
+            say(f"warning: {none:,} pictures without votes: like no row of --pixels", err=True)
 
 
 def _show_settled(dataset: dict[str, Any]) -> None:

@@ -24,9 +24,7 @@ from edgeemo.faces import Detector, crop_of, open_detector
 from training.data.competition import SIDE, Table, find_table
 from training.data.left_out import BROKEN, NO_FACE, check_whole
 from training.data.sources import Source
-
-Votes = dict[str, tuple[int, ...]]
-"""FER+ votes by file name."""
+from training.data.votes import Votes
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def read_faces(
             or, unless `allow_left_out`, not to be read whole (training/data/left_out.py).
         DetectorError: photos are among them and no face detector can work here.
     """
-    reading = _Reading(tuple(class_names), spec, votes or {}, progress, allow_left_out)
+    reading = _Reading(tuple(class_names), spec, votes, progress, allow_left_out)
     detector = open_detector() if any(source.photos for source, _ in sources) else None
     for source, path in sources:
         table = find_table(path, source.fits) if source.official_test else None
@@ -117,7 +115,7 @@ class _Reading:
         self,
         class_names: tuple[str, ...],
         spec: InputSpec,
-        votes: Votes,
+        votes: Votes | None,
         progress: bool,
         allow_left_out: bool,
     ) -> None:
@@ -129,7 +127,7 @@ class _Reading:
 
     def archive(self, source: Source, path: Path, detector: Detector | None) -> None:
         """Read a set's pictures from their files."""
-        of_name = self._votes if source.official_test else {}
+        known = self._votes if source.official_test else None
         before = len(self.pictures)
         with source.open(path, self._class_names) as archive:
             for file in tqdm(
@@ -137,7 +135,7 @@ class _Reading:
             ):
                 face = _read_one(archive, file, self._spec, detector if source.photos else None)
                 if face is not None:
-                    votes = of_name.get(Path(file.path).name)
+                    votes = known.of_file(file, face[2]) if known else None
                     held_out = source.official_test and file.split == "test"
                     label = self._class_names.index(file.label)
                     self.images.append(face[0])
@@ -150,8 +148,10 @@ class _Reading:
         """Read a set's pictures from the competition's table."""
         before = len(self.pictures)
         rejected: list[dict[str, str]] = []
-        box = (0, 0, SIDE, SIDE)
+        box, count = (0, 0, SIDE, SIDE), 0
         for row in tqdm(table.rows(), source.name, unit="picture", disable=not self._progress):
+            count += 1
+            votes = self._votes.of_row(row) if self._votes else None
             label = match_label_or_none(row.label, self._class_names)
             if label is None:
                 rejected.append({"path": row.path, "reason": NO_PLACE})
@@ -165,9 +165,11 @@ class _Reading:
                     sha256,
                     self._class_names.index(label),
                     row.held_out,
-                    None,
+                    votes,
                 )
             )
+        if self._votes:
+            self._votes.check_rows(count)
         self._finish(source, table.path, before, rejected)
 
     def _finish(
@@ -188,8 +190,8 @@ class _Reading:
 
 def _read_one(
     archive: PictureArchive, file: LabelledFile, spec: InputSpec, detector: Detector | None
-) -> tuple[NDArray[np.uint8], str] | None:
-    """Input and sha256 of one picture; None where it is rejected, which the archive notes."""
+) -> tuple[NDArray[np.uint8], str, NDArray[np.uint8]] | None:
+    """Input, sha256 and pixels of one picture; None where it is rejected, which the archive notes."""
     try:
         data = archive.read(file.path)
         frame = decode_picture(data, file.path, pixel_bound(MAX_PIXELS_OF_MANY))
@@ -205,7 +207,7 @@ def _read_one(
             archive.reject(file.path, NO_FACE)
             return None
         box, crop = faces[0].as_tuple(), crop_of(detector)
-    return face_to_input(frame, box, spec, crop), hashlib.sha256(data).hexdigest()
+    return face_to_input(frame, box, spec, crop), hashlib.sha256(data).hexdigest(), frame
 
 
 def _no_picture(path: Path, source: Source, rejected: list[dict[str, str]]) -> ArchiveError:
