@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.checked.reading import open_regular, why_no_file
 from edgeemo.contract.input_spec import InputSpec
-from edgeemo.contract.labels import DROPPED_WORDS, match_label_or_none
+from edgeemo.contract.labels import DROPPED_WORDS, known_label, match_label_or_none
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.pictures import (
@@ -37,6 +37,8 @@ MAX_TOTAL_BYTES = 16 * 1024**3
 MAX_RATIO = (
     200  # unpacked over packed; pictures are packed already, so an honest archive stays near 1
 )
+NO_PLACE = "class without a place among the labels"
+"""Why pictures of a known class that is none of the class names are left out."""
 _NEVER_PICTURES = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
 # A path is stored in index.csv as it is, and must lead back to its file.
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -47,6 +49,11 @@ SPLIT_WORDS = {
     "validation_dir": "validation",
     "test": "test", "testing": "test", "test_dir": "test",
 }  # fmt: skip
+
+
+def plain_word(name: str) -> str:
+    """A name in lower case without outer blanks, inner blanks and hyphens as `_`."""
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
 @dataclass(frozen=True)
@@ -219,17 +226,18 @@ class PictureArchive:
         word = path.stem if self._labels_from == "name" else folders[-1] if folders else ""
         label = match_label_or_none(word, self.class_names)
         if label is None:
-            dropped = word.strip().lower() in DROPPED_WORDS
+            known = word.strip().lower() in DROPPED_WORDS or known_label(word) is not None
             unknown = (
                 "class folder of unknown name"
                 if self._labels_from == "folder"
                 else "file name of no known class"
             )
-            self.reject(name, "class without a place among the labels" if dropped else unknown)
+            self.reject(name, NO_PLACE if known else unknown)
             return None
         # The class's own folder may be named as a split is: "pass" and "test" are two classes.
         above = folders if self._labels_from == "name" else folders[:-1]
-        words = [SPLIT_WORDS[folder.lower()] for folder in above if folder.lower() in SPLIT_WORDS]
+        plain = map(plain_word, above)
+        words = [SPLIT_WORDS[folder] for folder in plain if folder in SPLIT_WORDS]
         split = words[-1] if words else None
         return LabelledFile(name, label, split)
 
