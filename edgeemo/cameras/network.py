@@ -141,8 +141,8 @@ class NetworkCamera(Source[Capture | HttpPictures]):
             )
         return (
             f"{host} answers on port {port} but gives no video "
-            f"{f'({self._refusal})' if self._refusal else f'within {self._opening:g} s'}; check the "
-            "path, user and password (try the URL in VLC or ffplay)"
+            f"{f'({self._refusal})' if self._refusal else f'within {self._opening:g} s'}; check "
+            "the path, user and password (try the URL in VLC or ffplay)"
         )
 
 

@@ -1,4 +1,4 @@
-"""A camera that hangs on its side, upside down or behind a mirror: its frames, as they should be."""
+"""A camera that hangs on its side, upside down or behind a mirror: its frames, put right."""
 
 import numpy as np
 

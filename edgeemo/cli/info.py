@@ -86,7 +86,8 @@ def _how_it_was_made(bundle: "Bundle") -> Iterator[str]:
     from edgeemo.contract.checked.text import printable
 
     data, calibration = bundle.manifest.data, bundle.manifest.calibration
-    yield f"data         {_short(', '.join(data.sets))}, split {_short(data.split)} ({data.split_hash[:12]})"
+    split = f"{_short(data.split)} ({data.split_hash[:12]})"
+    yield f"data         {_short(', '.join(data.sets))}, split {split}"
     recipe = bundle.manifest.training.get("recipe")
     recipe = recipe if isinstance(recipe, dict) else {}
     choices = [key for key in ("model", "labels", "epochs", "batch_size", "seed") if key in recipe]

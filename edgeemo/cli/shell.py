@@ -86,8 +86,8 @@ def run(group: click.Command, name: str, arguments: Sequence[str] | None = None)
     send_nothing()
     if logging.lastResort:  # what shows warnings where nobody has asked for a log
         logging.lastResort.setFormatter(_Printable())
-    # A plain kill, as from systemd or a job scheduler, and a terminal or connection that goes, clean
-    # up as Ctrl-C does; what nohup started stays deaf to the latter.
+    # A plain kill, as from systemd or a job scheduler, and a terminal or connection that goes,
+    # clean up as Ctrl-C does; what nohup started stays deaf to the latter.
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     hangup = getattr(signal, "SIGHUP", None)  # not on Windows
     if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:

@@ -132,8 +132,8 @@ def load_prepared(
     for name in (DATASET, INDEX, IMAGES):
         if why := why_no_file(folder / name):
             raise MissingFile(
-                f"{folder}: expected a prepared folder with {name} ({why}); make one with: python -m"
-                f" training prepare --out {folder}"
+                f"{folder}: expected a prepared folder with {name} ({why}); make one with: python"
+                f" -m training prepare --out {folder}"
             )
     dataset, own_spec = _load_dataset(folder / DATASET)
     if spec is not None and own_spec.pixels != spec.pixels:

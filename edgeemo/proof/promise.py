@@ -118,7 +118,8 @@ def _value_faults(report: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
     except BundleError as error:
         yield str(error)
     if report["format"] != _FORMAT:
-        yield f"its report: expected format {_FORMAT}, received {str(report['format'])[:20]}; {_AGAIN}"
+        received = str(report["format"])[:20]
+        yield f"its report: expected format {_FORMAT}, received {received}; {_AGAIN}"
     if report["split"] != _SPLIT:
         yield f"its report's split: expected {_SPLIT}, received {report['split'][:60]!a}; {_AGAIN}"
     if any(measured.split != report["split"] for measured in bundle.manifest.evaluation):

@@ -1,7 +1,7 @@
 """What a report says of each artifact, counted again from its answers; the gate's verdict included.
 
-The gate itself is on the workstation (export/prove/gate.py). Its limits stand here once more, because
-`doctor` must not take them from the report that it judges.
+The gate itself is on the workstation (export/prove/gate.py). Its limits stand here once more,
+because `doctor` must not take them from the report that it judges.
 """
 
 import math
@@ -54,9 +54,9 @@ def limit_faults(limits: Mapping[str, Any]) -> Iterator[str]:
 def verdict_faults(bundle: Bundle, report: Mapping[str, Any]) -> Iterator[str]:
     """What of each artifact's part is missing, of another kind, or not that of the answers.
 
-    The report's own fields must be there and of their types (`promise_faults`). Votes and logits are
-    not in a bundle, so the comparison with FER+ must only fit together, and calibration errors, KL
-    divergence and PSNR only lie in their bounds and the gate's.
+    The report's own fields must be there and of their types (`promise_faults`). Votes and logits
+    are not in a bundle, so the comparison with FER+ must only fit together, and calibration errors,
+    KL divergence and PSNR only lie in their bounds and the gate's.
     """
     names, n = bundle.labels, report["n"]
     try:
@@ -139,7 +139,7 @@ def _paired(n: int, b: int, c: int) -> dict[str, Any]:
 
 
 def _differences(claimed: Any, counted: Any, where: str = "") -> Iterator[str]:
-    """Where values of a report are not those counted, by their paths; more keys may be at the top."""
+    """Where values of a report are not those counted, by path; more keys may be at the top."""
     if isinstance(counted, Mapping):
         if not isinstance(claimed, dict) or (where and set(claimed) != set(counted)):
             yield f"{where}: expected an object of {', '.join(counted)[:120]}"
@@ -201,7 +201,7 @@ def _about_faults(part: Mapping[str, Any], entry: Artifact) -> Iterator[str]:
 def _broken(
     part: Mapping[str, Any], counted: Mapping[str, Any], limits: Mapping[str, float]
 ) -> list[str]:
-    """Names of the limits that an artifact breaks, by its answers and the report's other numbers."""
+    """Names of the limits that an artifact breaks, by its answers and the report's numbers."""
     confusion = np.array(counted["card"]["confusion"])
     n = counted["card"]["n"]
     over_majority = counted["float_card"]["top1"] - confusion.sum(axis=1).max() / n
@@ -267,7 +267,7 @@ def _matrix(card: Any, size: int) -> list[list[int]] | None:
 def _of_matrices(
     part: Mapping[str, Any], confusion: Answers, full: Answers, names: Sequence[str]
 ) -> dict[str, Any]:
-    """What both confusion matrices say, with the report's own counts b where only those can tell."""
+    """What both confusion matrices say, with the report's own counts where only those tell."""
     cards = [score(*_spread(matrix), names) for matrix in (full, confusion)]
     n, gained = confusion.sum(axis=1), np.diag(confusion) - np.diag(full)
     classes = {name: (int(n[i]), int(gained[i])) for i, name in enumerate(names) if n[i]}

@@ -191,7 +191,7 @@ class _Reading:
 def _read_one(
     archive: PictureArchive, file: LabelledFile, spec: InputSpec, detector: Detector | None
 ) -> tuple[NDArray[np.uint8], str, NDArray[np.uint8]] | None:
-    """Input, sha256 and pixels of one picture; None where it is rejected, which the archive notes."""
+    """Input, sha256 and pixels of one picture; None where it is rejected, as the archive notes."""
     try:
         data = archive.read(file.path)
         frame = decode_picture(data, file.path, pixel_bound(MAX_PIXELS_OF_MANY))

@@ -115,8 +115,8 @@ class VotesByRow:
         usage, counts = self._rows[row.number - 1]
         if usage != row.usage:
             raise DataError(
-                f"{self._path}: row {row.number} is of {usage}, FER-2013's of {row.usage}; expected "
-                "one row for each of fer2013.csv, in its order"
+                f"{self._path}: row {row.number} is of {usage}, FER-2013's of {row.usage}; "
+                "expected one row for each of fer2013.csv, in its order"
             )
         return counts
 

@@ -1,5 +1,5 @@
-"""The one way in which files become final: written beside, synced, renamed into place; and paths for
-C++ libraries.
+"""The one way in which files become final: written beside, synced, renamed into place; and paths
+for C++ libraries.
 
 An interrupt, a full disk or a power cut leaves the old file or the new one. What is no regular file
 (a pipe, a device) is written through, links stay links, and parent folders are never invented.

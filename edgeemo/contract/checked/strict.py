@@ -22,7 +22,7 @@ MAX_BYTES = 16 * 1024 * 1024
 """Of JSON text: a report of a million pictures takes 14 million."""
 # Each becomes an object in memory of up to 50 times its text; our largest file has 3,200.
 _MAX_VALUES = 200_000
-# Our longest whole numbers are seeds and sizes, and Python's own limit has a message for developers.
+# Our longest whole numbers are seeds and sizes; Python's own limit has a message for developers.
 _MAX_DIGITS = 100
 
 
