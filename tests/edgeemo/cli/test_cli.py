@@ -520,7 +520,7 @@ def test_evaluate_refuses_data_of_another_input_spec_with_both_fingerprints(
 
 
 def test_info_prints_the_matrix_under_the_labels_that_it_is_of() -> None:
-    shown = run("info", "small").stdout.splitlines()
+    shown = run("info", "small", COLUMNS="10000").stdout.splitlines()
     manifest = json.loads(run("info", "small", "--json").stdout)
     (measured,) = (e for e in manifest["evaluation"] if e["artifact"] == "int8.tflite")
     labels = manifest["labels"]
