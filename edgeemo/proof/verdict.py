@@ -1,7 +1,7 @@
 """What a report says of each artifact, counted again from its answers; the gate's verdict included.
 
-The gate itself is on the workstation (export/prove/gate.py). Its limits stand here once more,
-because `doctor` must not take them from the report that it judges.
+The gate itself is on the workstation (export/prove/gate.py) and judges by the same limits, which
+`doctor` must not take from the report that it judges.
 """
 
 import math
@@ -17,18 +17,7 @@ from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.manifest import Artifact
 from edgeemo.errors import EdgeemoError
 from edgeemo.proof.evaluation import mcnemar_exact, paired_bounds, recall_intervals, score
-
-LIMITS: Mapping[str, float] = {
-    "max_drop_upper_bound": 0.01,
-    "min_agreement": 0.97,
-    "max_macro_f1_drop": 0.015,
-    "max_recall_drop_lower_bound": 0.03,
-    "max_ece_rise": 0.02,
-    "max_mean_kl": 0.02,
-    "min_float_over_majority": 0.20,
-    "max_share_of_one_class": 0.80,
-}
-"""The gate's limits by the names that a report gives them; those of a report may be stricter."""
+from edgeemo.proof.limits import LIMITS, within
 
 # An exact McNemar p takes quadratic time, and a report of others may list a million differences.
 _MAX_MCNEMAR = 2_000
@@ -206,19 +195,17 @@ def _broken(
     n = counted["card"]["n"]
     over_majority = counted["float_card"]["top1"] - confusion.sum(axis=1).max() / n
     recalls = [drop["lower95"] for drop in counted["class_drops"].values()]
-    holds = {
-        "max_drop_upper_bound": counted["drop"]["upper95"] < limits["max_drop_upper_bound"],
-        "min_agreement": counted["agreement"] >= limits["min_agreement"],
-        "max_macro_f1_drop": counted["macro_f1_drop"] <= limits["max_macro_f1_drop"],
-        "max_recall_drop_lower_bound": max(recalls) <= limits["max_recall_drop_lower_bound"],
-        "max_ece_rise": part["ece"] - part["ece_float"] <= limits["max_ece_rise"],
-        "max_mean_kl": part["mean_kl"] <= limits["max_mean_kl"],
-        "min_float_over_majority": over_majority >= limits["min_float_over_majority"],
-        "max_share_of_one_class": (
-            confusion.sum(axis=0).max() / n <= limits["max_share_of_one_class"]
-        ),
+    measured = {
+        "max_drop_upper_bound": counted["drop"]["upper95"],
+        "min_agreement": counted["agreement"],
+        "max_macro_f1_drop": counted["macro_f1_drop"],
+        "max_recall_drop_lower_bound": max(recalls),
+        "max_ece_rise": part["ece"] - part["ece_float"],
+        "max_mean_kl": part["mean_kl"],
+        "min_float_over_majority": over_majority,
+        "max_share_of_one_class": confusion.sum(axis=0).max() / n,
     }
-    return [name for name, holding in holds.items() if not holding]
+    return [name for name, value in measured.items() if not within(name, value, limits)]
 
 
 def _ferplus_faults(part: Any, counted: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
