@@ -41,6 +41,9 @@ class Picture:
     """Position in the class names, as the set says."""
     held_out: bool
     """Whether it is of an official test part."""
+    given: str | None
+    """"train", "validation" or "test", the part of its set that it came in; None where the set has
+    none."""
     votes: tuple[int, ...] | None
     """Its ten FER+ votes, where they are known."""
 
@@ -67,6 +70,11 @@ class Faces:
     def held_out(self) -> NDArray[np.bool_]:
         """bool (N,), the pictures of an official test part."""
         return np.array([picture.held_out for picture in self.pictures], bool)
+
+    @property
+    def given(self) -> NDArray[np.str_]:
+        """(N,), the parts that the sets came in: "train", "validation", "test", or "" for none."""
+        return np.array([picture.given or "" for picture in self.pictures], "U10")
 
     @property
     def sources(self) -> NDArray[np.str_]:
@@ -140,7 +148,9 @@ class _Reading:
                     label = self._class_names.index(file.label)
                     self.images.append(face[0])
                     self.pictures.append(
-                        Picture(source.name, file.path, face[1], label, held_out, votes)
+                        Picture(
+                            source.name, file.path, face[1], label, held_out, file.split, votes
+                        )
                     )
         self._finish(source, path, before, archive.rejected)
 
@@ -165,6 +175,7 @@ class _Reading:
                     sha256,
                     self._class_names.index(label),
                     row.held_out,
+                    "test" if row.held_out else "train",
                     votes,
                 )
             )

@@ -1,5 +1,6 @@
 """A set goes in whole: real names, real nestings, and an error where a part would be left out."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def test_all_faces_with_kaggle_s_names_are_read() -> None:
     assert len(faces.pictures) == 4_033
     assert faces.rejected == []
     assert faces.held_out.sum() == 471
+    assert Counter(faces.given.tolist()) == {"train": 3562, "test": 471}
     doubled = [picture for picture in faces.pictures if "(1)" in picture.path]
     assert len(doubled) == 33
 
