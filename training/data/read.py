@@ -148,9 +148,7 @@ class _Reading:
                     label = self._class_names.index(file.label)
                     self.images.append(face[0])
                     self.pictures.append(
-                        Picture(
-                            source.name, file.path, face[1], label, held_out, file.split, votes
-                        )
+                        Picture(source.name, file.path, face[1], label, held_out, file.split, votes)
                     )
         self._finish(source, path, before, archive.rejected)
 
