@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edgeemo.contract.checked.reading import open_regular
 from edgeemo.contract.checked.text import printable
 from edgeemo.contract.labels import FER2013_CODES
-from edgeemo.data.labelled import MAX_FILES
+from edgeemo.data.file_store import MAX_FILES
 from edgeemo.errors import ArchiveError, DataError, EdgeemoError, MissingFile
 
 NAMES = ("fer2013.csv", "icml_face_data.csv")

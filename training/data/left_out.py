@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from edgeemo.data.file_store import LINKED_FOLDER
 from edgeemo.data.labelled import NO_PLACE
 from edgeemo.errors import ArchiveError
 from training.data.sources import SECOND_COPY
@@ -23,8 +24,8 @@ def check_whole(name: str, path: object, read: int, rejected: Iterable[Mapping[s
     """Raise unless at most MAX_SHARE of a set's files were left out.
 
     Broken files, system files, second copies, classes that are none of the class names, photos
-    without a face and files that are no pictures do not count; a folder that could not be read
-    counts whatever its share, since nobody knows what is in it.
+    without a face and files that are no pictures do not count; a folder that could not be read,
+    and a link to one, count whatever their share, since nobody knows what is in them.
 
     Args:
         name: of the set.
@@ -39,7 +40,7 @@ def check_whole(name: str, path: object, read: int, rejected: Iterable[Mapping[s
     parts = Counter(row["reason"] for row in rows if _is_part(row))
     broken = sum(row["reason"].startswith(BROKEN) for row in rows)
     left, files = parts.total(), read + broken + parts.total()
-    if left <= MAX_SHARE * files and not any("cannot be read" in reason for reason in parts):
+    if left <= MAX_SHARE * files and not any(map(_hides_more, parts)):
         return
     reasons = ", ".join(f"{count:,} x {reason}" for reason, count in parts.most_common(5))
     first = next(row["path"] for row in rows if _is_part(row))
@@ -48,6 +49,10 @@ def check_whole(name: str, path: object, read: int, rejected: Iterable[Mapping[s
         f"would be left out: {reasons}; the first is {first[:120]!a}; give the set as it was "
         "published, or add --allow-left-out to go on without them"
     )
+
+
+def _hides_more(reason: str) -> bool:
+    return "cannot be read" in reason or reason == LINKED_FOLDER
 
 
 def _is_part(row: Mapping[str, str]) -> bool:

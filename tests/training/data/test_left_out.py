@@ -9,6 +9,7 @@ import pytest
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
+from edgeemo.data.file_store import LINKED_FOLDER
 from edgeemo.errors import ArchiveError
 from tests import support
 from training.data.left_out import check_whole
@@ -142,6 +143,11 @@ def test_a_picture_of_a_format_that_is_not_read_is_a_part_and_a_note_is_none() -
 def test_a_folder_that_cannot_be_read_is_an_error_whatever_its_share() -> None:
     with pytest.raises(ArchiveError, match="1 of 100,001 files"):
         check_whole("x", "x", 100_000, rejected(a_folder_that_cannot_be_read=1))
+
+
+def test_a_linked_folder_is_an_error_whatever_its_share() -> None:
+    with pytest.raises(ArchiveError, match="1 of 100,001 files.* a link to a folder"):
+        check_whole("x", "x", 100_000, [{"path": "test", "reason": LINKED_FOLDER}])
 
 
 def test_a_class_folder_of_a_typo_is_an_error_unless_allowed(tmp_path: Path) -> None:
