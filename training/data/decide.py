@@ -1,5 +1,6 @@
 """Label, split and, where it is left out, reason of every picture that was read."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.answers import picture_ids
-from edgeemo.data.prepared import EXCLUDED
+from edgeemo.data.prepared import EXCLUDED, SPLITS
 from training.data.conflicts import CONFLICTING, Given, settle
 from training.data.read import Faces
 from training.data.split_files import KnownSplit
@@ -73,6 +74,8 @@ def decide(faces: Faces, groups: NDArray[np.int64], choices: Choices) -> Decided
     pictures = _to_split(faces, settled.labels, groups, used)
     known, counts = _known(faces, pictures, used, choices.known)
     splits[used] = _split(pictures, choices, known)
+    if counts is not None:
+        counts["apart"] = _apart(groups, splits)
     left_out = (splits == EXCLUDED) & used
     reasons = np.where(left_out, _why_left_out(groups, splits), reasons)
     summary = {
@@ -104,30 +107,31 @@ def _split(pictures: ToSplit, choices: Choices, known: NDArray[np.str_] | None) 
 def _known(
     faces: Faces, pictures: ToSplit, used: NDArray[np.bool_], known: KnownSplit | None
 ) -> tuple[NDArray[np.str_] | None, dict[str, Any] | None]:
-    """Parts (n,) that the pictures have already, and for dataset.json where from and how many.
-
-    "apart" are groups of copies whose known parts differ: a machine that finds copies which the
-    other one did not find leaves them where they are.
-    """
+    """Parts (n,) that the pictures have already, and for dataset.json where from and how many."""
     if known is None:
         return None, None
     ids = pictures.ids if known.spec is None else picture_ids(faces.images[used])
     parts = known.of(ids)
     named = parts != ""
     copies = ~named & np.isin(pictures.groups, pictures.groups[named])
-    learned = named & np.isin(parts, ("train", "validation"))
-    pairs = np.stack([pictures.groups[learned], parts[learned] == "train"], axis=1)
-    tested = np.unique(pictures.groups[parts == "test"])
-    apart = set(tested.tolist()) & set(pictures.groups[learned].tolist())
-    of_group = np.unique(np.unique(pairs, axis=0)[:, 0], return_counts=True)
-    apart |= set(of_group[0][of_group[1] > 1].tolist())
     return parts, {
         "origin": known.origin,
         "known": int(named.sum()),
         "with_their_copies": int(copies.sum()),
         "by_hash": int((~named & ~copies).sum()),
-        "apart": len(apart),
     }
+
+
+def _apart(groups: NDArray[np.int64], splits: NDArray[np.str_]) -> int:
+    """How many groups lie in several parts.
+
+    Known parts win over copies that were found here and not where the split was made: else a
+    neighbour that one machine finds would change the split again.
+    """
+    several = Counter(
+        group for part in SPLITS for group in np.unique(groups[splits == part]).tolist()
+    )
+    return sum(count > 1 for count in several.values())
 
 
 def _why_left_out(groups: NDArray[np.int64], splits: NDArray[np.str_]) -> NDArray[np.str_]:
