@@ -84,7 +84,7 @@ def _pattern(_: click.Context, __: click.Parameter, text: str | None) -> Pattern
     help=(
         'What the words of your own sets stand for: a JSON file such as {"joie": "happy", "3": '
         '"sad", "blurred": null} (null: left out), or the documented numbers of '
-        f"{', '.join(NUMBERINGS)}. Without it words of nine languages are known, and a file to "
+        f"{', '.join(NUMBERINGS)}. Without it words of eight languages are known, and a file to "
         "fill in is written where others are met."
     ),
 )
@@ -107,7 +107,8 @@ def _pattern(_: click.Context, __: click.Parameter, text: str | None) -> Pattern
     metavar="NAME",
     callback=_pattern,
     help="How names hold the label, * for any characters and ? for one: '*_{label}.jpg' reads "
-    "anna_happy.jpg, '{label}/*/*' the folder above the next. JAFFE, KDEF and RaFD are known.",
+    "anna_happy.jpg, '{label}/*/*' the second folder above the file. The names of JAFFE, KDEF and "
+    "RaFD are known.",
 )
 @click.option(
     "--faces",

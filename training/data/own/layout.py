@@ -67,6 +67,8 @@ class Contents:
     """What the words of a published set stand for, by plain word."""
     pixels: Mapping[str, bytes] = field(default_factory=dict)
     """Pictures that the table itself holds, by path: 48x48 grey as PGM files."""
+    tables: tuple[str, ...] = ()
+    """Files that are no pictures and were read for their labels."""
 
 
 def read_contents(store: FileStore, table: Path | None, asked: Asked, rules: Rules) -> Contents:
@@ -91,13 +93,22 @@ def read_contents(store: FileStore, table: Path | None, asked: Asked, rules: Rul
             store.reject(name, fault)
     reading = _Reading(store, table, asked, rules, pictures)
     contents = reading.auto() if asked.layout == "auto" else reading.asked_layout()
+    for name in store.names:
+        if _is_table(name) and name not in contents.tables:
+            store.reject(name, "not a picture file")
     if not contents.entries:
-        count = f"{len(store.rejected):,} files that are none" if store.rejected else "no file"
         raise ArchiveError(
-            f"{table or store.path}: expected pictures with labels, received {count}; give the "
-            "folder that holds them"
+            f"{table or store.path}: expected pictures with labels, received "
+            f"{left_out(store) or 'none'}; give the folder that holds class folders, or see "
+            "--layout and --pattern"
         )
     return contents
+
+
+def left_out(store: FileStore) -> str:
+    """How many files are left out, and why, in words; "" for none."""
+    counts = list(store.rejected_counts().items())
+    return ", ".join(f"{count:,} x {reason}" for reason, count in counts[:3])
 
 
 def _is_table(name: str) -> bool:
@@ -152,16 +163,16 @@ class _Reading:
 
     def _no_layout(self, layout: str) -> ArchiveError:
         expected = {
-            "names": "labels in the names of files, as JAFFE, KDEF and RaFD have them or as "
-            "--pattern says",
-            "csv": "a table (.csv, .tsv) with a column of paths or pixels and one of labels; name "
-            "them with --columns PATH,LABEL[,SPLIT]",
+            "names": "names of files with the label in them, as JAFFE, KDEF and RaFD have them or "
+            "as --pattern says",
+            "csv": "a table (.csv, .tsv) with a column of paths (or pixels) and one of labels, "
+            "which --columns can name",
             "list": "a list (.txt) with a path and a label in each line",
             "folders": "class folders",
         }[layout]
         return ArchiveError(
-            f"{self.table or self.store.path}: expected {expected}; received none, choose another "
-            "--layout"
+            f"{self.table or self.store.path}: expected {expected}, received none; correct that "
+            "or choose another --layout"
         )
 
     # --- folders
@@ -173,17 +184,6 @@ class _Reading:
         for name in self.pictures:
             if name not in inside:
                 self.store.reject(name, NO_FOLDER)
-        words = {plain_word(entry.word) for entry in entries}
-        if (
-            words
-            and words <= SPLIT_WORDS.keys()
-            and len(words) > 1
-            and not any(self.rules.label(word, codes).known for word in words)
-        ):
-            raise ArchiveError(
-                f"{self.store.path}: expected class folders below {', '.join(sorted(words))}, "
-                "received pictures right inside; sort them into one folder a class"
-            )
         return Contents("folders", "class folders", entries, codes)
 
     def _by_folders(self, codes: Mapping[str, str | None]) -> list[Entry]:
@@ -345,7 +345,8 @@ class _Rows:
             layout = "csv"
             used = f", columns {', '.join(map(printable, columns.names))}" if columns.names else ""
             shown = f"the table {names}{used}"
-        return Contents(layout, shown, entries, self._codes(entries), self._pixels)
+        tables = tuple(self._names)
+        return Contents(layout, shown, entries, self._codes(entries), self._pixels, tables)
 
     def _with_prefix(self, entries: list[Entry]) -> list[Entry]:
         """Entries of a list with the parts that all of their names begin with, as in RAF-DB."""

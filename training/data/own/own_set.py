@@ -2,6 +2,7 @@
 
 import re
 import statistics
+import zipfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from edgeemo.data.file_store import FileStore
 from edgeemo.data.headers import read_header
 from edgeemo.data.labelled import NO_PLACE, LabelledFile
 from edgeemo.errors import ArchiveError, InvalidInput, PictureError
-from training.data.own.layout import Asked, read_contents
+from training.data.own.layout import Asked, left_out, read_contents
 from training.data.own.places import LooseFiles
 from training.data.own.tables import LIST_SUFFIXES, TABLE_SUFFIXES
 from training.data.own.tar import TarStore, is_tar
@@ -112,6 +113,11 @@ class OwnSet:
                 self.files.append(LabelledFile(entry.path, meant.label, entry.part))
         return self
 
+    @property
+    def left_out(self) -> str:
+        """How many files are not among its pictures, and why, in words; "" for none."""
+        return left_out(self._store)
+
     def labels(self, rules: Rules) -> set[str]:
         """What its words stand for, those to drop too."""
         kept = Rules(rules.class_names, rules.mapped)
@@ -187,7 +193,11 @@ def open_own(
         raise write_missing(out, meant, unknown)
     if len(own) < len(opened):
         return opened, rules.class_names
-    names = class_names_of(what.label for each in own for what in each.meant.values() if what.label)
+    reasons = [text for each in own if (text := each.left_out)]
+    names = class_names_of(
+        (what.label for each in own for what in each.meant.values() if what.label),
+        f" and leave out {', '.join(reasons)}" if reasons else "",
+    )
     return opened, rules.class_names or names
 
 
@@ -220,6 +230,11 @@ def _open(path: Path) -> tuple[FileStore, Path | None]:
         try:
             if is_tar(path):
                 return TarStore(path), None
+            if not zipfile.is_zipfile(path):
+                raise ArchiveError(
+                    f"{path}: expected a folder, a zip or tar archive, a table (.csv, .tsv) or a "
+                    "list (.txt), received another file; unpack or convert it"
+                )
         except OSError as error:
             raise ArchiveError(
                 f"{path}: cannot be read ({error.strerror or error}); check its permissions"

@@ -68,8 +68,8 @@ def name_set_of(paths: Sequence[str]) -> NameSet | None:
 class Pattern:
     """A pattern of names with one `{label}`, `*` for any characters and `?` for one.
 
-    Without `/` it is that of a file's name, with its ending or without; with `/` that of the last
-    folders and the file. Case does not count.
+    Without `/` it is that of a file's name; with `/` that of the last folders and the file. The
+    name's ending counts where a `.` follows {label}. Case does not count.
     """
 
     def __init__(self, text: str) -> None:
@@ -83,6 +83,7 @@ class Pattern:
             )
         self.text = text
         self.folders = text.count("/")
+        self._with_ending = "." in text.rpartition(_LABEL)[2]
         before, _, after = text.casefold().partition(_LABEL)
         self._pieces = [*before, _LABEL, *after]
 
@@ -95,10 +96,9 @@ class Pattern:
         if len(parts) <= self.folders:
             return None
         name = "/".join(parts[-self.folders - 1 :])
-        for whole in (name, name.rpartition(".")[0]):
-            if whole and (place := self._place(whole)):
-                return whole[slice(*place)]
-        return None
+        whole = name if self._with_ending else name.rpartition(".")[0]
+        place = self._place(whole)
+        return whole[slice(*place)] if place else None
 
     def _place(self, name: str) -> tuple[int, int] | None:
         """Start and end of the label in a name."""

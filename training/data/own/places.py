@@ -12,7 +12,9 @@ from edgeemo.data.file_store import FileStore
 from edgeemo.errors import DataError
 
 _MAX_PATH = 4096
-_ALIGNED = "_aligned"  # RAF-DB's list names train_00001.jpg, its folder train_00001_aligned.jpg
+# RAF-DB's list names train_00001.jpg, its cropped face is train_00001_aligned.jpg, and the photo
+# that it is cut from, where it is there too, has the list's name.
+_ALIGNED = "_aligned"
 
 
 class LooseFiles(FileStore):
@@ -27,7 +29,7 @@ class LooseFiles(FileStore):
 
     def place(self, path: str) -> str | None:
         """The path where a regular file is there, reached by no link that leads outside."""
-        for candidate in (path, aligned(path)):
+        for candidate in (aligned(path), path):
             full = os.path.realpath(self.path / candidate)
             if os.path.isfile(full) and full.startswith(os.path.join(self._real, "")):
                 return candidate
@@ -51,7 +53,7 @@ class Listed:
         Raises:
             DataError: several files have this name.
         """
-        for candidate in (path, aligned(path)):
+        for candidate in (aligned(path), path):
             for whole in ((PurePosixPath(folder) / candidate).as_posix(), candidate):
                 if whole in self._all:
                     return whole

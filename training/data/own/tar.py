@@ -89,7 +89,9 @@ class TarStore(FileStore):
                 total += member.size
                 if count > MAX_FILES or total > most:
                     what = f"{MAX_FILES:,} files" if count > MAX_FILES else f"{most:,} bytes"
-                    raise ArchiveError(f"{self.path}: more than {what}; split the archive")
+                    raise ArchiveError(
+                        f"{self.path}: unpacks to more than {what}; split the archive"
+                    )
                 metered.granted = MAX_HEADERS + member.size
                 name = member.name.removeprefix("./")
                 if member.isdir():

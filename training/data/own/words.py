@@ -156,8 +156,8 @@ def _check_filled(path: Path, value: dict[str, Any]) -> None:
     empty = [word for word, label in value.items() if label == ""]
     if empty:
         raise DataError(
-            f"{path}: {len(empty):,} words have no label yet ({shown(empty)}); write a label "
-            "behind each, or null to leave it out"
+            f"{path}: expected a label behind each word, {shown(empty)} have none; write one, or "
+            "null to leave a word out"
         )
     for word, label in value.items():
         if label is not None:
@@ -165,8 +165,9 @@ def _check_filled(path: Path, value: dict[str, Any]) -> None:
             check_labels((label, "another" if label != "another" else "other"), where, DataError)
 
 
-def class_names_of(labels: Iterable[str]) -> tuple[str, ...]:
-    """Labels in their order: the seven, contempt, then others by name.
+def class_names_of(labels: Iterable[str], left_out: str = "") -> tuple[str, ...]:
+    """Labels in their order: the seven, contempt, then others by name; `left_out` is what the sets
+    hold beside them, for the message.
 
     Raises:
         InvalidInput: fewer than 2 or more than 64, or two that only case or accents tell apart.
@@ -186,7 +187,7 @@ def class_names_of(labels: Iterable[str]) -> tuple[str, ...]:
     if not 2 <= len(names) <= MAX_LABELS:
         raise InvalidInput(
             f"expected 2 to {MAX_LABELS} classes, the sets hold {len(names)}"
-            f"{f' ({shown(names)})' if names else ''}; give pictures of more classes, or other "
+            f"{f' ({shown(names)})' if names else ''}{left_out}; give pictures of more classes, or other "
             "--labels"
         )
     return tuple(names)
@@ -211,9 +212,8 @@ def write_missing(out: Path, meant: Mapping[str, Meant], sets: Sequence[str]) ->
     A file that is there is never touched: the next free name is taken.
     """
     unknown = [word for word, what in meant.items() if not what.known]
-    text = (
-        f"{' and '.join(sets)}: {len(unknown):,} words that no vocabulary knows ({shown(unknown)})"
-    )
+    words = "1 word" if len(unknown) == 1 else f"{len(unknown):,} words"
+    text = f"{' and '.join(sets)}: {words} that no vocabulary knows ({shown(unknown)})"
     if len(unknown) > MAX_LABELS:
         return DataError(
             f"{text}, expected 2 to {MAX_LABELS} classes; is the label elsewhere? See --layout, "
@@ -254,6 +254,6 @@ def _write_new(folder: Path, text: str) -> Path | None:
 
 def shown(words: Sequence[str]) -> str:
     """The first words of a list, for a message."""
-    texts = [repr(printable(word)[:40]) for word in words[:_MOST_SHOWN]]
+    texts = [f"'{printable(word)[:40]}'" for word in words[:_MOST_SHOWN]]
     more = len(words) - len(texts)
     return ", ".join(texts) + (f" and {more:,} more" if more > 0 else "")
