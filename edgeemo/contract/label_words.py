@@ -1,4 +1,4 @@
-"""What data sets and people call the usual seven and contempt, in nine languages, and how words are
+"""What data sets and people call the usual seven and contempt, in eight languages, and how words are
 compared.
 
 Words are those of class folders, label columns and labels in published sets and code (FER+, RAF-DB,

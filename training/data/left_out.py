@@ -9,6 +9,8 @@ from pathlib import PurePosixPath
 from edgeemo.data.file_store import LINKED_FOLDER
 from edgeemo.data.labelled import NO_PLACE
 from edgeemo.errors import ArchiveError
+from training.data.own.layout import NOT_NAMED
+from training.data.own.words import LEFT_OUT
 from training.data.sources import SECOND_COPY
 
 MAX_SHARE = 0.005
@@ -16,15 +18,16 @@ MAX_SHARE = 0.005
 BROKEN = "not a usable picture: "
 """How the reasons of files begin that are pictures by their name alone."""
 NO_FACE = "no face found"
-_NO_PART = frozenset({"system file", SECOND_COPY, NO_PLACE, NO_FACE})
+_NO_PART = frozenset({"system file", SECOND_COPY, NO_PLACE, NO_FACE, LEFT_OUT, NOT_NAMED})
 _NOT_READ = frozenset({".gif", ".heic", ".heif", ".avif", ".jfif", ".jpe", ".jp2", ".svg", ".raw"})
 
 
 def check_whole(name: str, path: object, read: int, rejected: Iterable[Mapping[str, str]]) -> None:
     """Raise unless at most MAX_SHARE of a set's files were left out.
 
-    Broken files, system files, second copies, classes that are none of the class names, photos
-    without a face and files that are no pictures do not count; a folder that could not be read,
+    Broken files, system files, second copies, classes that are none of the class names or are to be
+    left out, photos without a face, files that are no pictures and pictures that a set's table does
+    not name do not count; a folder that could not be read,
     and a link to one, count whatever their share, since nobody knows what is in them.
 
     Args:

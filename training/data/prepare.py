@@ -5,6 +5,7 @@ write.
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -29,6 +30,8 @@ from edgeemo.errors import DataError, InvalidInput
 from edgeemo.version import __version__
 from training.data.decide import Choices, Decided, decide
 from training.data.duplicates import Duplicates, find_duplicates
+from training.data.own.own_set import OwnSet, OwnSource, open_own
+from training.data.own.words import read_rules
 from training.data.read import Faces, read_faces
 from training.data.reviewed import read_reviewed
 from training.data.sources import Source
@@ -44,7 +47,8 @@ from training.data.splits import COPY_OF_TEST
 from training.data.votes import Votes, open_votes
 from training.runs.report import Pictures, write_report
 
-Sources = Sequence[tuple[Source, Path]]
+Sources = Sequence[tuple[Source | OwnSource, Path]]
+Opened = Sequence[tuple[Source | OwnSet, Path]]
 Row = dict[str, str]
 
 
@@ -68,8 +72,13 @@ class Options(TypedDict, total=False):
     default."""
     seed: int
     """Of the split; 1 by default."""
-    class_names: Sequence[str]
-    """2 to 64 names, LABELS by default; pictures of other classes are left out."""
+    class_names: Sequence[str] | None
+    """2 to 64 names; pictures of other classes are left out. By default those that are there where
+    all sets are own ones, else LABELS."""
+    labels: str | None
+    """What the words of own sets stand for: a JSON file, or one of NUMBERINGS."""
+    drop: Sequence[str]
+    """Words of own sets, or classes, to leave out."""
     spec: InputSpec
     """What the network is to see; DEFAULT_SPEC by default."""
     allow_left_out: bool
@@ -86,7 +95,9 @@ _DEFAULTS = Options(
     split_from=None,
     conflicts="majority",
     seed=1,
-    class_names=LABELS,
+    class_names=None,
+    labels=None,
+    drop=(),
     spec=DEFAULT_SPEC,
     allow_left_out=False,
     progress=True,
@@ -96,7 +107,8 @@ _DEFAULTS = Options(
 def prepare(sources: Sources, out: Path, **options: Unpack[Options]) -> dict[str, Any]:
     """Write a prepared folder with its splits, and return its dataset.json.
 
-    `sources` are sets with the archive or folder of each; their order does not matter.
+    `sources` are sets with the archive or folder of each; their order does not matter. Words of own
+    sets that nobody knows are written into a new file labels.json beside `out`, to be filled in.
 
     Raises:
         ArchiveError, DataError, InvalidInput, MissingFile: an input that does not fit.
@@ -105,9 +117,21 @@ def prepare(sources: Sources, out: Path, **options: Unpack[Options]) -> dict[str
     if unknown := set(options) - set(_DEFAULTS):
         raise TypeError(f"prepare() knows no {', '.join(sorted(unknown))}")
     chosen: Options = {**_DEFAULTS, **options}
-    names, spec, progress = tuple(chosen["class_names"]), chosen["spec"], chosen["progress"]
-    check_labels(names, "class names")
     sources = _in_order(sources, chosen["split"])
+    asked = chosen["class_names"]
+    if asked is None and any(isinstance(source, Source) for source, _ in sources):
+        asked = LABELS
+    if asked is not None:
+        check_labels(asked, "class names")
+    rules = read_rules(asked, chosen["labels"], chosen["drop"])
+    with ExitStack() as stack:
+        opened, names = open_own(sources, rules, out, stack)
+        return _prepare(opened, out, names or LABELS, chosen)
+
+
+def _prepare(sources: Opened, out: Path, names: tuple[str, ...], chosen: Options) -> dict[str, Any]:
+    """The same for opened sets, and the classes that they have."""
+    spec, progress = chosen["spec"], chosen["progress"]
     votes = open_votes(chosen["ferplus"], chosen["pixels"], names)
     decisions = read_reviewed(chosen["reviewed"], names) if chosen["reviewed"] else {}
     known = _known_split(chosen, sources)
@@ -144,7 +168,7 @@ def _in_order(sources: Sources, split: str) -> Sources:
     return sorted(sources, key=lambda pair: (not pair[0].official_test, pair[0].name))
 
 
-def _known_split(chosen: Options, sources: Sources) -> KnownSplit | None:
+def _known_split(chosen: Options, sources: Opened) -> KnownSplit | None:
     """The parts that pictures have already, from --split-from or of FER-2013.
 
     Raises:
@@ -192,7 +216,7 @@ def _check_reviewed(path: Path | None, decisions: Mapping[str, str], faces: Face
 
 def _write(
     folder: Path,
-    sources: Sources,
+    sources: Opened,
     spec: InputSpec,
     faces: Faces,
     duplicates: Duplicates,
@@ -212,7 +236,13 @@ def _write(
         "input_spec": spec.to_dict(),
         "input_fingerprint": spec.fingerprint(),
         "sources": [
-            {"name": s.name, "kaggle": s.kaggle, "licence": s.licence, "file": path.name}
+            {
+                "name": s.name,
+                "kaggle": s.kaggle,
+                "licence": s.licence,
+                "file": path.name,
+                **(s.described() if isinstance(s, OwnSet) else {}),
+            }
             for s, path in sources
         ],
         "images_sha256": file_sha256(folder / IMAGES),

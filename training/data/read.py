@@ -23,6 +23,7 @@ from edgeemo.errors import ArchiveError, PictureError
 from edgeemo.faces import Detector, crop_of, open_detector
 from training.data.competition import SIDE, Table, find_table
 from training.data.left_out import BROKEN, NO_FACE, check_whole
+from training.data.own.own_set import OwnSet, check_parts
 from training.data.sources import Source
 from training.data.split_files import picture_id
 from training.data.votes import Votes
@@ -92,7 +93,7 @@ class Faces:
 
 
 def read_faces(
-    sources: Sequence[tuple[Source, Path]],
+    sources: Sequence[tuple[Source | OwnSet, Path]],
     votes: Votes | None,
     class_names: Sequence[str],
     spec: InputSpec,
@@ -110,7 +111,9 @@ def read_faces(
     reading = _Reading(tuple(class_names), spec, votes, progress, allow_left_out)
     detector = open_detector() if any(source.photos for source, _ in sources) else None
     for source, path in sources:
-        table = find_table(path, source.fits) if source.official_test else None
+        table = None
+        if isinstance(source, Source) and source.official_test:
+            table = find_table(path, source.fits)
         if table is not None:
             reading.table(source, table)
         else:
@@ -136,7 +139,7 @@ class _Reading:
         self.images: list[NDArray[np.uint8]] = []
         self.rejected: list[dict[str, str]] = []
 
-    def archive(self, source: Source, path: Path, detector: Detector | None) -> None:
+    def archive(self, source: Source | OwnSet, path: Path, detector: Detector | None) -> None:
         """Read a set's pictures from their files."""
         known = self._votes if source.official_test else None
         before = len(self.pictures)
@@ -157,7 +160,7 @@ class _Reading:
                     )
         self._finish(source, path, before, archive.rejected)
 
-    def table(self, source: Source, table: Table) -> None:
+    def table(self, source: Source | OwnSet, table: Table) -> None:
         """Read a set's pictures from the competition's table."""
         before = len(self.pictures)
         rejected: list[dict[str, str]] = []
@@ -188,7 +191,7 @@ class _Reading:
         self._finish(source, table.path, before, rejected)
 
     def _finish(
-        self, source: Source, path: Path, before: int, rejected: list[dict[str, str]]
+        self, source: Source | OwnSet, path: Path, before: int, rejected: list[dict[str, str]]
     ) -> None:
         """Note what a set lacks.
 
@@ -200,13 +203,15 @@ class _Reading:
             raise _no_picture(path, source, rejected)
         if not self._allow_left_out:
             check_whole(source.name, path, read, rejected)
+        if isinstance(source, OwnSet):
+            check_parts(source.name, path, ((p.sha256, p.given) for p in self.pictures[before:]))
         self.rejected += [{"source": source.name, **row} for row in rejected]
 
 
 def _read_one(
-    archive: PictureArchive, file: LabelledFile, spec: InputSpec, detector: Detector | None
+    archive: PictureArchive | OwnSet, file: LabelledFile, spec: InputSpec, detector: Detector | None
 ) -> tuple[NDArray[np.uint8], str, str, NDArray[np.uint8]] | None:
-    """Input, sha256, id and pixels of one picture; None where it is rejected, as the archive notes."""
+    """Input, sha256, id and pixels of one picture; None where the archive notes it as rejected."""
     try:
         data = archive.read(file.path)
         frame = decode_picture(data, file.path, pixel_bound(MAX_PIXELS_OF_MANY))
@@ -226,7 +231,9 @@ def _read_one(
     return face_to_input(frame, box, spec, crop), sha256, picture_id(frame), frame
 
 
-def _no_picture(path: Path, source: Source, rejected: list[dict[str, str]]) -> ArchiveError:
+def _no_picture(
+    path: Path, source: Source | OwnSet, rejected: list[dict[str, str]]
+) -> ArchiveError:
     counts = Counter(row["reason"] for row in rejected).most_common()
     reasons = ", ".join(f"{n:,} x {reason}" for reason, n in counts)
     return ArchiveError(f"{path}: not a single usable picture ({reasons}); get {source.name} again")
