@@ -15,6 +15,14 @@ from export.prove.steps import STEPS
 REPORTS = (".report.html", ".report.json")
 
 
+def _licence(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not (value.strip() and value.isprintable() and len(value) <= 500):
+        raise click.BadParameter(
+            f"expected printable text of 1 to 500 characters, received {value[:60]!a}"
+        )
+    return value
+
+
 @click.command()
 @click.argument("run", type=PATH)
 @click.option(
@@ -23,6 +31,15 @@ REPORTS = (".report.html", ".report.json")
 @out("The bundle to write, NAME.edgeemo.")
 @click.option("--name", help="The bundle's name [default: the file's].")
 @click.option("--version", default="0.1.0", help="The bundle's version.")
+@click.option(
+    "--licence",
+    metavar="TEXT",
+    callback=_licence,
+    help=(
+        "What one may do with the bundle [default: MIT where all comes from FER-2013, else not "
+        "stated]."
+    ),
+)
 @click.option(
     "--profile",
     type=click.Choice(list(PROFILES)),
@@ -50,6 +67,7 @@ def build(
     out: Path,
     name: str | None,
     version: str,
+    licence: str | None,
     profile: str,
     max_step: str,
     seed: int,
@@ -70,7 +88,15 @@ def build(
     from export.report.tables import measurement_lines
 
     bundle, measurements = run_build(
-        run, data, out, name=name, version=version, seed=seed, profile=profile, max_step=max_step
+        run,
+        data,
+        out,
+        name=name,
+        version=version,
+        seed=seed,
+        profile=profile,
+        max_step=max_step,
+        licence=licence,
     )
     for line in measurement_lines(list(measurements.values())):
         say(line)
