@@ -123,8 +123,8 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
         help=(
             "Start from the weights of a finished run, of a bundle, or of a shipped one such as "
             "small: of the same network and input, for the same labels or for others. From a "
-            "bundle the defaults are those of fine-tuning: 20 epochs, learning rate 0.001, one "
-            "epoch of warm-up, no mixup, no moving average."
+            "bundle the defaults are those of fine-tuning: 20 epochs, batch 32, learning rate "
+            "0.001, one epoch of warm-up, no mixup, no moving average."
         ),
     ),
     "teachers": click.option(

@@ -71,9 +71,9 @@ def train(
     recipe = given.recipe(begun(out, used).recipe if resume else _under(given))
     if is_bundle(recipe.init) and used.chief and not resume:
         say(
-            f"fine-tuning: {recipe.epochs} epochs, learning rate {recipe.learning_rate:g}, "
-            f"{recipe.warmup_epochs} of warm-up, mixup {recipe.mixup:g}, moving average "
-            f"{recipe.ema:g}"
+            f"fine-tuning: {recipe.epochs} epochs, batch {recipe.batch_size}, learning rate "
+            f"{recipe.learning_rate:g}, {recipe.warmup_epochs} of warm-up, mixup {recipe.mixup:g}, "
+            f"moving average {recipe.ema:g}"
         )
     run_train(
         recipe,

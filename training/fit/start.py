@@ -32,7 +32,7 @@ def is_bundle(init: str) -> bool:
 def fine_tuning(init: str) -> Recipe:
     """How a bundle's network is trained on: short, gently, on whole pictures.
 
-    Without a moving average, which needs more steps than few pictures give.
+    In small batches and without a moving average, because few pictures give few steps.
 
     Raises:
         MissingFile, BundleError: no such bundle, or not one of training.
@@ -42,6 +42,7 @@ def fine_tuning(init: str) -> Recipe:
         model=model,
         init=init,
         epochs=20,
+        batch_size=32,
         learning_rate=1e-3,
         warmup_epochs=1,
         mixup=0.0,

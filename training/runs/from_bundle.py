@@ -133,7 +133,7 @@ def _undo(
     count, total, squares = 0, np.zeros(len(bias)), np.zeros(len(bias))
     for start in range(0, len(faces), 256):
         values = keras.ops.convert_to_numpy(
-            before.predict_on_batch(faces[start : start + 256].astype(np.float32))
+            before(faces[start : start + 256].astype(np.float32), training=False)
         )
         flat = values.reshape(-1, len(bias)).astype(np.float64)
         count, total, squares = (
