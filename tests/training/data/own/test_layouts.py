@@ -29,6 +29,7 @@ FOLDERS: dict[str, dict[str, tuple[str, str | None]]] = {
             "x/dev/Colère/1.png": ("angry", "validation"),
         }
     ),
+    "numbered": ({"0_happy/1.png": ("happy", None), "01 Traurig/1.png": ("sad", None)}),
     "persons below": (
         {
             "faces/happy/anna/1.png": ("happy", None),
