@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from edgeemo.data.file_store import LINKED_FOLDER
 from edgeemo.data.labelled import NO_PLACE
 from edgeemo.errors import ArchiveError
-from training.data.own.layout import NOT_NAMED
+from training.data.own.table_rows import NOT_NAMED
 from training.data.own.words import LEFT_OUT
 from training.data.sources import SECOND_COPY
 
