@@ -33,8 +33,8 @@ def evaluate_run(run_path: Path, data_path: Path, split: str) -> Scorecard:
 def write_split(
     model: keras.Model, data: Prepared, split: str, out: Path, pictures: bool = True
 ) -> Scorecard:
-    """Write predictions of a split into `out`, and with `pictures` confusion matrices and reliability
-    diagrams.
+    """Write predictions of a split into `out`; with `pictures` confusion matrices and reliability
+    diagrams, too.
 
     Returns the scorecard against the data set's labels.
     """

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import record_kills
+from benchmarks.endurance import record_kills
 from edgeemo.contract.checked import strict
 from edgeemo.errors import InvalidInput, StorageError
 from edgeemo.live.record_lines import is_begun, is_reading

@@ -270,7 +270,8 @@ def test_ctrl_c_leaves_a_checkpoint_and_resuming_gives_the_same_weights(
     assert {path.name for path in out.iterdir()} == {"config.json", "checkpoint.npz", "history.csv"}
     train(recipe, voted, out, resume=True, pictures=False)
     files = {path.name for path in out.iterdir()}
-    assert "checkpoint.npz" not in files and not any(name.endswith(".png") for name in files)
+    assert "checkpoint.npz" not in files
+    assert not any(name.endswith(".png") for name in files)
     for one, other in zip(
         load_run(run).build().get_weights(), load_run(out).build().get_weights(), strict=True
     ):

@@ -1,4 +1,6 @@
-"""Kills a process that records, at random moments: python -m benchmarks.record_kills [--kills 1000]
+"""Kills a process that records, at random moments:
+
+python -m benchmarks.endurance.record_kills [--kills 1000]
 
 Each is started on the same file, tells through a pipe which lines it has handed to the recorder
 and when, and gets SIGKILL. Lines that were told and are not in the file are lost; the age of the
@@ -77,7 +79,7 @@ def _killed(out: Path, first: int, seconds: float) -> tuple[dict[int, float], fl
     """The lines that one process has told, with their times, and when it was killed."""
     command = [sys.executable, "-c", _WRITER, str(out), str(first)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+        command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n", "the recorder does not start"
