@@ -24,7 +24,7 @@ from edgeemo.cli.shell import say
 _WRITER = """
 import os, sys, time
 from edgeemo.contract.checked import strict
-from edgeemo.live.recorder import Recorder, Rotation
+from edgeemo.live.record.recorder import Recorder, Rotation
 from edgeemo.results import Box, Reading
 scores, box = {"label %d" % number: 0.1 for number in range(10)}, Box(1, 2, 30, 40)
 reading = Reading(123.0, 456, 1, "label 1", 0.1, scores, box)
@@ -66,7 +66,7 @@ def measure(out: Path, *, kills: int, seed: int, longest: float) -> Result:
         lines, killed = _killed(out, first, random_time.uniform(0, longest))
         told |= lines
         ends |= dict.fromkeys(lines, killed)
-    from edgeemo.live.recorder import Recorder
+    from edgeemo.live.record.recorder import Recorder
 
     Recorder(out).close()  # repairs the last line
     kept, torn = _kept(out)
@@ -92,7 +92,7 @@ def _killed(out: Path, first: int, seconds: float) -> tuple[dict[int, float], fl
 
 def _kept(out: Path) -> tuple[set[int], int]:
     """Numbers of the lines in all files, and how many lines are broken or out of order."""
-    from edgeemo.live.record_file import numbered
+    from edgeemo.live.record.file import numbered
 
     kept: set[int] = set()
     torn, last = 0, -1
