@@ -281,7 +281,7 @@ def _png(picture: NDArray[np.uint8]) -> bytes:
     """uint8 (H, W, 1) or (H, W, 3) as a PNG."""
     rgb = np.broadcast_to(picture, (*picture.shape[:2], 3))
     buffer = io.BytesIO()
-    matplotlib.image.imsave(buffer, rgb, format="png")
+    matplotlib.image.imsave(buffer, rgb, format="png", origin="upper")  # whatever matplotlibrc says
     return buffer.getvalue()
 
 
