@@ -15,6 +15,8 @@ from export.convert.quantize import quantize
 from export.job import Job, load_job
 from export.manifest import make_manifest
 from export.profiles import PROFILES
+from export.prove.before import check_float_model, check_pictures
+from export.prove.gate import PICTURES_NEEDED
 from export.prove.measurement import Measurement
 from export.prove.selftest import selftest_file, selftest_trace
 from export.prove.steps import STEPS
@@ -32,6 +34,7 @@ def build(
     seed: int = 1,
     profile: str = "all",
     max_step: str = STEPS[-1],
+    gate_min: int = PICTURES_NEEDED,
 ) -> tuple[Bundle, dict[str, Measurement]]:
     """Convert a finished run and write `out` if every artifact of the profile passes the gate.
 
@@ -43,31 +46,36 @@ def build(
         seed: of the calibration draw and the self-test's patterns.
         profile: one of PROFILES.
         max_step: the last step of the ladder that may be tried.
+        gate_min: fewest test pictures that are judged by. It loosens no limit; the report has it.
 
     Returns:
         The bundle as read back, and the measurement of each artifact by file.
 
     Raises:
-        GateFailed: an artifact lost too much.
+        GateFailed: an artifact lost too much, the test pictures are too few, or the float model
+            fails by itself.
         MissingDependency: a runtime that the profile needs is not installed.
         EdgeemoError: the run, the data or the conversion does not fit.
     """
     name, steps = name or out.stem, STEPS[: STEPS.index(max_step) + 1]
     job = load_job(run_path, data_path, PROFILES.get(profile), steps, seed)
+    check_pictures(len(job.test.labels), gate_min, job.data.path)
+    check_float_model(job.test.logits, job.test.labels, job.run.class_names, job.run.path)
     measurements = quantize(job)
-    report = _reported(name, out, job, measurements)
+    report = _reported(name, out, job, measurements, gate_min)
     _check_gate(job, out, report, measurements)
     bundle = _write(out, name, version, job, measurements, report)
     return bundle, {measurement.file: measurement for measurement in measurements}
 
 
 def _reported(
-    name: str, out: Path, job: Job, measurements: Sequence[Measurement]
+    name: str, out: Path, job: Job, measurements: Sequence[Measurement], gate_min: int
 ) -> dict[str, Any]:
     """report.json's values; the page for people is written beside `out`."""
     candidates = [measurement.candidate for measurement in measurements]
     report = report_dict(job.run, job.data, measurements) | {
-        "selftest": selftest_trace(candidates, job.selftest, job.run.spec)
+        "gate": {"pictures_needed": PICTURES_NEEDED, "pictures_minimum": gate_min},
+        "selftest": selftest_trace(candidates, job.selftest, job.run.spec),
     }
     page = out.with_suffix(".report.html")
     write_html(page, name, report, job.run, job.test.images, measurements)
@@ -78,22 +86,25 @@ def _check_gate(
     job: Job, out: Path, report: dict[str, Any], measurements: Sequence[Measurement]
 ) -> None:
     """Raise GateFailed, and keep the report, where an artifact may not ship."""
-    failed = {m.file: m.reasons for m in measurements if m.reasons}
-    if not failed:
+    refused = [m for m in measurements if m.reasons]
+    if not refused:
         return
     path = out.with_suffix(".report.json")
     with written_beside(path) as part:
         part.write_text(strict.dumps(report))
-    reasons = "; ".join(f"{file}: {', '.join(why)}" for file, why in failed.items())
+    reasons = "; ".join(f"{m.file}: {', '.join(m.reasons)}" for m in refused)
     raise GateFailed(
-        f"the gate refuses {job.run.path}: {reasons}. No bundle was written; {_way_out(job)}; "
+        f"the gate refuses {job.run.path}: {reasons}. No bundle was written; {_way_out(job, refused)}; "
         f"what was measured: {path} and .html"
     )
 
 
-def _way_out(job: Job) -> str:
+def _way_out(job: Job, refused: Sequence[Measurement]) -> str:
     """What to do after a refusal, in words."""
     run = job.run
+    if all(m.verdict.lacks_pictures for m in refused):
+        needed = max(m.verdict.pictures_needed or 0 for m in refused)
+        return f"the pictures are too few, not int8 too coarse: test on {needed:,} or more"
     if run.simulated is not None:
         return (
             "train it longer or with another learning rate in simulated int8 "

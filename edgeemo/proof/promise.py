@@ -71,7 +71,24 @@ def _report(bundle: Bundle) -> Iterator[str]:
     if report["labels"] != list(bundle.labels):
         yield f"its report has other labels than the manifest; {_AGAIN}"
     yield from _value_faults(report)
+    yield from _gate_faults(report)
     yield from _trace_faults(report, bundle)
+
+
+def _gate_faults(report: Mapping[str, Any]) -> Iterator[str]:
+    """Of how many pictures the gate asked for; reports that older versions wrote do not tell."""
+    if "gate" not in report:
+        return
+    gate = report["gate"]
+    if type(gate) is not dict:
+        yield f"its report's gate: expected an object, received {type(gate).__name__}; {_AGAIN}"
+        return
+    for key in ("pictures_needed", "pictures_minimum"):
+        if type(gate.get(key)) is not int or gate[key] < 1:
+            yield (
+                f"its report's gate.{key}: expected a whole number from 1, received "
+                f"{_kind(gate, key)}; {_AGAIN}"
+            )
 
 
 def _trace_faults(report: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:

@@ -106,7 +106,20 @@ def _headline(report: Mapping[str, Any], run: FloatRun, measurements: Sequence[M
         f"the gate looks at the upper end of its interval. {run.note}</p>"
     )
     table = html.table(_SUMMARY, rows, "Against the float model")
-    return ("".join(refused) or passed) + about + table + _limits(report["limits"])
+    return (
+        ("".join(refused) or passed) + _too_few(report) + about + table + _limits(report["limits"])
+    )
+
+
+def _too_few(report: Mapping[str, Any]) -> str:
+    """A paragraph where less pictures were judged by than the gate asks for, or ""."""
+    needed = report["gate"]["pictures_needed"]
+    if report["n"] >= needed:
+        return ""
+    return (
+        f'<p class="bad">Judged on {report["n"]:,} pictures, by --gate-min: too few to show that '
+        f"top-1 drops by less than 1 %, for which at least {needed:,} are needed.</p>"
+    )
 
 
 def _summary_row(measurement: Measurement) -> list[str]:

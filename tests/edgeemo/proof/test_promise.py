@@ -77,6 +77,12 @@ def test_an_empty_report_or_evaluation_is_a_fault(base: Bundle) -> None:
         (lambda r: r["limits"].update(min_agreement="no"), "limits: expected numbers"),
         (lambda r: r["made_with"].update(numpy=2), "made_with: expected texts"),
         (lambda r: r["selftest"].update({"int8.tflite": []}), "no inner tensors of int8.tflite"),
+        (lambda r: r.update(gate=[]), "gate: expected an object, received list"),
+        (lambda r: r.update(gate={"pictures_needed": 299}), "gate.pictures_minimum: expected a"),
+        (
+            lambda r: r.update(gate={"pictures_needed": True, "pictures_minimum": 9}),
+            "gate.pictures_needed: expected a whole number from 1, received bool",
+        ),
     ],
 )
 def test_a_wrong_inner_part_is_named(

@@ -1,13 +1,20 @@
 """The acceptance gate: each limit just inside and just outside, on logits made for the purpose."""
 
+from pathlib import Path
+
 import click
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgeemo.contract.labels import LABELS
+from edgeemo.errors import GateFailed
+from edgeemo.proof.evaluation import Z95_ONE_SIDED, paired_drop
 from export.cli.build import build
 from export.prove import gate
+from export.prove.before import check_float_model, check_pictures
 
 N = 7_000
 
@@ -44,6 +51,7 @@ def test_limits_are_the_ones_that_were_set_before_measuring() -> None:
         "max_ece_rise": 0.02,
         "max_mean_kl": 0.02,
         "min_float_over_majority": 0.20,
+        "max_majority_for_top1": 0.60,
         "max_share_of_one_class": 0.80,
     }
 
@@ -59,6 +67,7 @@ def test_no_option_of_build_reaches_the_gate() -> None:
         "--seed",
         "--profile",
         "--max-step",
+        "--gate-min",
     }
     assert isinstance(build, click.Command)
 
@@ -172,3 +181,104 @@ def test_nan_logits_fail() -> None:
     broken[0] = np.nan
     with np.errstate(invalid="ignore"):
         assert not gate.judge(logits_for(answers), broken, labels, LABELS).passed
+
+
+@st.composite
+def lopsided(draw: st.DrawFn) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
+    """Labels of 2 to 8 classes in any shares, a float model's answers, of which up to 5 % of each
+    class are wrong, and the classes' names.
+    """
+    counts = draw(st.lists(st.integers(1, 2_000), min_size=2, max_size=8))
+    labels = np.repeat(np.arange(len(counts)), counts)
+    answers = labels.copy()
+    for i, count in enumerate(counts):
+        wrong = draw(st.integers(0, count // 20))
+        answers[np.flatnonzero(labels == i)[:wrong]] = (i + 1) % len(counts)
+    return labels, answers, tuple(f"class {i}" for i in range(len(counts)))
+
+
+@given(lopsided())
+@settings(max_examples=60, deadline=None)
+def test_equal_predictions_pass_whatever_the_class_shares(
+    case: tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]],
+) -> None:
+    labels, answers, names = case
+    logits = np.zeros((len(labels), len(names)), np.float32)
+    logits[np.arange(len(labels)), answers] = 4
+    assert gate.judge(logits, logits, labels, names).reasons == ()
+
+
+def bound(lost: float, won: float, n: int) -> float:
+    """Upper one-sided 95 % bound of the drop where such shares of n pictures are lost and won."""
+    drop = lost - won
+    spread = float(np.sqrt((lost + won - drop**2) / n))
+    return drop + Z95_ONE_SIDED * spread if spread else 1 - 0.05 ** (1 / n)
+
+
+@given(st.integers(1, 5_000), st.integers(0, 40), st.integers(0, 40))
+@settings(max_examples=200, deadline=None)
+def test_pictures_it_asks_for_are_the_fewest_that_could_pass(n: int, b: int, c: int) -> None:
+    b, c = min(b, n), min(c, n - min(b, n))
+    float_right, right = np.zeros(n, bool), np.zeros(n, bool)
+    float_right[:b], right[b : b + c] = True, True
+    drop = paired_drop(float_right, right)
+    needed = gate.pictures_needed(drop)
+    if needed is None:
+        assert (b - c) / n >= 0.01
+        return
+    assert bound(b / n, c / n, needed) < 0.01 + 1e-12
+    assert needed == 299 or bound(b / n, c / n, needed - 1) >= 0.01 - 1e-12
+
+
+def test_without_a_loss_the_exact_bound_asks_for_299_pictures() -> None:
+    assert gate.PICTURES_NEEDED == 299
+    assert 1 - 0.05 ** (1 / 299) < gate.MAX_DROP_UPPER_BOUND < 1 - 0.05 ** (1 / 298)
+
+
+def test_too_few_pictures_is_an_answer_of_its_own() -> None:
+    # 2 of 350 lost: 0.57 %, bound 1.23 %; at that rate z^2 v / (0.01 - d)^2 = 838.9 pictures.
+    labels, answers = labels_and_float(1.0)
+    labels, answers = labels[:350], answers[:350]
+    verdict = gate.judge(
+        logits_for(answers), logits_for(changed(answers, np.arange(2)), 4.0), labels, LABELS
+    )
+    assert verdict.pictures_needed is not None
+    assert (
+        f"350 pictures are too few to tell, {verdict.pictures_needed:,} like these could"
+        in verdict.reasons[0]
+    )
+
+
+def test_test_split_is_counted_first_and_gate_min_takes_fewer() -> None:
+    check_pictures(299, gate.PICTURES_NEEDED, Path("p"))
+    check_pictures(120, 100, Path("p"))
+    with pytest.raises(GateFailed, match=r"p: 298 pictures .* at least 299 .*--gate-min 298"):
+        check_pictures(298, gate.PICTURES_NEEDED, Path("p"))
+
+
+def refused_float(answers: NDArray[np.int64], labels: NDArray[np.int64]) -> str:
+    with pytest.raises(GateFailed) as error:
+        check_float_model(logits_for(answers), labels, LABELS, Path("run"))
+    text = str(error.value)
+    assert "--qat" not in text
+    return text
+
+
+def test_float_model_that_fails_by_itself_is_said_with_advice_that_fits() -> None:
+    labels, answers = labels_and_float()
+    check_float_model(logits_for(answers), labels, LABELS, Path("run"))
+    assert "not far above the majority class (14.3%)" in refused_float(labels * 0, labels)
+    never = np.where(answers == LABELS.index("disgust"), LABELS.index("happy"), answers)
+    assert "it never answers disgust, which 1,000 pictures show" in refused_float(never, labels)
+    # Nine of ten pictures are happy: always answering it is right on 90 % and knows nothing.
+    happy = LABELS.index("happy")
+    lopsided = np.where(np.arange(N) % 10 > 0, happy, labels)
+    lazy = refused_float(np.full(N, happy), lopsided)
+    assert "mean recall 14.3% is not far above that of always answering" in lazy
+    check_float_model(logits_for(lopsided), lopsided, LABELS, Path("run"))
+
+
+def test_stuck_int8_model_fails_on_lopsided_data_too() -> None:
+    labels = np.where(np.arange(N) % 10 > 0, LABELS.index("happy"), np.arange(N) // 10 % 7)
+    text = reasons(logits_for(labels), logits_for(np.full(N, LABELS.index("happy"))), labels)
+    assert "answers one class on 100% of the pictures" in text

@@ -1,0 +1,63 @@
+"""What is said before the ladder climbs: that no artifact could pass, and why that is not int8."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.errors import GateFailed
+from edgeemo.proof.evaluation import score
+from export.prove.gate import PICTURES_NEEDED, float_fault
+
+# On so many pictures of a class, never answering it shows a recall below 10 % at 95 %.
+_SURELY_NEVER = math.ceil(math.log(0.05) / math.log(1 - 0.10))
+
+
+def check_pictures(count: int, minimum: int, data: Path) -> None:
+    """Raise GateFailed where the test split of `data` has less than `minimum` pictures."""
+    if count >= minimum:
+        return
+    raise GateFailed(
+        f"{data}: {count:,} pictures of the test split are too few to judge a model by, at least "
+        f"{minimum:,} are asked for{_why(minimum)}; prepare more pictures, or take these "
+        f"with --gate-min {count}, which the bundle's report will say"
+    )
+
+
+def _why(minimum: int) -> str:
+    if minimum != PICTURES_NEEDED:
+        return ""
+    return " (the fewest on which not one lost shows a top-1 drop below 1 % at 95 %)"
+
+
+def check_float_model(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], class_names: Sequence[str], run: Path
+) -> None:
+    """Refuse a float model that fails by itself on the test split.
+
+    Float32 (N, classes) `logits` of pictures whose true label numbers (N,) are positions in
+    `class_names`.
+
+    Raises:
+        GateFailed: top-1 or mean recall is near what one answer for all gives, a logit is no
+            number, or a class of many pictures is never answered.
+    """
+    if not np.isfinite(logits).all():
+        faults = ["some of its logits are no numbers"]
+    else:
+        answers = logits.argmax(axis=1)
+        fault = float_fault(score(labels, answers, class_names))
+        faults = [fault] if fault else []
+        for i, name in enumerate(class_names):
+            support = int(np.sum(labels == i))
+            if support >= _SURELY_NEVER and not (answers == i).any():
+                faults.append(f"it never answers {name}, which {support:,} pictures show")
+    if faults:
+        raise GateFailed(
+            f"{run}: the float model fails by itself, so nothing was quantized: "
+            f"{'; '.join(faults)}. Quantization cannot help: look at the labels (python -m "
+            "training stats), and train on more faces of the weak classes, longer, or with "
+            "--class-weight or --balance (python -m training train)"
+        )
