@@ -4,8 +4,9 @@ python -m benchmarks.kills [--kills 350] [--only prepare,build] [--seed 1]
 
 prepare, train, build, pull, evaluate and record run on drawn pictures, in turn. Each is timed once
 undisturbed, then started on its own last state and killed with SIGKILL between a fifth and all of
-that time after its start, every other time in its last fifth. After each kill the final files must be whole (absent, old or new); after
-the last, a run to the end must succeed and leave no unfinished file. Exit code 1 otherwise.
+that time after its start, every other time in its last fifth. After each kill the final files must
+be whole (absent, old or new); after the last, a run to the end must succeed and leave no unfinished
+file. Exit code 1 otherwise.
 """
 
 import argparse

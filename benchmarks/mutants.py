@@ -145,7 +145,7 @@ def _predict(bundle: Path, artifact: str, picture: Path, right: Any) -> str:
 
 
 def _run(seconds: float, *words: object) -> subprocess.CompletedProcess[str] | None:
-    """A verb in a process of its own, forked so that nothing is imported again; None if it hangs."""
+    """A verb in a process of its own, forked: nothing is imported again; None if it hangs."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         child = os.fork()
         if not child:

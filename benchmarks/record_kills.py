@@ -21,12 +21,17 @@ from edgeemo.cli.shell import say
 
 _WRITER = """
 import os, sys, time
+from edgeemo.contract.checked import strict
 from edgeemo.live.recorder import Recorder, Rotation
+from edgeemo.results import Box, Reading
+scores, box = {"label %d" % number: 0.1 for number in range(10)}, Box(1, 2, 30, 40)
+reading = Reading(123.0, 456, 1, "label 1", 0.1, scores, box)
+line = strict.dumps_line(reading.to_dict()).replace("123.0", "%r").replace("456", "%d")
 number, rotation = int(sys.argv[2]), Rotation(max_bytes=1 << 20)
 with Recorder(sys.argv[1], rotation) as recorder:
     os.write(1, b"ready\\n")
     while True:
-        recorder.write('{"time": %r, "frame": %d, "more": "%s"}' % (time.time(), number, "x" * 300))
+        recorder.write(line % (time.time(), number))
         os.write(1, b"%d %r\\n" % (number, time.monotonic()))
         number += 1
         time.sleep(0.001)

@@ -5,18 +5,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.bundle import Bundle, write_bundle
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.manifest import COMPANIONS, Role
 from edgeemo.errors import GateFailed
+from edgeemo.proof.conditions import PICTURES_NEEDED
 from edgeemo.proof.selftest import run_selftest
 from export.convert.quantize import quantize
 from export.job import Job, load_job
 from export.manifest import make_manifest
 from export.profiles import PROFILES
 from export.prove.before import check_float_model, check_pictures
-from export.prove.gate import PICTURES_NEEDED
 from export.prove.measurement import Measurement
 from export.prove.selftest import selftest_file, selftest_trace
 from export.prove.steps import STEPS
@@ -60,7 +61,10 @@ def build(
     name, steps = name or out.stem, STEPS[: STEPS.index(max_step) + 1]
     job = load_job(run_path, data_path, PROFILES.get(profile), steps, seed)
     check_pictures(len(job.test.labels), gate_min, job.data.path)
-    check_float_model(job.test.logits, job.test.labels, job.run.class_names, job.run.path)
+    if note := check_float_model(
+        job.test.logits, job.test.labels, job.run.class_names, job.run.path
+    ):
+        say(note)
     measurements = quantize(job)
     report = _reported(name, out, job, measurements, gate_min)
     _check_gate(job, out, report, measurements)
@@ -94,17 +98,19 @@ def _check_gate(
         part.write_text(strict.dumps(report))
     reasons = "; ".join(f"{m.file}: {', '.join(m.reasons)}" for m in refused)
     raise GateFailed(
-        f"the gate refuses {job.run.path}: {reasons}. No bundle was written; {_way_out(job, refused)}; "
-        f"what was measured: {path} and .html"
+        f"the gate refuses {job.run.path}: {reasons}. No bundle was written; "
+        f"{_way_out(job, refused)}; what was measured: {path} and .html"
     )
 
 
 def _way_out(job: Job, refused: Sequence[Measurement]) -> str:
     """What to do after a refusal, in words."""
     run = job.run
-    if all(m.verdict.lacks_pictures for m in refused):
-        needed = max(m.verdict.pictures_needed or 0 for m in refused)
-        return f"the pictures are too few, not int8 too coarse: test on {needed:,} or more"
+    lacking = [m.pictures_lacking for m in refused]
+    if all(lacking):
+        most = {split: max(one.get(split, 0) for one in lacking) for split in lacking[0]}
+        asked = " and ".join(f"{count:,} of {split}" for split, count in most.items())
+        return f"the pictures are too few, not int8 too coarse: prepare {asked} or more like these"
     if run.simulated is not None:
         return (
             "train it longer or with another learning rate in simulated int8 "

@@ -86,6 +86,7 @@ def write_prepared(case: Case, path: Path) -> Path:
         "images": len(images),
         "images_sha256": file_sha256(path / IMAGES),
         "index_sha256": file_sha256(path / INDEX),
+        "sources": [{"name": "drawn"}],
         "split": "drawn",
         "seed": 0,
     }

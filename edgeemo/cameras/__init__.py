@@ -1,6 +1,7 @@
 """Where frames come from, behind one small protocol: cameras, streams and files."""
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Protocol
 
 import numpy as np
@@ -46,14 +47,15 @@ class CameraOptions:
     """Seconds without a frame, 0.1 to 3600, that reading waits for the next."""
 
     def __post_init__(self) -> None:
-        if len(self.size) != 2 or min(self.size) < 16 or max(self.size) > 16_384:
+        sides = self.size if isinstance(self.size, tuple | list) else ()
+        if len(sides) != 2 or not all(isinstance(s, Integral) and 16 <= s <= 16_384 for s in sides):
             raise InvalidInput(
                 "expected a size of width and height, from 16 to 16384 pixels; "
                 f"received {self.size!r}"
             )
-        if not 0 < self.fps <= 1000:
+        if not isinstance(self.fps, Real) or not 0 < self.fps <= 1000:
             raise InvalidInput(f"expected fps above 0 and up to 1000; received {self.fps!r}")
-        if not 0.1 <= self.stall <= 3600:
+        if not isinstance(self.stall, Real) or not 0.1 <= self.stall <= 3600:
             raise InvalidInput(f"expected a stall of 0.1 to 3600 seconds; received {self.stall!r}")
 
 

@@ -1,6 +1,7 @@
 """Recordings: a video, a folder of pictures, one picture; and one played as if it were live."""
 
 import logging
+import math
 import os
 import re
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 from edgeemo.cameras import FPS, Camera, Frame
 from edgeemo.cameras.common.playback import Playback
 from edgeemo.cameras.common.source import Source
+from edgeemo.cameras.common.timestamps import seconds
 from edgeemo.contract.checked.reading import open_regular
 from edgeemo.data.pictures import (
     MAX_PIXELS,
@@ -76,10 +78,12 @@ class Pictures(Source[Iterator[Path]]):
         self.stills = fps is None
         self._is_folder = False
         self._number = 0
+        self.skipped = 0
+        """Pictures that could not be read since it was opened."""
 
     def _start(self) -> Iterator[Path]:
         path = Path(self.name)
-        self._number, self._is_folder = 0, path.is_dir()
+        self._number, self.skipped, self._is_folder = 0, 0, path.is_dir()
         pictures = _pictures_in(path) if self._is_folder else [path]
         reason = (
             f"none of its {len(pictures)} pictures can be read" if pictures else "no pictures in it"
@@ -95,6 +99,7 @@ class Pictures(Source[Iterator[Path]]):
             except (PictureError, MissingFile) as error:
                 if not self._is_folder:
                     raise
+                self.skipped += 1
                 log.warning("skipped: %s", error)
                 continue
             self._number += 1
@@ -141,12 +146,15 @@ class Paced:
         frame = self._recording.read()
         if frame is None:
             return None
-        if self._begin is None:
-            self._begin = time.monotonic() - frame.time
-        self._shut.wait(max(0.0, self._begin + frame.time - time.monotonic()))
+        at = seconds(frame.time) if isinstance(frame, Frame) else math.nan
+        if math.isfinite(at):
+            if self._begin is None:
+                self._begin = time.monotonic() - at
+            wait = self._begin + at - time.monotonic()
+            self._shut.wait(min(max(0.0, wait), threading.TIMEOUT_MAX))
         if self._shut.is_set():
             raise CameraError(f"{self.name} was closed")
-        return Frame(frame.pixels, time.monotonic())
+        return Frame(frame.pixels, time.monotonic()) if isinstance(frame, Frame) else frame
 
     def close(self) -> None:
         """End a `read` that waits, and close the recording. Does no harm twice."""

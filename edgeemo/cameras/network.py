@@ -82,13 +82,22 @@ class NetworkCamera(Source[Capture | HttpPictures]):
             if isinstance(getattr(error, "reason", None), ssl.SSLError):
                 return None
             raise CameraError(f"{self.name}: {error}") from None
+        if pictures.encoding:
+            self._refusal = f"its answer is compressed, Content-Encoding {pictures.encoding[:20]!r}"
+            pictures.close()
+            raise CameraError(f"{self.name}: {self._refusal}")
         if pictures.are_pictures:
             return pictures
         pictures.close()
         return None
 
     def _take(self, capture: Capture | HttpPictures) -> Frame:
-        taken = capture.read()
+        try:
+            taken = capture.read()
+        except TimeoutError as error:
+            if isinstance(error, CameraError):
+                raise
+            raise CameraError(f"{self.name}: {error}") from None
         if taken is None:
             raise CameraError(
                 f"{self.name}: gives no frame any more; the stream has ended, or the network is "
@@ -132,8 +141,8 @@ class NetworkCamera(Source[Capture | HttpPictures]):
             )
         return (
             f"{host} answers on port {port} but gives no video "
-            f"{f'({self._refusal})' if self._refusal else f'within {self._opening:g} s'}; check the "
-            "path, user and password (try the URL in VLC or ffplay)"
+            f"{f'({self._refusal})' if self._refusal else f'within {self._opening:g} s'}; check "
+            "the path, user and password (try the URL in VLC or ffplay)"
         )
 
 

@@ -1,4 +1,4 @@
-"""A camera that hangs on its side, upside down or behind a mirror: its frames, as they should be."""
+"""A camera that hangs on its side, upside down or behind a mirror: its frames, put right."""
 
 import numpy as np
 
@@ -27,9 +27,18 @@ class Turned:
         """The camera's next frame, turned; raises what the camera raises."""
         frame = self._camera.read()
         # What is no picture goes on as it is, to be counted as such.
-        if frame is None or getattr(frame.pixels, "ndim", 0) < 2:
+        try:
+            pixels, at = frame.pixels, frame.time  # type: ignore[union-attr]
+        except Exception:  # no frame, or a property of it raises
             return frame
-        return Frame(self._view.turned(np.asarray(frame.pixels)), frame.time)
+        if not isinstance(pixels, np.ndarray) or pixels.ndim < 2:
+            return frame
+        return Frame(self._view.turned(np.asarray(pixels)), at)
+
+    @property
+    def skipped(self) -> int:
+        """Pictures of a folder that could not be read."""
+        return int(getattr(self._camera, "skipped", 0))
 
     def close(self) -> None:
         """Close the camera."""

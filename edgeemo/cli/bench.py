@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from edgeemo.cli.options import artifact_option, threads_option
+from edgeemo.cli.options import PlainPath, artifact_option, threads_option
 from edgeemo.cli.shell import say
 from edgeemo.models import DEFAULT_MODEL
 
@@ -21,7 +21,7 @@ from edgeemo.models import DEFAULT_MODEL
 @threads_option()
 @click.option(
     "--beside",
-    type=click.Path(path_type=Path),
+    type=PlainPath(),
     metavar="OTHER.tflite",
     help="Run another TFLite model alternately and print the ratio.",
 )
@@ -101,11 +101,11 @@ def machine() -> str:
 def _other(path: Path, threads: int) -> Callable[[], object]:
     from edgeemo.backends.litert import timed_call
     from edgeemo.contract.bundle import MAX_BUNDLE_BYTES
-    from edgeemo.contract.checked.reading import read_regular
+    from edgeemo.contract.checked.reading import read_regular, why_no_file
     from edgeemo.errors import InvalidInput, MissingFile
 
-    if not path.is_file():
-        raise MissingFile(f"{path}: no such file; expected a .tflite model for --beside")
+    if why := why_no_file(path):
+        raise MissingFile(f"{path}: {why}; expected a .tflite model for --beside")
     try:
         model = read_regular(path, MAX_BUNDLE_BYTES)
     except ValueError as error:

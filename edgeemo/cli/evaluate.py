@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeemo.cli.options import artifact_option, threads_option
+from edgeemo.cli.options import PlainPath, artifact_option, threads_option
 from edgeemo.cli.shell import say
 from edgeemo.errors import BundleError, MissingFile
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--json",
     "json_path",
-    type=click.Path(path_type=Path),
+    type=PlainPath(),
     metavar="OUT.json",
     help="Also write the result here.",
 )
@@ -72,7 +72,7 @@ def evaluate(
     from edgeemo.recognizer import Recognizer
 
     if json_path:
-        check_output(json_path, (bundle, data, *prepared_files(data), against))
+        check_output(json_path, (bundle, data, *prepared_files(data), against), option="--json")
     with Recognizer(bundle, detector="whole", artifact=artifact, threads=threads) as recognizer:
         labelled, answers = _answers(recognizer, data, split)
         backend, opened = recognizer.backend, recognizer.bundle
@@ -156,9 +156,9 @@ def _print_promises(bundle: "Bundle", artifact: str) -> None:
 
 def _write(path: Path, result: dict[str, Any]) -> None:
     from edgeemo.contract.checked import strict
-    from edgeemo.contract.checked.files import written_beside
+    from edgeemo.contract.checked.files import translated, written_beside
 
-    with written_beside(path) as part:
+    with translated(path, "--json"), written_beside(path) as part:
         part.write_text(strict.dumps(result))
     say(f"wrote {path}")
 
@@ -188,12 +188,11 @@ def _compared(
 
 def _read_report(path: Path) -> dict[str, Any]:
     from edgeemo.contract.checked import strict
-    from edgeemo.contract.checked.reading import read_regular
+    from edgeemo.contract.checked.reading import read_regular, why_no_file
 
-    if not path.is_file():
+    if why := why_no_file(path):
         raise MissingFile(
-            f"{path}: expected `report` for the bundle's own or a report.json, there is no such"
-            " file"
+            f"{path}: {why}; expected `report` for the bundle's own, or a report.json"
         )
     try:
         report = strict.loads(read_regular(path, strict.MAX_BYTES))

@@ -1,5 +1,7 @@
 """edgeemo info"""
 
+import shutil
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,11 @@ from edgeemo.cli.tables import confusion_lines
 
 if TYPE_CHECKING:
     from edgeemo.contract.bundle import Bundle
+
+_NARROWEST = 40
+_UNWRAPPED = 10_000  # columns where there is no terminal: a line is a line for grep
+# Of a text in the manifest, such as the licence; --json has it whole.
+_MAX_SHOWN = 300
 
 
 @click.command()
@@ -29,7 +36,17 @@ def info(bundle: str, as_json: bool) -> None:
         return
     for part in (_what_it_is, _files, _how_it_was_made, _accuracy):
         for line in part(opened):
-            say(line)
+            say(*_wrapped(line))
+
+
+def _wrapped(line: str) -> list[str]:
+    """The line as lines of the terminal's width; what continues one is indented. A table's rows, of
+    which each fits by itself or not at all, are left as they are.
+    """
+    width = max(_NARROWEST, shutil.get_terminal_size((_UNWRAPPED, 24)).columns)
+    if line.startswith("  ") or len(line) <= width:
+        return [line]
+    return textwrap.wrap(line, width, subsequent_indent=" " * 4, break_on_hyphens=False)
 
 
 def _what_it_is(bundle: "Bundle") -> Iterator[str]:
@@ -37,7 +54,7 @@ def _what_it_is(bundle: "Bundle") -> Iterator[str]:
 
     manifest, spec = bundle.manifest, bundle.spec
     yield (
-        f"{manifest.name} {manifest.version}  licence: {manifest.licence}  "
+        f"{manifest.name} {manifest.version}  licence: {_short(manifest.licence)}  "
         f"(needs edgeemo {manifest.minimum_edgeemo})"
     )
     yield f"labels       {', '.join(manifest.labels)}"
@@ -45,6 +62,10 @@ def _what_it_is(bundle: "Bundle") -> Iterator[str]:
         f"input        {spec.height}x{spec.width}x{spec.channels} uint8 {CHANNELS[spec.channels]}, "
         f"spec {manifest.input_fingerprint}"
     )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}... ({len(text):,} characters)"
 
 
 def _files(bundle: "Bundle") -> Iterator[str]:
@@ -65,21 +86,30 @@ def _how_it_was_made(bundle: "Bundle") -> Iterator[str]:
     from edgeemo.contract.checked.text import printable
 
     data, calibration = bundle.manifest.data, bundle.manifest.calibration
-    yield f"data         {', '.join(data.sets)}, split {data.split} ({data.split_hash[:12]})"
+    split = f"{_short(data.split)} ({data.split_hash[:12]})"
+    yield f"data         {_short(', '.join(data.sets))}, split {split}"
     recipe = bundle.manifest.training.get("recipe")
     recipe = recipe if isinstance(recipe, dict) else {}
     choices = [key for key in ("model", "labels", "epochs", "batch_size", "seed") if key in recipe]
     yield "training     " + ", ".join(
         f"{key} {printable(str(recipe[key])[:60])}" for key in choices
     )
-    yield f"calibration  {calibration.n} pictures of {calibration.split}, {calibration.method}"
+    yield (
+        f"calibration  {calibration.n} pictures of {_short(calibration.split)}, "
+        f"{_short(calibration.method)}"
+    )
 
 
 def _accuracy(bundle: "Bundle") -> Iterator[str]:
+    from edgeemo.proof.conditions import too_few_pictures
+
+    n = min((measured.n for measured in bundle.manifest.evaluation), default=0)
+    if few := too_few_pictures(n):
+        yield f"accuracy     {few}"
     for measured in bundle.manifest.evaluation:
         low, high = measured.drop_interval
         yield (
-            f"{measured.artifact} on {measured.split} (n {measured.n:,}): "
+            f"{measured.artifact} on {_short(measured.split)} (n {measured.n:,}): "
             f"top-1 {measured.top1:.2%}, float {measured.float_top1:.2%}, "
             f"drop {100 * measured.drop:+.2f} pp "
             f"(90 % interval {100 * low:+.2f} to {100 * high:+.2f}), "
@@ -90,7 +120,7 @@ def _accuracy(bundle: "Bundle") -> Iterator[str]:
         for line in confusion_lines(measured.confusion, measured.per_class_recall, bundle.labels):
             yield "  " + line
         if ferplus := _against_ferplus(bundle.report(), measured.artifact):
-            yield f"  {ferplus}"
+            yield ferplus
 
 
 def _against_ferplus(report: dict[str, Any], artifact: str) -> str | None:

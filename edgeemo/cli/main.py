@@ -29,7 +29,8 @@ def main() -> None:
     edgeemo evaluate small test.zip           accuracy on <class>/ pictures
     edgeemo doctor                            what works on this machine
 
-    Exit codes: 0 done, 1 it could not be done (one line on stderr), 2 wrong usage.
+    Exit codes: 0 done, 1 it could not be done (one line on stderr), 2 wrong usage, 130
+    interrupted.
     """
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +13,18 @@ from edgeemo.faces import DETECTORS
 from edgeemo.models import DEFAULT_MODEL
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class PlainPath(click.Path):
+    """A path that is not empty, which `Path` would take for the folder one is in."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("expected a path, received an empty word", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def model_option() -> Decorator:

@@ -6,9 +6,16 @@ from pathlib import Path
 
 import click
 
-from edgeemo.cli.options import artifact_option, detector_options, model_option, view_options
+from edgeemo.cli.options import (
+    PlainPath,
+    artifact_option,
+    detector_options,
+    model_option,
+    view_options,
+)
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.files import translated
 from edgeemo.contract.checked.outputs import check_output
 from edgeemo.data.view import View
 from edgeemo.errors import MissingFile, PictureError
@@ -24,7 +31,7 @@ from edgeemo.results import Face
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a picture on stdout.")
 @click.option(
     "--annotate",
-    type=click.Path(path_type=Path),
+    type=PlainPath(),
     metavar="OUT.png",
     help="Also write the picture with its faces marked.",
 )
@@ -58,7 +65,7 @@ def predict(
     if annotate and len(images) > 1:
         raise click.UsageError("--annotate takes one picture at a time")
     if annotate:
-        check_output(annotate, (*images, model, detector_model))
+        check_output(annotate, (*images, model, detector_model), option="--annotate")
     failed = 0
     most = pixel_bound(MAX_PIXELS_OF_MANY if len(images) > 1 else MAX_PIXELS)
     finder = open_detector(detector, detector_model)
@@ -78,7 +85,8 @@ def predict(
             else:
                 _print_faces(image, faces)
             if annotate:
-                write_picture(annotate, draw(frame, faces))
+                with translated(annotate, "--annotate"):
+                    write_picture(annotate, draw(frame, faces))
                 say(f"wrote {annotate}", err=as_json)
     if failed:
         if len(images) > 1:

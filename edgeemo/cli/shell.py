@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from edgeemo.contract.checked.text import printable
-from edgeemo.errors import EdgeemoError, Interrupted
+from edgeemo.errors import EdgeemoError, Interrupted, StorageError
 from edgeemo.optional import send_nothing
 
 
@@ -47,11 +47,19 @@ def say(*lines: object, err: bool = False, colour: str = "", end: str = "\n") ->
 
     What a bundle, a file name or a message of others holds beside printable characters is shown as
     `edgeemo.contract.checked.text.printable` does. `colour` is click's name of one; `end` ends each
-    line.
+    line. Raises BrokenPipeError, and StorageError where standard output takes no more; what
+    standard error does not take is lost.
     """
     for line in lines or ("",):
         shown = printable(str(line))
-        click.echo((click.style(shown, fg=colour) if colour else shown) + end, err=err, nl=False)
+        text = (click.style(shown, fg=colour) if colour else shown) + end
+        try:
+            click.echo(text, err=err, nl=False)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if not err:
+                raise _refused_output(error) from error
 
 
 def log_to_stderr(name: str, level: int) -> None:
@@ -74,11 +82,12 @@ class _Printable(logging.Formatter):
 def run(group: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:
     """Run a click command as the program `name` and exit; EDGEEMO_DEBUG=1 shows tracebacks."""
     debug = os.environ.get("EDGEEMO_DEBUG") == "1"
+    _open_standard()
     send_nothing()
     if logging.lastResort:  # what shows warnings where nobody has asked for a log
         logging.lastResort.setFormatter(_Printable())
-    # A plain kill, as from systemd or a job scheduler, and a terminal or connection that goes, clean
-    # up as Ctrl-C does; what nohup started stays deaf to the latter.
+    # A plain kill, as from systemd or a job scheduler, and a terminal or connection that goes,
+    # clean up as Ctrl-C does; what nohup started stays deaf to the latter.
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     hangup = getattr(signal, "SIGHUP", None)  # not on Windows
     if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
@@ -103,7 +112,7 @@ def run(group: click.Command, name: str, arguments: Sequence[str] | None = None)
         _fail(name, error.format_message())
     except BrokenPipeError:
         # The reader has gone (`| head`): nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(0)
     except (click.Abort, KeyboardInterrupt):
         _fail(name, "interrupted; no half-written file is left", 130)
@@ -114,6 +123,8 @@ def run(group: click.Command, name: str, arguments: Sequence[str] | None = None)
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and _is_of_click(error):  # its own words, as of --help
+            _fail(name, str(_refused_output(error)))
         text = " ".join(str(error).split())[:500]
         _fail(
             name,
@@ -132,5 +143,44 @@ def _usage_of(error: click.UsageError) -> click.UsageError:
 
 
 def _fail(name: str, message: str, code: int = 1) -> None:
+    _drop_output()
     say(f"{name}: {message}", err=True)
     sys.exit(code)
+
+
+def _refused_output(error: OSError) -> StorageError:
+    return StorageError(
+        f"standard output cannot be written ({error.strerror or error}); free some space or write"
+        " elsewhere"
+    )
+
+
+def _is_of_click(error: OSError) -> bool:
+    """Whether it was raised while click wrote to standard output."""
+    place = error.__traceback__
+    while place and place.tb_next:
+        place = place.tb_next
+    return bool(place and str(place.tb_frame.f_globals.get("__name__")).startswith("click."))
+
+
+def _drop_output() -> None:
+    """Drop what a standard output that takes no more still has, of which the interpreter would
+    complain at its end.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
+
+
+def _open_standard() -> None:
+    """Give closed standard descriptors to the null device: the next file that is opened would get
+    their number, and what a library prints.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

@@ -16,6 +16,7 @@ import click
 from edgeemo.cameras import STALL
 from edgeemo.cameras.select import forms
 from edgeemo.cli.options import (
+    PlainPath,
     artifact_option,
     detector_options,
     model_option,
@@ -95,7 +96,7 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 @click.option("--show", is_flag=True, help="Also show the frames with their faces in a window.")
 @click.option(
     "--record",
-    type=click.Path(path_type=Path),
+    type=PlainPath(),
     metavar="OUT.jsonl",
     help="Also append the JSON lines to a file, or write them to a pipe or a device.",
 )
@@ -342,6 +343,11 @@ def _run(
 
 def _check_end(health: "Health", *, live: bool) -> None:
     """Raise CameraError where a recording was not read whole. A live camera has no whole."""
+    if health.bad_frames and not live:
+        raise CameraError(
+            f"{health.bad_frames:,} of {health.frames + health.bad_frames:,} pictures could not be "
+            "read; the log says which"
+        )
     if health.frame_errors and not live:
         raise CameraError(
             f"{health.frame_errors:,} of {health.frames:,} frames could not be read; the log says "
@@ -373,7 +379,7 @@ class _LiveLine:
     """One line that changes in place on a terminal; elsewhere a line for each change."""
 
     def __init__(self) -> None:
-        self._in_place = sys.stdout.isatty()
+        self._in_place = sys.stdout is not None and sys.stdout.isatty()  # None: closed
         self._drawn = 0.0
         self._shown: object = None
 

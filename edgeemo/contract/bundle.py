@@ -211,7 +211,8 @@ def _read_bounded(file: Path) -> bytes:
         raise MissingFile(f"{file}: no such bundle; check the path") from None
     except OSError as error:
         raise BundleError(
-            f"{file}: cannot be read ({error.strerror}), expected a .edgeemo file; this is no bundle"
+            f"{file}: cannot be read ({error.strerror}), expected a .edgeemo file; "
+            "this is no bundle"
         ) from None
     except ValueError as error:
         raise BundleError(f"{file}: {error}; this is no bundle") from None

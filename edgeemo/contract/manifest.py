@@ -24,6 +24,8 @@ _DETECTOR = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _MAX_CROPS = 64
 MAX_SECONDS = 3600
 """Most that smoothing may last."""
+_MAX_ARENA = 1 << 32  # bytes; a bundle's files take 64 MB at most
+_MAX_PICTURES = 10**9
 MAX_VERSION_PART = 65_535
 """What a flash image has room for."""
 
@@ -360,8 +362,10 @@ def _faults(manifest: Manifest) -> Iterator[str]:
     texts += tuple(evaluation.split for evaluation in manifest.evaluation)
     if not all(text.isprintable() for text in texts):
         yield "expected printable text"
-    if manifest.tensor_arena_bytes < 0:
-        yield "expected a tensor arena of 0 bytes or more"
+    if not 0 <= manifest.tensor_arena_bytes <= _MAX_ARENA:
+        yield f"expected a tensor arena of 0 to {_MAX_ARENA:,} bytes"
+    if not 1 <= manifest.calibration.n <= _MAX_PICTURES:
+        yield f"expected 1 to {_MAX_PICTURES:,} calibration pictures"
     if len(manifest.crops) > _MAX_CROPS or not all(map(_DETECTOR.fullmatch, manifest.crops)):
         yield f"expected crops of at most {_MAX_CROPS} detectors, by names of a-z, 0-9, _ -"
     for evaluation in manifest.evaluation:
@@ -405,6 +409,15 @@ def _evaluation_faults(evaluation: Evaluation, manifest: Manifest) -> Iterator[s
         yield f"an evaluation names {evaluation.artifact[:80]!r}, which is no artifact"
     if set(evaluation.per_class_recall) != set(manifest.labels):
         yield f"the evaluation of {evaluation.artifact} has other classes than the labels"
+    if not all(-1.5 <= share <= 1.5 for share in (evaluation.drop, *evaluation.drop_interval)):
+        yield f"the evaluation of {evaluation.artifact}: expected a drop of shares"
+    shares = [evaluation.top1, evaluation.float_top1, evaluation.agreement]
+    shares += [evaluation.macro_f1, evaluation.float_macro_f1]
+    recall = [share for share in evaluation.per_class_recall.values() if share is not None]
+    if not all(0 <= share <= 1 for share in (*shares, *recall)):
+        yield f"the evaluation of {evaluation.artifact}: expected shares of 0 to 1"
+    if not 1 <= evaluation.n <= _MAX_PICTURES:
+        yield f"the evaluation of {evaluation.artifact}: expected 1 to {_MAX_PICTURES:,} pictures"
     size = len(manifest.labels)
     for confusion in (evaluation.confusion, evaluation.float_confusion):
         if len(confusion) != size or any(len(row) != size for row in confusion):

@@ -3,6 +3,7 @@ hostile.
 """
 
 import os
+import re
 import stat
 import zipfile
 from collections import Counter
@@ -15,9 +16,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.checked.reading import open_regular
+from edgeemo.contract.checked.reading import open_regular, why_no_file
 from edgeemo.contract.input_spec import InputSpec
-from edgeemo.contract.labels import DROPPED_WORDS, match_label_or_none
+from edgeemo.contract.labels import DROPPED_WORDS, known_label, match_label_or_none
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.pictures import (
@@ -28,6 +29,7 @@ from edgeemo.data.pictures import (
     pixel_bound,
 )
 from edgeemo.data.prepared import Prepared, is_prepared, load_prepared
+from edgeemo.data.zip_entries import check_directory
 from edgeemo.errors import ArchiveError, MissingFile, PictureError
 
 MAX_FILES = 500_000
@@ -35,7 +37,11 @@ MAX_TOTAL_BYTES = 16 * 1024**3
 MAX_RATIO = (
     200  # unpacked over packed; pictures are packed already, so an honest archive stays near 1
 )
+NO_PLACE = "class without a place among the labels"
+"""Why pictures of a known class that is none of the class names are left out."""
 _NEVER_PICTURES = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
+# A path is stored in index.csv as it is, and must lead back to its file.
+_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # Folder names that mean a split, and the split they mean.
 SPLIT_WORDS = {
     "train": "train", "training": "train", "train_dir": "train",
@@ -43,6 +49,11 @@ SPLIT_WORDS = {
     "validation_dir": "validation",
     "test": "test", "testing": "test", "test_dir": "test",
 }  # fmt: skip
+
+
+def plain_word(name: str) -> str:
+    """A name in lower case without outer blanks, inner blanks and hyphens as `_`."""
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
 @dataclass(frozen=True)
@@ -87,7 +98,8 @@ class PictureArchive:
         elif self.path.is_file():
             names = self._zip_names()
         else:
-            raise MissingFile(f"{self.path}: no such folder or archive; check the path")
+            why = (why_no_file(self.path) or "").replace("file", "folder or archive")
+            raise MissingFile(f"{self.path}: {why}; check the path")
         self.files = [file for name in sorted(names) if (file := self._classify(name)) is not None]
 
     def __enter__(self) -> Self:
@@ -166,6 +178,10 @@ class PictureArchive:
 
     def _zip_names(self) -> Iterator[str]:
         try:
+            check_directory(self.path, MAX_FILES)
+        except (OSError, ValueError) as error:
+            raise ArchiveError(f"{self.path}: {error}; split the archive") from None
+        try:
             self._zip = zipfile.ZipFile(self.path)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise ArchiveError(
@@ -173,12 +189,6 @@ class PictureArchive:
             ) from None
         # Not is_dir(): before Python 3.12 that fails for an entry without a name.
         entries = [entry for entry in self._zip.infolist() if not entry.filename.endswith("/")]
-        if len(entries) > MAX_FILES:
-            self._zip.close()
-            raise ArchiveError(
-                f"{self.path}: {len(entries):,} entries, expected at most {MAX_FILES:,}; split the"
-                " archive"
-            )
         seen: set[str] = set()
         total = 0
         for entry in entries:
@@ -198,6 +208,9 @@ class PictureArchive:
     def _classify(self, name: str) -> LabelledFile | None:
         path = PurePosixPath(name)
         folders = path.parts[:-1]
+        if _UNWRITABLE.search(name):
+            self.reject(name, "a name with control characters or that is no UTF-8")
+            return None
         if (
             "__MACOSX" in folders
             or path.name.lower() in _NEVER_PICTURES
@@ -213,17 +226,18 @@ class PictureArchive:
         word = path.stem if self._labels_from == "name" else folders[-1] if folders else ""
         label = match_label_or_none(word, self.class_names)
         if label is None:
-            dropped = word.strip().lower() in DROPPED_WORDS
+            known = word.strip().lower() in DROPPED_WORDS or known_label(word) is not None
             unknown = (
                 "class folder of unknown name"
                 if self._labels_from == "folder"
                 else "file name of no known class"
             )
-            self.reject(name, "class without a place among the labels" if dropped else unknown)
+            self.reject(name, NO_PLACE if known else unknown)
             return None
         # The class's own folder may be named as a split is: "pass" and "test" are two classes.
         above = folders if self._labels_from == "name" else folders[:-1]
-        words = [SPLIT_WORDS[folder.lower()] for folder in above if folder.lower() in SPLIT_WORDS]
+        plain = map(plain_word, above)
+        words = [SPLIT_WORDS[folder] for folder in plain if folder in SPLIT_WORDS]
         split = words[-1] if words else None
         return LabelledFile(name, label, split)
 

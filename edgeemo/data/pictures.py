@@ -6,8 +6,6 @@ Needs OpenCV (extra `opencv`).
 """
 
 import os
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.checked.reading import read_regular
+from edgeemo.data.headers import Header, decodable, read_header
 from edgeemo.errors import InvalidInput, MissingFile, PictureError
 from edgeemo.optional import need
 
@@ -72,21 +71,17 @@ def decode_picture(data: bytes, name: str, max_pixels: int | None = None) -> NDA
     """
     if not data:
         raise PictureError(f"{name}: the file is empty; copy it again")
-    size = _declared_size(data)
-    if size is None:
-        raise PictureError(
-            f"{name}: not a picture that can be read (expected PNG, JPEG, BMP, WebP, TIFF or PNM);"
-            " convert it"
-        )
     most = pixel_bound(MAX_PIXELS) if max_pixels is None else max_pixels
-    _check_size(size, name, most)
-    _check_scans(data, size, name)
     cv2 = _cv2()
-    if _is_cut(data):
-        raise PictureError(f"{name}: the picture is truncated or damaged; copy it again")
+    try:
+        whole = _checked(data, name, most)
+    except PictureError:
+        raise
+    except ValueError as error:
+        raise PictureError(f"{name}: {error}; convert it again") from None
     try:
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        bgr = cv2.imdecode(np.frombuffer(whole, np.uint8), flags)
     except cv2.error as error:
         raise PictureError(
             f"{name}: cannot be decoded ({error.err}); copy or convert it again"
@@ -139,6 +134,22 @@ def pixel_bound(usual: int) -> int:
     return min(int(word[:12]), MAX_SIDE**2)
 
 
+def _checked(data: bytes, name: str, most: int) -> bytes:
+    """The part of a file that is decoded; raises PictureError, or ValueError without the name."""
+    header = read_header(data)
+    if header is None:
+        raise PictureError(
+            f"{name}: not a picture that can be read (expected PNG, JPEG, BMP, WebP, TIFF or PNM);"
+            " convert it"
+        )
+    _check_size(header.size, name, most)
+    _check_scans(data, header, name)
+    whole = decodable(data, header)
+    if whole is None:
+        raise PictureError(f"{name}: the picture is truncated or damaged; copy it again")
+    return whole
+
+
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
     width, height = size
     if width < 2 or height < 2:
@@ -153,17 +164,18 @@ def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
         )
 
 
-def _check_scans(data: bytes, size: tuple[int, int], name: str) -> None:
+def _check_scans(data: bytes, header: Header, name: str) -> None:
     """Raise PictureError for a JPEG whose scans would take minutes."""
-    if data[:2] != b"\xff\xd8":
+    if header.frame is None:
         return
     # Inside a scan these two bytes do not stand beside one another.
-    scans = data.count(b"\xff\xda", _jpeg_frame(data) or 0)
-    most = min(_MAX_SCANS, max(1, _MAX_PIXELS_SCANNED // (size[0] * size[1])))
+    scans = data.count(b"\xff\xda", header.frame)
+    width, height = header.size
+    most = min(_MAX_SCANS, max(1, _MAX_PIXELS_SCANNED // (width * height)))
     if scans > most:
         raise PictureError(
             f"{name}: a JPEG of {scans:,} scans, expected at most {most} for"
-            f" {size[0]}x{size[1]} pixels; convert it again"
+            f" {width}x{height} pixels; convert it again"
         )
 
 
@@ -178,108 +190,3 @@ def _to_8_bit(picture: NDArray[Any]) -> NDArray[np.uint8]:
     )  # float TIFF: no fixed range, so stretch what is there
     span = high - low if np.isfinite(high - low) and high > low else 1.0
     return (np.nan_to_num((picture - low) / span).clip(0, 1) * 255).astype(np.uint8)
-
-
-def _declared_size(data: bytes) -> tuple[int, int] | None:
-    """(width, height) from the header, without decoding, so that a bomb is refused first; None for
-    no known picture.
-    """
-    try:
-        if data[:8] == b"\x89PNG\r\n\x1a\n":
-            width, height = struct.unpack(">II", data[16:24])
-        elif data[:2] == b"\xff\xd8":
-            return _jpeg_size(data)
-        elif data[:2] == b"BM":
-            width, height = struct.unpack("<ii", data[18:26])
-            height = abs(height)
-        elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-            return _webp_size(data)
-        elif data[:4] in (b"II*\0", b"MM\0*"):
-            return _tiff_size(data)
-        elif data[:2] in (b"P2", b"P3", b"P5", b"P6"):
-            words = b" ".join(line.split(b"#")[0] for line in data[2:1024].splitlines()).split()
-            width, height = int(words[0]), int(words[1])
-        else:
-            return None
-    except (struct.error, IndexError, ValueError):
-        return None
-    return width, height
-
-
-def _jpeg_frame(data: bytes) -> int | None:
-    """Where the frame header (SOF) of a JPEG starts; thumbnails lie in the segments before it."""
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return at
-        if marker == 0xFF:
-            at += 1
-        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            at += 2
-        else:
-            at += 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
-    return None
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    at = _jpeg_frame(data)
-    if at is None:
-        return None
-    height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-    return width, height
-
-
-def _webp_size(data: bytes) -> tuple[int, int] | None:
-    kind = data[12:16]
-    if kind == b"VP8X":
-        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
-    if kind == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + ((bits >> 14) & 0x3FFF)
-    if kind == b"VP8 ":
-        width, height = struct.unpack("<HH", data[26:30])
-        return width & 0x3FFF, height & 0x3FFF
-    return None
-
-
-def _tiff_size(data: bytes) -> tuple[int, int] | None:
-    order = "<" if data[:2] == b"II" else ">"
-    (at,) = struct.unpack(order + "I", data[4:8])
-    (count,) = struct.unpack(order + "H", data[at : at + 2])
-    sides = {}
-    for i in range(min(count, 512)):
-        tag, kind, _ = struct.unpack(order + "HHI", data[at + 2 + 12 * i : at + 10 + 12 * i])
-        value = data[at + 10 + 12 * i : at + 14 + 12 * i]
-        if tag in (256, 257) and kind in (3, 4):
-            sides[tag] = struct.unpack(
-                order + ("H" if kind == 3 else "I"), value[: 2 if kind == 3 else 4]
-            )[0]
-    return (sides[256], sides[257]) if len(sides) == 2 else None
-
-
-def _is_cut(data: bytes) -> bool:
-    """Whether the end of a JPEG or PNG is missing (OpenCV fills it with grey and says nothing) or a
-    PNG is damaged.
-    """
-    if data[:2] == b"\xff\xd8":
-        return data.find(b"\xff\xd9", _jpeg_frame(data) or 0) < 0
-    return data[:4] == b"\x89PNG" and not _png_is_whole(memoryview(data))
-
-
-def _png_is_whole(data: memoryview) -> bool:
-    """Whether all chunks up to IEND are there, the critical ones (capital first letter) with the
-    right checksum.
-    """
-    at = 8
-    while at + 12 <= len(data):
-        (length,) = struct.unpack(">I", data[at : at + 4])
-        end = at + 8 + length
-        kind, checksum = bytes(data[at + 4 : at + 8]), bytes(data[end : end + 4])
-        critical = kind[:1].isupper()
-        if critical and zlib.crc32(data[at + 4 : end]).to_bytes(4, "big") != checksum:
-            return False
-        if kind == b"IEND":
-            return True
-        at = end + 4
-    return False

@@ -7,6 +7,7 @@ input spec, seeds, counts and what was rejected.
 
 import csv
 import hashlib
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.checked import npy, strict
-from edgeemo.contract.checked.reading import read_regular
+from edgeemo.contract.checked.reading import read_regular, read_text, why_no_file
 from edgeemo.contract.input_spec import InputSpec, parse_spec
 from edgeemo.contract.labels import FERPLUS_COLUMNS, check_labels, check_same_labels
 from edgeemo.errors import DataError, MissingFile, SpecMismatch
@@ -38,6 +39,7 @@ VOTE_COLUMNS = tuple(f"votes_{name.lower()}" for name in FERPLUS_COLUMNS)
 SPLITS = ("train", "validation", "test")
 EXCLUDED = "excluded"  # in the folder, in no split; the column `reason` says why
 _MAX_PICTURES = 2_000_000
+_MAX_INDEX_BYTES = 256 * 1024 * 1024  # a million rows of 250
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,10 @@ def load_prepared(
     """
     folder = Path(path)
     for name in (DATASET, INDEX, IMAGES):
-        if not (folder / name).is_file():
+        if why := why_no_file(folder / name):
             raise MissingFile(
-                f"{folder}: expected a prepared folder with {name}; make one with: python -m"
-                f" training prepare --out {folder}"
+                f"{folder}: expected a prepared folder with {name} ({why}); make one with: python"
+                f" -m training prepare --out {folder}"
             )
     dataset, own_spec = _load_dataset(folder / DATASET)
     if spec is not None and own_spec.pixels != spec.pixels:
@@ -190,12 +192,26 @@ def _load_dataset(path: Path) -> tuple[dict[str, Any], InputSpec]:
         ):
             raise ValueError("a field has the wrong type")
         check_labels(labels, "labels", ValueError)
+        _check_origin(dataset)
         spec, _ = parse_spec(dataset["input_spec"], fingerprint, "input_spec")
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise DataError(
             f"{path}: not the dataset.json of prepared data ({error}); prepare the data again"
         ) from None
     return dict(dataset), spec
+
+
+def _check_origin(dataset: dict[str, Any]) -> None:
+    """Raise ValueError, KeyError unless what says where the pictures come from can be read."""
+    for name, kind in (("seed", int), ("split", str), ("sources", list)):
+        if type(dataset[name]) is not kind:
+            raise ValueError(f"{name}: expected {kind.__name__}, received {dataset[name]!r:.60}")
+    for source in dataset["sources"]:
+        if not isinstance(source, dict) or not isinstance(source.get("name"), str):
+            raise ValueError(f"sources: expected objects with a name, received {source!r:.60}")
+    conflicts = dataset.get("conflicts", {})
+    if not isinstance(conflicts, dict) or not isinstance(conflicts.get("policy", ""), str):
+        raise ValueError(f"conflicts: expected an object with a policy, received {conflicts!r:.60}")
 
 
 def _load_images(path: Path, spec: InputSpec) -> NDArray[np.uint8]:
@@ -218,7 +234,7 @@ def _load_images(path: Path, spec: InputSpec) -> NDArray[np.uint8]:
 
 def _load_index(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with read_text(path, _MAX_INDEX_BYTES) as file:
             reader = csv.DictReader(file, strict=True)
             columns = tuple(reader.fieldnames or ())
             if columns not in (INDEX_COLUMNS, INDEX_COLUMNS + VOTE_COLUMNS):
@@ -226,12 +242,14 @@ def _load_index(path: Path) -> list[dict[str, str]]:
                     f"expected the columns {', '.join(INDEX_COLUMNS)}, received"
                     f" {', '.join(columns)[:200]!r}"
                 )
-            rows = list(reader)
+            rows = list(itertools.islice(reader, _MAX_PICTURES + 1))
+            if len(rows) > _MAX_PICTURES:
+                raise ValueError(f"more than {_MAX_PICTURES:,} rows")
             # DictReader fills a short row with None, and puts what a long one has too much under
             # the key None.
             if any(None in row or None in row.values() for row in rows):
                 raise ValueError(f"a row of more or fewer than {len(columns)} cells")
-    except (ValueError, csv.Error) as error:
+    except (ValueError, OSError, csv.Error) as error:
         raise DataError(f"{path}: {error}; prepare the data again") from None
     return rows
 

@@ -1,6 +1,8 @@
 """How a camera or picture stands, and where in it faces are looked for."""
 
 import math
+import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +21,8 @@ class View:
     out.
 
     Raises:
-        InvalidInput: another angle, or a region that is not within the frame.
+        InvalidInput: another angle, a flip or mirror that is no bool, or a region that is not
+            within the frame.
     """
 
     rotate: int = 0
@@ -30,15 +33,20 @@ class View:
     """Whether left and right change places."""
     region: tuple[float, float, float, float] | None = None
     """Left edge, top edge, width and height of the part in which faces are looked for, in shares of
-    the frame (0..1); None: all of it. The detector sees that part alone."""
+    the frame (0..1), as any sequence or array of four numbers, kept as a tuple; None: all of it.
+    The detector sees that part alone."""
 
     def __post_init__(self) -> None:
-        if self.rotate not in TURNS:
+        if not isinstance(self.rotate, numbers.Real) or self.rotate not in TURNS:
             raise InvalidInput(
                 f"expected a rotation of 0, 90, 180 or 270 degrees; received {self.rotate!r}"
             )
+        for name, value in (("flip", self.flip), ("mirror", self.mirror)):
+            if not isinstance(value, bool | np.bool_):
+                raise InvalidInput(f"expected {name} True or False; received {value!r}")
+        object.__setattr__(self, "rotate", int(self.rotate))
         if self.region is not None:
-            _check_region(self.region)
+            object.__setattr__(self, "region", _checked_region(self.region))
 
     @property
     def turns(self) -> bool:
@@ -63,14 +71,18 @@ class View:
         return left, top, right - left, bottom - top
 
 
-def _check_region(region: tuple[float, float, float, float]) -> None:
+def _checked_region(
+    region: Sequence[float] | NDArray[np.floating],
+) -> tuple[float, float, float, float]:
     try:
-        x, y, width, height = (float(share) for share in region)
-        # A share that was rounded up, such as .3333 + .6667, is not beyond the edge.
-        fits = x >= 0 and y >= 0 and x + width <= 1.0001 and y + height <= 1.0001
-        if fits and width > 0 and height > 0:
-            return
-    except (TypeError, ValueError):
+        # Numbers alone, in an order that is meant: no text's digits, no set's or mapping's keys.
+        if isinstance(region, Sequence | np.ndarray) and not isinstance(region, str | bytes):
+            x, y, width, height = (float(share) for share in region if not isinstance(share, str))
+            # A share that was rounded up, such as .3333 + .6667, is not beyond the edge.
+            fits = x >= 0 and y >= 0 and x + width <= 1.0001 and y + height <= 1.0001
+            if fits and width > 0 and height > 0:
+                return x, y, width, height
+    except (ArithmeticError, TypeError, ValueError):
         pass
     raise InvalidInput(
         "expected a region x, y, width, height in shares of the frame, within 0 to 1, such as "

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgeemo.cache import cache_folder
 from edgeemo.contract.checked.files import for_c
+from edgeemo.contract.checked.reading import why_no_file
 from edgeemo.contract.crop import Crop
 from edgeemo.errors import DetectorError, MissingFile
 from edgeemo.faces import DetectorOptions
@@ -54,10 +55,8 @@ def find_model(explicit: str | Path | None = None) -> tuple[Path | None, str]:
         (os.environ.get(ENVIRONMENT), f"${ENVIRONMENT}"),
     ):
         if path:
-            if not Path(path).is_file():
-                raise MissingFile(
-                    f"{path}: no such file, named by {origin}; expected YuNet's ONNX file"
-                )
+            if why := why_no_file(path):
+                raise MissingFile(f"{path}: {why}, named by {origin}; expected YuNet's ONNX file")
             return Path(path), f"its model file is named by {origin}"
     in_cache = sorted(cache_folder().glob(_PATTERN))
     if in_cache:

@@ -50,5 +50,5 @@ def _close(closes: Iterable[Callable[[], None]], unless: threading.Event) -> Non
 def _quietly(close: Callable[[], None]) -> None:
     try:
         close()
-    except Exception as error:  # what a handler raised was told when it ended the sensor
+    except BaseException as error:  # what a handler raised was told when it ended the sensor
         log.info("while closing: %r", error)

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edgeemo.cameras import FPS, STALL, Camera, Frame
+from edgeemo.cameras.common.timestamps import seconds
 from edgeemo.errors import CameraError, EdgeemoError
+from edgeemo.live.failures import FAILING
 from edgeemo.live.picture_watch import PictureWatch, is_picture
 
 # Seconds until a camera that is gone is opened again; doubled after each vain attempt, up to
@@ -92,7 +94,7 @@ class InTurn:
         self.lost: CameraError | None = None
         self.over = False
         self.interval = 1 / FPS
-        self._camera = camera
+        self._camera, self._odd = camera, 0
         self._last = -math.inf
 
     def next(self, timeout: float) -> Taken | None:
@@ -102,20 +104,22 @@ class InTurn:
         """
         frame = self._read()
         while frame is not None and not is_picture(frame):
-            self.counters.bad += 1
+            self._odd += 1
             frame = self._read()
+        self.counters.bad = self._odd + getattr(self._camera, "skipped", 0)
         if frame is None:
             self.over = True
             return None
-        if not math.isfinite(frame.time) or frame.time < self._last:
+        at = seconds(frame.time)
+        if not math.isfinite(at) or at < self._last:
             self.counters.bad_times += 1
-            frame = Frame(frame.pixels, max(self._last, 0.0))
-        elif self._last < frame.time < self._last + 10:
-            self.interval = frame.time - self._last
-        self._last = frame.time
+            at = max(self._last, 0.0)
+        elif self._last < at < self._last + 10:
+            self.interval = at - self._last
+        self._last = at
         self.counters.frames += 1
         self.counters.last_at = now = time.monotonic()
-        return Taken(frame, self.counters.frames - 1, now)
+        return Taken(Frame(frame.pixels, at), self.counters.frames - 1, now)
 
     def _read(self) -> Frame | None:
         try:
@@ -136,15 +140,17 @@ class Newest:
 
     The thread opens the camera again when it is gone.
 
-    Gone is a camera that says so (by whatever OSError), gives no frame for `stall` seconds, another
-    size than before, or where `frozen` is given the very same picture for so many seconds. A frame
-    that waited for longer than two frame times is dropped.
+    Gone is a camera that says so (by whatever exception), gives no frame for `stall` seconds,
+    another size than before, or where `frozen` is given the very same picture for so many seconds.
+    A frame that waited for longer than two frame times is dropped.
 
     Args:
         camera: opened; closed in the end.
         retry: seconds until a camera that is gone is opened again.
         heal: open it again; without, as for a recording at its own pace, nothing is taken for a
             fault but what the camera raises, and `next` raises that.
+        failing: seconds of exceptions that are no OSError, and no frame, after which `next` raises
+            the last: a mistake in somebody else's camera, which opening it does not cure.
     """
 
     def __init__(
@@ -155,6 +161,7 @@ class Newest:
         frozen: float | None = None,
         retry: float = RETRY,
         heal: bool = True,
+        failing: float = FAILING,
     ) -> None:
         self.counters = Counters()
         self.lost: CameraError | None = None
@@ -162,6 +169,8 @@ class Newest:
         self.interval = 1 / FPS
         self._camera, self._stall, self._frozen = camera, stall, frozen
         self._retry, self._heal = retry, heal
+        self._failing = failing
+        self._failing_since: float | None = None  # the first such exception, and no frame since
         self._failure: BaseException | None = None
         self._news = threading.Condition()
         self._waiting: Taken | None = None
@@ -235,9 +244,10 @@ class Newest:
                 try:
                     self._read_frames()
                     break
-                except OSError as error:  # CameraError is one; others' cameras may raise any
+                except Exception as error:  # others' cameras may raise any
                     if self._stop.is_set():
                         break
+                    self._give_up_if_it_stays(error)
                     gone = as_camera_error(self._camera.name, error)
                     if not self._heal:
                         raise gone from None
@@ -250,6 +260,17 @@ class Newest:
             with self._news:
                 self.over = True
                 self._news.notify_all()
+
+    def _give_up_if_it_stays(self, error: Exception) -> None:
+        """Raise what is no OSError, once it has come for `failing` seconds or nothing is healed."""
+        if isinstance(error, OSError):  # the usual words of a camera that is gone
+            self._failing_since = None
+            return
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+        if not self._heal or now - self._failing_since >= self._failing:
+            raise error
 
     def _read_frames(self) -> None:
         """Read until the end. Raises CameraError where the camera is gone."""
@@ -275,9 +296,10 @@ class Newest:
         counters = self.counters
         # A camera's own time counts if it can be one: not before the last frame's, not to come, not
         # of long ago.
-        captured = frame.time if max(self._last, now - 10) <= frame.time <= now else now
+        at = seconds(frame.time)
+        captured = at if max(self._last, now - 10) <= at <= now else now
         with self._news:
-            counters.bad_times += captured != frame.time
+            counters.bad_times += captured != at
             if math.isfinite(self._last) and 0.001 < captured - self._last < 1:
                 self.interval += 0.1 * (captured - self._last - self.interval)
             counters.dropped += self._waiting is not None
@@ -288,7 +310,7 @@ class Newest:
             counters.frames += 1
             counters.last_at = now
             self._last = captured
-            self._reading_since = now
+            self._reading_since, self._failing_since = now, None
             if self.lost:
                 counters.reconnects += 1
                 log.warning("%s: frames come again", self._camera.name)
@@ -316,7 +338,12 @@ class Newest:
             try:
                 self._camera.open()
             except (EdgeemoError, OSError) as error:
+                self._failing_since = None
                 log.info("%s; next attempt in %.1f s", error, wait)
+                continue
+            except Exception as error:  # of somebody else's camera
+                self._give_up_if_it_stays(error)
+                log.info("%s; next attempt in %.1f s", _words(error), wait)
                 continue
             self._given_up = False
             self._reading_since = time.monotonic()
@@ -325,12 +352,20 @@ class Newest:
     def _let_go(self) -> None:
         try:
             self._camera.close()
-        except Exception as error:  # whatever somebody else's camera raises
+        except BaseException as error:  # whatever somebody else's camera raises
             log.error("%s: cannot be closed (%r)", self._camera.name, error)
 
 
-def as_camera_error(name: str, error: OSError) -> CameraError:
+def as_camera_error(name: str, error: Exception) -> CameraError:
     """What somebody else's camera raised, as one of ours raises it."""
     if isinstance(error, CameraError):
         return error
-    return CameraError(f"{name}: {str(error) or type(error).__name__}")
+    return CameraError(f"{name}: {_words(error)}")
+
+
+def _words(error: Exception) -> str:
+    """An exception in one line: an OSError says enough itself, others need their name."""
+    text, kind = " ".join(str(error).split()), type(error).__name__
+    if not text:
+        return kind
+    return text if isinstance(error, OSError) else f"{kind}: {text}"

@@ -4,13 +4,14 @@ import math
 import time
 from collections import deque
 from functools import partial
+from itertools import islice
 
 from edgeemo.contract.manifest import Smoothing
 from edgeemo.data.view import AS_IT_IS, View
 from edgeemo.live.failures import Failures
 from edgeemo.live.feed import Taken
 from edgeemo.live.smoothing import Smoothed, Smoother
-from edgeemo.live.tracking import Track, Tracker
+from edgeemo.live.tracking import MOST_FACES, Track, Tracker
 from edgeemo.recognizer import Recognizer
 from edgeemo.results import Reading
 
@@ -186,11 +187,12 @@ class FrameReader:
         pixels, detection = taken.frame.pixels, None
         if self.cadence.due():
             start = time.perf_counter()
-            boxes = [
+            seen = (
                 box
                 for box in self._recognizer.detect(pixels, self._view)
                 if self._recognizer.sees(pixels, box)
-            ]
+            )
+            boxes = list(islice(seen, MOST_FACES))  # the largest come first
             detection = time.perf_counter() - start
             self.detections += 1
             tracks = self._tracker.detected(boxes, taken.frame.time, pixels)

@@ -48,7 +48,7 @@ class Health:
     """Frames that failed when they were looked at, whole or one face of several; among
     `looked_at`."""
     bad_frames: int
-    """Frames that were no picture; not among `frames`."""
+    """Frames, or pictures of a folder, that could not be read; not among `frames`."""
     bad_times: int
     """Frames with an impossible time of capture; they count as captured when they came."""
     detections: int

@@ -1,8 +1,9 @@
 """What a sensor can be asked for beside its camera, recognizer, faces and hold time."""
 
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 
-from edgeemo.cameras import SIZE, STALL
+from edgeemo.cameras import SIZE, STALL, CameraOptions
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.manifest import Smoothing
 from edgeemo.data.view import AS_IT_IS, View
@@ -45,14 +46,17 @@ class SensorOptions:
 
     def __post_init__(self) -> None:
         every, fps = self.detect_every, self.fps
-        if every is not None and not 1 <= every <= 1000:
-            raise InvalidInput(f"expected detect_every of 1 to 1000 frames, received {every}")
-        if fps is not None and not 0.01 <= fps <= 1000:
-            raise InvalidInput(f"expected fps of 0.01 to 1000 frames a second, received {fps}")
-        if not 0.1 <= self.stall <= 3600:
-            raise InvalidInput(f"expected a stall of 0.1 to 3600 seconds, received {self.stall}")
-        if self.frozen is not None and not 0.1 <= self.frozen <= 3600:
-            raise InvalidInput(f"expected frozen of 0.1 to 3600 seconds, received {self.frozen}")
+        if every is not None and not (_is_number(every, 1, 1000) and isinstance(every, Integral)):
+            raise InvalidInput(f"expected detect_every of 1 to 1000 frames, received {every!r}")
+        if fps is not None and not _is_number(fps, 0.01, 1000):
+            raise InvalidInput(f"expected fps of 0.01 to 1000 frames a second, received {fps!r}")
+        if not _is_number(self.stall, 0.1, 3600):
+            raise InvalidInput(f"expected a stall of 0.1 to 3600 seconds, received {self.stall!r}")
+        if self.frozen is not None and not _is_number(self.frozen, 0.1, 3600):
+            raise InvalidInput(f"expected frozen of 0.1 to 3600 seconds, received {self.frozen!r}")
+        CameraOptions(self.size)  # raises
+        if not isinstance(self.view, View):
+            raise InvalidInput(f"expected a view of View, received {self.view!r}")
 
     @property
     def patience(self) -> float:
@@ -81,3 +85,9 @@ class SensorOptions:
         smoothing = replace(base, **{key: x for key, x in asked.items() if x is not None})
         check(smoothing)
         return smoothing
+
+
+def _is_number(value: object, least: float, most: float) -> bool:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    return bool(value <= most) and not value < least  # NaN is neither

@@ -48,11 +48,15 @@ class PictureWatch:
 def is_picture(frame: Frame) -> bool:
     """Whether its pixels are uint8 (H, W, 3), and not empty, and its time is a number.
 
-    False for what is no frame at all, which somebody else's camera may give.
+    False for what is no frame at all, which somebody else's camera may give, and for one whose
+    attributes raise.
     """
-    pixels = getattr(frame, "pixels", None)
+    try:
+        pixels, time = getattr(frame, "pixels", None), getattr(frame, "time", None)
+    except Exception:  # of a property
+        return False
     return (
-        isinstance(getattr(frame, "time", None), numbers.Real)
+        isinstance(time, numbers.Real)
         and isinstance(pixels, np.ndarray)
         and pixels.dtype == np.uint8
         and pixels.ndim == 3

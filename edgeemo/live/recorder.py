@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import queue
+import re
 import threading
 import time
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Self
 
 from edgeemo.contract.checked.files import sync_folder
 from edgeemo.errors import InvalidInput
-from edgeemo.live.record_file import RecordFile, numbered, open_record
+from edgeemo.live.record_file import RecordFile, move_to_free, numbered, open_record
 
 SYNC_EVERY = 0.5
 """Seconds after which a line that was written is asked to be on the disk."""
@@ -36,11 +37,12 @@ class Rotation:
     """
 
     max_bytes: int | None = None
-    """A file grows no larger than this, at least 1,024."""
+    """A file grows no larger than this, at least 1,024, while its folder lets it be numbered."""
     daily: bool = False
     """A file holds lines of one day, by the local clock."""
     keep: int | None = None
-    """So many full files stay, at least 1; older ones are removed. None: all stay."""
+    """So many full files stay, at least 1; older ones are removed, and never what holds something
+    else than readings. None: all stay."""
 
     def __post_init__(self) -> None:
         if (self.max_bytes is None) == (not self.daily):
@@ -58,7 +60,8 @@ class Recorded:
     lines: int = 0
     """Lines that were written."""
     lost: int = 0
-    """Lines that could not be: a full disk, no reader of a pipe, a disk that hangs."""
+    """Lines that could not be: a full disk, no reader of a pipe, a disk that hangs, a folder that
+    is gone."""
     rotations: int = 0
     """Files that were closed and numbered."""
 
@@ -68,8 +71,9 @@ class Recorder:
 
     A line is one write, so that a killed process leaves whole lines. A regular file is locked while
     it is recorded, asked onto the disk within a second, and followed when another program has moved
-    it away. A last line that a crash has torn is completed or removed at the next start, and that
-    is logged. `write` neither raises nor waits: what the file system refuses is counted and logged
+    it away, or its folder; what was last written to a file that nothing leads to counts as lost. A
+    last line that a crash has torn is completed or removed at the next start, and that is logged.
+    `write` neither raises nor waits: what the file system refuses is counted and logged
     once, and tried again a second later. Links lead to what is written, and stay.
 
     Raises:
@@ -87,12 +91,10 @@ class Recorder:
         self._failing = False
         self._retry_at = self._sync_at = 0.0
         self._dirty = False
-        self._file = open_record(self.path)
-        if rotation and not self._file.regular:
-            self._file.close()
-            raise InvalidInput(
-                f"{self.path}: only a regular file can be rotated; leave the rotation out"
-            )
+        self._unsettled = 0  # lines since the file was last seen in its place
+        self._rotate_at = 0.0
+        self._overdue = False  # a rotation was refused
+        self._file: RecordFile | None = self._open()
         self._thread = threading.Thread(target=self._run, name="edgeemo-recorder", daemon=True)
         self._thread.start()
 
@@ -102,7 +104,9 @@ class Recorder:
         return self._recorded
 
     def write(self, line: str) -> None:
-        """Record `line`, one JSON object without a line break. Never waits for the disk.
+        """Record `line`, the JSON of a reading without a line break. Never waits for the disk.
+
+        A file with other lines would be refused when it is opened again.
 
         Raises InvalidInput for a line break or after `close`.
         """
@@ -136,6 +140,15 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _open(self) -> RecordFile:
+        file = open_record(self.path)
+        if self._rotation and not file.regular:
+            file.close()
+            raise InvalidInput(
+                f"{self.path}: only a regular file can be rotated; leave the rotation out"
+            )
+        return file
+
     def _run(self) -> None:
         while (line := self._next()) is not None:
             if line:
@@ -143,7 +156,8 @@ class Recorder:
             if self._dirty and time.monotonic() >= self._sync_at:
                 self._settle()
         self._settle()
-        self._file.close()
+        if self._file:
+            self._file.close()
 
     def _next(self) -> bytes | None:
         """The next line; b"" when it is time to sync; None at the end."""
@@ -158,44 +172,77 @@ class Recorder:
             self._count(lost=1)
             return
         try:
-            if self._rotation and _is_due(self._rotation, self._file, len(line)):
-                self._rotate(self._rotation)
+            self._file = self._file or self._open()
+            if self._rotation and self._is_due(self._rotation, self._file, len(line)):
+                self._file = self._rotated(self._rotation, self._file)
             self._file.append(line)
-        except OSError as error:
-            self._fail(error.strerror or str(error))
+        except (OSError, InvalidInput) as error:
+            self._fail(_reason(error))
             return
         self._count(lines=1)
-        if self._failing:
-            self._failing = False
-            log.warning("%s: recording again; %d lines lost", self.path, self._recorded.lost)
+        self._unsettled += 1
+        self._retry_at = 0.0
         if not self._dirty:
             self._dirty, self._sync_at = True, time.monotonic() + SYNC_EVERY
 
     def _settle(self) -> None:
         """Have what was written on the disk, and follow a file that was moved away."""
         self._dirty = False
+        if not self._file:
+            return
         try:
             self._file.sync()
             if self._file.was_moved():
-                moved, self._file = self._file, open_record(self.path)
-                moved.close()
-        except OSError as error:
-            self._fail(error.strerror or str(error), lost=0)
+                self._leave(self._file)
+                self._file = self._open()
+        except (OSError, InvalidInput) as error:
+            self._fail(_reason(error), lost=0)
+            return
+        if self._failing and self._unsettled:
+            self._failing = False
+            log.warning("%s: recording again; %d lines lost", self.path, self._recorded.lost)
+        self._unsettled = 0
 
-    def _rotate(self, rotation: Rotation) -> None:
-        full = self._file
+    def _leave(self, moved: RecordFile) -> None:
+        """Close a file that does not lie in its place any more."""
+        if moved.is_lost():
+            self._count(lines=-self._unsettled, lost=self._unsettled)
+        self._unsettled = 0
+        self._file = None
+        moved.close()
+
+    def _is_due(self, rotation: Rotation, file: RecordFile, more: int) -> bool:
+        """Whether a line of `more` bytes belongs into a new file, which may be tried now."""
+        size = file.size()
+        if not size or time.monotonic() < self._rotate_at:
+            return False
+        if rotation.max_bytes is not None:
+            return size + more > rotation.max_bytes
+        return self._overdue or date.today() > file.day
+
+    def _rotated(self, rotation: Rotation, full: RecordFile) -> RecordFile:
+        """The file in which the recording goes on: a new one, or `full` where the folder refuses
+        that.
+        """
         full.sync()
-        target = full.number()
+        if full.was_moved():
+            self._leave(full)
+            return self._open()
         try:
-            self._file = open_record(full.path)
-        except OSError:
-            target.rename(full.path)  # go on in it: a line too many is better than none
-            raise
+            new = _renewed(full)
+        except OSError as error:
+            self._rotate_at = time.monotonic() + RETRY_EVERY
+            if not self._overdue:
+                self._overdue = True
+                log.warning(
+                    "%s: cannot be rotated (%s); it grows meanwhile", self.path, _reason(error)
+                )
+            return full
+        self._overdue = False
         full.close()
         self._count(rotations=1)
-        for old in numbered(full.path)[: -rotation.keep] if rotation.keep else []:
-            old.unlink(missing_ok=True)
-        sync_folder(full.path.parent)
+        _remove_old(rotation, full.path)
+        return new
 
     def _fail(self, reason: str, lost: int = 1) -> None:
         self._count(lost=lost)
@@ -210,11 +257,28 @@ class Recorder:
             self._recorded = Recorded(now.lines + lines, now.lost + lost, now.rotations + rotations)
 
 
-def _is_due(rotation: Rotation, file: RecordFile, more: int) -> bool:
-    """Whether a line of `more` bytes belongs into a new file."""
-    size = file.size()
-    if not size:
-        return False
-    if rotation.max_bytes is not None:
-        return size + more > rotation.max_bytes
-    return date.today() > file.day
+def _renewed(full: RecordFile) -> RecordFile:
+    """A new file in the place of `full`, which gets a number. Raises OSError, and all is as it was
+    unless somebody else has taken the place.
+    """
+    target = full.number()
+    try:
+        return open_record(full.path)
+    except OSError:
+        move_to_free(target, full.path)
+        raise
+
+
+def _remove_old(rotation: Rotation, path: Path) -> None:
+    try:
+        for old in numbered(path)[: -rotation.keep] if rotation.keep else []:
+            old.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        log.warning("%s: its old files cannot be removed (%s)", path, _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """Why, without the path and what to do, which a command line would need."""
+    refused = re.search(r"cannot be [a-z ]+\((.*)\); ", str(error))
+    return refused[1] if refused else getattr(error, "strerror", None) or str(error)

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from edgeemo.optional import is_installed, need
 from edgeemo.results import Box
 
+# Faces of a frame that are read and followed, the largest; comparing each of thousands with each of
+# before would cost the frame rate.
+MOST_FACES = 64
 KEEP = 1.0  # seconds that a face which is not found keeps its number for its return
 _OVERLAP = 0.2  # intersection over union that makes two boxes one face
 # Or centres so near, in widths of the face; a fast head leaves its box between two looks.
@@ -65,6 +68,9 @@ class Tracker:
         `time` is in seconds, on a clock that does not step back.
         """
         self._states = [state for state in self._states if time - state.last_seen <= KEEP]
+        if len(self._states) > 2 * MOST_FACES:  # of boxes that jump about; the newest stay
+            self._states.sort(key=lambda state: state.last_seen)
+            del self._states[: -2 * MOST_FACES]
         free = list(self._states)
         matches: dict[int, _State] = {}
         pairs = (

@@ -200,10 +200,10 @@ class Watcher:
         """End the thread, close the camera and release the rest. Does no harm twice.
 
         Raises:
-            Exception: what closing the camera raised, or else what ended the thread, the first
+            BaseException: what closing the camera raised, or else what ended the thread, the first
                 time.
         """
-        problem: Exception | None = None
+        problem: BaseException | None = None
         with self._lock:
             self._closed = True
             self._in_care.set()
@@ -213,7 +213,7 @@ class Watcher:
                 try:
                     if source:
                         source.close()
-                except Exception as error:  # whatever somebody else's camera raises
+                except BaseException as error:  # whatever somebody else's camera raises
                     problem = problem or error
         thread, own = self._thread, threading.current_thread() is self._thread
         if thread and not own:
@@ -256,11 +256,12 @@ class Watcher:
                 notifier.stopping()
             try:
                 feed.close()
-            except Exception as error:  # whatever somebody else's camera raises
-                log.error("%s: cannot be closed (%r)", self._source.camera.name, error)
-            self.queue.finish()
-            with self._news:
-                self._news.notify_all()
+            except BaseException as error:  # whatever somebody else's camera raises
+                log.error("the camera cannot be closed (%r)", error)
+            finally:
+                self.queue.finish()
+                with self._news:
+                    self._news.notify_all()
             if self._owner() is None:
                 self._release()
 

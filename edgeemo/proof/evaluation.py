@@ -138,10 +138,15 @@ def paired_drop(
     n = len(reference_right)
     b = int(np.sum(reference_right & ~candidate_right))
     c = int(np.sum(~reference_right & candidate_right))
+    return PairedDrop(n, b, c, *paired_bounds(n, b, c), mcnemar_exact(b, c))
+
+
+def paired_bounds(n: int, b: int, c: int) -> tuple[float, float, float, float]:
+    """`PairedDrop`'s drop, standard error, lower and upper bound of its counts."""
     drop = (b - c) / n
     standard_error = math.sqrt(max(0.0, (b + c) - (b - c) ** 2 / n)) / n
     half = Z95_ONE_SIDED * standard_error
-    return PairedDrop(n, b, c, drop, standard_error, drop - half, drop + half, mcnemar_exact(b, c))
+    return drop, standard_error, drop - half, drop + half
 
 
 def mcnemar_exact(b: int, c: int) -> float:

@@ -12,7 +12,7 @@ from edgeemo.contract.answers import decode_labels
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.manifest import Evaluation
 from edgeemo.errors import BundleError, EdgeemoError
-from edgeemo.proof.evaluation import Scorecard, score
+from edgeemo.proof.evaluation import Scorecard, paired_bounds, score
 
 
 def holds_answers(bundle: Bundle) -> bool:
@@ -91,6 +91,13 @@ def _wrong_number(
         )
         claims |= {f"{name} of the float model": values for name, values in full.items()}
         claims["agreement"] = (evaluation.agreement, float((floats == answers).mean()))
+        right, full_right = answers == labels, floats == labels
+        drop, _, low, high = paired_bounds(
+            evaluation.n, int(np.sum(full_right & ~right)), int(np.sum(~full_right & right))
+        )
+        claims["drop"] = (evaluation.drop, drop)
+        claims["drop's lower bound"] = (evaluation.drop_interval[0], low)
+        claims["drop's upper bound"] = (evaluation.drop_interval[1], high)
     return next(
         (name for name, (claimed, counted) in claims.items() if not _same(claimed, counted)), ""
     )

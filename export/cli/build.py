@@ -8,9 +8,9 @@ from edgeemo.cli.shell import say
 from edgeemo.contract.checked.outputs import check_output
 from edgeemo.contract.run import run_files
 from edgeemo.data.prepared import prepared_files
+from edgeemo.proof.conditions import PICTURES_NEEDED
 from export.cli.options import PATH, out
 from export.profiles import PROFILES, profile_summaries
-from export.prove.gate import PICTURES_NEEDED
 from export.prove.steps import STEPS
 
 REPORTS = (".report.html", ".report.json")

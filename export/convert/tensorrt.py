@@ -32,8 +32,8 @@ _FLAGS = {
     Precision.FP16: ("--fp16",),
     Precision.FP32: ("--noTF32",),
 }
-# Largest differences of a logit, in logits. TensorRT has kernels of its own, so these are wider than
-# the self-test's for ONNX Runtime; none of them was measured on a Jetson.
+# Largest differences of a logit, in logits. TensorRT has kernels of its own, so these are wider
+# than the self-test's for ONNX Runtime; none of them was measured on a Jetson.
 BOUNDS = {Precision.FP32: 1e-3, Precision.FP16: 0.1}
 INTEGER_BOUND = 0.5
 _CHECKED = 8  # pictures of the self-test; each is a start of trtexec

@@ -8,11 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.errors import GateFailed
+from edgeemo.proof.conditions import PICTURES_NEEDED
 from edgeemo.proof.evaluation import score
-from export.prove.gate import PICTURES_NEEDED, float_fault
+from export.prove.gate import float_fault
 
 # On so many pictures of a class, never answering it shows a recall below 10 % at 95 %.
 _SURELY_NEVER = math.ceil(math.log(0.05) / math.log(1 - 0.10))
+
+_ADVICE = (
+    "quantization cannot help: look at the labels (python -m training stats), and train on more "
+    "faces of the weak classes, longer, or with --class-weight or --balance "
+    "(python -m training train)"
+)
 
 
 def check_pictures(count: int, minimum: int, data: Path) -> None:
@@ -34,30 +41,35 @@ def _why(minimum: int) -> str:
 
 def check_float_model(
     logits: NDArray[np.float32], labels: NDArray[np.int64], class_names: Sequence[str], run: Path
-) -> None:
+) -> str:
     """Refuse a float model that fails by itself on the test split.
 
     Float32 (N, classes) `logits` of pictures whose true label numbers (N,) are positions in
     `class_names`.
 
+    Returns:
+        In words, which classes it never answers, of so many pictures that their recall is surely
+        under 10 %; "" where there is none. Int8 loses nothing by it, so it is no refusal.
+
     Raises:
-        GateFailed: top-1 or mean recall is near what one answer for all gives, a logit is no
-            number, or a class of many pictures is never answered.
+        GateFailed: a logit is no number, or top-1 or mean recall is near what one answer for all
+            gives.
     """
     if not np.isfinite(logits).all():
-        faults = ["some of its logits are no numbers"]
-    else:
-        answers = logits.argmax(axis=1)
-        fault = float_fault(score(labels, answers, class_names))
-        faults = [fault] if fault else []
-        for i, name in enumerate(class_names):
-            support = int(np.sum(labels == i))
-            if support >= _SURELY_NEVER and not (answers == i).any():
-                faults.append(f"it never answers {name}, which {support:,} pictures show")
-    if faults:
         raise GateFailed(
-            f"{run}: the float model fails by itself, so nothing was quantized: "
-            f"{'; '.join(faults)}. Quantization cannot help: look at the labels (python -m "
-            "training stats), and train on more faces of the weak classes, longer, or with "
-            "--class-weight or --balance (python -m training train)"
+            f"{run}: the float model fails by itself, so nothing was quantized: some of its logits "
+            "are no numbers; train it again, with a lower --learning-rate"
         )
+    card = score(labels, logits.argmax(axis=1), class_names)
+    if fault := float_fault(card):
+        raise GateFailed(
+            f"{run}: the float model fails by itself, so nothing was quantized: {fault}; {_ADVICE}"
+        )
+    never = [
+        f"{name} ({sum(row):,} test pictures)"
+        for i, (name, row) in enumerate(zip(class_names, card.confusion, strict=True))
+        if sum(row) >= _SURELY_NEVER and not any(other[i] for other in card.confusion)
+    ]
+    if not never:
+        return ""
+    return f"note: the float model never answers {', '.join(never)}; {_ADVICE}"

@@ -1,7 +1,7 @@
 """The acceptance gate: what an artifact may lose against the float model on the same pictures.
 
-The limits were set before anything was measured; no flag loosens them. Shares are 0..1, "pp" are
-percentage points.
+The limits are `edgeemo.proof.limits` and `edgeemo.proof.conditions`; no flag loosens them. Shares
+are 0..1, "pp" are percentage points.
 """
 
 import math
@@ -12,6 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.proof.conditions import (
+    PICTURES_NEEDED,
+    Standing,
+    share_of_one_class,
+    standing,
+)
 from edgeemo.proof.evaluation import (
     Z95_ONE_SIDED,
     PairedDrop,
@@ -23,26 +29,7 @@ from edgeemo.proof.evaluation import (
     psnr,
     score,
 )
-
-# One-sided 95 % bound of the paired top-1 drop stays below 1 pp.
-MAX_DROP_UPPER_BOUND = 0.01
-MIN_AGREEMENT = 0.97
-MAX_MACRO_F1_DROP = 0.015
-# A class fails only when its drop is surely above 3 pp: disgust has 55 test faces.
-MAX_RECALL_DROP_LOWER_BOUND = 0.03
-MAX_ECE_RISE = 0.02
-MAX_MEAN_KL = 0.02  # nats, float || int8
-# The float model itself must be far above always answering the most frequent class.
-MIN_FLOAT_OVER_MAJORITY = 0.20
-# Where one class has a larger share, top-1 cannot be so far above it: mean recall has to be as far
-# above that of always answering one class.
-MAX_MAJORITY_FOR_TOP1 = 0.60
-# An int8 model that answers one class more often than this is stuck, unless the float
-# model does too: then agreement has the say.
-MAX_SHARE_OF_ONE_CLASS = 0.80
-# Smallest n on which not one lost picture shows a drop below MAX_DROP_UPPER_BOUND at 95 %: the
-# exact bound is 1 - 0.05^(1/n), where the standard error is 0 and says nothing.
-PICTURES_NEEDED = math.ceil(math.log(0.05) / math.log(1 - MAX_DROP_UPPER_BOUND))
+from edgeemo.proof.limits import LIMITS, MAX_DROP_UPPER_BOUND, within
 
 
 @dataclass(frozen=True)
@@ -73,37 +60,30 @@ class Verdict:
     """Mean KL(float || artifact) in nats."""
     psnr_db: float | None
     """Peak signal to noise ratio of the logits, None where they are equal. It decides nothing."""
-    pictures_needed: int | None
-    """See `pictures_needed`."""
 
     @property
-    def lacks_pictures(self) -> bool:
-        """Whether all that speaks against the artifact is that more pictures have to be seen."""
-        few = self.pictures_needed is not None and self.drop.n < self.pictures_needed
-        return few and len(self.reasons) == 1 and not _bound_holds(self.drop)
+    def lacks_pictures(self) -> int | None:
+        """How many pictures could pass (see `pictures_needed`), where that there are fewer is all
+        that speaks against the artifact.
+        """
+        needed = pictures_needed(self.drop)
+        few = needed is not None and self.drop.n < needed
+        only = len(self.reasons) == 1 and not within(MAX_DROP_UPPER_BOUND, self.drop.upper95)
+        return needed if few and only else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
 
 
-def limits() -> dict[str, float]:
-    """The gate's limits by name, for the report."""
-    return {
-        name.lower(): value
-        for name, value in globals().items()
-        if name.startswith(("MAX_", "MIN_"))
-    }
-
-
 def pictures_needed(drop: PairedDrop) -> int | None:
-    """Smallest number of pictures on which the bound of the top-1 drop could hold, if as large
-    shares of them were lost and won as in `drop`, and never below PICTURES_NEEDED.
+    """Smallest number of pictures on which the bound of the top-1 drop could be small enough, if as
+    large shares of them were lost and won as in `drop`, and never below PICTURES_NEEDED.
 
     None where no number could: the drop itself is too large. From
     z sqrt(v / n) < limit - drop, with v = (b + c)/n - drop^2 (see PairedDrop).
     """
-    room = MAX_DROP_UPPER_BOUND - drop.drop
+    room = LIMITS[MAX_DROP_UPPER_BOUND] - drop.drop
     if not room > 0:
         return None
     variance = max(0.0, (drop.b + drop.c) / drop.n - drop.drop**2)
@@ -112,23 +92,21 @@ def pictures_needed(drop: PairedDrop) -> int | None:
 
 def float_fault(card: Scorecard) -> str:
     """Why the float model of that scorecard is no measure for others, in words, or ""."""
-    support = [sum(row) for row in card.confusion]
-    majority, present = max(support) / card.n, sum(1 for count in support if count)
-    if majority <= MAX_MAJORITY_FOR_TOP1:
-        if card.top1 - majority >= MIN_FLOAT_OVER_MAJORITY:
-            return ""
-        return (
-            f"the float model's top-1 {card.top1:.1%} is not far above the majority "
-            f"class ({majority:.1%}): at least {MIN_FLOAT_OVER_MAJORITY:.0%} above is asked for"
+    at = standing(np.array(card.confusion))
+    name = "min_float_over_majority"
+    return "" if within(name, at.over) else _not_far_above(at, LIMITS[name])
+
+
+def _not_far_above(at: Standing, limit: float) -> str:
+    above = f"the majority class ({at.majority:.1%})"
+    if at.baseline != at.majority:
+        above = (
+            f"that of always answering the majority class ({at.baseline:.1%}; its share is "
+            f"{at.majority:.1%})"
         )
-    recalls = [recall for recall in card.per_class_recall.values() if recall is not None]
-    mean = sum(recalls) / present
-    if present > 1 and mean - 1 / present >= MIN_FLOAT_OVER_MAJORITY:
-        return ""
     return (
-        f"the float model's mean recall {mean:.1%} is not far above that of always answering the "
-        f"majority class ({1 / present:.1%}; its share is {majority:.1%}): at least "
-        f"{MIN_FLOAT_OVER_MAJORITY:.0%} above is asked for"
+        f"the float model's {at.measure} {at.value:.1%} is not far above {above}: at least "
+        f"{limit:.0%} above is asked for"
     )
 
 
@@ -162,78 +140,57 @@ def judge(
         "mean_kl": mean_kl(float_logits, logits),
         "psnr_db": psnr(float_logits, logits),
     }
-    measured["pictures_needed"] = pictures_needed(measured["drop"])
-    reasons = tuple(_broken(measured, _stuck_share(top, float_top)))
+    reasons = tuple(_broken(measured))
     return Verdict(passed=not reasons, reasons=reasons, **measured)
 
 
-def _bound_holds(drop: PairedDrop) -> bool:
-    return drop.upper95 < MAX_DROP_UPPER_BOUND
-
-
-def _too_few(drop: PairedDrop, needed: int | None) -> str:
+def _too_few(drop: PairedDrop) -> str:
     """What follows a broken bound where the drop itself is small enough, or ""."""
+    needed = pictures_needed(drop)
     if needed is None:
         return ""
     return f": {drop.n:,} pictures are too few to tell, {needed:,} like these could"
 
 
-def _stuck_share(top: NDArray[np.int64], float_top: NDArray[np.int64]) -> float:
-    """Share of the class that is answered most often; 0 where the float model answers it as often
-    as agreement asks for.
-    """
-    counts = np.bincount(top)
-    most = int(counts.argmax())
-    share, of_float = float(counts[most] / len(top)), float((float_top == most).mean())
-    return share if share > of_float + 1 - MIN_AGREEMENT else 0.0
-
-
-def _broken(m: dict[str, Any], most_answered: float) -> list[str]:
-    drop, of_float = m["drop"].upper95, float_fault(m["float_card"])
-    rise = m["ece"] - m["ece_float"]
-    # Each condition is written so that a NaN breaks it.
-    checks = [
+def _broken(m: dict[str, Any]) -> list[str]:
+    confusion, full = (np.array(m[card].confusion) for card in ("card", "float_card"))
+    at, rise = standing(full), m["ece"] - m["ece_float"]
+    checks: list[tuple[str, float, str]] = [
         (
-            _bound_holds(m["drop"]),
-            (
-                f"top-1 drop may be as large as {drop:.2%} (95 % bound), allowed below "
-                f"{MAX_DROP_UPPER_BOUND:.2%}{_too_few(m['drop'], m['pictures_needed'])}"
-            ),
+            MAX_DROP_UPPER_BOUND,
+            m["drop"].upper95,
+            "top-1 drop may be as large as {value:.2%} (95 % bound), allowed below {limit:.2%}"
+            + _too_few(m["drop"]),
+        ),
+        ("min_agreement", m["agreement"], "agreement {value:.2%}, allowed from {limit:.0%}"),
+        (
+            "max_macro_f1_drop",
+            m["macro_f1_drop"],
+            "macro-F1 drop {value:.2%}, allowed to {limit:.1%}",
+        ),
+        ("max_ece_rise", rise, "calibration error rises by {value:.4f}, allowed to {limit}"),
+        ("max_mean_kl", m["mean_kl"], "mean KL divergence {value:.4f}, allowed to {limit}"),
+        (
+            "min_float_over_majority",
+            at.over,
+            _not_far_above(at, LIMITS["min_float_over_majority"]),
         ),
         (
-            m["agreement"] >= MIN_AGREEMENT,
-            f"agreement {m['agreement']:.2%}, allowed from {MIN_AGREEMENT:.0%}",
-        ),
-        (
-            m["macro_f1_drop"] <= MAX_MACRO_F1_DROP,
-            f"macro-F1 drop {m['macro_f1_drop']:.2%}, allowed to {MAX_MACRO_F1_DROP:.1%}",
-        ),
-        (
-            rise <= MAX_ECE_RISE,
-            f"calibration error rises by {rise:.4f}, allowed to {MAX_ECE_RISE}",
-        ),
-        (
-            m["mean_kl"] <= MAX_MEAN_KL,
-            f"mean KL divergence {m['mean_kl']:.4f}, allowed to {MAX_MEAN_KL}",
-        ),
-        (not of_float, of_float),
-        (
-            most_answered <= MAX_SHARE_OF_ONE_CLASS,
-            (
-                f"answers one class on {most_answered:.0%} of the pictures, "
-                f"allowed to {MAX_SHARE_OF_ONE_CLASS:.0%}"
-            ),
+            "max_share_of_one_class",
+            share_of_one_class(confusion, full),
+            "answers one class on {value:.0%} of the pictures, allowed to {limit:.0%}",
         ),
     ]
-    checks += [_recall_check(label, drop) for label, drop in m["class_drops"].items()]
-    return [text for holds, text in checks if not holds]
-
-
-def _recall_check(label: str, drop: PairedDrop) -> tuple[bool, str]:
-    return (
-        drop.lower95 <= MAX_RECALL_DROP_LOWER_BOUND,
-        (
-            f"recall of {label} drops by at least {drop.lower95:.2%}, "
-            f"allowed to {MAX_RECALL_DROP_LOWER_BOUND:.0%}"
-        ),
-    )
+    reasons = [
+        words.format(value=value, limit=LIMITS[name])
+        for name, value, words in checks
+        if not within(name, value)
+    ]
+    name = "max_recall_drop_lower_bound"
+    for label, drop in m["class_drops"].items():
+        if not within(name, drop.lower95):
+            reasons.append(
+                f"recall of {label} drops by at least {drop.lower95:.2%}, "
+                f"allowed to {LIMITS[name]:.0%}"
+            )
+    return reasons

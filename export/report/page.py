@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.quantize import softmax
+from edgeemo.proof.conditions import too_few_pictures
 from edgeemo.proof.evaluation import Scorecard, recall_intervals
 from export.prove.measurement import Measurement
 from export.report.words import decibels, interval, percent, points
@@ -113,12 +114,12 @@ def _headline(report: Mapping[str, Any], run: FloatRun, measurements: Sequence[M
 
 def _too_few(report: Mapping[str, Any]) -> str:
     """A paragraph where less pictures were judged by than the gate asks for, or ""."""
-    needed = report["gate"]["pictures_needed"]
-    if report["n"] >= needed:
+    few = too_few_pictures(report["n"])
+    if not few:
         return ""
     return (
-        f'<p class="bad">Judged on {report["n"]:,} pictures, by --gate-min: too few to show that '
-        f"top-1 drops by less than 1 %, for which at least {needed:,} are needed.</p>"
+        f'<p class="bad">By --gate-min {few}: too few to show a drop in top-1 of less than 1 %, '
+        "even where not one is lost.</p>"
     )
 
 

@@ -11,8 +11,9 @@ from edgeemo.contract.answers import encode_labels, picture_ids
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared
 from edgeemo.proof.evaluation import recall_intervals
+from edgeemo.proof.limits import LIMITS
 from edgeemo.version import __version__
-from export.prove.gate import judge, limits
+from export.prove.gate import judge
 from export.prove.measurement import Measurement
 from export.run import FloatRun
 
@@ -40,7 +41,7 @@ def report_dict(
         "split": "test",
         "n": len(rows),
         "labels": list(run.class_names),
-        "limits": limits(),
+        "limits": dict(LIMITS),
         "pictures": {
             "ids": "".join(picture_ids(data.images[rows])),
             "labels": encode_labels(run.labels),

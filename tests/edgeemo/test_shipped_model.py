@@ -16,7 +16,7 @@ from edgeemo.contract.labels import LABELS
 from edgeemo.data.labelled import LabelledInputs, load_inputs
 from edgeemo.faces import Detector, open_detector
 from edgeemo.models import find_model, shipped_models
-from export.prove.gate import MAX_DROP_UPPER_BOUND, MIN_AGREEMENT
+from edgeemo.proof.limits import LIMITS
 from export.prove.selftest import selftest_inputs
 from tests.support import shared
 
@@ -85,8 +85,8 @@ def test_model_meets_its_bars(name: str) -> None:
     )
     for evaluation in manifest.evaluation:
         assert (evaluation.n, evaluation.split) == (3579, "test")
-        assert evaluation.agreement >= MIN_AGREEMENT
-        assert evaluation.drop_interval[1] < MAX_DROP_UPPER_BOUND
+        assert evaluation.agreement >= LIMITS["min_agreement"]
+        assert evaluation.drop_interval[1] < LIMITS["max_drop_upper_bound"]
     assert abs(judged(bundle)["drop"]["drop"]) <= 0.005
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edgeemo.contract.checked import strict
-from edgeemo.contract.checked.reading import read_regular
+from edgeemo.contract.checked.reading import read_regular, why_no_file
 from edgeemo.errors import InvalidInput, MissingFile
 from training.fit.recipe import LABEL_CHOICES, PRECISIONS, Recipe
 from training.networks import NETWORKS
@@ -249,9 +249,9 @@ def read_recipe(path: Path) -> Recipe:
         MissingFile: no such file.
         InvalidInput: it holds no recipe, or one for a network that is not there.
     """
-    if not path.is_file():
+    if why := why_no_file(path):
         raise MissingFile(
-            f"{path}: expected a recipe as JSON, found no file; `sweep` writes one as best.json"
+            f"{path}: {why}; expected a recipe as JSON: `sweep` writes one as best.json"
         )
     try:
         recipe = Recipe.from_dict(strict.loads(read_regular(path, strict.MAX_BYTES)))

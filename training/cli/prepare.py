@@ -55,7 +55,14 @@ def _class_names(context: click.Context, parameter: click.Parameter, text: str) 
 @click.option(
     "--ferplus",
     type=click.Path(path_type=Path),
-    help="FER+ votes (CSV), stored beside each picture.",
+    help="FER+ votes (CSV): by file name, or the published fer2013new.csv. Stored beside each "
+    "picture.",
+)
+@click.option(
+    "--pixels",
+    type=click.Path(path_type=Path),
+    help="FER-2013's table (fer2013.csv): picture files get the votes of fer2013new.csv by their "
+    "pixels.",
 )
 @click.option(
     "--reviewed",
@@ -102,6 +109,14 @@ def _class_names(context: click.Context, parameter: click.Parameter, text: str) 
     help="Names of the classes, 2 to 64, in the order of the network's outputs. Folders that name "
     "none of them are left out and counted.",
 )
+@click.option(
+    "--allow-left-out",
+    is_flag=True,
+    help=(
+        "Go on where more than 0.5 % of a set would be left out for another reason than broken "
+        "files; else that is an error with the reasons."
+    ),
+)
 @click.option("--seed", type=click.IntRange(0), default=1, help="Seed of the split.")
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="The prepared folder to write."
@@ -125,13 +140,14 @@ def prepare(
 
     chosen = choose_sources(sources, accept_license=accept_license)
     given = [path for _, path in chosen]
-    check_apart(out, (*given, choices["ferplus"], choices["reviewed"]))
+    check_apart(out, (*given, *(choices[name] for name in ("ferplus", "pixels", "reviewed"))))
     archives = [(source, path or _downloaded(source.kaggle)) for source, path in chosen]
     dataset = run_prepare(archives, out, **choices)
     if as_json:
         say(strict.dumps(dataset, indent=None))
         return
     _show_counts(dataset)
+    _show_matched(dataset["ferplus_matched"])
     _show_settled(dataset)
     say(
         f"wrote {out}: {dataset['images']:,} pictures in {dataset['groups']:,} groups; look at "
@@ -152,6 +168,14 @@ def _show_counts(dataset: dict[str, Any]) -> None:
             say(f"{source} {name:<10} {sum(by_label.values()):>7,}  {counts}")
     for reason, count in dataset["rejected_counts"].items():
         say(f"warning: {count:,} files left out: {reason}", err=True)
+
+
+def _show_matched(matched: dict[str, int]) -> None:
+    if matched:
+        exact, near, none = (matched.get(way, 0) for way in ("exact", "near", "none"))
+        say(f"FER+ votes by pixels: {exact:,} pictures equal a row, {near:,} are nearest to one")
+        if none:
+            say(f"warning: {none:,} pictures without votes: like no row of --pixels", err=True)
 
 
 def _show_settled(dataset: dict[str, Any]) -> None:

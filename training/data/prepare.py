@@ -28,10 +28,10 @@ from edgeemo.errors import DataError, InvalidInput
 from edgeemo.version import __version__
 from training.data.decide import Choices, Decided, decide
 from training.data.duplicates import Duplicates, find_duplicates
-from training.data.ferplus import read_votes
-from training.data.read import Faces, Votes, read_faces
+from training.data.read import Faces, read_faces
 from training.data.reviewed import read_reviewed
 from training.data.sources import Source
+from training.data.votes import Votes, open_votes
 from training.runs.report import Pictures, write_report
 
 Sources = Sequence[tuple[Source, Path]]
@@ -42,7 +42,9 @@ class Options(TypedDict, total=False):
     """How pictures are prepared; each may be left out."""
 
     ferplus: Path | None
-    """FER+'s votes as CSV; without it no picture has votes."""
+    """FER+'s votes as CSV, by file name or as published; without it no picture has votes."""
+    pixels: Path | None
+    """FER-2013's table, by whose pixels picture files get the published votes."""
     reviewed: Path | None
     """A person's decisions, the CSV of `review`; without it every label stands as the set gives
     it."""
@@ -57,18 +59,22 @@ class Options(TypedDict, total=False):
     """2 to 64 names, LABELS by default; pictures of other classes are left out."""
     spec: InputSpec
     """What the network is to see; DEFAULT_SPEC by default."""
+    allow_left_out: bool
+    """Whether a set may be read in part (training/data/left_out.py); False by default."""
     progress: bool
     """Whether bars are shown on stderr; True by default."""
 
 
 _DEFAULTS = Options(
     ferplus=None,
+    pixels=None,
     reviewed=None,
     split="grouped",
     conflicts="majority",
     seed=1,
     class_names=LABELS,
     spec=DEFAULT_SPEC,
+    allow_left_out=False,
     progress=True,
 )
 
@@ -88,16 +94,24 @@ def prepare(sources: Sources, out: Path, **options: Unpack[Options]) -> dict[str
     names, spec, progress = tuple(chosen["class_names"]), chosen["spec"], chosen["progress"]
     check_labels(names, "class names")
     sources = _in_order(sources, chosen["split"])
-    votes = read_votes(chosen["ferplus"]) if chosen["ferplus"] else None
+    votes = open_votes(chosen["ferplus"], chosen["pixels"], names)
     decisions = read_reviewed(chosen["reviewed"], names) if chosen["reviewed"] else {}
     choices = Choices(names, decisions, chosen["split"], chosen["conflicts"], chosen["seed"])
     with folder_written_beside(out) as folder:
-        faces = read_faces(sources, votes, names, spec, progress=progress)
+        faces = read_faces(
+            sources,
+            votes,
+            names,
+            spec,
+            allow_left_out=chosen["allow_left_out"],
+            progress=progress,
+        )
         _check_votes(chosen["ferplus"], votes, faces)
         _check_reviewed(chosen["reviewed"], decisions, faces)
         duplicates = find_duplicates(faces.images, progress=progress)
         decided = decide(faces, duplicates.groups, choices)
-        return _write(folder, sources, spec, faces, duplicates, decided, choices)
+        matched = dict(votes.matched) if votes else {}
+        return _write(folder, sources, spec, faces, duplicates, decided, choices, matched)
 
 
 def _in_order(sources: Sources, split: str) -> Sources:
@@ -118,8 +132,9 @@ def _check_votes(path: Path | None, votes: Votes | None, faces: Faces) -> None:
     if votes is not None and not any(picture.votes for picture in faces.pictures):
         names = ", ".join(Path(picture.path).name for picture in faces.pictures[:2])
         raise DataError(
-            f"{path}: none of its {len(votes):,} file names is among the pictures ({names}, ...); "
-            "expected the FER+ file of FER-2013, and fer2013 among the sources"
+            f"{path}: none of its {votes.contents} is among the pictures ({names}, ...); "
+            "expected the FER+ file of FER-2013 (fer2013new.csv for its table), and fer2013 among "
+            "the sources"
         )
 
 
@@ -138,6 +153,7 @@ def _write(
     duplicates: Duplicates,
     decided: Decided,
     choices: Choices,
+    matched: Mapping[str, int],
 ) -> dict[str, Any]:
     """Write the folder's files, and return its dataset.json."""
     rows = _rows(faces, duplicates.groups, decided, choices.class_names)
@@ -156,6 +172,7 @@ def _write(
         "images_sha256": file_sha256(folder / IMAGES),
         "index_sha256": file_sha256(folder / INDEX),
         **_described(faces, rows, choices),
+        "ferplus_matched": matched,
         **_duplicate_counts(duplicates),
         **decided.summary,
     }

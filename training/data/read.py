@@ -3,6 +3,7 @@ not.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +14,17 @@ from tqdm import tqdm
 
 from edgeemo.contract.crop import BOX
 from edgeemo.contract.input_spec import InputSpec
+from edgeemo.contract.labels import match_label_or_none
 from edgeemo.contract.preprocess import face_to_input
-from edgeemo.data.labelled import LabelledFile, PictureArchive
+from edgeemo.data.labelled import NO_PLACE, LabelledFile, PictureArchive
 from edgeemo.data.pictures import MAX_PIXELS_OF_MANY, decode_picture, pixel_bound
 from edgeemo.data.prepared import VOTE_COLUMNS
 from edgeemo.errors import ArchiveError, PictureError
 from edgeemo.faces import Detector, crop_of, open_detector
+from training.data.competition import SIDE, Table, find_table
+from training.data.left_out import BROKEN, NO_FACE, check_whole
 from training.data.sources import Source
-
-Votes = dict[str, tuple[int, ...]]
-"""FER+ votes by file name."""
+from training.data.votes import Votes
 
 
 @dataclass(frozen=True)
@@ -84,64 +86,131 @@ def read_faces(
     class_names: Sequence[str],
     spec: InputSpec,
     *,
+    allow_left_out: bool = False,
     progress: bool = True,
 ) -> Faces:
     """Read every picture of some sets; `votes` are given to those of an official set.
 
     Raises:
-        MissingFile, ArchiveError: a set is missing, of another layout, or without a usable picture.
+        MissingFile, ArchiveError: a set is missing, of another layout, without a usable picture,
+            or, unless `allow_left_out`, not to be read whole (training/data/left_out.py).
         DetectorError: photos are among them and no face detector can work here.
     """
-    pictures: list[Picture] = []
-    images: list[NDArray[np.uint8]] = []
-    rejected: list[dict[str, str]] = []
+    reading = _Reading(tuple(class_names), spec, votes, progress, allow_left_out)
     detector = open_detector() if any(source.photos for source, _ in sources) else None
     for source, path in sources:
-        of_name = votes if votes and source.official_test else {}
-        with source.open(path, class_names) as archive:
-            before = len(pictures)
-            for file in tqdm(archive.files, source.name, unit="picture", disable=not progress):
-                face = _read_one(archive, file, spec, detector if source.photos else None)
+        table = find_table(path, source.fits) if source.official_test else None
+        if table is not None:
+            reading.table(source, table)
+        else:
+            reading.archive(source, path, detector)
+    name = detector.name if detector else None
+    return Faces(reading.pictures, np.stack(reading.images), reading.rejected, name)
+
+
+class _Reading:
+    """Pictures and rejected files so far."""
+
+    def __init__(
+        self,
+        class_names: tuple[str, ...],
+        spec: InputSpec,
+        votes: Votes | None,
+        progress: bool,
+        allow_left_out: bool,
+    ) -> None:
+        self._class_names, self._spec, self._votes = class_names, spec, votes
+        self._progress, self._allow_left_out = progress, allow_left_out
+        self.pictures: list[Picture] = []
+        self.images: list[NDArray[np.uint8]] = []
+        self.rejected: list[dict[str, str]] = []
+
+    def archive(self, source: Source, path: Path, detector: Detector | None) -> None:
+        """Read a set's pictures from their files."""
+        known = self._votes if source.official_test else None
+        before = len(self.pictures)
+        with source.open(path, self._class_names) as archive:
+            for file in tqdm(
+                archive.files, source.name, unit="picture", disable=not self._progress
+            ):
+                face = _read_one(archive, file, self._spec, detector if source.photos else None)
                 if face is not None:
-                    label, known = class_names.index(file.label), of_name.get(Path(file.path).name)
-                    pictures.append(_picture(source, file, face[1], label, known))
-                    images.append(face[0])
-            rejected += [{"source": source.name, **row} for row in archive.rejected]
-            if len(pictures) == before:
-                raise _no_picture(path, source, archive)
-    return Faces(pictures, np.stack(images), rejected, detector.name if detector else None)
+                    votes = known.of_file(file, face[2]) if known else None
+                    held_out = source.official_test and file.split == "test"
+                    label = self._class_names.index(file.label)
+                    self.images.append(face[0])
+                    self.pictures.append(
+                        Picture(source.name, file.path, face[1], label, held_out, votes)
+                    )
+        self._finish(source, path, before, archive.rejected)
 
+    def table(self, source: Source, table: Table) -> None:
+        """Read a set's pictures from the competition's table."""
+        before = len(self.pictures)
+        rejected: list[dict[str, str]] = []
+        box, count = (0, 0, SIDE, SIDE), 0
+        for row in tqdm(table.rows(), source.name, unit="picture", disable=not self._progress):
+            count += 1
+            votes = self._votes.of_row(row) if self._votes else None
+            label = match_label_or_none(row.label, self._class_names)
+            if label is None:
+                rejected.append({"path": row.path, "reason": NO_PLACE})
+                continue
+            sha256 = hashlib.sha256(row.pixels.tobytes()).hexdigest()
+            self.images.append(face_to_input(row.pixels, box, self._spec))
+            self.pictures.append(
+                Picture(
+                    source.name,
+                    row.path,
+                    sha256,
+                    self._class_names.index(label),
+                    row.held_out,
+                    votes,
+                )
+            )
+        if self._votes:
+            self._votes.check_rows(count)
+        self._finish(source, table.path, before, rejected)
 
-def _picture(
-    source: Source, file: LabelledFile, sha256: str, label: int, votes: tuple[int, ...] | None
-) -> Picture:
-    held_out = source.official_test and file.split == "test"
-    return Picture(source.name, file.path, sha256, label, held_out, votes)
+    def _finish(
+        self, source: Source, path: Path, before: int, rejected: list[dict[str, str]]
+    ) -> None:
+        """Note what a set lacks.
+
+        Raises:
+            ArchiveError: all of its pictures, or a part of it that may not lack.
+        """
+        read = len(self.pictures) - before
+        if not read:
+            raise _no_picture(path, source, rejected)
+        if not self._allow_left_out:
+            check_whole(source.name, path, read, rejected)
+        self.rejected += [{"source": source.name, **row} for row in rejected]
 
 
 def _read_one(
     archive: PictureArchive, file: LabelledFile, spec: InputSpec, detector: Detector | None
-) -> tuple[NDArray[np.uint8], str] | None:
-    """Input and sha256 of one picture; None where it is rejected, which the archive notes."""
+) -> tuple[NDArray[np.uint8], str, NDArray[np.uint8]] | None:
+    """Input, sha256 and pixels of one picture; None where it is rejected, as the archive notes."""
     try:
         data = archive.read(file.path)
         frame = decode_picture(data, file.path, pixel_bound(MAX_PIXELS_OF_MANY))
     except PictureError as error:
         # Without the file's name and details, so that the reasons can be counted.
         reason = str(error).partition(f"{file.path}: ")[2].partition(";")[0].partition(" (")[0]
-        archive.reject(file.path, f"not a usable picture: {reason}")
+        archive.reject(file.path, f"{BROKEN}{reason}")
         return None
     box, crop = (0, 0, frame.shape[1], frame.shape[0]), BOX
     if detector is not None:
         faces = detector.detect(frame)
         if not faces:
-            archive.reject(file.path, "no face found")
+            archive.reject(file.path, NO_FACE)
             return None
         box, crop = faces[0].as_tuple(), crop_of(detector)
-    return face_to_input(frame, box, spec, crop), hashlib.sha256(data).hexdigest()
+    return face_to_input(frame, box, spec, crop), hashlib.sha256(data).hexdigest(), frame
 
 
-def _no_picture(path: Path, source: Source, archive: PictureArchive) -> ArchiveError:
-    counts = archive.rejected_counts().items()
+def _no_picture(path: Path, source: Source, rejected: list[dict[str, str]]) -> ArchiveError:
+    counts = Counter(row["reason"] for row in rejected).most_common()
     reasons = ", ".join(f"{n:,} x {reason}" for reason, n in counts)
     return ArchiveError(f"{path}: not a single usable picture ({reasons}); get {source.name} again")

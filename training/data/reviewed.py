@@ -5,10 +5,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from edgeemo.contract.checked.reading import read_text, why_no_file
 from edgeemo.contract.labels import match_label_or_none
 from edgeemo.errors import DataError, MissingFile
 
 DECISIONS = ("keep", "drop")
+_MAX_BYTES = 64 * 1024 * 1024
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -19,26 +21,26 @@ def read_reviewed(path: str | Path, class_names: Sequence[str]) -> dict[str, str
     column, since that is the label the person saw: it need not be the one of the picture's folder.
 
     Raises:
-        MissingFile: nothing at `path`.
+        MissingFile: no file at `path`.
         DataError: no CSV with the columns sha256 and decision, an unknown decision, or two
             different ones for one picture.
     """
     file = Path(path)
-    if not file.is_file():
+    if why := why_no_file(file):
         raise MissingFile(
-            f"{file}: no such file; make one with: python -m training review PREPARED --run RUN"
+            f"{file}: {why}; make one with: python -m training review PREPARED --run RUN"
         )
     decisions: dict[str, str] = {}
     try:
         # Spreadsheets write a byte order mark.
-        with file.open(newline="", encoding="utf-8-sig") as handle:
+        with read_text(file, _MAX_BYTES, "utf-8-sig") as handle:
             for line, sha256, decision in _decided(handle, class_names):
                 if decisions.setdefault(sha256, decision) != decision:
                     raise ValueError(
                         f"line {line}: {decision} for a picture that an earlier line decides to be "
                         f"{decisions[sha256]}; leave one of the two"
                     )
-    except (ValueError, csv.Error) as error:
+    except (ValueError, OSError, csv.Error) as error:
         raise DataError(f"{file}: not a reviewed CSV ({error})") from None
     return decisions
 

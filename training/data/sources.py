@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from edgeemo.data.labelled import LabelledFile, PictureArchive
+from edgeemo.data.labelled import SPLIT_WORDS, LabelledFile, PictureArchive, plain_word
 from edgeemo.errors import ArchiveError, InvalidInput
 
 
@@ -25,7 +25,9 @@ class Source:
     layout: str
     """Where the pictures lie inside, in words."""
     pattern: str
-    """The same as a regular expression, from the first folder that belongs to the layout on."""
+    """The same as a regular expression, from the first folder that belongs to the layout on.
+
+    Matched against paths in lower case, blanks and hyphens as `_` (`plain_path`)."""
     vocabulary: tuple[str, ...] = (
         "angry", "disgust", "fear", "happy", "neutral", "sad", "surprise",
     )  # fmt: skip
@@ -36,8 +38,10 @@ class Source:
     """Whether its `test` is the held-out part that the field compares on.
 
     The re-splits of FER-2013 have none: theirs are full of FER-2013's training pictures."""
-    second_copy: tuple[str, str] | None = None
-    """(folder, folder): what lies in the first also lies in the second, and is left out there."""
+    second_copy: str | None = None
+    """A folder: what lies there too without it in its path is left out with it."""
+    includes: str | None = None
+    """A set whose layout fits this one's too: an archive of that set alone is refused."""
     photos: bool = False
     """Whether its pictures are whole photos: the face detector finds the face."""
     labels_from: str = "folder"
@@ -56,7 +60,7 @@ class Source:
         """
         archive = PictureArchive(path, class_names, labels_from=self.labels_from)
         fits = [file for file in archive.files if self.fits(file.path)]
-        if not fits or not set(self.splits) <= {file.split for file in fits}:
+        if not self._is_it(fits, archive.files):
             contents = _contents(archive, self)
             archive.close()
             raise ArchiveError(
@@ -66,27 +70,57 @@ class Source:
         inside = {file.path for file in fits}
         for file in archive.files:
             if file.path not in inside:
-                archive.reject(file.path, "outside the set's layout")
-        archive.files = [file for file in fits if not self._is_second_copy(file, inside, archive)]
+                archive.reject(file.path, OUTSIDE)
+        plain = set(map(plain_path, inside))
+        archive.files = [file for file in fits if not self._is_second_copy(file, plain, archive)]
         return archive
 
     def fits(self, path: str) -> bool:
         """Whether the layout has a place for a picture at `path`."""
-        return re.search(rf"(?:^|/){self.pattern}$", path, re.IGNORECASE) is not None
+        return re.search(rf"(?:^|/){self.pattern}$", plain_path(path)) is not None
+
+    def _is_it(self, fits: list[LabelledFile], files: list[LabelledFile]) -> bool:
+        """Whether pictures of which some fit the layout are this set."""
+        if 2 * len(fits) < max(len(files), 1):
+            return False
+        if not set(self.splits) <= {file.split for file in fits}:
+            return False
+        other = SOURCES[self.includes] if self.includes else None
+        return other is None or not _mostly(other, [file.path for file in files], 0.9)
 
     def _is_second_copy(
         self, file: LabelledFile, inside: set[str], archive: PictureArchive
     ) -> bool:
-        if self.second_copy is None or self.second_copy[1] not in file.path:
+        parts = plain_path(file.path).split("/")
+        if self.second_copy not in parts[:-1]:
             return False
-        first, second = self.second_copy
-        if file.path.replace(second, first, 1) not in inside:
+        parts.remove(self.second_copy)
+        if "/".join(parts) not in inside:
             return False
-        archive.reject(file.path, "second copy inside the archive")
+        archive.reject(file.path, SECOND_COPY)
         return True
 
 
-_FER2013_NAME = r"(?:Training|PublicTest|PrivateTest)_\d{8}\.\w+"
+OUTSIDE = "outside the set's layout"
+SECOND_COPY = "second copy inside the archive"
+
+
+def plain_path(path: str) -> str:
+    """A path without what people and systems change in names: case, and outer blanks of folders;
+    inner blanks and hyphens are `_`.
+    """
+    return "/".join(map(plain_word, path.split("/")))
+
+
+def _mostly(source: Source, paths: Sequence[str], share: float) -> bool:
+    """Whether more than a share of the paths fit a set's layout, in each of its splits."""
+    fits = [path for path in paths if source.fits(path)]
+    words = {word for path in fits for word in plain_path(path).split("/")[:-2]}
+    return len(fits) > share * len(paths) and set(source.splits) <= {
+        SPLIT_WORDS[word] for word in words & SPLIT_WORDS.keys()
+    }
+
+
 _RESPLIT = "not stated for the pictures, which are FER-2013's (DbCL, research use)"
 
 SOURCES = {
@@ -99,8 +133,11 @@ SOURCES = {
                 "Database Contents License (DbCL) 1.0 as its page says; pictures from the web, "
                 "research use"
             ),
-            layout="train/<class>/Training_*.png and test/<class>/PublicTest_*.png (or .jpg)",
-            pattern=rf"(?:train|test)/[^/]+/{_FER2013_NAME}",
+            layout=(
+                "train/<class>/Training_*.jpg and test/<class>/PublicTest_*.jpg and "
+                "PrivateTest_*.jpg (or .png)"
+            ),
+            pattern=r"(?:train/[^/]+/training|test/[^/]+/(?:publictest|privatetest))_[^/]+",
             splits=("train", "test"),
             official_test=True,
         ),
@@ -112,17 +149,18 @@ SOURCES = {
                 "images/train/<class>/*.jpg and images/validation/<class>/*.jpg (and a second "
                 "copy at images/images/)"
             ),
-            pattern=r"images/(?:train|validation)/[^/]+/[^/]+",
+            pattern=r"(?:train|validation)/[^/]+/[^/]+",
             splits=("train", "validation"),
-            second_copy=("images/", "images/images/"),
+            second_copy="images",
         ),
         Source(
             name="face-emotion-dataset",
             kaggle="missaouimohamedamine/face-emotion-dataset",
             licence=_RESPLIT,
             layout="train/<class>/* and test/<class>/* (im*.png, Training_<number>.jpg, aug_*.jpg)",
-            pattern=rf"(?:train|test)/[^/]+/(?!{_FER2013_NAME}$)[^/]+",
+            pattern=r"(?:train|test)/[^/]+/[^/]+",
             splits=("train", "test"),
+            includes="fer2013",
         ),
         Source(
             name="facial-emotion-dataset",
@@ -137,7 +175,9 @@ SOURCES = {
             kaggle="tapakah68/facial-emotion-recognition",
             licence="CC BY-NC-ND 4.0",
             layout="images/<subject>/<Class>.jpg, colour photos, with emotions.csv",
-            pattern=r"images/\d+/[^/]+",
+            pattern=(
+                r"[^/]+/(?:anger|contempt|disgust|fear|happy|neutral|sad|surprised)_*\.[a-z]+"
+            ),
             vocabulary=(
                 "Anger",
                 "Contempt",
@@ -209,11 +249,10 @@ def _contents(archive: PictureArchive, asked: Source) -> str:
         f"{count:,} x {reason}" for reason, count in list(archive.rejected_counts().items())[:3]
     ]
     paths = [file.path for file in archive.files] + [row["path"] for row in archive.rejected]
-    likely = [
-        s.name
-        for s in SOURCES.values()
-        if s is not asked and sum(map(s.fits, paths)) > len(paths) / 2
-    ]
+    likely = [s.name for s in SOURCES.values() if s is not asked and _mostly(s, paths, 0.5)]
+    # Where one of them is a special case of another, it is the special one.
+    wider = {s.name for s in SOURCES.values() if s.includes in likely}
+    likely = [name for name in likely if name not in wider] or likely
     return ", ".join(parts) + (f" (it looks like {' or '.join(likely)})" if likely else "")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.data.labelled import SPLIT_WORDS
+from edgeemo.data.labelled import SPLIT_WORDS, plain_word
 from edgeemo.data.prepared import Prepared
 from training.data.duplicates import exact_groups
 from training.data.sources import SOURCES
@@ -144,7 +144,7 @@ def _summed(draws: list[dict[str, Any]]) -> dict[str, Any]:
 def _is_official_test(source: str, path: str) -> bool:
     known = SOURCES.get(source)
     folders = (
-        SPLIT_WORDS.get(folder.lower()) for folder in reversed(PurePosixPath(path).parts[:-1])
+        SPLIT_WORDS.get(plain_word(folder)) for folder in reversed(PurePosixPath(path).parts[:-1])
     )
     return (
         known is not None

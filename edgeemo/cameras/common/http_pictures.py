@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -57,7 +57,14 @@ class HttpPictures:
         self._url, self._opener = _opener(url, self._connected)
         self._stream, self._pictures = JpegStream(), 0
         self._due = self._deadline = 0.0
+        self._late, self._proven = threading.Event(), False
         self._answer = self._ask()
+
+    @property
+    def encoding(self) -> str:
+        """The answer's compression, which nobody asked for; "" where there is none."""
+        name = str(self._answer.headers.get("Content-Encoding", "")).strip()
+        return "" if name.lower() == "identity" else name
 
     @property
     def are_pictures(self) -> bool:
@@ -76,12 +83,19 @@ class HttpPictures:
             CameraError: no picture in time, or the connection broke.
         """
         self._deadline = time.monotonic() + self._wait
+        if self._wait == self._patience:
+            return self._read()
+        with self._within():  # a first picture: nobody else watches the time yet
+            return self._read()
+
+    def _read(self) -> tuple[NDArray[np.uint8], float] | None:
         try:
             while not self._shut.is_set():
                 data = self._newest()
                 if data is not None:
                     with contextlib.suppress(PictureError):
                         pixels = decode_picture(data, self._name)
+                        self._proven = True
                         self._lasts()
                         return pixels, 0.0
                     log.info("%s: a damaged picture was skipped", self._name)
@@ -103,6 +117,9 @@ class HttpPictures:
     def wake(self) -> None:
         """End a `read` that waits."""
         self._shut.set()
+        self._cut()
+
+    def _cut(self) -> None:
         if self._socket is not None:
             # Not SSLSocket's own, which takes the connection from under the reading thread.
             with contextlib.suppress(OSError):
@@ -129,16 +146,46 @@ class HttpPictures:
             return False
         self._answer.close()
         rest = max(0.0, self._due - time.monotonic())
-        self._deadline += rest
-        self._shut.wait(rest)
-        if not self._shut.is_set():
+        if self._proven:  # the pause after a picture is ours; after none it is the camera's
+            self._deadline += rest
+        self._proven = False
+        self._shut.wait(max(0.0, min(rest, self._deadline - time.monotonic())))
+        if not self._shut.is_set() and time.monotonic() < self._deadline:
             self._stream, self._pictures = JpegStream(), 0
             self._answer = self._ask()
         return True
 
     def _ask(self) -> Any:
         self._due = time.monotonic() + self._interval
-        return self._opener.open(self._url, timeout=self._wait)
+        with self._within():
+            return self._opener.open(self._url, timeout=self._wait)
+
+    @contextlib.contextmanager
+    def _within(self) -> Iterator[None]:
+        """Let the wait limit all that is received, where a socket's own limits each piece.
+
+        Raises TimeoutError.
+        """
+        late = self._late = threading.Event()
+
+        def cut() -> None:
+            late.set()
+            self._cut()
+
+        timer = threading.Timer(self._wait, cut)
+        timer.daemon = True
+        timer.start()
+        words = f"no whole answer within {self._wait:g} s"
+        try:
+            yield
+        except Exception:
+            if late.is_set() and not self._shut.is_set():
+                raise TimeoutError(words) from None
+            raise
+        finally:
+            timer.cancel()
+        if late.is_set():  # headers that were cut read like whole ones
+            raise TimeoutError(words)
 
     def _lasts(self) -> None:
         """A first picture has come: from here on another wait counts."""
@@ -149,8 +196,8 @@ class HttpPictures:
 
     def _connected(self, connection: socket.socket) -> None:
         self._socket = connection
-        if self._shut.is_set():
-            self.wake()
+        if self._shut.is_set() or self._late.is_set():
+            self._cut()
 
 
 def _opener(

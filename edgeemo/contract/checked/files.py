@@ -1,5 +1,5 @@
-"""The one way in which files become final: written beside, synced, renamed into place; and paths for
-C++ libraries.
+"""The one way in which files become final: written beside, synced, renamed into place; and paths
+for C++ libraries.
 
 An interrupt, a full disk or a power cut leaves the old file or the new one. What is no regular file
 (a pipe, a device) is written through, links stay links, and parent folders are never invented.
@@ -134,17 +134,21 @@ def make_synced(folder: Path) -> None:
 
 
 @contextmanager
-def translated(target: Path) -> Iterator[None]:
-    """What the file system refuses as StorageError, with a way out."""
+def translated(target: Path, option: str = "--out") -> Iterator[None]:
+    """What the file system refuses as StorageError, with a way out that names the `option`."""
     try:
         yield
+    except StorageError as error:
+        raise StorageError(str(error).replace("--out", option)) from error
     except EdgeemoError:
         raise
     except OSError as error:
         # NumPy says of a full disk only how many bytes it could write, without an errno.
         way_out = _WAYS_OUT.get(error.errno or errno.ENOSPC, _OTHERWISE)
         raise StorageError(
-            f"{target}: cannot be written ({error.strerror or error}); {way_out}"
+            f"{target}: cannot be written ({error.strerror or error}); {way_out}".replace(
+                "--out", option
+            )
         ) from error
 
 

@@ -100,7 +100,7 @@ def _read_marks(target: Path) -> Marks:
 
 def _not_ours(target: Path, name: str) -> StorageError:
     return StorageError(
-        f"{target}: {name} is not as edgeemo wrote it, so it is not replaced; move it away or choose"
+        f"{target}: {name} is not as edgeemo wrote it, so it is not replaced; move it or choose"
         " another --out"
     )
 

@@ -17,11 +17,12 @@ Words = Iterable[str | os.PathLike[str] | None]
 """Paths as a command line gives them; None and what is no path on this disk are passed over."""
 
 
-def check_output(out: str | os.PathLike[str], inputs: Words = ()) -> None:
+def check_output(out: str | os.PathLike[str], inputs: Words = (), *, option: str = "--out") -> None:
     """Refuse a file to write that is one of the inputs, under whatever name, or cannot be written;
     and sweep the parts that a killed call has left of it.
 
-    An input that is a folder stands for every file in it but results (.json, .jsonl).
+    An input that is a folder stands for every file in it but results (.json, .jsonl). `option` is
+    what names `out` on the command line.
 
     Raises:
         InvalidInput: `out` is an input.
@@ -29,7 +30,7 @@ def check_output(out: str | os.PathLike[str], inputs: Words = ()) -> None:
     """
     path = Path(out)
     check_apart(path, inputs)
-    with translated(path):
+    with translated(path, option):
         if not is_passed_through(path):
             real = Path(os.path.realpath(path))
             parts.sweep(real.parent, real.name)

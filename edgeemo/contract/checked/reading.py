@@ -5,6 +5,7 @@ are opened.
 """
 
 import errno
+import io
 import os
 import stat
 from typing import BinaryIO
@@ -47,6 +48,31 @@ def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
     if max(size, len(data)) > limit:
         raise ValueError(f"{max(size, len(data)):,} bytes, expected at most {limit:,}")
     return data
+
+
+def read_text(path: str | os.PathLike[str], limit: int, encoding: str = "utf-8") -> io.StringIO:
+    """The text of a regular file of at most `limit` bytes, for `csv`: line ends as they are.
+
+    Raises:
+        OSError: as `open_regular`.
+        ValueError: a larger file, or none in this encoding.
+    """
+    return io.StringIO(read_regular(path, limit).decode(encoding), newline="")
+
+
+def why_no_file(path: str | os.PathLike[str]) -> str | None:
+    """What stands at `path` in place of a regular file: "no such file", "a folder, expected a
+    file", "a FIFO, ..."; None where it is one, or a link to one.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "no such file"
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    if stat.S_ISREG(mode):
+        return None
+    return f"{'a folder' if stat.S_ISDIR(mode) else _KINDS[stat.S_IFMT(mode)]}, expected a file"
 
 
 def _check_kind(mode: int, path: str | os.PathLike[str]) -> None:

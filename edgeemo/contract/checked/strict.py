@@ -22,17 +22,20 @@ MAX_BYTES = 16 * 1024 * 1024
 """Of JSON text: a report of a million pictures takes 14 million."""
 # Each becomes an object in memory of up to 50 times its text; our largest file has 3,200.
 _MAX_VALUES = 200_000
+# Our longest whole numbers are seeds and sizes; Python's own limit has a message for developers.
+_MAX_DIGITS = 100
 
 
 def loads(text: str | bytes) -> Any:
     """Parse JSON of up to MAX_BYTES, 200,000 values and 64 levels; raises ValueError for more, for
-    doubled keys, NaN and infinities as for bad syntax.
+    whole numbers of over 100 digits, doubled keys, NaN and infinities as for bad syntax.
     """
     _check_size(text)
     try:
         value = json.loads(
             text,
             object_pairs_hook=_no_doubles,
+            parse_int=_whole_number,
             parse_float=_finite_float,
             parse_constant=_no_constant,
         )
@@ -91,6 +94,12 @@ def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"key {key[:60]!r} appears twice")
         result[key] = value
     return result
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits, expected at most {_MAX_DIGITS}")
+    return int(digits)
 
 
 def _finite_float(digits: str) -> float:

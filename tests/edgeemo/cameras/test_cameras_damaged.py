@@ -1,4 +1,4 @@
-"""Videos that are damaged or cut: read on where the decoder can, else how many of how many frames."""
+"""Videos that are damaged or cut: read on where the decoder can, else how many of how many."""
 
 import logging
 import random

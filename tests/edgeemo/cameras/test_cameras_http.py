@@ -1,5 +1,6 @@
 """JPEG over HTTP as cameras really send it: single pictures, odd streams, slow ones, Digest."""
 
+import contextlib
 import hashlib
 import re
 import socket
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeemo.cameras import CameraOptions
+from edgeemo.cameras.common.http_pictures import HttpPictures
 from edgeemo.cameras.common.jpeg_stream import MOST, JpegStream
 from edgeemo.cameras.network import NetworkCamera
 from edgeemo.cameras.select import closed
@@ -289,3 +291,62 @@ def test_nobody_at_the_address_is_told_as_before() -> None:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/jpeg"
         with pytest.raises(CameraError, match=r"no connection to 127\.0\.0\.1, port \d+"):
             NetworkCamera(url).open()
+
+
+def bad_answer(kind: str, connection: socket.socket) -> None:
+    """An answer that is never a picture, and in half of the cases never ends."""
+    connection.recv(4096)
+    if kind in ("empty", "half"):
+        body = b"" if kind == "empty" else grey_jpeg(9)[:900]
+        head = b"HTTP/1.0 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+        connection.sendall(head % len(body) + body)
+        return
+    if kind == "headers":
+        connection.sendall(b"HTTP/1.0 200 OK\r\n")
+    while True:
+        connection.sendall(b"X: y\r\n" if kind == "headers" else b"HTTP/1.1 100 Continue\r\n\r\n")
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("kind", ["empty", "half", "headers", "continue"])
+def test_an_answer_that_never_is_a_picture_ends_in_time(kind: str) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            bad_answer(kind, connection)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection = listener.accept()[0]
+                threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    began = time.monotonic()
+    with pytest.raises(OSError, match=r"no (picture for|whole answer within) 0\.5 s"):
+        HttpPictures(
+            f"http://127.0.0.1:{listener.getsockname()[1]}/",
+            "camera",
+            interval=0.2,
+            opening=0.5,
+            patience=0.4,
+        ).read()
+    assert 0.4 <= time.monotonic() - began < 3
+    listener.close()
+
+
+def test_a_compressed_answer_is_named() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection = listener.accept()[0]
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b")
+        connection.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    camera = NetworkCamera(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+    with pytest.raises(CameraError, match="compressed, Content-Encoding 'gzip'"):
+        camera.open()
+    listener.close()

@@ -21,6 +21,7 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.data.prepared import load_prepared
+from edgeemo.models import find_model
 from edgeemo.results import Face
 from tests import support
 
@@ -70,6 +71,7 @@ def test_help_teaches(verb: list[str]) -> None:
         ["predict", "--nonsense"],
         ["predict", "x.png", "--detector", "other"],
         ["predict", "a.png", "b.png", "--annotate", "o.png"],
+        ["predict", "a.png", "--annotate", ""],
         ["bench", "--threads", "0"],
     ],
 )
@@ -334,6 +336,7 @@ def test_output_that_cannot_be_written_is_one_line(
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[0].startswith("edgeemo: /proc/out.png: cannot be written")
+    assert "choose another --annotate" in done.stderr
     done = run("evaluate", tiny_bundle, prepared, "--json", "/proc/out.json")
     assert done.returncode == 1
     assert "/proc/out.json: cannot be written" in done.stderr.splitlines()[-1]
@@ -517,7 +520,7 @@ def test_evaluate_refuses_data_of_another_input_spec_with_both_fingerprints(
 
 
 def test_info_prints_the_matrix_under_the_labels_that_it_is_of() -> None:
-    shown = run("info", "small").stdout.splitlines()
+    shown = run("info", "small", COLUMNS="10000").stdout.splitlines()
     manifest = json.loads(run("info", "small", "--json").stdout)
     (measured,) = (e for e in manifest["evaluation"] if e["artifact"] == "int8.tflite")
     labels = manifest["labels"]
@@ -530,8 +533,34 @@ def test_info_prints_the_matrix_under_the_labels_that_it_is_of() -> None:
         assert row[-1] == f"{confusion[i] / sum(confusion):.1%}"
 
 
+def test_info_wraps_at_the_terminals_width_and_cuts_long_texts(tmp_path: Path) -> None:
+    def change(entries: dict[str, bytes]) -> None:
+        manifest = json.loads(entries["manifest.json"])
+        manifest["licence"] = "MIT " * 5_000 + "MIT"
+        support.matching_hashes(entries, manifest)
+
+    path = support.rezip(find_model("base"), tmp_path / "long.edgeemo", change)
+    shown = run("info", path, COLUMNS="80").stdout
+    assert len(shown) < 3_000
+    assert "... (20,003 characters)" in " ".join(shown.split())
+    lines = shown.splitlines()
+    rows = [line for line in lines if line.startswith("  ") and line[2] != " "]  # of tables
+    assert len(rows) == 1 + 1 + 7
+    assert max(len(line) for line in lines if line not in rows) <= 80
+    told = " ".join(shown.split())
+    assert "(90 % interval -0.14 to +0.30), agreement 99.08%" in told
+
+
+def test_help_names_each_exit_code() -> None:
+    told = " ".join(run("--help").stdout.split())
+    assert "0 done, 1 it could not be done (one line on stderr), 2 wrong usage, 130" in told
+
+
 def test_info_shows_and_json_is_the_manifest(tiny_bundle: Path) -> None:
-    assert "scale 1 zero point -128" in run("info", tiny_bundle).stdout
+    told = run("info", tiny_bundle).stdout
+    assert "scale 1 zero point -128" in told
+    assert "\naccuracy     judged on 140 pictures; 299 are asked for\n" in told
+    assert "are asked for" not in run("info", "small").stdout
     manifest = json.loads(run("info", tiny_bundle, "--json").stdout)
     assert manifest["labels"] == list(LABELS)
     assert manifest["schema_version"] == 2
@@ -564,6 +593,9 @@ def test_doctor_passes_a_good_bundle_and_names_a_bad_one(tiny_bundle: Path, tmp_
         "ok"
     ] * 5  # three ONNX files, and TFLite under two kinds of kernels
     assert [check["state"] for check in checks if check["name"] == "report"] == ["ok"]
+    assert [(check["state"], check["text"]) for check in checks if check["name"] == "gate"] == [
+        ("note", "judged on 140 pictures; 299 are asked for")
+    ]
     assert {"Python", "CPU", "TFLite", "OpenCV", "camera", "detector", "bundle"} <= {
         check["name"] for check in checks
     }

@@ -145,6 +145,30 @@ def test_full_disk_stops_the_recording_and_never_the_watching(
     assert len(said) == 3
 
 
+def test_closed_output_counts_as_none_and_a_full_one_ends_it_in_a_line(
+    video: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "day.jsonl"
+    words = command(video, "--record", out, "--model", tiny_bundle, "--detector", "whole")
+    for more in ([], ["--json"]):
+        closed = ["sh", "-c", 'exec "$@" >&-', "sh", *words, *more]
+        done = subprocess.run(closed, capture_output=True, text=True, timeout=PATIENCE)
+        assert done.returncode == 0, done.stderr
+    assert len(out.read_text().splitlines()) == 24
+    if Path("/dev/full").exists():
+        for arguments in ([*words, "--json"], command("--help")):
+            with open("/dev/full", "w") as full:
+                ended = subprocess.run(
+                    arguments, stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE
+                )
+            assert ended.returncode == 1
+            assert ended.stderr.splitlines()[-1] == (
+                "edgeemo: standard output cannot be written (No space left on device); free some"
+                " space or write elsewhere"
+            )
+            assert "Exception ignored" not in ended.stderr
+
+
 def test_recording_is_rotated_as_asked(video: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     tiny = ("--model", tiny_bundle, "--detector", "whole")
     rotated = ("--record", tmp_path / "day.jsonl", "--record-rotate", "1K", "--record-keep", "2")
@@ -241,6 +265,7 @@ def test_two_sources_are_wrong_usage(video: Path) -> None:
         (["--record", "x", "--record-rotate", "1000"], "expected daily, or a size of 1K or more"),
         (["--record", "x", "--record-keep", "3"], "--record-keep needs --record-rotate"),
         (["--record-rotate", "daily"], "needs --record"),
+        (["--record", ""], "expected a path, received an empty word"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str], says: str) -> None:

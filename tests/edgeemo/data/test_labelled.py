@@ -5,6 +5,7 @@ whatever it is.
 import os
 import stat
 import struct
+import time
 import zipfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from edgeemo.contract.labels import LABELS
 from edgeemo.data.labelled import MAX_TOTAL_BYTES, LabelledInputs, PictureArchive, load_inputs
 from edgeemo.data.pictures import MAX_BYTES
 from edgeemo.data.prepared import load_prepared
+from edgeemo.data.zip_entries import check_directory
 from edgeemo.errors import ArchiveError, DataError, MissingFile, PictureError, SpecMismatch
 from tests import support
 
@@ -321,7 +323,7 @@ def test_missing_path_says_so(tmp_path: Path) -> None:
 
 def test_pipe_is_no_archive(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(MissingFile, match="no such folder or archive"):
+    with pytest.raises(MissingFile, match="pipe: a FIFO, expected a folder or archive; "):
         load(tmp_path / "pipe")
 
 
@@ -443,3 +445,55 @@ def test_an_entry_without_a_name_is_counted_and_the_others_are_used(tmp_path: Pa
     # zipfile cuts names at a NUL; the name stands before the data and in the directory.
     path.write_bytes(path.read_bytes().replace(b"@@@@", bytes(4)))
     assert load(path).left_out == {"an entry without a name": 1}
+
+
+def test_names_that_no_index_can_hold_are_counted(tmp_path: Path) -> None:
+    entries = {f"happy/{n}.png": picture("happy", n) for n in range(2)}
+    folder = folder_of(tmp_path / "in", entries)
+    for name in (b"caf\xe9.png", b"red\x1b[31m.png", "next\u0085.png".encode()):
+        Path(os.fsdecode(os.fsencode(folder / "happy") + b"/" + name)).write_bytes(b"x")
+    (folder / "happy" / "größe\u3000顔.png").write_bytes(picture("happy", 3))
+    answer = load(folder)
+    assert len(answer.labels) == 3
+    assert answer.left_out == {"a name with control characters or that is no UTF-8": 3}
+
+
+def directory_of(entries: int, *, promised: int | None = None, claimed: int | None = None) -> bytes:
+    """A zip archive of a directory alone, with zip64's end, of empty entries `a/000000`."""
+    row = struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, *[0] * 7, 8, *[0] * 6)
+    rows = b"".join(row + b"a/%06d" % n for n in range(entries))
+    number, size = promised or entries, claimed or len(rows)
+    end64 = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, number, number, size, 0)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, len(rows), 1)
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 65535, 65535, 2**32 - 1, 2**32 - 1, 0)
+    return rows + end64 + locator + end
+
+
+@pytest.mark.parametrize("promised", [None, 5], ids=["honest", "lies"])
+def test_archive_of_too_many_entries_is_refused_before_it_is_opened(
+    tmp_path: Path, promised: int | None
+) -> None:
+    path = tmp_path / "many.zip"
+    path.write_bytes(directory_of(600_000, promised=promised))
+    start = time.process_time()
+    with pytest.raises(ArchiveError, match="many.zip: more than 500,000 entries; split"):
+        load(path)
+    assert time.process_time() - start < 0.5
+
+
+def test_archive_of_a_huge_directory_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "huge.zip"
+    with path.open("wb") as file:
+        file.truncate(3 * 1024**3)
+        file.seek(0, os.SEEK_END)
+        file.write(directory_of(0, promised=1, claimed=3 * 1024**3))
+    with pytest.raises(ArchiveError, match="a directory of 3,221,225,472 bytes, expected at most"):
+        load(path)
+
+
+def test_directory_of_several_pieces_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "several.zip"
+    path.write_bytes(directory_of(50_000))
+    check_directory(path, 50_000)
+    with pytest.raises(ValueError, match="more than 49,999 entries"):
+        check_directory(path, 49_999)

@@ -509,3 +509,71 @@ def test_picture_errors_are_value_errors_of_the_project() -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         decode_picture(b"", "nothing")
     assert isinstance(caught.value, EdgeemoError)
+
+
+def tiff_with(tags: list[tuple[int, int, int, int]]) -> bytes:
+    """A TIFF's header and directory of (tag, kind, number, value) alone."""
+    rows = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + rows + bytes(4)
+
+
+@pytest.mark.parametrize("tag", [256, 257])
+@pytest.mark.parametrize("kind", [1, 3, 4])
+def test_tiff_of_two_sizes_is_refused_before_decoding(tag: int, kind: int) -> None:
+    honest = [(256, 4, 1, 100), (257, 4, 1, 100)]
+    data = tiff_with(sorted([(tag, kind, 1, 30_000), *honest], key=lambda row: row[0]))
+    with pytest.raises(PictureError, match=r"^x: (a TIFF with two|not a picture)"):
+        decode_picture(data, "x")
+
+
+def test_tiff_whose_second_size_stands_behind_many_tags_is_refused() -> None:
+    rest = [(60_000, 4, 1, 0)] * 600
+    tags = [(256, 4, 1, 100), (257, 4, 1, 100), *rest, (256, 4, 1, 30_000)]
+    with pytest.raises(PictureError, match=r"^x: a TIFF with two widths; convert it again$"):
+        decode_picture(tiff_with(tags), "x")
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [b"\xff\xfe\0\2" * 4_000_000, b"\xff" * 16_000_000, b"\xff\xda\0\2" * 4_000_000],
+    ids=["comments", "fill", "scans"],
+)
+def test_jpeg_of_millions_of_segments_is_refused_at_once(segments: bytes) -> None:
+    start = time.process_time()
+    with pytest.raises(PictureError):
+        decode_picture(b"\xff\xd8" + segments + bytes(20), "x")
+    assert time.process_time() - start < 0.5
+
+
+def test_jpeg_with_fill_bytes_and_hundreds_of_segments_opens() -> None:
+    jpeg = written_by_pillow(bars(), "JPEG")
+    more = b"\xff\xff\xff\xfe\0\4hi" * 900
+    expected = decode_picture(jpeg, "x")
+    assert np.array_equal(decode_picture(jpeg[:2] + more + jpeg[2:], "x"), expected)
+
+
+def test_png_of_millions_of_chunks_is_refused_at_once() -> None:
+    png = written_by_pillow(bars(), "PNG")
+    start = time.process_time()
+    with pytest.raises(PictureError, match="a PNG of more than 65,536 chunks"):
+        decode_picture(png[:33] + chunk(b"tEXt", b"a\0b") * 500_000 + png[33:], "x")
+    assert time.process_time() - start < 0.5
+
+
+@pytest.mark.parametrize("kind", [b"iCCP", b"zTXt", b"iTXt", b"sPLT", b"pCAL"])
+def test_bytes_of_a_png_never_reach_the_terminal(
+    capfd: pytest.CaptureFixture[str], kind: bytes
+) -> None:
+    text = b"\x1b[2J\x1b[31mPWNED\x07\0\0" + zlib.compress(bytes(200_000))
+    png = written_by_pillow(bars(), "PNG")
+    picture = decode_picture(png[:33] + chunk(kind, text) + png[33:], "x")
+    assert np.array_equal(picture, bars())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_palette_with_transparency_and_rotation_of_a_png_are_kept() -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6
+    data = written_by_pillow(bars(), "PNG", exif=exif, icc_profile=b"profile", dpi=(72, 72))
+    plain = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    assert np.array_equal(decode_picture(data, "x"), plain)

@@ -599,3 +599,30 @@ def test_excluded_pictures_are_in_no_split(folder: Path) -> None:
     data = load_prepared(folder, DEFAULT_SPEC)
     assert data.splits[0] == "excluded"
     assert all(0 not in data.indices(split) for split in SPLITS)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("conflicts", ["keep"], "conflicts: expected an object with a policy"),
+        ("conflicts", {"policy": ["keep"]}, "conflicts: expected an object with a policy"),
+        ("sources", {"name": "a"}, "sources: expected list"),
+        ("sources", ["fer2013"], "sources: expected objects with a name"),
+        ("sources", [{"name": 3}], "sources: expected objects with a name"),
+        ("seed", "1", "seed: expected int"),
+        ("split", ["grouped"], "split: expected str"),
+    ],
+)
+def test_an_origin_of_another_type_is_refused(
+    field: str, value: Any, says: str, folder: Path
+) -> None:
+    change_dataset(folder, **{field: value})
+    with pytest.raises(DataError, match=f"not the dataset.json of prepared data .{says}"):
+        load_prepared(folder)
+
+
+def test_a_huge_index_is_refused_unread(folder: Path) -> None:
+    with (folder / "index.csv").open("r+b") as file:
+        file.truncate(3 * 1024**3)
+    with pytest.raises(DataError, match="index.csv: 3,221,225,472 bytes, expected at most 268,"):
+        load_prepared(folder)

@@ -90,3 +90,26 @@ def test_other_angles_are_refused(rotate: Any) -> None:
 def test_a_region_beyond_the_frame_is_refused(region: Any) -> None:
     with pytest.raises(InvalidInput, match="expected a region x, y, width, height in shares"):
         View(region=region)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"flip": "no"},
+        {"mirror": 1},
+        {"rotate": [90]},
+        {"region": "0011"},
+        {"region": (share for share in (0, 0, 1, 1))},
+        {"region": {0: 1, 1: 2, 2: 3, 3: 4}},
+        {"region": (10**400, 0, 1, 1)},
+    ],
+)
+def test_views_of_an_odd_kind_are_refused(odd: Any) -> None:
+    with pytest.raises(InvalidInput, match="expected"):
+        View(**odd)
+
+
+def test_a_region_may_be_an_array_and_is_kept_as_a_tuple() -> None:
+    view: Any = View(region=np.array([0.25, 0, 0.5, 1]))  # type: ignore[arg-type]
+    assert view.region == (0.25, 0.0, 0.5, 1.0)
+    assert view == View(region=(0.25, 0, 0.5, 1))

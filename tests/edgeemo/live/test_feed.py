@@ -10,14 +10,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from edgeemo.cameras import Frame
 from edgeemo.cameras.fake import FakeCamera
+from edgeemo.cameras.turned import turned
+from edgeemo.data.view import View
 from edgeemo.errors import CameraError, InvalidInput
 from edgeemo.live.feed import Feed, InTurn, Newest, Taken
 from edgeemo.live.health import rss_mb
@@ -74,7 +78,10 @@ def test_recording_gives_each_frame_in_turn_with_its_time() -> None:
     assert (feed.counters.frames, feed.counters.dropped) == (5, 0)
 
 
-@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, -5.0])
+HUGE = [10**400, Fraction(10**400)]
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, -5.0, *HUGE])
 def test_recordings_impossible_times_are_counted_and_replaced_by_the_last(odd: float) -> None:
     camera = FakeCamera([Frame(picture(i), time) for i, time in enumerate([1.0, 2.0, odd, 3.0])])
     camera.open()
@@ -259,7 +266,7 @@ def test_very_same_picture_for_long_is_a_loss_unless_it_is_flat() -> None:
         assert feed.counters.losses == 0
 
 
-@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 0.0])
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 0.0, *HUGE])
 def test_live_cameras_impossible_time_is_counted_and_becomes_that_of_arrival(odd: float) -> None:
     with newest([picture(0), Frame(picture(1), odd), picture(2)], fps=20) as (feed, _):
         taken = until(feed, lambda _: feed.over)
@@ -342,12 +349,75 @@ def test_recording_at_its_own_pace_is_not_healed_and_its_fault_is_raised() -> No
         assert camera.opened == 1
 
 
-def test_fault_that_no_camera_should_have_is_raised_and_not_swallowed() -> None:
-    def broken() -> None:
-        raise InvalidInput("a bug")
+class Theirs(FakeCamera):
+    """Raises `error` at its second read, and `refusals` times when it is opened again."""
 
-    with newest([picture(0), broken]) as (feed, _), pytest.raises(InvalidInput, match="a bug"):
+    def __init__(self, error: Exception, refusals: int = 0, faults: int = 1) -> None:
+        super().__init__(endless(), live=True, fps=200)
+        self.error, self.refusals, self.faults, self.reads = error, refusals, faults, 0
+
+    def open(self) -> None:
+        if self.opened and self.refusals:
+            self.refusals -= 1
+            raise self.error
+        super().open()
+
+    def read(self) -> Frame | None:
+        self.reads += 1
+        if self.reads > 1 and self.faults:
+            self.faults -= 1
+            raise self.error
+        return super().read()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [InvalidInput("a bug"), RuntimeError("a bug"), MemoryError("a bug"), cv2.error("a\nbug")],
+)
+def test_any_exception_of_one_frame_is_a_loss_that_heals(error: Exception) -> None:
+    camera = Theirs(error, refusals=2)
+    camera.open()
+    feed = Newest(camera, retry=0.01)
+    until(feed, lambda _: feed.lost)
+    assert str(feed.lost) == f"fake: {type(error).__name__}: {' '.join(str(error).split())}"
+    until(feed, lambda taken: taken)
+    assert (camera.opened, feed.counters.losses, feed.counters.reconnects) == (2, 1, 1)
+    feed.close()
+
+
+@pytest.mark.parametrize(("refusals", "faults"), [(0, 10_000), (10_000, 1)])
+def test_exceptions_that_stay_end_the_feed_with_their_own(refusals: int, faults: int) -> None:
+    camera = Theirs(RuntimeError("a bug"), refusals, faults)
+    camera.open()
+    feed, began = Newest(camera, retry=0.01, failing=0.2), time.monotonic()
+    with pytest.raises(RuntimeError, match="a bug"):
         until(feed, lambda _: False)
+    assert feed.over
+    assert time.monotonic() - began >= 0.2
+    feed.close()
+
+
+def test_frame_whose_properties_raise_is_a_bad_one() -> None:
+    class Evil:
+        time = 1.0
+
+        @property
+        def pixels(self) -> NDArray[np.uint8]:
+            raise RuntimeError("evil")
+
+    class Raw(FakeCamera):
+        def _frame(self, event: Any) -> Any:
+            return event if isinstance(event, Evil) else super()._frame(event)
+
+    for live in (False, True):
+        given: Any = [picture(0), Evil(), picture(1)]
+        camera = turned(Raw(given, live=live), View(flip=True))
+        camera.open()
+        feed: Feed = Newest(camera) if live else InTurn(camera)
+        until(feed, lambda _, feed=feed: feed.over)  # type: ignore[misc]
+        counters = feed.counters
+        assert (counters.frames, counters.bad, counters.losses) == (2, 1, 0)
+        feed.close()
 
 
 def test_closing_twice_does_no_harm_and_leaves_no_thread() -> None:

@@ -16,15 +16,18 @@ from pathlib import Path
 import pytest
 
 from benchmarks import record_kills
+from edgeemo.contract.checked import strict
 from edgeemo.errors import InvalidInput, StorageError
+from edgeemo.live.record_lines import is_begun, is_reading
 from edgeemo.live.recorder import Recorded, Recorder, Rotation
+from edgeemo.results import Box, Reading
 from tests import support
 
 PATIENCE = 20.0
 
 
 def line(number: int) -> str:
-    return json.dumps({"time": number / 10, "frame": number})
+    return strict.dumps_line(Reading(time=number / 10, frame=number).to_dict())
 
 
 def record(path: Path, *numbers: int, rotation: Rotation | None = None) -> Recorded:
@@ -74,7 +77,7 @@ def test_a_line_is_one_write_and_synced_within_a_second(tmp_path: Path) -> None:
         "import sys, time; from pathlib import Path; from edgeemo.live.recorder import Recorder\n"
         "with Recorder(Path(sys.argv[1])) as recorder:\n"
         "    for number in range(2):\n"
-        '        recorder.write(\'{"time": 0, "frame": %d}\' % number); time.sleep(0.9)\n'
+        '        recorder.write("line %d" % number); time.sleep(0.9)\n'
     )
     traced = ["strace", "-f", "-ttt", "-y", "-e", "trace=openat,write,fsync", "-o", log]
     subprocess.run([*traced, sys.executable, "-c", code, out], check=True, cwd=support.REPOSITORY)
@@ -90,13 +93,16 @@ def test_a_line_is_one_write_and_synced_within_a_second(tmp_path: Path) -> None:
 
 
 TORN = [
-    ('{"time": 0.2, "fr', [0, 1], "torn; 17 bytes were removed"),
-    ("\0" * 100, [0, 1], "torn; 100 bytes were removed"),
+    (line(2)[:17], [0, 1], "torn; 17 bytes were removed"),
+    ("\0" * 100_000, [0, 1], "torn; 100000 bytes were removed"),
+    (line(2)[:60] + "\0" * 9, [0, 1], "torn; 69 bytes were removed"),
     (line(2), [0, 1, 2], "it is whole and was kept"),
 ]
 
 
-@pytest.mark.parametrize(("tail", "before", "says"), TORN, ids=["torn", "zeros", "whole"])
+@pytest.mark.parametrize(
+    ("tail", "before", "says"), TORN, ids=["torn", "zeros", "torn and zeros", "whole"]
+)
 def test_a_last_line_without_an_end_is_repaired_and_that_is_said(
     tail: str, before: list[int], says: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -111,13 +117,45 @@ def test_a_last_line_without_an_end_is_repaired_and_that_is_said(
 
 def test_a_first_line_that_was_torn_is_removed(tmp_path: Path) -> None:
     out = tmp_path / "day.jsonl"
-    out.write_text('{"time": 0.2, "fr')
+    out.write_text(line(3)[:60])
     record(out, 0)
     assert frames(out) == [0]
 
 
+def test_each_beginning_of_a_line_is_known_for_one() -> None:
+    scores = {"happy": 0.25, 'sad "x" \u00e9': 0.75, "low": 1e-06}
+    seen = Reading(1.5, 2, 3, "happy", 0.25, scores, Box(-1, 2, 30, 40), 1.5, 10.0, monotonic=-2.5)
+    for reading in (seen, Reading(time=0.0, frame=1, camera_ok=False)):
+        whole = strict.dumps_line(reading.to_dict()).encode()
+        assert is_reading(whole)
+        for end in range(len(whole)):
+            assert is_begun(whole[:end], alone=False), whole[:end]
+            assert not is_reading(whole[:end])
+
+
 @pytest.mark.parametrize(
-    "text", ["notes", "notes\n", "a\nb", '{\n "a": 1\n}', '{"a": 1}', '{"a": 1}\n', "[]"]
+    "text",
+    [
+        "notes",
+        "notes\n",
+        "a\nb",
+        '{\n "a": 1\n}',
+        '{"a": 1}',
+        '{"a": 1}\n',
+        "[]",
+        '{"time": 1, "frame": [' + "1, " * 600_000 + "1]}",
+        '{"name": "x", /* JSON5 */ "more": 1}',
+        '{"{{template}}": 1',
+        '{"time": 0.2, "fr',
+        "\0" * 4096,
+        "\0" * 4096 + "DATA",
+        '{"time": 1, "frame": 2, "level": "info"}\n{"time": 2, "fr',
+        line(0) + "\n" + '{"time": 2, "frame": 3, "level": "in',
+        line(0) + "\nnotes\n" + line(1)[:30],
+        line(0) + "\n" + line(1)[:30] + "\0" * 70_000 + "DATA",
+        line(0) + "\n" + '{"time": ' + "1" * 70_000,
+    ],
+    ids=lambda text: str(len(text)),
 )
 def test_a_file_of_somebody_else_is_refused_and_stays(text: str, tmp_path: Path) -> None:
     out = tmp_path / "mine.json"
@@ -234,7 +272,7 @@ def test_a_link_stays_and_what_it_leads_to_is_rotated_in_its_folder(tmp_path: Pa
     (tmp_path / "disk").mkdir()
     link = tmp_path / "link.jsonl"
     link.symlink_to(tmp_path / "disk" / "day")
-    record(link, *range(60), rotation=Rotation(max_bytes=1024))
+    record(link, *range(8), rotation=Rotation(max_bytes=1024))
     assert link.is_symlink()
     assert {path.name for path in (tmp_path / "disk").iterdir()} == {"day", "day.000001"}
 
@@ -248,6 +286,79 @@ def test_a_file_that_another_program_moves_away_is_followed_by_a_new_one(tmp_pat
         until(lambda: out.exists())
         recorder.write(line(1))
     assert (frames(moved), frames(out)) == ([0], [1])
+
+
+def test_files_of_others_are_never_removed_nor_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "day.jsonl"
+    others = {
+        "day.20261120.jsonl": line(0) + "\n",  # as logrotate's dateext calls it
+        "day.1000000000.jsonl": line(0) + "\n",
+        "day.000002.jsonl": "notes",
+        "day.999999.jsonl": "",
+    }
+    for name, text in others.items():
+        (tmp_path / name).write_text(text)
+    done = record(out, *range(40), rotation=Rotation(max_bytes=1024, keep=2))
+    assert {name: (tmp_path / name).read_text() for name in others} == others
+    ours = {path.name for path in tmp_path.iterdir()} - others.keys()
+    last = done.rotations + 1  # 2 is taken
+    assert ours == {f"day.{last - 1:06}.jsonl", f"day.{last:06}.jsonl", "day.jsonl"}
+
+
+def test_a_rotation_that_is_refused_lets_the_file_grow(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out, last = tmp_path / "day.jsonl", tmp_path / "day.999999.jsonl"
+    record(last, 0)
+    done = record(out, *range(40), rotation=Rotation(max_bytes=1024, keep=2))
+    assert done == Recorded(lines=40)
+    assert (frames(out), frames(last)) == (list(range(40)), [0])
+    assert caplog.text.count("cannot be rotated (no number up to 999,999 is free)") == 1
+
+
+def test_a_place_that_is_lost_fails_until_it_can_be_opened(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    out = folder / "day.jsonl"
+    with Recorder(out) as recorder:
+        recorder.write(line(0))
+        until(lambda: recorder.recorded.lines == 1)
+        time.sleep(0.6)  # it is on the disk
+        shutil.rmtree(folder)
+        folder.write_text("no folder")
+        for number in range(1, 19):
+            recorder.write(line(number))
+            time.sleep(0.1)
+            if number == 9:
+                folder.unlink()
+        until(lambda: recorder.recorded == Recorded(lines=1, lost=18))
+        assert "recording again" not in caplog.text
+        folder.mkdir()
+        time.sleep(1.05)
+        recorder.write(line(19))
+    assert frames(out) == [19]
+    assert recorder.recorded == Recorded(lines=2, lost=18)
+    assert caplog.text.count("cannot be recorded") == 1
+    assert caplog.text.count("recording again; 18 lines lost") == 1
+
+
+def test_the_process_s_own_output_is_written_at_its_own_end(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code = (
+        "import sys; from edgeemo.live.recorder import Recorder\n"
+        "for number in range(3):\n"
+        '    print("before", flush=True)\n'
+        "    with Recorder(sys.argv[1]) as recorder:\n"
+        '        recorder.write("line")\n'
+    )
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    for place in ("/dev/stdout", "/proc/self/fd/1", tmp_path / "link"):
+        with out.open("w") as sink:
+            command = [sys.executable, "-c", code, place]
+            subprocess.run(command, check=True, cwd=support.REPOSITORY, stdout=sink)
+        assert out.read_text() == "before\nline\n" * 3
 
 
 @pytest.mark.parametrize(

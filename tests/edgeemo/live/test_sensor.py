@@ -14,17 +14,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from edgeemo import EmotionSensor, FakeBackend, FakeCamera, Reading, Recognizer
 from edgeemo.cameras import Camera
+from edgeemo.cli.watch import _check_end
 from edgeemo.contract.labels import LABELS
 from edgeemo.errors import BackendError, CameraError, InvalidInput, UnknownLabel
 from edgeemo.faces import Detector
 from edgeemo.live.health import State, rss_mb
 from edgeemo.live.options import SensorOptions
+from edgeemo.live.tracking import MOST_FACES
 from edgeemo.results import Box
 from tests import support
 
@@ -806,3 +809,64 @@ def test_a_camera_that_cannot_be_closed_does_not_hold_the_sensor(live: bool) -> 
     with pytest.raises(OSError, match="device busy"):
         sensor.close()
     camera.close = lambda: None  # type: ignore[method-assign]  # so that the program's end is quiet
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("live", [False, True])
+def test_whatever_closing_a_camera_raises_the_sensor_ends(
+    live: bool, error: type[BaseException]
+) -> None:
+    class Stuck(FakeCamera):
+        def close(self) -> None:
+            raise error("close")
+
+    camera = Stuck(frames(3), live=live)
+    recognizer = Recognizer(detector="whole", backend=FakeBackend())
+    sensor = EmotionSensor(camera, recognizer=recognizer)
+    assert sensor.wait(timeout=5)
+    assert list(sensor.observations()) is not None
+    assert sensor.health().state == State.ENDED
+    with pytest.raises(error):
+        sensor.close()
+    camera.close = lambda: None  # type: ignore[method-assign]  # so that the program's end is quiet
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"view": None},
+        {"view": "x"},
+        {"size": (0, 0)},
+        {"size": "640x480"},
+        {"size": None},
+        {"detect_every": 1.5},
+        {"detect_every": "2"},
+        {"fps": "5"},
+        {"stall": None},
+        {"frozen": "1"},
+    ],
+)
+def test_options_of_an_odd_kind_are_refused(odd: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="expected"):
+        SensorOptions(**odd)
+
+
+def test_the_largest_faces_of_very_many_are_read() -> None:
+    boxes = [Box(i % 16, i % 8, 8 + i % 40, 8 + i % 40) for i in range(2000)]
+    recognizer = Recognizer(detector=FakeDetector(boxes), backend=FakeBackend())
+    with EmotionSensor(FakeCamera(frames(2)), recognizer=recognizer, faces="all") as sensor:
+        seen = [observation.readings for observation in sensor.observations()]
+    assert [len(readings) for readings in seen] == [MOST_FACES, MOST_FACES]
+    assert {r.box.width for readings in seen for r in readings if r.box} <= {46, 47}
+
+
+def test_pictures_of_a_folder_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), frames(1)[0])
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    recognizer = Recognizer(detector="whole", backend=FakeBackend())
+    with EmotionSensor(tmp_path, recognizer=recognizer) as sensor:
+        assert len(list(sensor)) == 1
+        health = sensor.health()
+    assert (health.frames, health.bad_frames) == (1, 1)
+    with pytest.raises(CameraError, match="1 of 2 pictures could not be read"):
+        _check_end(health, live=False)

@@ -19,6 +19,12 @@ def with_report(bundle: Bundle, report: object) -> Bundle:
     return replace(bundle, files={**bundle.files, "report.json": json.dumps(report).encode()})
 
 
+def emptied_digests(report: dict[str, Any], share: float) -> None:
+    trace = report["selftest"]["int8.tflite"]
+    for entry in trace[: round(share * len(trace))]:
+        entry[1] = ""
+
+
 @pytest.fixture(scope="module")
 def base() -> Bundle:
     return read_bundle(find_model("base"))
@@ -27,6 +33,10 @@ def base() -> Bundle:
 @pytest.mark.parametrize("name", sorted(shipped_models()))
 def test_shipped_bundles_hold_every_part(name: str) -> None:
     assert promise_faults(read_bundle(find_model(name))) == []
+
+
+def test_a_fresh_bundle_holds_every_part(tiny_bundle: Path) -> None:
+    assert promise_faults(read_bundle(tiny_bundle)) == []
 
 
 FIELDS = [
@@ -77,11 +87,18 @@ def test_an_empty_report_or_evaluation_is_a_fault(base: Bundle) -> None:
         (lambda r: r["limits"].update(min_agreement="no"), "limits: expected numbers"),
         (lambda r: r["made_with"].update(numpy=2), "made_with: expected texts"),
         (lambda r: r["selftest"].update({"int8.tflite": []}), "no inner tensors of int8.tflite"),
+        (lambda r: emptied_digests(r, 1.0), "has digests of 0 of the "),
+        (lambda r: emptied_digests(r, 0.6), "inner tensors of int8.tflite, expected at least 50%"),
+        (lambda r: r.update(format=99), "its report: expected format 2, received 99"),
+        (lambda r: r.update(split=""), "split: expected test, received ''"),
         (lambda r: r.update(gate=[]), "gate: expected an object, received list"),
-        (lambda r: r.update(gate={"pictures_needed": 299}), "gate.pictures_minimum: expected a"),
+        (
+            lambda r: r.update(gate={"pictures_needed": 299}),
+            "gate.pictures_minimum: expected a whole number of 1 to its 3,579 pictures, received n",
+        ),
         (
             lambda r: r.update(gate={"pictures_needed": True, "pictures_minimum": 9}),
-            "gate.pictures_needed: expected a whole number from 1, received bool",
+            "gate.pictures_needed: expected 299 or more, received True",
         ),
     ],
 )

@@ -63,6 +63,11 @@ def evaluated(
 def numbers(
     evaluation: Evaluation, true: list[int], said: list[int], full: list[int]
 ) -> Evaluation:
+    paired = [(f == t) - (s == t) for t, s, f in zip(true, said, full, strict=True)]
+    drop, half = (
+        float(np.mean(paired)),
+        1.6448536269514722 * float(np.std(paired)) / len(true) ** 0.5,
+    )
     recall = recall_score(true, said, labels=range(7), average=None, zero_division=np.nan)
     return replace(
         evaluation,
@@ -78,6 +83,8 @@ def numbers(
         float_macro_f1=float(f1_score(true, full, average="macro", zero_division=0)),
         float_confusion=tuple(map(tuple, confusion_matrix(true, full, labels=range(7)).tolist())),
         agreement=float(accuracy_score(full, said)),
+        drop=drop,
+        drop_interval=(drop - half, drop + half),
     )
 
 
@@ -158,6 +165,8 @@ def test_other_answers_are_a_fault_of_their_artifact(drawn: Bundle) -> None:
         ("float_top1", 0.99, "top-1 of the float model"),
         ("float_macro_f1", 0.99, "macro-F1 of the float model"),
         ("agreement", 0.99, "agreement"),
+        ("drop", -0.3, "drop"),
+        ("drop_interval", (-0.5, 0.1), "drop's lower bound"),
     ],
 )
 def test_manifest_that_promises_more_is_a_fault(

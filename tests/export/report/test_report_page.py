@@ -127,6 +127,8 @@ def test_page_is_whole_and_shows_each_picture_that_changed_its_label(
     )
     assert len(page.images) == flips
     assert "Every artifact passes the gate." in text
+    assert report["gate"] == {"pictures_needed": 299, "pictures_minimum": 1}
+    assert f"By --gate-min judged on {report['n']} pictures; 299 are asked for" in text
     assert text.count("difference, artifact less float") == len(made) == 4
     assert json.dumps(report)  # plain JSON values
 

@@ -379,7 +379,11 @@ def test_each_file_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
     archive = write_archive(
         tmp_path / "a.zip", entries | {name: content for name, (content, _) in bad.items()}
     )
-    data = prepared_from(archive, tmp_path / "out")
+    with pytest.raises(
+        ArchiveError, match=r"4 of 106 files \(3\.8 %\) would be left out: 2 x class"
+    ):
+        prepared_from(archive, tmp_path / "out")
+    data = prepared_from(archive, tmp_path / "out", allow_left_out=True)
     assert len(data.rows) == len(entries)
     assert {row["path"]: row["reason"] for row in data.dataset["rejected"]} == {
         name: reason for name, (_, reason) in bad.items()

@@ -1,12 +1,15 @@
 """The edited CSV of a review: what a person may write, and what is refused."""
 
 import hashlib
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edgeemo.contract.labels import LABELS
 from edgeemo.errors import DataError, MissingFile
+from training.data.ferplus import read_votes
 from training.data.reviewed import read_reviewed
 
 A, B, C = (hashlib.sha256(word).hexdigest() for word in (b"a", b"b", b"c"))
@@ -93,3 +96,26 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(MissingFile, match="no such file; make one with: python -m training review"):
         read_reviewed(tmp_path / "none.csv", LABELS)
+
+
+@pytest.mark.parametrize("read", [lambda path: read_reviewed(path, LABELS), read_votes])
+def test_a_huge_table_is_refused_unread(read: Callable[[Path], object], tmp_path: Path) -> None:
+    path = tmp_path / "huge.csv"
+    with path.open("wb") as file:
+        file.truncate(3 * 1024**3)
+    with pytest.raises(DataError, match="huge.csv: not a .*3,221,225,472 bytes, expected at most"):
+        read(path)
+
+
+@pytest.mark.parametrize("read", [lambda path: read_reviewed(path, LABELS), read_votes])
+def test_what_is_no_file_is_named_as_what_it_is(
+    read: Callable[[Path], object], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, kind in ((tmp_path / "pipe", "a FIFO"), (tmp_path, "a folder")):
+        with pytest.raises(MissingFile, match=f": {kind}, expected a file; "):
+            read(path)
+    with pytest.raises(MissingFile, match="/dev/null: a device, expected a file; "):
+        read(Path("/dev/null"))
+    with pytest.raises(MissingFile, match="none: no such file; "):
+        read(tmp_path / "none")

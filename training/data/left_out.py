@@ -1,0 +1,57 @@
+"""Whether a set went in whole: a part that is left out for another reason than that its files are
+broken is an error, not a count.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+
+from edgeemo.data.labelled import NO_PLACE
+from edgeemo.errors import ArchiveError
+from training.data.sources import SECOND_COPY
+
+MAX_SHARE = 0.005
+"""Of a set's files; a real set holds a few strays."""
+BROKEN = "not a usable picture: "
+"""How the reasons of files begin that are pictures by their name alone."""
+NO_FACE = "no face found"
+_NO_PART = frozenset({"system file", SECOND_COPY, NO_PLACE, NO_FACE})
+_NOT_READ = frozenset({".gif", ".heic", ".heif", ".avif", ".jfif", ".jpe", ".jp2", ".svg", ".raw"})
+
+
+def check_whole(name: str, path: object, read: int, rejected: Iterable[Mapping[str, str]]) -> None:
+    """Raise unless at most MAX_SHARE of a set's files were left out.
+
+    Broken files, system files, second copies, classes that are none of the class names, photos
+    without a face and files that are no pictures do not count; a folder that could not be read
+    counts whatever its share, since nobody knows what is in it.
+
+    Args:
+        name: of the set.
+        path: its archive or folder, for the message.
+        read: how many of its pictures were read.
+        rejected: the others, with `path` and `reason`.
+
+    Raises:
+        ArchiveError: more was left out; the message gives the reasons.
+    """
+    rows = list(rejected)
+    parts = Counter(row["reason"] for row in rows if _is_part(row))
+    broken = sum(row["reason"].startswith(BROKEN) for row in rows)
+    left, files = parts.total(), read + broken + parts.total()
+    if left <= MAX_SHARE * files and not any("cannot be read" in reason for reason in parts):
+        return
+    reasons = ", ".join(f"{count:,} x {reason}" for reason, count in parts.most_common(5))
+    first = next(row["path"] for row in rows if _is_part(row))
+    raise ArchiveError(
+        f"{path}: expected all of {name}, {left:,} of {files:,} files ({100 * left / files:.1f} %) "
+        f"would be left out: {reasons}; the first is {first[:120]!a}; give the set as it was "
+        "published, or add --allow-left-out to go on without them"
+    )
+
+
+def _is_part(row: Mapping[str, str]) -> bool:
+    reason = row["reason"]
+    if reason == "not a picture file":
+        return PurePosixPath(row["path"]).suffix.lower() in _NOT_READ
+    return reason not in _NO_PART and not reason.startswith(BROKEN)
