@@ -387,6 +387,24 @@ def test_data_without_a_test_split_is_named_before_anything_is_converted(
         build(tiny_run, data, tmp_path / "x.edgeemo", gate_min=1)
 
 
+@pytest.mark.rounding
+def test_float_onnx_file_that_differs_is_said_before_the_ladder(
+    tiny_run: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    pixels = keras.Input(DEFAULT_SPEC.shape, name="pixels")
+    means = keras.layers.Conv2D(1, 24, strides=24, kernel_initializer="ones", name="means")(pixels)
+    dense = keras.layers.Dense(len(LABELS), name="logits")
+    model = keras.Model(pixels, dense(keras.layers.Flatten()(means / 576 / 127.5 - 1)))
+    # Logits in the millions: sums in another order differ by more than 1e-3.
+    weights = 1e6 * (support.tiny_weights() + np.random.default_rng(0).normal(0, 0.1, (4, 7)))
+    dense.set_weights([weights, support.tiny_bias()])
+    support.store_model(run, model, prepared)
+    with pytest.raises(BackendError, match=r"fp32.onnx: differs from .*try another version"):
+        build(run, prepared, tmp_path / "x.edgeemo", gate_min=1)
+    assert "min-max" not in capsys.readouterr().out
+
+
 def test_missing_onnx_runtime_is_said_first_and_not_needed_for_every_profile(
     tiny_run: Path, prepared: Path, tmp_path: Path
 ) -> None:

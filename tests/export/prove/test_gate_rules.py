@@ -126,7 +126,7 @@ def mean_recall(case: Case) -> tuple[float, int]:
 
 
 @given(cases())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_up_to_sixty_percent_the_verdict_is_the_old_one_and_above_only_two_rules_differ(
     case: Case,
 ) -> None:
@@ -147,7 +147,7 @@ def test_up_to_sixty_percent_the_verdict_is_the_old_one_and_above_only_two_rules
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_artifact_stuck_on_a_class_is_refused_at_every_share(case: Case) -> None:
     for label in range(case.classes):
         if share(case.answers, label) > 0.80 and (
@@ -157,7 +157,7 @@ def test_artifact_stuck_on_a_class_is_refused_at_every_share(case: Case) -> None
 
 
 @given(cases(least=299))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_artifact_equal_to_its_float_model_passes_at_every_share(case: Case) -> None:
     case.answers = case.floats
     judged = case.judged()
@@ -166,7 +166,7 @@ def test_artifact_equal_to_its_float_model_passes_at_every_share(case: Case) -> 
 
 
 @given(cases(), st.integers(0, 7))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_one_answer_to_all_is_refused_at_every_share(case: Case, label: int) -> None:
     case.answers = np.full_like(case.answers, label % case.classes)
     assert "answers one class" in broken(case.judged())
@@ -231,7 +231,7 @@ def test_one_answer_to_all_is_refused_where_the_float_model_nearly_gives_it() ->
 
 
 @given(cases())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_report_is_judged_as_the_gate_judges(case: Case) -> None:
     judged = case.judged()
     part = {"ece": judged.ece, "ece_float": judged.ece_float, "mean_kl": judged.mean_kl}
