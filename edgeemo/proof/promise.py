@@ -8,7 +8,7 @@ from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.manifest import Format
 from edgeemo.errors import BundleError
 from edgeemo.proof.conditions import PICTURES_NEEDED, too_few_pictures
-from edgeemo.proof.verdict import limit_faults, verdict_faults
+from edgeemo.proof.verdict import limit_faults, shown, verdict_faults
 
 _FORMAT = 2
 _SPLIT = "test"
@@ -103,12 +103,12 @@ def _gate_faults(report: Mapping[str, Any]) -> Iterator[str]:
     if type(needed) is not int or needed < PICTURES_NEEDED:
         yield (
             f"its report's gate.pictures_needed: expected {PICTURES_NEEDED} or more, received"
-            f" {_value(needed)}; {_AGAIN}"
+            f" {shown(needed)}; {_AGAIN}"
         )
     if type(minimum) is not int or not 1 <= minimum <= report["n"]:
         yield (
             f"its report's gate.pictures_minimum: expected a whole number of 1 to its"
-            f" {report['n']:,} pictures, received {_value(minimum)}; {_AGAIN}"
+            f" {report['n']:,} pictures, received {shown(minimum)}; {_AGAIN}"
         )
 
 
@@ -161,7 +161,3 @@ def _value_faults(report: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
 
 def _kind(part: Mapping[str, Any], key: str) -> str:
     return type(part[key]).__name__ if key in part else "nothing"
-
-
-def _value(value: object) -> str:
-    return "nothing" if value is None else ascii(value)[:60]

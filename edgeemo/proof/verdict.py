@@ -33,11 +33,11 @@ def limit_faults(limits: Mapping[str, Any]) -> Iterator[str]:
     for name, ours in LIMITS.items():
         theirs = limits.get(name)
         if not _is_number(theirs):
-            yield f"its report's limits.{name}: expected a number, received {_shown(theirs)}"
+            yield f"its report's limits.{name}: expected a number, received {shown(theirs)}"
         elif theirs < ours if name.startswith("min_") else theirs > ours:
             yield (
                 f"its report's limits.{name}: expected the gate's {ours:g} or a stricter one,"
-                f" received {_shown(theirs)}"
+                f" received {shown(theirs)}"
             )
 
 
@@ -159,13 +159,13 @@ def _loose_faults(part: Mapping[str, Any]) -> Iterator[str]:
     """Faults of the numbers that only logits would give."""
     for key in ("ece", "ece_float"):
         if not _is_share(part.get(key)):
-            yield f"{key}: expected a share of 0 to 1, received {_shown(part.get(key))}"
+            yield f"{key}: expected a share of 0 to 1, received {shown(part.get(key))}"
     kl = part.get("mean_kl")
     if not (_is_number(kl) and kl >= -_KL_ROUNDING):
-        yield f"mean_kl: expected a number from 0, received {_shown(kl)}"
+        yield f"mean_kl: expected a number from 0, received {shown(kl)}"
     psnr = part.get("psnr_db", "nothing")
     if psnr is not None and not (_is_number(psnr) and 0 <= psnr <= _DECIBELS):
-        yield f"psnr_db: expected 0 to {_DECIBELS} dB or null, received {_shown(psnr)}"
+        yield f"psnr_db: expected 0 to {_DECIBELS} dB or null, received {shown(psnr)}"
 
 
 def _about_faults(part: Mapping[str, Any], entry: Artifact) -> Iterator[str]:
@@ -175,17 +175,17 @@ def _about_faults(part: Mapping[str, Any], entry: Artifact) -> Iterator[str]:
     is_one_of = {"format": entry.format.value, "precision": entry.precision.value}
     for key, value in ({"bytes": entry.bytes} | is_one_of).items():
         if part.get(key, None if key == "bytes" else value) != value:
-            yield f"{key}: expected the manifest's {value}, received {_shown(part.get(key))}"
+            yield f"{key}: expected the manifest's {value}, received {shown(part.get(key))}"
     if not (_is_number(part.get("seconds")) and part["seconds"] >= 0):
-        yield f"seconds: expected a number from 0, received {_shown(part.get('seconds'))}"
+        yield f"seconds: expected a number from 0, received {shown(part.get('seconds'))}"
     if not isinstance(part.get("quantization"), str):
-        yield f"quantization: expected a text, received {_shown(part.get('quantization'))}"
+        yield f"quantization: expected a text, received {shown(part.get('quantization'))}"
     ladder = part.get("ladder")
     if not isinstance(ladder, list) or not all(isinstance(step, dict) for step in ladder):
-        yield f"ladder: expected a list of objects, received {_shown(ladder)}"
+        yield f"ladder: expected a list of objects, received {shown(ladder)}"
     looks = part.get("test_looks", 1)
     if type(looks) is not int or looks < 1:
-        yield f"test_looks: expected a whole number from 1, received {_shown(looks)}"
+        yield f"test_looks: expected a whole number from 1, received {shown(looks)}"
 
 
 def _broken(
@@ -210,7 +210,7 @@ def _broken(
 def _ferplus_faults(part: Any, counted: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
     """Whether the comparison with FER+ fits itself, and the answers that it is a part of."""
     if not isinstance(part, dict):
-        yield f"expected an object or null, received {_shown(part)}"
+        yield f"expected an object or null, received {shown(part)}"
         return
     matrices = [_matrix(part.get(card), len(names)) for card in ("card", "float_card")]
     if any(matrix is None for matrix in matrices):
@@ -297,5 +297,6 @@ def _is_share(value: Any) -> TypeGuard[float]:
     return _is_number(value) and 0 <= value <= 1
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """The beginning of a value of a report, for a message."""
     return "nothing" if value is None else ascii(value)[:60]
