@@ -74,7 +74,6 @@ def test_settings_file_and_variables_of_keras_change_no_number(tmp_path: Path) -
     assert done.stdout == "float32 channels_last 1e-07 None\n", done.stderr
 
 
-@pytest.mark.slow
 def test_settings_file_that_keras_refuses_is_named(tmp_path: Path) -> None:
     home = settings(tmp_path, floatx="float8")
     done = started(
