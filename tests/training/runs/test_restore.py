@@ -73,7 +73,7 @@ def test_restored_run_can_be_gone_on_from_and_exported(
         init=str(tmp_path / "again"),
     )
     before = load_run(tmp_path / "again").build().get_weights()
-    train(more, prepared, tmp_path / "more")
+    train(more, prepared, tmp_path / "more", pictures=False)
     after = load_run(tmp_path / "more").build().get_weights()
     assert max(np.abs(a - b).max() for a, b in zip(before[:1], after[:1], strict=True)) < 1e-2
     bundle, _ = build(

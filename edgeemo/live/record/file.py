@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgeemo.contract.checked.files import check_parent, sync_folder
 from edgeemo.errors import StorageError
-from edgeemo.live.record_lines import MAX_LINE, is_begun, is_reading
+from edgeemo.live.record.lines import MAX_LINE, is_begun, is_reading
 
 _CHUNK = 64 * 1024
 _LAST_NUMBER = 999_999
@@ -22,7 +22,7 @@ _DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/self/fd)/(\d{1,6})")
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _WAY_OUT = "choose another --record"
 
-log = logging.getLogger("edgeemo.live.recorder")
+log = logging.getLogger("edgeemo.live.record.recorder")
 
 
 @dataclass

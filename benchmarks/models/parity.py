@@ -4,9 +4,9 @@ Are the answers the same bits and, if not, how far apart?
 
 Faces of the test split; then on each machine, in each environment; then each against the first:
 
-python -m benchmarks.parity pictures prepared/ --out FACES.npy
-python -m benchmarks.parity record nano small --pictures FACES.npy --out aarch64.npz
-python -m benchmarks.parity compare x86-64.npz aarch64.npz [MORE.npz...] [--markdown]
+python -m benchmarks.models.parity pictures prepared/ --out FACES.npy
+python -m benchmarks.models.parity record nano small --pictures FACES.npy --out aarch64.npz
+python -m benchmarks.models.parity compare x86-64.npz aarch64.npz [MORE.npz...] [--markdown]
 
 `record` needs NumPy, click, edgeemo and whichever runtime is there; what is missing is recorded as
 missing. FACES.npy holds pictures of people, so it stays out of the repository and travels no
@@ -158,13 +158,14 @@ def record(bundles: tuple[str, ...], source: Path, out: Path) -> None:
 def _read_faces(path: Path) -> NDArray[np.uint8]:
     if not path.is_file():
         raise MissingFile(
-            f"{path}: no such file; draw faces first with: python -m benchmarks.parity pictures"
+            f"{path}: no such file; draw faces first with: "
+            "python -m benchmarks.models.parity pictures"
         )
     try:
         faces: NDArray[np.uint8] = npy.parse(path.read_bytes())
     except ValueError as error:
         raise DataError(
-            f"{path}: {error}; expected what `python -m benchmarks.parity pictures` writes"
+            f"{path}: {error}; expected what `python -m benchmarks.models.parity pictures` writes"
         ) from None
     return faces
 
@@ -313,14 +314,17 @@ def compare(records: tuple[Path, ...], markdown: bool) -> None:
 def read_record(path: Path) -> Record:
     """A record as `record` wrote it. Raises MissingFile, DataError."""
     if not path.is_file():
-        raise MissingFile(f"{path}: no such file; make it with: python -m benchmarks.parity record")
+        raise MissingFile(
+            f"{path}: no such file; make it with: python -m benchmarks.models.parity record"
+        )
     try:
         with np.load(path, allow_pickle=False) as arrays:
             answers = dict(arrays)
         return Record(path.stem, strict.loads(str(answers.pop("about"))), answers)
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
         raise DataError(
-            f"{path}: not readable as a record; make it with: python -m benchmarks.parity record"
+            f"{path}: not readable as a record; make it with: "
+            "python -m benchmarks.models.parity record"
         ) from None
 
 
@@ -469,4 +473,4 @@ def _markdown(rows: list[Row]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    shell.run(main, "benchmarks.parity")
+    shell.run(main, "benchmarks.models.parity")

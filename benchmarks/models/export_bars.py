@@ -2,7 +2,7 @@
 
 Each runs as its own process.
 
-python -m benchmarks.export_bars RUN prepared/ [--json OUT.json]
+python -m benchmarks.models.export_bars RUN prepared/ [--json OUT.json]
 
 Bars, for `small` on two cores and 3,579 faces: build under 4 minutes and 3 GiB, evaluate with int8
 TFLite under 10 s.

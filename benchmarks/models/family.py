@@ -1,6 +1,6 @@
 """The shipped family in one table: bytes, activations, time beside a peer, accuracy.
 
-python -m benchmarks.family prepared/ ../shared/peers/mini_xception_int8.tflite [BUNDLE...]
+python -m benchmarks.models.family prepared/ ../shared/peers/mini_xception_int8.tflite [BUNDLE...]
 
 Accuracy is of int8 and of float, against both kinds of labels, on the test split, single crop, with
 95 % Wilson intervals; flip averaging (the mean of the logits of a picture and its mirror image)
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.beside_peer import open_peer
+from benchmarks.models.beside_peer import open_peer
 from edgeemo.backends import open_backend
 from edgeemo.cli.bench import alternate, summary
 from edgeemo.cli.shell import say

@@ -1,6 +1,6 @@
 """Milliseconds of a gradient step by precision, in turns; under torch with and without fusing.
 
-KERAS_BACKEND=torch OMP_NUM_THREADS=2 python -m benchmarks.training_step --model small
+KERAS_BACKEND=torch OMP_NUM_THREADS=2 python -m benchmarks.training.step --model small
 """
 
 import time

@@ -9,7 +9,7 @@ from itertools import islice
 from edgeemo.contract.manifest import Smoothing
 from edgeemo.data.view import AS_IT_IS, View
 from edgeemo.live.failures import Failures
-from edgeemo.live.feed import Taken
+from edgeemo.live.feed.feed import Taken
 from edgeemo.live.smoothing import Smoothed, Smoother
 from edgeemo.live.tracking import MOST_FACES, Track, Tracker
 from edgeemo.recognizer import Recognizer

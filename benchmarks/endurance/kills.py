@@ -1,6 +1,6 @@
 """Kills every command that writes, at random moments, and looks at what it leaves behind:
 
-python -m benchmarks.kills [--kills 350] [--only prepare,build] [--seed 1]
+python -m benchmarks.endurance.kills [--kills 350] [--only prepare,build] [--seed 1]
 
 prepare, train, build, pull, evaluate and record run on drawn pictures, in turn. Each is timed once
 undisturbed, then started on its own last state and killed with SIGKILL between a fifth and all of
@@ -40,7 +40,7 @@ from edgeemo.errors import EdgeemoError, MissingFile
 from edgeemo.models import find_model
 from tests.support import write_drawn_archive
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)

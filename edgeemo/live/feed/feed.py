@@ -14,7 +14,7 @@ from edgeemo.cameras import FPS, STALL, Camera, Frame
 from edgeemo.cameras.common.timestamps import seconds
 from edgeemo.errors import CameraError, EdgeemoError
 from edgeemo.live.failures import FAILING
-from edgeemo.live.picture_watch import PictureWatch, is_picture
+from edgeemo.live.feed.picture_watch import PictureWatch, is_picture
 
 # Seconds until a camera that is gone is opened again; doubled after each vain attempt, up to
 RETRY = 0.5

@@ -2,7 +2,7 @@
 
 Accuracy and time on the same faces:
 
-python -m benchmarks.beside_peer BUNDLE prepared/ ../shared/peers/mini_xception_int8.tflite
+python -m benchmarks.models.beside_peer BUNDLE prepared/ ../shared/peers/mini_xception_int8.tflite
 
 Accuracy is paired, picture by picture, on the test split. Times are of inference alone, one thread,
 in turn.

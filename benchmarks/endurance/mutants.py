@@ -1,4 +1,6 @@
-"""What becomes of tampered bundles whose hashes are right: python -m benchmarks.mutants [--count N]
+"""What becomes of tampered bundles whose hashes are right:
+
+python -m benchmarks.endurance.mutants [--count N]
 
 Each mutant of a shipped bundle is told from its seed: bits of a model turned, JSON values changed,
 entries dropped, cut, emptied or exchanged; then sizes and hashes are made right again. For each,
@@ -257,4 +259,4 @@ def main(bundle: str, count: int, first: int, seconds: float, jobs: int) -> None
 
 
 if __name__ == "__main__":
-    shell.run(main, "python -m benchmarks.mutants")
+    shell.run(main, "python -m benchmarks.endurance.mutants")

@@ -16,7 +16,7 @@ from typing import Self
 
 from edgeemo.contract.checked.files import sync_folder
 from edgeemo.errors import InvalidInput
-from edgeemo.live.record_file import RecordFile, move_to_free, numbered, open_record
+from edgeemo.live.record.file import RecordFile, move_to_free, numbered, open_record
 
 SYNC_EVERY = 0.5
 """Seconds after which a line that was written is asked to be on the disk."""
@@ -25,7 +25,7 @@ RETRY_EVERY = 1.0
 _WAITING = 4096  # lines that may wait for a slow disk; later ones are lost
 _PATIENCE = 5.0  # seconds that closing waits for them
 
-log = logging.getLogger("edgeemo.live.recorder")
+log = logging.getLogger("edgeemo.live.record.recorder")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A sensor on a network camera that does everything wrong, for as long as wanted.
 
-python -m benchmarks.soak_camera ../shared/media/test.mp4 [--minutes 30] [--yunet FILE]
+python -m benchmarks.endurance.soak_camera ../shared/media/test.mp4 [--minutes 30] [--yunet FILE]
 
 A process of its own serves the video as motion JPEG over HTTP, with a fault every few seconds, in
 an order that the seed draws: it falls silent, sends garbage between the pictures, changes their
@@ -155,7 +155,7 @@ def _jpeg(rgb: NDArray[np.uint8]) -> bytes:
 @contextlib.contextmanager
 def served(video: Path, seed: int) -> Iterator[str]:
     """The address of a faulty server in a process of its own, whose memory is not ours."""
-    command = [sys.executable, "-m", "benchmarks.soak_camera", str(video), "--serve"]
+    command = [sys.executable, "-m", "benchmarks.endurance.soak_camera", str(video), "--serve"]
     with subprocess.Popen(
         [*command, "--seed", str(seed)], stdout=subprocess.PIPE, text=True
     ) as server:

@@ -23,7 +23,7 @@ from edgeemo.cameras.fake import FakeCamera
 from edgeemo.cameras.turned import turned
 from edgeemo.data.view import View
 from edgeemo.errors import CameraError, InvalidInput
-from edgeemo.live.feed import Feed, InTurn, Newest, Taken
+from edgeemo.live.feed.feed import Feed, InTurn, Newest, Taken
 from edgeemo.live.health import rss_mb
 
 PATIENCE = 20.0  # seconds until a test gives up waiting for what must come

@@ -1,7 +1,7 @@
 """The generated C of the shipped models: flash, RAM and instructions on Cortex-M, and time on this
 machine beside LiteRT.
 
-python -m benchmarks.firmware [MODEL...] [--json]
+python -m benchmarks.models.firmware [MODEL...] [--json]
 
 The Cortex-M rows come from firmware_examples/cortex_m in QEMU, so they need its packages
 (./scripts/system-packages). Code is every function that is linked, start-up and C library included;
@@ -30,7 +30,7 @@ from edgeemo.firmware.network import integer_artifact
 from edgeemo.models import find_model, shipped_models
 from export.firmware.generate import generate
 
-_EXAMPLE = Path(__file__).resolve().parent.parent / "firmware_examples" / "cortex_m"
+_EXAMPLE = Path(__file__).resolve().parents[2] / "firmware_examples" / "cortex_m"
 _BUILDS = (("m4", "-O2", 1), ("m4", "-O2", 0), ("m4", "-Os", 1), ("m7", "-O2", 1))
 
 

@@ -1,4 +1,6 @@
-"""Kills a process that records, at random moments: python -m benchmarks.record_kills [--kills 1000]
+"""Kills a process that records, at random moments:
+
+python -m benchmarks.endurance.record_kills [--kills 1000]
 
 Each is started on the same file, tells through a pipe which lines it has handed to the recorder
 and when, and gets SIGKILL. Lines that were told and are not in the file are lost; the age of the
@@ -22,7 +24,7 @@ from edgeemo.cli.shell import say
 _WRITER = """
 import os, sys, time
 from edgeemo.contract.checked import strict
-from edgeemo.live.recorder import Recorder, Rotation
+from edgeemo.live.record.recorder import Recorder, Rotation
 from edgeemo.results import Box, Reading
 scores, box = {"label %d" % number: 0.1 for number in range(10)}, Box(1, 2, 30, 40)
 reading = Reading(123.0, 456, 1, "label 1", 0.1, scores, box)
@@ -64,7 +66,7 @@ def measure(out: Path, *, kills: int, seed: int, longest: float) -> Result:
         lines, killed = _killed(out, first, random_time.uniform(0, longest))
         told |= lines
         ends |= dict.fromkeys(lines, killed)
-    from edgeemo.live.recorder import Recorder
+    from edgeemo.live.record.recorder import Recorder
 
     Recorder(out).close()  # repairs the last line
     kept, torn = _kept(out)
@@ -77,7 +79,7 @@ def _killed(out: Path, first: int, seconds: float) -> tuple[dict[int, float], fl
     """The lines that one process has told, with their times, and when it was killed."""
     command = [sys.executable, "-c", _WRITER, str(out), str(first)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+        command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n", "the recorder does not start"
@@ -90,7 +92,7 @@ def _killed(out: Path, first: int, seconds: float) -> tuple[dict[int, float], fl
 
 def _kept(out: Path) -> tuple[set[int], int]:
     """Numbers of the lines in all files, and how many lines are broken or out of order."""
-    from edgeemo.live.record_file import numbered
+    from edgeemo.live.record.file import numbered
 
     kept: set[int] = set()
     torn, last = 0, -1

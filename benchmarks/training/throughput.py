@@ -1,7 +1,7 @@
 """Pictures a second of a whole epoch on the fast path against its bare gradient steps, and the step
 against the chip's peak.
 
-KERAS_BACKEND=jax python -m benchmarks.training_throughput --networks small,teacher --peak 989
+KERAS_BACKEND=jax python -m benchmarks.training.throughput --networks small,teacher --peak 989
 """
 
 import time

@@ -1,7 +1,7 @@
 """How well and how fast near copies are found.
 
-python -m benchmarks.duplicates truth ../shared/data --out FOLDER
-python -m benchmarks.duplicates curve ../shared/data/fer2013.zip
+python -m benchmarks.training.duplicates truth ../shared/data --out FOLDER
+python -m benchmarks.training.duplicates curve ../shared/data/fer2013.zip
 
 `truth` measures recall and precision against overlap_truth.csv, `curve` time and memory at 10k,
 30k, 90k and 180k pictures."""
@@ -208,7 +208,14 @@ def curve(archive: Path, sizes: str) -> None:
     that re-uploads show."""
     say("| pictures | seconds | peak memory | groups |", "|---|---|---|---|")
     for size in sizes.split(","):
-        command = [sys.executable, "-m", "benchmarks.duplicates", "one", str(archive), size]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.training.duplicates",
+            "one",
+            str(archive),
+            size,
+        ]
         row = json.loads(
             subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         )

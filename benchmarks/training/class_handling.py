@@ -1,6 +1,7 @@
 """Four ways of handling classes of unequal size, with the same network and as many gradient steps.
 
-python -m benchmarks.class_handling prepared/ --out FOLDER [--epochs E] [--balance N] [--seeds 1,2]
+python -m benchmarks.training.class_handling prepared/ --out FOLDER [--epochs E]
+[--balance N] [--seeds 1,2]
 
 Trains `small` with nothing, balance, weights and focal loss, and compares the float models on the
 test split. Finished runs in FOLDER are kept and an interrupted one is continued. Writes table.md
@@ -213,4 +214,4 @@ def _row(*cells: str) -> str:
 
 
 if __name__ == "__main__":
-    shell.run(main, "python -m benchmarks.class_handling")
+    shell.run(main, "python -m benchmarks.training.class_handling")

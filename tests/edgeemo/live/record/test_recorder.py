@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import record_kills
+from benchmarks.endurance import record_kills
 from edgeemo.contract.checked import strict
 from edgeemo.errors import InvalidInput, StorageError
-from edgeemo.live.record_lines import is_begun, is_reading
-from edgeemo.live.recorder import Recorded, Recorder, Rotation
+from edgeemo.live.record.lines import is_begun, is_reading
+from edgeemo.live.record.recorder import Recorded, Recorder, Rotation
 from edgeemo.results import Box, Reading
 from tests import support
 
@@ -74,7 +74,8 @@ def test_a_line_is_one_write_and_synced_within_a_second(tmp_path: Path) -> None:
         pytest.skip("needs strace (Debian package)")
     log, out = tmp_path / "calls", tmp_path / "day.jsonl"
     code = (
-        "import sys, time; from pathlib import Path; from edgeemo.live.recorder import Recorder\n"
+        "import sys, time; from pathlib import Path\n"
+        "from edgeemo.live.record.recorder import Recorder\n"
         "with Recorder(Path(sys.argv[1])) as recorder:\n"
         "    for number in range(2):\n"
         '        recorder.write("line %d" % number); time.sleep(0.9)\n'
@@ -347,7 +348,7 @@ def test_a_place_that_is_lost_fails_until_it_can_be_opened(
 def test_the_process_s_own_output_is_written_at_its_own_end(tmp_path: Path) -> None:
     out = tmp_path / "out"
     code = (
-        "import sys; from edgeemo.live.recorder import Recorder\n"
+        "import sys; from edgeemo.live.record.recorder import Recorder\n"
         "for number in range(3):\n"
         '    print("before", flush=True)\n'
         "    with Recorder(sys.argv[1]) as recorder:\n"

@@ -2,7 +2,7 @@
 
 It makes the table of docs/quantization.md:
 
-python -m benchmarks.ladder RUN prepared/
+python -m benchmarks.models.ladder RUN prepared/
 """
 
 import time

@@ -2,7 +2,7 @@
 
 Nothing grows, nothing hangs, nothing stale is handed on, counters add up.
 
-python -m benchmarks.soak ../shared/media/test.mp4 --yunet
+python -m benchmarks.endurance.soak ../shared/media/test.mp4 --yunet
 ../shared/models/face_detection_yunet_2026may.onnx [--minutes 10]
 
 The video is looped as fast as it decodes, as if it were a live camera, with the real detector and

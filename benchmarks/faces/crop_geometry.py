@@ -1,6 +1,6 @@
 """Where detectors put their boxes on faces framed as FER-2013 frames them, and what crops gain.
 
-python -m benchmarks.crop_geometry prepared/ [--yunet FILE]
+python -m benchmarks.faces.crop_geometry prepared/ [--yunet FILE]
 
 FER-2013 training faces are enlarged and set into a larger frame; each detector looks for the face,
 and the median scale and shift that turn its box back into the original square are printed, in the
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.framed import ENLARGED, Answers, framed, network
+from benchmarks.faces.framed import ENLARGED, Answers, framed, network
 from edgeemo.cli.shell import say
 from edgeemo.contract.crop import Crop
 from edgeemo.contract.input_spec import InputSpec

@@ -2,8 +2,8 @@
 
 The rule of edgeemo/faces/scaling.py.
 
-python -m benchmarks.detector_scale prepared/ --yunet FILE --video ../shared/media/test.mp4 --photo
-../shared/media/solvay_conference.jpg
+python -m benchmarks.faces.detector_scale prepared/ --yunet FILE
+--video ../shared/media/test.mp4 --photo ../shared/media/solvay_conference.jpg
 
 FER-2013 validation faces are set 192 pixels wide at drawn places of 576x576 frames, and the frames
 scaled down until the face has the given side, which is about that of the detector's box. Around a
@@ -25,7 +25,7 @@ import numpy as np
 import skimage
 from numpy.typing import NDArray
 
-from benchmarks.framed import (
+from benchmarks.faces.framed import (
     ENLARGED,
     Answers,
     as_square,
