@@ -52,6 +52,6 @@ def test_a_large_network_trains_resumes_teaches_and_exports(
         assert np.array_equal(one, other)
     student = replace(STUDENT, teachers=(str(tmp_path / "whole"), str(tmp_path / "resumed")))
     assert train(student, many, tmp_path / "student", pictures=False).top1 > 0.9
-    bundle, made = build(tmp_path / "whole", many, tmp_path / f"{model}.edgeemo")
+    bundle, made = build(tmp_path / "whole", many, tmp_path / f"{model}.edgeemo", gate_min=1)
     assert all(measured.verdict.passed for measured in made.values())
     assert load_bundle(tmp_path / f"{model}.edgeemo").manifest == bundle.manifest
