@@ -8,6 +8,7 @@ from edgeemo.cli.shell import say
 from edgeemo.contract.checked.outputs import check_output
 from edgeemo.contract.run import run_files
 from edgeemo.data.prepared import prepared_files
+from edgeemo.proof.conditions import PICTURES_NEEDED
 from export.cli.options import PATH, out
 from export.profiles import PROFILES, profile_summaries
 from export.prove.steps import STEPS
@@ -56,6 +57,16 @@ def _licence(_: click.Context, __: click.Parameter, value: str | None) -> str | 
     ),
 )
 @click.option(
+    "--gate-min",
+    type=click.IntRange(1),
+    metavar="PICTURES",
+    default=PICTURES_NEEDED,
+    help=(
+        "Judge by a test split of so many pictures or more. It loosens no limit, and less than "
+        "the default is said in the bundle's report."
+    ),
+)
+@click.option(
     "--seed",
     type=click.IntRange(0),
     default=1,
@@ -70,6 +81,7 @@ def build(
     licence: str | None,
     profile: str,
     max_step: str,
+    gate_min: int,
     seed: int,
 ) -> None:
     """Convert RUN, climb the ladder until int8 passes, and write the bundle if all pass the gate.
@@ -97,6 +109,7 @@ def build(
         profile=profile,
         max_step=max_step,
         licence=licence,
+        gate_min=gate_min,
     )
     for line in measurement_lines(list(measurements.values())):
         say(line)

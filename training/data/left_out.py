@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from edgeemo.data.file_store import LINKED_FOLDER
 from edgeemo.data.labelled import NO_PLACE
 from edgeemo.errors import ArchiveError
-from training.data.own.layout import NOT_NAMED
+from training.data.own.table_rows import NOT_NAMED
 from training.data.own.words import LEFT_OUT
 from training.data.sources import SECOND_COPY
 
@@ -22,7 +22,14 @@ _NO_PART = frozenset({"system file", SECOND_COPY, NO_PLACE, NO_FACE, LEFT_OUT, N
 _NOT_READ = frozenset({".gif", ".heic", ".heif", ".avif", ".jfif", ".jpe", ".jp2", ".svg", ".raw"})
 
 
-def check_whole(name: str, path: object, read: int, rejected: Iterable[Mapping[str, str]]) -> None:
+def check_whole(
+    name: str,
+    path: object,
+    read: int,
+    rejected: Iterable[Mapping[str, str]],
+    *,
+    way_out: str = "give the set as it was published",
+) -> None:
     """Raise unless at most MAX_SHARE of a set's files were left out.
 
     Broken files, system files, second copies, classes that are none of the class names or are to be
@@ -35,6 +42,7 @@ def check_whole(name: str, path: object, read: int, rejected: Iterable[Mapping[s
         path: its archive or folder, for the message.
         read: how many of its pictures were read.
         rejected: the others, with `path` and `reason`.
+        way_out: what to do about it, for the message.
 
     Raises:
         ArchiveError: more was left out; the message gives the reasons.
@@ -49,8 +57,8 @@ def check_whole(name: str, path: object, read: int, rejected: Iterable[Mapping[s
     first = next(row["path"] for row in rows if _is_part(row))
     raise ArchiveError(
         f"{path}: expected all of {name}, {left:,} of {files:,} files ({100 * left / files:.1f} %) "
-        f"would be left out: {reasons}; the first is {first[:120]!a}; give the set as it was "
-        "published, or add --allow-left-out to go on without them"
+        f"would be left out: {reasons}; the first is {first[:120]!a}; {way_out}, or add "
+        "--allow-left-out to go on without them"
     )
 
 

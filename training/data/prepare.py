@@ -235,16 +235,7 @@ def _write(
         "edgeemo": __version__,
         "input_spec": spec.to_dict(),
         "input_fingerprint": spec.fingerprint(),
-        "sources": [
-            {
-                "name": s.name,
-                "kaggle": s.kaggle,
-                "licence": s.licence,
-                "file": path.name,
-                **(s.described() if isinstance(s, OwnSet) else {}),
-            }
-            for s, path in sources
-        ],
+        "sources": [_described_source(source, path) for source, path in sources],
         "images_sha256": file_sha256(folder / IMAGES),
         "index_sha256": file_sha256(folder / INDEX),
         **_described(faces, rows, choices),
@@ -256,6 +247,12 @@ def _write(
     write_report(folder / "report.html", dataset, pictures)
     (folder / DATASET).write_text(strict.dumps(dataset))
     return dataset
+
+
+def _described_source(source: Source | OwnSet, path: Path) -> dict[str, Any]:
+    page = {"name": source.name, "kaggle": source.kaggle, "licence": source.licence}
+    own = source.described() if isinstance(source, OwnSet) else {}
+    return {**page, "file": path.name, **own}
 
 
 def _described(faces: Faces, rows: list[Row], choices: Choices) -> dict[str, Any]:

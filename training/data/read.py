@@ -198,13 +198,18 @@ class _Reading:
         Raises:
             ArchiveError: all of its pictures, or a part of it that may not lack.
         """
-        read = len(self.pictures) - before
-        if not read:
+        pictures = self.pictures[before:]
+        if not pictures:
             raise _no_picture(path, source, rejected)
         if not self._allow_left_out:
-            check_whole(source.name, path, read, rejected)
+            way_out = (
+                "correct that" if isinstance(source, OwnSet) else "give the set as it was published"
+            )
+            check_whole(source.name, path, len(pictures), rejected, way_out=way_out)
         if isinstance(source, OwnSet):
-            check_parts(source.name, path, ((p.sha256, p.given) for p in self.pictures[before:]))
+            check_parts(source.name, path, ((p.sha256, p.given) for p in pictures))
+            if not self._allow_left_out:
+                source.check_classes(path, {self._class_names[p.label] for p in pictures})
         self.rejected += [{"source": source.name, **row} for row in rejected]
 
 
@@ -236,4 +241,7 @@ def _no_picture(
 ) -> ArchiveError:
     counts = Counter(row["reason"] for row in rejected).most_common()
     reasons = ", ".join(f"{n:,} x {reason}" for reason, n in counts)
-    return ArchiveError(f"{path}: not a single usable picture ({reasons}); get {source.name} again")
+    way_out = f"get {source.name} again"
+    if isinstance(source, OwnSet):
+        way_out = "look at its files" + (", or try --faces crop" if source.photos else "")
+    return ArchiveError(f"{path}: not a single usable picture ({reasons}); {way_out}")

@@ -1,43 +1,34 @@
 """Which layout a set has, and the pictures and words that it holds."""
 
-import io
-import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
-from edgeemo.contract.checked.reading import open_regular
 from edgeemo.contract.checked.text import printable
-from edgeemo.contract.label_words import plain_label
 from edgeemo.data.file_store import FileStore, name_fault
-from edgeemo.data.labelled import SPLIT_WORDS, plain_word
 from edgeemo.errors import ArchiveError, DataError, InvalidInput
-from training.data.competition import SIDE, parse_pixels
 from training.data.own.folders import Entry, by_folders
 from training.data.own.pattern import Pattern, name_set_of
-from training.data.own.places import Listed, LooseFiles, checked_path
+from training.data.own.table_rows import (
+    Contents,
+    TableRows,
+    folder_part,
+    open_table,
+    raf_codes,
+    where_of,
+)
 from training.data.own.tables import (
     LIST_SUFFIXES,
     MAX_LINE,
     TABLE_SUFFIXES,
     Columns,
-    Row,
     columns_of,
-    rows,
 )
-from training.data.own.words import NUMBERINGS, Rules
+from training.data.own.words import Rules
 
 LAYOUTS = ("auto", "folders", "csv", "list", "names")
-NOT_NAMED = "not named in the table"
-"""Why pictures beside a table are left out; the table says what the set is."""
 NO_FOLDER = "in no class folder"
 NO_LABEL = "a name without a label"
-NOT_THERE = "named in the table and not there"
-_RAF = re.compile(r"(?:train|test)_\d{4,5}(?:_aligned)?")
-_PREFIX = re.compile(r"(train|test|valid|val|validation)[_-]", re.IGNORECASE)
 _MAX_TABLES = 16
 
 
@@ -51,24 +42,6 @@ class Asked:
     """Names of a table's columns of paths, labels and, perhaps, parts."""
     pattern: Pattern | None = None
     """Of names with the label in them."""
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a set holds, before its words are understood."""
-
-    layout: str
-    """One of LAYOUTS but auto."""
-    shown: str
-    """The same in words, for what is printed."""
-    entries: list[Entry]
-    """Its pictures."""
-    codes: Mapping[str, str | None] = field(default_factory=dict)
-    """What the words of a published set stand for, by plain word."""
-    pixels: Mapping[str, bytes] = field(default_factory=dict)
-    """Pictures that the table itself holds, by path: 48x48 grey as PGM files."""
-    tables: tuple[str, ...] = ()
-    """Files that are no pictures and were read for their labels."""
 
 
 def read_contents(store: FileStore, table: Path | None, asked: Asked, rules: Rules) -> Contents:
@@ -191,9 +164,7 @@ class _Reading:
 
     def _codes(self) -> Mapping[str, str | None]:
         """RAF-DB's numbers, where all pictures have its names."""
-        stems = (PurePosixPath(name).stem for name in self.pictures)
-        fits = self.pictures and all(map(_RAF.fullmatch, stems))
-        return NUMBERINGS["raf-db"] if fits else {}
+        return raf_codes(self.pictures)
 
     # --- names
 
@@ -210,7 +181,7 @@ class _Reading:
         entries = []
         for name in self.pictures:
             if word := label(name):
-                entries.append(Entry(name, word, _folder_part(name)))
+                entries.append(Entry(name, word, folder_part(name)))
             else:
                 self.store.reject(name, NO_LABEL)
         return Contents("names", shown, entries, codes) if entries else None
@@ -221,10 +192,10 @@ class _Reading:
         tables = self._tables()
         if not tables:
             return None
-        result = _Rows(self, several=len(tables) > 1)
+        rows = TableRows(self.store, self.pictures, several=len(tables) > 1)
         for name, columns in tables:
-            result.add(name, columns)
-        return result.contents()
+            rows.add(name, columns)
+        return rows.contents()
 
     def _tables(self) -> list[tuple[str, Columns]]:
         """Tables that can be read as one, of the folder nearest to the top."""
@@ -241,10 +212,10 @@ class _Reading:
         for name in names[:_MAX_TABLES]:
             if tables and name.count("/") > tables[0][0].count("/"):
                 break
-            with self.open(name) as stream:
+            with open_table(self.store, name) as stream:
                 line = stream.readline(MAX_LINE)
             try:
-                columns = columns_of(line, self.where(name), self.asked.columns)
+                columns = columns_of(line, where_of(self.store, name), self.asked.columns)
             except (DataError, InvalidInput):
                 if self.table is not None or self.asked.layout != "auto" or self.asked.columns:
                     raise
@@ -252,122 +223,3 @@ class _Reading:
             if columns is not None:
                 tables.append((name, columns))
         return tables
-
-    @contextmanager
-    def open(self, name: str) -> Iterator[IO[bytes]]:
-        """A table's bytes; those of an archive are at most as many as a picture's may be."""
-        place = self.store.path / name
-        if self.store.path.is_dir():
-            try:
-                with open_regular(place) as file:
-                    yield file
-            except OSError as error:
-                raise ArchiveError(
-                    f"{place}: cannot be read ({error.strerror or error}); check its permissions"
-                ) from None
-        else:
-            yield io.BytesIO(self.store.read(name))
-
-    def where(self, name: str) -> str:
-        """A table's path for messages."""
-        return os.path.join(self.store.path, name)
-
-
-class _Rows:
-    """The rows of a set's tables, with each picture once."""
-
-    def __init__(self, reading: _Reading, *, several: bool) -> None:
-        self._reading, self._several = reading, several
-        self._listed = Listed(reading.pictures)
-        self._entries: dict[str, Entry] = {}
-        self._pixels: dict[str, bytes] = {}
-        self._names: list[str] = []
-        self._columns: Columns | None = None
-
-    def add(self, name: str, columns: Columns) -> None:
-        """Take a table's rows in."""
-        self._names.append(name)
-        self._columns = columns
-        where = self._reading.where(name)
-        stem = re.split(r"[_\W]", PurePosixPath(name).stem, maxsplit=1)[0]
-        part = SPLIT_WORDS.get(plain_word(stem)) if self._several else None
-        with self._reading.open(name) as stream:
-            for row in rows(stream, where, columns):
-                self._add_row(row, name, part, where)
-
-    def _add_row(self, row: Row, table: str, part: str | None, where: str) -> None:
-        at = f"{where}: line {row.number}"
-        part = row.part or part
-        if row.pixels:
-            path = f"{table}#{row.number}"
-            header = f"P5 {SIDE} {SIDE} 255\n".encode()
-            self._pixels[path] = header + parse_pixels(row.pixels, at).tobytes()
-        else:
-            given = checked_path(row.path, at)
-            found = self._place(given, str(PurePosixPath(table).parent), at)
-            if found is None:
-                self._reading.store.reject(given, NOT_THERE)
-                return
-            path = found
-            part = part or _folder_part(path)
-        before = self._entries.get(path)
-        if before is None:
-            self._entries[path] = Entry(path, row.word, part)
-        elif plain_label(before.word) != plain_label(row.word) or before.part != part:
-            differ = (before.word, row.word) if before.word != row.word else (before.part, part)
-            raise DataError(
-                f"{at}: expected each picture once, {printable(path)[:120]} is there as "
-                f"{printable(str(differ[0]))[:40]!r} and as {printable(str(differ[1]))[:40]!r}; "
-                "remove one"
-            )
-
-    def _place(self, path: str, folder: str, at: str) -> str | None:
-        store = self._reading.store
-        if isinstance(store, LooseFiles):
-            return store.place(path)
-        try:
-            return self._listed.place(path, folder)
-        except DataError as error:
-            raise DataError(f"{at}: {error}") from None
-
-    def contents(self) -> Contents:
-        """All of them; pictures that no row names are rejected."""
-        columns = self._columns
-        assert columns is not None
-        entries = self._with_prefix(list(self._entries.values()))
-        for name in self._reading.pictures:
-            if name not in self._entries:
-                self._reading.store.reject(name, NOT_NAMED)
-        names = " and ".join(map(printable, self._names[:3]))
-        if columns.delimiter is None:
-            layout, shown = "list", f"the list {names}"
-        else:
-            layout = "csv"
-            used = f", columns {', '.join(map(printable, columns.names))}" if columns.names else ""
-            shown = f"the table {names}{used}"
-        tables = tuple(self._names)
-        return Contents(layout, shown, entries, self._codes(entries), self._pixels, tables)
-
-    def _with_prefix(self, entries: list[Entry]) -> list[Entry]:
-        """Entries of a list with the parts that all of their names begin with, as in RAF-DB."""
-        matches = [_PREFIX.match(PurePosixPath(entry.path).name) for entry in entries]
-        if any(entry.part for entry in entries) or not all(matches):
-            return entries
-        return [
-            Entry(entry.path, entry.word, SPLIT_WORDS[match[1].lower()])
-            for entry, match in zip(entries, matches, strict=True)
-            if match
-        ]
-
-    def _codes(self, entries: Sequence[Entry]) -> Mapping[str, str | None]:
-        """The numbers of FER-2013's table, and of RAF-DB's list."""
-        if self._pixels:
-            return NUMBERINGS["fer2013"]
-        stems = (PurePosixPath(entry.path).stem for entry in entries)
-        return NUMBERINGS["raf-db"] if all(map(_RAF.fullmatch, stems)) else {}
-
-
-def _folder_part(path: str) -> str | None:
-    words = map(plain_word, PurePosixPath(path).parts[:-1])
-    parts = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
-    return parts[-1] if parts else None

@@ -3,7 +3,7 @@
 import re
 import statistics
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +112,16 @@ class OwnSet:
                 assert meant.label in class_names
                 self.files.append(LabelledFile(entry.path, meant.label, entry.part))
         return self
+
+    def check_classes(self, path: Path, read: Set[str]) -> None:
+        """Raise ArchiveError where not one picture of a class could be read."""
+        missing = sorted({file.label for file in self.files} - read)
+        if missing:
+            raise ArchiveError(
+                f"{path}: expected pictures of {printable(missing[0])}, not one can be used "
+                f"({self.left_out}); correct that, leave the class out with --drop, or add "
+                "--allow-left-out to go on without it"
+            )
 
     @property
     def left_out(self) -> str:

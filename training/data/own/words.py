@@ -3,6 +3,7 @@ words that none of them knows are written into a file to fill in.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from edgeemo.errors import DataError, InvalidInput, MissingFile
 LEFT_OUT = "left out by --drop or --labels"
 """Why pictures of a word that is not wanted are left out."""
 MAX_MAP_BYTES = 1024 * 1024
+_NUMBER = re.compile(r"\d{1,3}[ .)]+(?=\D)")
 _LABELS_FILE = "labels"
 _MOST_SHOWN = 8
 
@@ -74,7 +76,11 @@ class Rules:
             return Meant(name, None)
         if plain in codes:
             return self._placed(codes[plain])
-        return self._placed(meant) if (meant := meaning(word)) else Meant(None, None)
+        if meant := meaning(word):
+            return self._placed(meant)
+        # "0_happy", "01 sad": numbers before words put folders in an order.
+        numbered = _NUMBER.match(plain)
+        return self.label(plain[numbered.end() :], {}) if numbered else Meant(None, None)
 
     def _placed(self, label: str | None) -> "Meant":
         if label is None or plain_label(label) in self.dropped:
@@ -233,7 +239,7 @@ def write_missing(out: Path, meant: Mapping[str, Meant], sets: Sequence[str]) ->
         )
     return DataError(
         f"{text}; fill in {written} (a label behind each, null to leave it out) and add --labels "
-        f"{written}, or name your own classes with --classes"
+        f"{written}, or name your own classes with --classes, or leave words out with --drop"
     )
 
 
@@ -245,11 +251,21 @@ def _write_new(folder: Path, text: str) -> Path | None:
             with path.open("x", encoding="utf-8") as file:
                 file.write(text + "\n")
         except FileExistsError:
-            continue
+            if _is_same(path, text + "\n"):
+                return path
         except OSError:
             return None
-        return path
+        else:
+            return path
     return None
+
+
+def _is_same(path: Path, text: str) -> bool:
+    """Whether an earlier call has written this very file, and nobody has filled it in."""
+    try:
+        return read_regular(path, MAX_MAP_BYTES) == text.encode()
+    except (OSError, ValueError):
+        return False
 
 
 def shown(words: Sequence[str]) -> str:

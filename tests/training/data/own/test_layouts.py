@@ -3,6 +3,8 @@
 import csv
 import io
 import tarfile
+import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ FOLDERS: dict[str, dict[str, tuple[str, str | None]]] = {
             "x/dev/Colère/1.png": ("angry", "validation"),
         }
     ),
+    "numbered": ({"0_happy/1.png": ("happy", None), "01 Traurig/1.png": ("sad", None)}),
     "persons below": (
         {
             "faces/happy/anna/1.png": ("happy", None),
@@ -314,11 +317,18 @@ def test_no_name_makes_a_pattern_run_on(tmp_path: Path) -> None:
 
 
 def test_photos_are_searched_for_a_face_and_crops_are_not(tmp_path: Path) -> None:
-    photos = support.shared("data", "kaggle_layouts", "facial-emotion-recognition.zip")
-    asked = Asked("names", pattern=Pattern("{label}"))
-    read = Read(photos, tmp_path / "out", asked=asked, drop=("contempt",))
+    whole = support.shared("data", "kaggle_layouts", "facial-emotion-recognition.zip")
+    with zipfile.ZipFile(whole) as archive:
+        names = [name for name in archive.namelist() if name.startswith("images/1/")]
+        (tmp_path / "a.zip").write_bytes(support.zip_bytes({n: archive.read(n) for n in names}))
+    photos, asked = tmp_path / "a.zip", Asked("names", pattern=Pattern("{label}"))
+    drop = ("contempt",)
+    read = Read(photos, tmp_path / "out", asked=asked, drop=drop, allow_left_out=True)
     assert (read.described["faces"], read.faces.detector is not None) == ("detect", True)
-    assert len(read.faces.pictures) + len(read.faces.rejected) == 33
+    reasons = Counter(row["reason"] for row in read.faces.rejected)
+    assert reasons.pop("left out by --drop or --labels") == 1
+    assert set(reasons) <= {"no face found"}
+    assert len(read.faces.pictures) + reasons.total() == 7
     crops = write(tmp_path / "set", ["happy/1.png", "sad/1.png"], side=224)
     assert Read(crops, tmp_path / "out").faces.detector is None
     assert Read(photos, tmp_path / "out", asked=asked, faces="crop").faces.detector is None

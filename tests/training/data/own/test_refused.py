@@ -113,6 +113,14 @@ def test_a_labels_file_that_is_there_is_never_touched(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_the_same_words_are_written_once(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", ["a/1.png", "b/1.png"])
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"fill in \S*/labels\.json"):
+            Read(folder, tmp_path / "out")
+    assert not (tmp_path / "labels-2.json").exists()
+
+
 def test_where_no_file_can_be_written_the_error_says_how(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", ["a/1.png", "b/1.png"])
     with pytest.raises(DataError, match=r"name each in a JSON map .* such as \{\"a\": \"happy\"\}"):
@@ -192,6 +200,17 @@ def linked(folder: Path) -> None:
     (folder / "fear").symlink_to(folder.parent / "elsewhere")
 
 
+def broken_class(folder: Path) -> None:
+    write(folder, [*TWO, "happy/2.png"])
+    (folder / "sad/1.png").write_bytes(b"junk")
+
+
+def broken(folder: Path) -> None:
+    for name in TWO:
+        write(folder, [name])
+        (folder / name).write_bytes(b"junk")
+
+
 def strange(folder: Path) -> None:
     write(folder, ["happy/1.png"])
     os.makedirs(os.fsencode(folder) + b"/tr\xffste")
@@ -204,6 +223,15 @@ SETS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no folders": (lambda f: write(f, ["1.png"]), "received 1 x in no class folder"),
     "65 classes": (many, "65 words that no vocabulary knows .* expected 2 to 64 classes"),
     "same parts": (same_parts, "all 2 files of mine's test are in its train too"),
+    "a class of broken files": (
+        broken_class,
+        r"expected pictures of sad, not one can be used \(1 x",
+    ),
+    "broken files alone": (broken, r"not a single usable picture \(2 x .*; look at its files"),
+    "a picture of another format": (
+        lambda f: write(f, [*TWO, "sad/1.bmp"]).joinpath("sad/1.bmp").rename(f / "sad/1.gif"),
+        r"1 of 3 files .*; correct that, or add --allow-left-out",
+    ),
     "a linked folder": (linked, "1 x a link to a folder, which is not followed"),
     "a name that is no UTF-8": (strange, "and leave out 1 x a name with control characters or"),
 }
