@@ -29,9 +29,9 @@ def stripes(turned: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     """uint8 (48, 48): waves in a direction that makes the class, with a texture of their own."""
     y, x = np.mgrid[:48, :48].astype(float)
     along = x * np.cos(turned) + y * np.sin(turned)
-    waves = np.sin(rng.uniform(0.35, 0.5) * along + rng.uniform(0, 2 * np.pi))
-    texture = cv2.resize(rng.normal(0, 20, (12, 12)), (48, 48), interpolation=cv2.INTER_CUBIC)
-    return np.asarray((128 + 70 * waves + texture).clip(0, 255), np.uint8)
+    waves = np.sin(rng.uniform(0.25, 0.6) * along + rng.uniform(0, 2 * np.pi))
+    texture = cv2.resize(rng.normal(0, 40, (16, 16)), (48, 48), interpolation=cv2.INTER_CUBIC)
+    return np.asarray((128 + 60 * waves + texture).clip(0, 255), np.uint8)
 
 
 def write_faces(folder: Path, count: int) -> None:
