@@ -35,6 +35,7 @@ def build(
     seed: int = 1,
     profile: str = "all",
     max_step: str = STEPS[-1],
+    licence: str | None = None,
     gate_min: int = PICTURES_NEEDED,
 ) -> tuple[Bundle, dict[str, Measurement]]:
     """Convert a finished run and write `out` if every artifact of the profile passes the gate.
@@ -47,6 +48,7 @@ def build(
         seed: of the calibration draw and the self-test's patterns.
         profile: one of PROFILES.
         max_step: the last step of the ladder that may be tried.
+        licence: what one may do with the bundle, in words; by default what the data sets say.
         gate_min: fewest test pictures that are judged by. It loosens no limit; the report has it.
 
     Returns:
@@ -68,7 +70,7 @@ def build(
     measurements = quantize(job)
     report = _reported(name, out, job, measurements, gate_min)
     _check_gate(job, out, report, measurements)
-    bundle = _write(out, name, version, job, measurements, report)
+    bundle = _write(out, (name, version, licence), job, measurements, report)
     return bundle, {measurement.file: measurement for measurement in measurements}
 
 
@@ -127,13 +129,12 @@ def _way_out(job: Job, refused: Sequence[Measurement]) -> str:
 
 def _write(
     out: Path,
-    name: str,
-    version: str,
+    told: tuple[str, str, str | None],
     job: Job,
     measurements: Sequence[Measurement],
     report: Mapping[str, Any],
 ) -> Bundle:
-    """The bundle as read back, whose self-test passes on this machine."""
+    """The bundle of a name, version and licence as read back, whose self-test passes on this machine."""
     candidates = [measurement.candidate for measurement in measurements]
     companions = {
         COMPANIONS[Role.REPORT]: strict.dumps(report).encode(),
@@ -141,7 +142,8 @@ def _write(
             candidates, job.selftest, job.run.spec, job.run.class_names
         ),
     }
-    manifest = make_manifest(name, version, job, measurements, companions)
+    name, version, licence = told
+    manifest = make_manifest(name, version, job, measurements, companions, licence)
     files = {candidate.file: candidate.model for candidate in candidates} | companions
     with tempfile.TemporaryDirectory() as folder:  # an older bundle at `out` stays until it passes
         bundle = write_bundle(Path(folder, out.name), manifest, files)

@@ -25,7 +25,8 @@ from export.convert.graph import activation_bytes
 from export.job import Job
 from export.prove.measurement import Measurement
 
-DEFAULT_LICENCE = "MIT; trained on FER-2013 (DbCL), pictures from the web"
+OF_FER2013 = "MIT; trained on FER-2013 (DbCL), pictures from the web"
+"""The licence of what comes from FER-2013 alone, with nothing else said."""
 _OF_TRAINING = ("recipe", "parameters", "multiply_accumulates", "keras", "backend", "history")
 
 
@@ -35,6 +36,7 @@ def make_manifest(
     job: Job,
     measurements: Sequence[Measurement],
     files: Mapping[str, bytes],
+    licence: str | None = None,
 ) -> Manifest:
     """What the bundle `name` says of itself; `files` are its companions' bytes, by file."""
     run, data, training = job.run, job.data, job.run.config.to_dict()
@@ -44,7 +46,7 @@ def make_manifest(
         schema_version=SCHEMA_VERSION,
         name=name,
         version=version,
-        licence=DEFAULT_LICENCE,
+        licence=licence or default_licence(run.config.learned_from),
         minimum_edgeemo=OLDEST_READER,
         labels=run.class_names,
         input_spec=run.spec,
@@ -66,6 +68,13 @@ def make_manifest(
         smoothing=Smoothing(),
         tensor_arena_bytes=activation_bytes(on_device.model),
     )
+
+
+def default_licence(sets: Sequence[str]) -> str:
+    """What a bundle says of its licence where nothing was said, by the data sets it comes from."""
+    if list(sets) == ["fer2013"]:
+        return OF_FER2013
+    return f"licence not stated; trained on {', '.join(sets) or 'data that is not known'}"
 
 
 def _calibration(job: Job, measurements: Sequence[Measurement]) -> Calibration:
