@@ -3,6 +3,7 @@ is installed.
 """
 
 import contextlib
+import copy
 import hashlib
 import importlib.metadata
 import os
@@ -254,6 +255,56 @@ def parse_model(model: bytes, name: str) -> Any:
         raise BackendError(
             f"{name}: not a readable .tflite file ({type(error).__name__}: {str(error)[:120]})"
         ) from None
+
+
+def operator_answers(
+    model: Any, operator: Any, source: int, values: NDArray[Any], name: str
+) -> NDArray[np.int8]:
+    """What the reference kernel of one operator of one activation answers.
+
+    Args:
+        model: as `parse_model` gives it.
+        operator: one of its operators, whose other inputs are constants.
+        source: the number of the activation among the model's tensors.
+        values: (N,) of the activation's type; the operator works number by number.
+        name: stands in messages.
+
+    Returns:
+        (N,) int8 in the output's own scale.
+
+    Raises:
+        BackendError: the interpreter refuses the operator.
+    """
+    schema = need("ai_edge_litert.schema_py_generated", "litert", "to ask an operator")
+    flatbuffers = need("flatbuffers", "litert", "to ask an operator")
+    tensors, buffers = model.subgraphs[0].tensors, [schema.BufferT()]
+    alone, graph, asked = schema.ModelT(), schema.SubGraphT(), schema.OperatorT()
+    graph.tensors, graph.operators = [], [asked]
+    for number in (*operator.inputs, *operator.outputs):
+        tensor = copy.copy(tensors[int(number)])
+        if number in (source, *operator.outputs):
+            tensor.shape, tensor.buffer = np.array([1, len(values)], np.int32), 0
+            tensor.shapeSignature = None
+        else:
+            buffers.append(model.buffers[tensor.buffer])
+            tensor.buffer = len(buffers) - 1
+        graph.tensors.append(tensor)
+    asked.opcodeIndex = 0
+    asked.inputs, asked.outputs = list(range(len(operator.inputs))), [len(operator.inputs)]
+    asked.builtinOptionsType, asked.builtinOptions = (
+        operator.builtinOptionsType,
+        operator.builtinOptions,
+    )
+    graph.inputs, graph.outputs = [list(operator.inputs).index(source)], asked.outputs
+    alone.version, alone.subgraphs, alone.buffers = 3, [graph], buffers
+    alone.operatorCodes = [model.operatorCodes[operator.opcodeIndex]]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(alone.Pack(builder), b"TFL3")
+    interpreter = open_interpreter(bytes(builder.Output()), name, kernels="reference")
+    first, last = _tensors(interpreter)
+    interpreter.set_tensor(first["index"], values[np.newaxis])
+    interpreter.invoke()
+    return np.asarray(interpreter.get_tensor(last["index"])[0])
 
 
 def builtin_operators() -> dict[int, str]:

@@ -120,7 +120,8 @@ def network_image(
     layers_at = HEADER_BYTES
     body = _Body(layers_at + len(network.layers) * LAYER.size)
     layers = _layers(network, plan, body)
-    exponentials_at = body.add(exponentials(network.logits).astype("<u2").tobytes())
+    softmax = np.empty(0) if network.probabilities else exponentials(network.logits)
+    exponentials_at = body.add(softmax.astype("<u2").tobytes())
     vectors_at = body.add(inputs.tobytes() + logits.tobytes())
     pixels_at = body.add(network.pixel_table.tobytes())
     payload = layers + bytes(body.data)
@@ -227,7 +228,7 @@ def _layers(network: Network, plan: Plan, body: _Body) -> bytes:
             *(body.add(table.tobytes()) for table in layer_tables(layer).values()),
             layer.table.size,
             *(plan.offsets[layer.inputs[0]], plan.offsets[layer.inputs[-1]]),
-            *(plan.offsets[layer.output], scratch),
+            *(plan.offsets[layer.output] + layer.start, scratch),
             *layer.in_shape,
             *layer.out_shape,
             *(layer.bias.size, layer.op),

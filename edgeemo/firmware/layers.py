@@ -27,6 +27,24 @@ class Op(IntEnum):
     MEAN = 7
     PAD = 8
     FULLY_CONNECTED = 9
+    MUL = 10
+    SOFTMAX = 11
+    RESIZE_NEAREST = 12
+    RESIZE_BILINEAR = 13
+    CONCATENATION = 14
+
+
+SUM_LIMIT = 1 << 30
+"""What sums must stay below: the C kernels' rounding doubles them first."""
+WIDE_BIAS = 1 << 29
+"""From this bias on the kernels of products do not double, and sums may have all of 32 bits."""
+IN_PLACE = (Op.LOOKUP, Op.ADD, Op.MUL, Op.SOFTMAX)
+"""Kernels whose output may lie where an input of its size lies."""
+
+
+def products_limit(bias: NDArray[np.int64]) -> int:
+    """What the sums of a layer of products must stay below."""
+    return 2 * SUM_LIMIT if bias.size and np.abs(bias).max() >= WIDE_BIAS else SUM_LIMIT
 
 
 @dataclass(frozen=True)
@@ -38,11 +56,12 @@ class Layer:
     name: str
     """The tensor that it makes, as the model's file calls it."""
     inputs: tuple[int, ...]
-    """One or two numbers of tensors."""
+    """One or two numbers of tensors; one for a kernel of two whose second is a constant."""
     output: int
     """The number of the tensor that it makes."""
     in_shape: tuple[int, int, int]
-    """(height, width, channels) of each input."""
+    """(height, width, channels) of the input; of the second for a kernel of two, whose first has the
+    output's."""
     out_shape: tuple[int, int, int]
     """(height, width, channels) of the output."""
     kernel: tuple[int, int] = (1, 1)
@@ -57,13 +76,17 @@ class Layer:
     """Lowest and highest int8 value of the output."""
     weights: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
     """(out, height, width, in) for CONV_2D, (height, width, out) for DEPTHWISE_CONV_2D, (out, in)
-    for FULLY_CONNECTED, (256,) for LOOKUP; else empty."""
+    for FULLY_CONNECTED, (256,) for LOOKUP, a constant second input for ADD and MUL; tables of bytes
+    for SOFTMAX and the resizing kernels (edgeemo_kernels.h); else empty."""
     bias: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     """As long as `multiplier` and `shift`; see edgeemo_kernels.h."""
     multiplier: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     """31-bit fixed-point factors."""
     shift: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
     """Powers of two that go with the factors, left if positive."""
+    start: int = 0
+    """Where in the output it begins, in bytes: the parts of a CONCATENATION are layers of one
+    output."""
 
     @property
     def table(self) -> NDArray[np.int8]:
@@ -89,7 +112,7 @@ class Layer:
     @property
     def in_place(self) -> bool:
         """Whether its output may lie where an input lies."""
-        return self.op in (Op.LOOKUP, Op.ADD)
+        return self.op in IN_PLACE
 
     @property
     def multiply_accumulates(self) -> int:
@@ -116,6 +139,8 @@ class Network:
     """The tensor of the logits."""
     logits: Quantization
     """Of the output."""
+    probabilities: bool = False
+    """Whether the output is that of a softmax, in 256ths above -128."""
     pixel_table: NDArray[np.int8] = field(default_factory=lambda: np.empty((0, 256), np.int8))
     """(channels, 256) or, where all channels have the same, (1, 256): what the input stores for
     each pixel. Empty where that is pixel - 128."""

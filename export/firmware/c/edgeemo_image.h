@@ -15,6 +15,7 @@
 /* Larger images are refused; edgeemo/firmware/image_rules.py holds the same numbers. */
 #define EDGEEMO_IMAGE_MAX_VECTORS 64
 #define EDGEEMO_IMAGE_MAX_ARENA (1U << 28) /* bytes */
+#define EDGEEMO_IMAGE_MAX_SOFTMAX 511      /* channels */
 #ifndef EDGEEMO_IMAGE_MAX_WORK
 #define EDGEEMO_IMAGE_MAX_WORK (1U << 30) /* numbers that one inference sums */
 #endif

@@ -13,6 +13,7 @@ from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.manifest import Manifest
 from edgeemo.contract.quantize import Quantization
+from edgeemo.firmware.exponential import exponentials_q31
 from edgeemo.firmware.image import network_image
 from edgeemo.firmware.layers import Layer, Network, Op
 from edgeemo.models import find_model
@@ -21,6 +22,7 @@ from tests.export.firmware.firmware_support import STRICT, C, program, run
 
 DRIVER = Path(__file__).with_name("image_driver.c")
 SPEC, LABELS = InputSpec(height=8, width=8, channels=3), ("calm", "tense")
+PRODUCTS = (Op.CONV_2D, Op.DEPTHWISE_CONV_2D, Op.FULLY_CONNECTED)
 ARENA_BYTES = 65536  # as in image_driver.c
 SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 # Images that sum for long would be the slow ones.
@@ -49,6 +51,9 @@ def layers() -> dict[str, Layer]:
             "shift": np.full(count, -7, np.int8),
         }
 
+    def sources(size: int, *sides: int) -> np.ndarray[Any, np.dtype[np.int8]]:
+        return rng.integers(0, 2, (sum(sides), size // 2)).astype("<u2").view(np.int8).ravel()
+
     square: dict[str, Any] = {"kernel": (3, 3), "pad": (1, 1)}
     steps = (
         (Op.LOOKUP, (8, 8, 3), {"weights": weights(256)}),
@@ -58,18 +63,27 @@ def layers() -> dict[str, Layer]:
         (Op.ADD, (5, 5, 6), {"bias": np.array([3, -4, 0], np.int32)}),
         (Op.AVERAGE_POOL_2D, (4, 4, 6), {"kernel": (2, 2)}),
         (Op.MAX_POOL_2D, (3, 3, 6), {"kernel": (2, 2)}),
-        (Op.MEAN, (1, 1, 6), {}),
-        (Op.FULLY_CONNECTED, (1, 1, 2), {"weights": weights(2, 6)}),
+        (Op.MUL, (3, 3, 6), {"weights": weights(6), "in_shape": (1, 1, 6)}),
+        (Op.RESIZE_NEAREST, (5, 4, 6), {"weights": sources(2, 5, 4)}),
+        (Op.RESIZE_BILINEAR, (2, 3, 6), {"weights": sources(6, 2, 3)}),
+        (Op.CONCATENATION, (2, 4, 8), {"start": 8}),
+        (Op.MEAN, (1, 1, 8), {}),
+        (Op.FULLY_CONNECTED, (1, 1, 2), {"weights": weights(2, 8)}),
+        (Op.SOFTMAX, (1, 1, 2), {"weights": exponentials_q31(0.1, 1.0).view(np.int8)}),
     )  # fmt: skip
     made: dict[str, Layer] = {}
     before: tuple[int, int, int] = SPEC.shape
     for number, (op, shape, more) in enumerate(steps):
         inputs = (number, number - 1) if op is Op.ADD else (number,)
-        count = {Op.ADD: 3, Op.MEAN: 1}.get(op, shape[2] if "weights" in more else 0)
-        parameters = numbers(count) if op is not Op.LOOKUP else {}
+        parameters = numbers(shape[2] if op in PRODUCTS else {Op.ADD: 3}.get(op, 1))
+        if op not in (*PRODUCTS, Op.ADD, Op.MEAN, Op.MUL):
+            parameters = {}
         if op is Op.ADD:
             parameters["shift"] = np.array([-1, 0, -19], np.int8)
-        made[op.name] = Layer(op, op.name, inputs, number + 1, before, shape, **(parameters | more))
+        if op is Op.MUL:
+            parameters["bias"] = np.array([5], np.int32)
+        shapes = {"in_shape": before, "out_shape": shape}
+        made[op.name] = Layer(op, op.name, inputs, number + 1, **(shapes | parameters | more))
         before = shape
     return made
 
