@@ -154,6 +154,30 @@ def trace(
     ]
 
 
+def tensor_values(
+    model: bytes, artifact: str, inputs: NDArray[np.uint8], spec: InputSpec, number: int
+) -> NDArray[Any]:
+    """(N, size) of one tensor's own type: what the reference kernels leave in the tensor `number`
+    for each of uint8 (N, H, W, C) pixels.
+
+    Raises:
+        MissingDependency, BrokenDependency: no interpreter that works is installed.
+        BackendError: it refuses the model or fails while running it.
+    """
+    check_inputs(inputs, spec.shape)
+    interpreter = open_interpreter(model, artifact, kernels="reference", keep_tensors=True)
+    source, _ = _tensors(interpreter)
+    values = []
+    try:
+        for stored in _input_conversion(_info(source), spec, artifact)(inputs):
+            interpreter.set_tensor(source["index"], stored[np.newaxis])
+            interpreter.invoke()
+            values.append(interpreter.get_tensor(number).ravel())
+    except (ValueError, RuntimeError) as error:
+        raise _failed(artifact, error) from None
+    return np.stack(values)
+
+
 def _operator_outputs(interpreter: Any) -> list[tuple[int, str]]:
     """(index, name) of every operator's output tensors, in the order of execution."""
     names = {tensor["index"]: str(tensor["name"]) for tensor in interpreter.get_tensor_details()}
@@ -248,7 +272,12 @@ def parse_model(model: bytes, name: str) -> Any:
         "ai_edge_litert.schema_py_generated", "litert", "to read what a .tflite file holds"
     )
     try:
-        return schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+        parsed = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+        for buffer in parsed.buffers:
+            if buffer.offset > 1:  # of a large file: it lies behind the tables
+                data = model[buffer.offset : buffer.offset + buffer.size]
+                buffer.data, buffer.offset, buffer.size = np.frombuffer(data, np.uint8), 0, 0
+        return parsed
     except (
         Exception
     ) as error:  # whatever struct, NumPy and flatbuffers raise on bytes that are no model
@@ -266,7 +295,7 @@ def operator_answers(
         model: as `parse_model` gives it.
         operator: one of its operators, whose other inputs are constants.
         source: the number of the activation among the model's tensors.
-        values: (N,) of the activation's type; the operator works number by number.
+        values: (N,) of the activation's own type; the operator works number by number.
         name: stands in messages.
 
     Returns:

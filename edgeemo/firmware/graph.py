@@ -78,10 +78,16 @@ class Graph:
         code = self.codes[self.operator.opcodeIndex]
         return BUILTINS.get(code) or _builtin_name(code)
 
+    def type_of(self, number: int) -> str:
+        """The element type of a tensor."""
+        return _TYPES.get(self.tensors[number].type, f"type {self.tensors[number].type}")
+
     def check_type(self, number: int) -> None:
+        """Raises BackendError for an activation that is not int8, and for a constant that is none
+        of int8 and int32."""
         if number < 0:
             return
-        kind = _TYPES.get(self.tensors[number].type, f"type {self.tensors[number].type}")
+        kind = self.type_of(number)
         if kind not in ("int8", "int32") or (self.buffer(number) is None and kind != "int8"):
             raise self.refused(f"works on {kind}, expected int8 alone")
 

@@ -20,7 +20,7 @@ LAYER = struct.Struct("<9I6HH7B4b3x")
 offsets of both inputs, the output and the scratch in the arena, (height, width, channels) of the
 input and of the output, parameters, operator, kernel, stride, padding, zero points and bounds."""
 HEADER_BYTES = 208
-MAX_LAYERS = 64
+MAX_LAYERS = 128
 MAX_VECTORS = 64
 """Patterns of a self-test."""
 MAX_ARENA = 1 << 28

@@ -141,6 +141,8 @@ class Network:
     """Of the output."""
     probabilities: bool = False
     """Whether the output is that of a softmax, in 256ths above -128."""
+    cut_off: bool = False
+    """Whether the file goes on in floats where the network ends."""
     pixel_table: NDArray[np.int8] = field(default_factory=lambda: np.empty((0, 256), np.int8))
     """(channels, 256) or, where all channels have the same, (1, 256): what the input stores for
     each pixel. Empty where that is pixel - 128."""

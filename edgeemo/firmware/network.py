@@ -9,6 +9,7 @@ from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.manifest import Artifact, Format
 from edgeemo.contract.quantize import Quantization, input_table, pixels_to_int8
 from edgeemo.errors import BackendError, BundleError
+from edgeemo.firmware.ends import float_head, float_tail
 from edgeemo.firmware.layers import Network, Op
 from edgeemo.firmware.operators import OPERATORS
 from edgeemo.firmware.reader import Reader
@@ -66,7 +67,10 @@ def read_network(
 def pixel_table(spec: InputSpec, quantization: Quantization) -> NDArray[np.int8]:
     """`input_table` as a network holds it: one row where all channels have the same, and none where
     it is pixel - 128."""
-    table = input_table(spec, quantization)
+    return _short(input_table(spec, quantization))
+
+
+def _short(table: NDArray[np.int8]) -> NDArray[np.int8]:
     if (table == table[0]).all():
         table = table[:1]
     plain = np.array_equal(table, pixels_to_int8(np.arange(256, dtype=np.uint8))[np.newaxis])
@@ -74,6 +78,8 @@ def pixel_table(spec: InputSpec, quantization: Quantization) -> NDArray[np.int8]
 
 
 def _network(r: Reader, spec: InputSpec, classes: int) -> Network:
+    table = float_head(r, spec)
+    cut_off = float_tail(r)
     for operator in r.operators:
         r.operator = operator
         if r.kind not in OPERATORS:
@@ -93,8 +99,9 @@ def _network(r: Reader, spec: InputSpec, classes: int) -> Network:
         r.input,
         out,
         target,
-        made[-1:] == [Op.SOFTMAX],
-        pixel_table(spec, source),
+        probabilities=made[-1:] == [Op.SOFTMAX],
+        cut_off=cut_off,
+        pixel_table=pixel_table(spec, source) if table is None else _short(table),
     )
 
 
@@ -108,6 +115,8 @@ def _check_ends(r: Reader, sizes: dict[int, int], spec: InputSpec, classes: int)
         raise BackendError(
             f"{r.name}: expected {classes} logits, received a tensor of shape {r.shape(out)}"
         )
+    if not r.layers:
+        raise BackendError(f"{r.name}: expected a network, received a file that computes nothing")
     weights = sum(layer.weights.nbytes for layer in r.layers)
     if weights > MAX_BYTES or max(sizes.values()) > MAX_BYTES:
         raise BackendError(

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define EDGEEMO_IMAGE_SCHEMA 1
-#define EDGEEMO_IMAGE_MAX_LAYERS 64
+#define EDGEEMO_IMAGE_MAX_LAYERS 128
 #define EDGEEMO_IMAGE_NAME_BYTES 64
 /* Larger images are refused; edgeemo/firmware/image_rules.py holds the same numbers. */
 #define EDGEEMO_IMAGE_MAX_VECTORS 64
