@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.errors import BundleError
-from edgeemo.firmware.layers import IN_PLACE, SUM_LIMIT, Op, products_limit
+from edgeemo.firmware.layers import (
+    ADDITIONS,
+    DEPTHWISE,
+    IN_PLACE,
+    PRODUCTS,
+    SUM_LIMIT,
+    WIDE_LIMIT,
+    Op,
+)
 
 LAYER = struct.Struct("<9I6HH7B4b3x")
 """A layer: offsets of weights, biases, multipliers and shifts in the image, bytes of weights,
@@ -262,17 +270,20 @@ def _needs(layer: _Layer) -> _Needs | None:
     match layer.op:
         case Op.LOOKUP:
             good, needs = _size(layer.in_shape) == outputs, _Needs(256)
-        case Op.CONV_2D:
+        case Op.CONV_2D | Op.WIDE_CONV_2D:
             scratch = 4 * (-(-size // 16) * 16) + 8 * channels
             needs = _Needs(size * channels + -size % 16, channels, scratch=scratch, terms=size)
             good = _windows_meet(layer)
-        case Op.DEPTHWISE_CONV_2D:
+        case Op.DEPTHWISE_CONV_2D | Op.WIDE_DEPTHWISE_CONV_2D:
             needs = _Needs(area * channels, channels, scratch=4 * channels, terms=area)
             good = channels % inputs == 0 and _windows_meet(layer)
         case Op.FULLY_CONNECTED:
             needs = _Needs(inputs * channels, channels, terms=inputs)
             good = pixels == 1 and outputs == channels
         case Op.ADD:
+            needs = _Needs(parameters=3, second=_size(layer.in_shape), scratch=2048)
+            good = layer.in_shape == layer.out_shape
+        case Op.BROADCAST_ADD:
             good, needs = _second_meets(layer), _of_two(layer, parameters=3, scratch=2048)
         case Op.MUL:
             good, needs = _second_meets(layer), _of_two(layer, parameters=1)
@@ -358,7 +369,7 @@ class _Numbers:
 
     def fault(self, layer: _Layer, terms: int) -> str:
         """What is wrong with them, if anything."""
-        subtracts = np.arange(self.multiplier.size) < 2 if layer.op == Op.ADD else False
+        subtracts = np.arange(self.multiplier.size) < 2 if layer.op in ADDITIONS else False
         lowest = np.where(subtracts, 1 - (1 << 31), 0)  # of what is subtracted
         if ((self.multiplier < lowest) | (self.shift < -31) | (self.shift > 29)).any():
             return "has multipliers or shifts out of range"
@@ -382,16 +393,9 @@ class _Numbers:
     def _ends_good(self, layer: _Layer, terms: int) -> Iterator[bool]:
         """Whether each sum stays within 31 bits for all inputs that there can be."""
         match layer.op:
-            case Op.CONV_2D | Op.DEPTHWISE_CONV_2D | Op.FULLY_CONNECTED:
-                table = self.weights[: terms * self.bias.size]
-                depthwise = layer.op == Op.DEPTHWISE_CONV_2D
-                rows = table.reshape(terms, -1).T if depthwise else table.reshape(-1, terms)
-                above = np.maximum(rows, 0).sum(1, dtype=np.int64)
-                below = np.minimum(rows, 0).sum(1, dtype=np.int64)
-                low = self.bias + 127 * below - 128 * above
-                high = self.bias + 127 * above - 128 * below
-                yield _below_limit(low, high, self.shift, products_limit(self.bias))
-            case Op.ADD:
+            case op if op in PRODUCTS:
+                yield self._products_good(layer, terms)
+            case Op.ADD | Op.BROADCAST_ADD:
                 yield from self._addition_good()
             case Op.MUL:
                 first = max(127 - layer.in_zero, 128 + layer.in_zero)
@@ -401,6 +405,16 @@ class _Numbers:
             case Op.MEAN:
                 ends = self.bias - 128 * terms, self.bias + 127 * terms
                 yield _below_limit(*ends, self.shift)
+
+    def _products_good(self, layer: _Layer, terms: int) -> bool:
+        table = self.weights[: terms * self.bias.size]
+        rows = table.reshape(terms, -1).T if layer.op in DEPTHWISE else table.reshape(-1, terms)
+        above = np.maximum(rows, 0).sum(1, dtype=np.int64)
+        below = np.minimum(rows, 0).sum(1, dtype=np.int64)
+        low = self.bias + 127 * below - 128 * above
+        high = self.bias + 127 * above - 128 * below
+        doubles = layer.op in (Op.CONV_2D, Op.DEPTHWISE_CONV_2D)
+        return _below_limit(low, high, self.shift, SUM_LIMIT if doubles else WIDE_LIMIT)
 
     def _addition_good(self) -> Iterator[bool]:
         total = np.int64(0)

@@ -32,19 +32,23 @@ class Op(IntEnum):
     RESIZE_NEAREST = 12
     RESIZE_BILINEAR = 13
     CONCATENATION = 14
+    WIDE_CONV_2D = 15
+    WIDE_DEPTHWISE_CONV_2D = 16
+    BROADCAST_ADD = 17
 
 
 SUM_LIMIT = 1 << 30
 """What sums must stay below: the C kernels' rounding doubles them first."""
-WIDE_BIAS = 1 << 29
-"""From this bias on the kernels of products do not double, and sums may have all of 32 bits."""
-IN_PLACE = (Op.LOOKUP, Op.ADD, Op.MUL, Op.SOFTMAX)
+WIDE_LIMIT = 1 << 31
+"""The same for the kernels that do not double: those whose name begins with WIDE, and
+FULLY_CONNECTED."""
+CONV = (Op.CONV_2D, Op.WIDE_CONV_2D)
+DEPTHWISE = (Op.DEPTHWISE_CONV_2D, Op.WIDE_DEPTHWISE_CONV_2D)
+PRODUCTS = (*CONV, *DEPTHWISE, Op.FULLY_CONNECTED)
+"""Kernels that sum products of weights."""
+ADDITIONS = (Op.ADD, Op.BROADCAST_ADD)
+IN_PLACE = (Op.LOOKUP, *ADDITIONS, Op.MUL, Op.SOFTMAX)
 """Kernels whose output may lie where an input of its size lies."""
-
-
-def products_limit(bias: NDArray[np.int64]) -> int:
-    """What the sums of a layer of products must stay below."""
-    return 2 * SUM_LIMIT if bias.size and np.abs(bias).max() >= WIDE_BIAS else SUM_LIMIT
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Layer:
     """Lowest and highest int8 value of the output."""
     weights: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
     """(out, height, width, in) for CONV_2D, (height, width, out) for DEPTHWISE_CONV_2D, (out, in)
-    for FULLY_CONNECTED, (256,) for LOOKUP, a constant second input for ADD and MUL; tables of bytes
+    for FULLY_CONNECTED, (256,) for LOOKUP, a constant second input; tables of bytes
     for SOFTMAX and the resizing kernels (edgeemo_kernels.h); else empty."""
     bias: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     """As long as `multiplier` and `shift`; see edgeemo_kernels.h."""
@@ -94,7 +98,7 @@ class Layer:
 
         Those of CONV_2D end in zeros, so that its kernels may read 16 at a time.
         """
-        size = self.weights[0].size if self.op == Op.CONV_2D else 0
+        size = self.weights[0].size if self.op in CONV else 0
         return np.concatenate([self.weights.ravel(), np.zeros(-size % 16, np.int8)])
 
     @property
@@ -104,10 +108,12 @@ class Layer:
         Rows of 32-bit sums, for CONV_2D also two patches of 16-bit numbers, for ADD two tables.
         """
         row = 4 * self.out_shape[2]
-        if self.op == Op.CONV_2D:
+        if self.op in CONV:
             size = self.kernel[0] * self.kernel[1] * self.in_shape[2]
             return 2 * 2 * (-(-size // 16) * 16) + 2 * row
-        return {Op.DEPTHWISE_CONV_2D: row, Op.ADD: 2 * 4 * 256}.get(self.op, 0)
+        if self.op in DEPTHWISE:
+            return row
+        return 2 * 4 * 256 if self.op in ADDITIONS else 0
 
     @property
     def in_place(self) -> bool:
@@ -118,11 +124,7 @@ class Layer:
     def multiply_accumulates(self) -> int:
         """Products that the kernel sums, padding included."""
         area = self.out_shape[0] * self.out_shape[1]
-        return (
-            area * self.weights.size
-            if self.op in (Op.CONV_2D, Op.DEPTHWISE_CONV_2D, Op.FULLY_CONNECTED)
-            else 0
-        )
+        return area * self.weights.size if self.op in PRODUCTS else 0
 
 
 @dataclass(frozen=True)

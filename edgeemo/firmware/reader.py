@@ -54,13 +54,17 @@ class Reader(Graph):
             "shift": np.array([shift for _, shift in numbers], np.int8),
         }
 
+    def sums_fit(self, low: Any, high: Any, shifts: Sequence[int], limit: int = SUM_LIMIT) -> bool:
+        """Whether sums from `low` to `high` stay below a kernel's limit when they are shifted
+        left."""
+        limits = limit >> np.maximum(0, np.asarray(shifts, np.int64))
+        return bool((np.asarray(low) > -limits).all() and (np.asarray(high) < limits).all())
+
     def check_sums(
         self, low: Any, high: Any, shifts: Sequence[int], limit: int = SUM_LIMIT
     ) -> None:
-        """Raises BackendError where a sum from `low` to `high` could reach the kernel's limit when
-        it is shifted left."""
-        limits = limit >> np.maximum(0, np.asarray(shifts, np.int64))
-        if (np.asarray(low) <= -limits).any() or (np.asarray(high) >= limits).any():
+        """Raises BackendError for sums that do not fit."""
+        if not self.sums_fit(low, high, shifts, limit):
             raise self.refused("has sums that need more than 31 bits")
 
     def same_scale(self, source: int, target: int, what: str) -> None:

@@ -141,7 +141,9 @@ def _sum(r: Reader, signs: tuple[int, int]) -> None:
     )
     r.check_sums(0, 255 << 20, [shift for _, shift in numbers])
     zeros = [-inputs[0].zero_point, -inputs[1].zero_point, 0]
-    _of_two(r, Op.ADD, first, second, r.parameters(zeros, numbers))
+    whole = r.buffer(second) is None and r.shape(second) == r.shape(first)
+    op = Op.ADD if whole else Op.BROADCAST_ADD
+    _of_two(r, op, first, second, r.parameters(zeros, numbers))
 
 
 def _sum_numbers(scales: Scales, signs: tuple[int, int]) -> list[tuple[int, int]]:

@@ -6,8 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.firmware.fixed_point import fixed_point
-from edgeemo.firmware.layers import Op, products_limit
+from edgeemo.firmware.layers import SUM_LIMIT, WIDE_LIMIT, Op
 from edgeemo.firmware.reader import Reader
+
+_WIDE = {
+    Op.CONV_2D: Op.WIDE_CONV_2D,
+    Op.DEPTHWISE_CONV_2D: Op.WIDE_DEPTHWISE_CONV_2D,
+}
 
 
 def conv(r: Reader) -> None:
@@ -57,12 +62,11 @@ def _weighted(
     folded = bias - r.quantization(source).zero_point * sums
     above, below = np.maximum(wide, 0).sum(axes), np.minimum(wide, 0).sum(axes)
     # A part of a sum lies between the same ends, because the bias comes first.
-    r.check_sums(
-        folded + 127 * below - 128 * above,
-        folded + 127 * above - 128 * below,
-        [shift for _, shift in numbers],
-        products_limit(folded),
-    )
+    low, high = folded + 127 * below - 128 * above, folded + 127 * above - 128 * below
+    shifts = [shift for _, shift in numbers]
+    if op in _WIDE and not r.sums_fit(low, high, shifts):
+        op = _WIDE[op]
+    r.check_sums(low, high, shifts, SUM_LIMIT if op in _WIDE else WIDE_LIMIT)
     bounds = r.bounds(r.operator.builtinOptions.fusedActivationFunction, target)
     parameters = r.parameters(folded, numbers)
     r.add_layer(op, source, target, weights=weights, bounds=bounds, **parameters, **more)

@@ -56,7 +56,7 @@ AVX2_FUNCTION INLINE __m256i load8_avx2(const int8_t *from)
 }
 
 AVX2_FUNCTION static void requantize_row_avx2(const edgeemo_layer *l, const int32_t *sums,
-                                              int8_t *out, int wide)
+                                              int8_t *out)
 {
     const __m256i zero = _mm256_set1_epi32(l->out_zero);
     const __m128i low = _mm_set1_epi8(l->low), high = _mm_set1_epi8(l->high);
@@ -64,7 +64,7 @@ AVX2_FUNCTION static void requantize_row_avx2(const edgeemo_layer *l, const int3
     const int8_t *shifts = l->shift;
     const uint32_t channels = l->out_channels;
     uint32_t c;
-    for (c = 0; !wide && c + 8 <= channels; c += 8) {
+    for (c = 0; c + 8 <= channels; c += 8) {
         /* Two loads, because they were two stores: a load that spans them would wait for both to
          * reach the cache. */
         const __m256i sum = _mm256_loadu2_m128i((const __m128i *)(const void *)(sums + c + 4),
@@ -74,12 +74,12 @@ AVX2_FUNCTION static void requantize_row_avx2(const edgeemo_layer *l, const int3
         store_avx2(out + c, requantize_avx2(sum, multiplier, load8_avx2(shifts + c)), zero, low,
                    high);
     }
-    requantize_row(l, sums, out, c, wide);
+    requantize_row(l, sums, out, c);
 }
 
 AVX2_FUNCTION static void add_avx2(const edgeemo_layer *l, int8_t *arena)
 {
-    const int8_t *a = arena + l->in, *b = l->weights ? l->weights : arena + l->in2;
+    const int8_t *a = arena + l->in, *b = arena + l->in2;
     int8_t *out = arena + l->out;
     const uint32_t count = out_count(l);
     const __m256i a_bias = _mm256_set1_epi32(l->bias[0]), b_bias = _mm256_set1_epi32(l->bias[1]);

@@ -177,6 +177,7 @@ static int find_needs(const edgeemo_layer *l, needs *n)
     switch (l->op) {
     case EDGEEMO_LOOKUP: n->weights = 256; return n->in == n->out;
     case EDGEEMO_CONV_2D:
+    case EDGEEMO_WIDE_CONV_2D:
         n->weights =
             size * channels + (16 - size % 16) % 16; /* the zeros at the end are for wide loads */
         n->parameters = channels;
@@ -184,6 +185,7 @@ static int find_needs(const edgeemo_layer *l, needs *n)
         n->scratch = 4 * ((size + 15) / 16 * 16) + 8 * channels;
         return windows_meet(l);
     case EDGEEMO_DEPTHWISE_CONV_2D:
+    case EDGEEMO_WIDE_DEPTHWISE_CONV_2D:
         n->weights = area * channels;
         n->parameters = channels;
         n->terms = area;
@@ -195,6 +197,11 @@ static int find_needs(const edgeemo_layer *l, needs *n)
         n->terms = l->in_channels;
         return n->in == l->in_channels && n->out == channels;
     case EDGEEMO_ADD:
+        n->parameters = 3;
+        n->in2 = n->in;
+        n->scratch = 2048;
+        return same_shape(l);
+    case EDGEEMO_BROADCAST_ADD:
         n->parameters = 3;
         n->scratch = 2048;
         find_inputs(l, n);
@@ -238,10 +245,14 @@ static int apart(uint32_t a, uint64_t a_bytes, uint32_t b, uint64_t b_bytes)
     return !a_bytes || !b_bytes || a + a_bytes <= b || b + b_bytes <= a;
 }
 
+static int adds(const edgeemo_layer *l)
+{
+    return l->op == EDGEEMO_ADD || l->op == EDGEEMO_BROADCAST_ADD;
+}
+
 static int works_in_place(const edgeemo_layer *l)
 {
-    return l->op == EDGEEMO_LOOKUP || l->op == EDGEEMO_ADD || l->op == EDGEEMO_MUL ||
-           l->op == EDGEEMO_SOFTMAX;
+    return l->op == EDGEEMO_LOOKUP || adds(l) || l->op == EDGEEMO_MUL || l->op == EDGEEMO_SOFTMAX;
 }
 
 /* A kernel's parts of the arena lie within it and apart, but for outputs in the place of an input
@@ -274,14 +285,13 @@ static int below_limit(int64_t low, int64_t high, int32_t shift)
 /* The sums of all inputs that there can be. A part of a sum lies between the same ends. */
 static int products_below_limit(const edgeemo_layer *l, uint64_t terms)
 {
-    int64_t limit = SUM_LIMIT;
-    const int depthwise = l->op == EDGEEMO_DEPTHWISE_CONV_2D;
+    /* The others double their sums. */
+    const int64_t limit = l->op == EDGEEMO_CONV_2D || l->op == EDGEEMO_DEPTHWISE_CONV_2D
+                              ? SUM_LIMIT
+                              : 2 * SUM_LIMIT;
+    const int depthwise =
+        l->op == EDGEEMO_DEPTHWISE_CONV_2D || l->op == EDGEEMO_WIDE_DEPTHWISE_CONV_2D;
     const size_t first = depthwise ? 1 : (size_t)terms, next = depthwise ? l->out_channels : 1;
-    for (size_t c = 0; c < l->out_channels; ++c) {
-        if (l->bias[c] >= EDGEEMO_WIDE_BIAS || l->bias[c] <= -EDGEEMO_WIDE_BIAS) {
-            limit = 2 * SUM_LIMIT; /* the kernels see the same and do not double them */
-        }
-    }
     for (size_t c = 0; c < l->out_channels; ++c) {
         int64_t above = 0, under = 0;
         for (size_t i = 0; i < terms; ++i) {
@@ -358,7 +368,7 @@ static int sources_good(const edgeemo_layer *l)
 static int numbers_good(const edgeemo_layer *l, const needs *n)
 {
     for (uint32_t i = 0; i < l->parameters; ++i) {
-        const int subtracts = l->op == EDGEEMO_ADD && i < 2 && l->multiplier[i] != INT32_MIN;
+        const int subtracts = adds(l) && i < 2 && l->multiplier[i] != INT32_MIN;
         if ((l->multiplier[i] < 0 && !subtracts) || l->shift[i] < -31 || l->shift[i] > 29) {
             return 0;
         }
@@ -366,8 +376,11 @@ static int numbers_good(const edgeemo_layer *l, const needs *n)
     switch (l->op) {
     case EDGEEMO_CONV_2D:
     case EDGEEMO_DEPTHWISE_CONV_2D:
+    case EDGEEMO_WIDE_CONV_2D:
+    case EDGEEMO_WIDE_DEPTHWISE_CONV_2D:
     case EDGEEMO_FULLY_CONNECTED: return products_below_limit(l, n->terms);
-    case EDGEEMO_ADD: return addition_below_limit(l);
+    case EDGEEMO_ADD:
+    case EDGEEMO_BROADCAST_ADD: return addition_below_limit(l);
     case EDGEEMO_MUL: return product_below_limit(l);
     case EDGEEMO_SOFTMAX: return softmax_good(l->weights);
     case EDGEEMO_RESIZE_NEAREST:

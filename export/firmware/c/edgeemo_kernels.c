@@ -28,6 +28,13 @@
 #endif
 #endif
 
+/* What has a variant as its argument becomes a function a variant, of which unused ones go. */
+#ifdef __GNUC__
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#else
+#define ALWAYS_INLINE static inline
+#endif
+
 /* C leaves the right shift of negative numbers to the compiler; ours must repeat the sign, as all
  * common ones do. */
 typedef char edgeemo_shifts_are_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
@@ -59,11 +66,6 @@ INLINE int32_t requantize(int32_t value, int32_t multiplier, int32_t shift)
 INLINE int8_t clamped(int32_t value, int32_t low, int32_t high)
 {
     return (int8_t)(value < low ? low : value > high ? high : value);
-}
-
-INLINE uint32_t in_count(const edgeemo_layer *l)
-{
-    return (uint32_t)l->in_height * l->in_width * l->in_channels;
 }
 
 INLINE uint32_t out_count(const edgeemo_layer *l)
@@ -98,8 +100,9 @@ void edgeemo_lookup(const edgeemo_layer *l, int8_t *arena)
     }
 }
 
-/* How a convolution is computed: in plain C, with SMLAD on pairs of numbers, or with AVX2. */
-typedef enum { PLAIN, PAIRS, AVX2 } variant;
+/* How a convolution is computed: in plain C, with SMLAD on pairs of numbers, with AVX2, or in plain C
+ * with sums of all 32 bits. */
+typedef enum { PLAIN, PAIRS, AVX2, WIDE } variant;
 
 #if EDGEEMO_DSP
 /* What fill() has written as single numbers. */
@@ -191,45 +194,39 @@ UNSCHEDULED STEP void products_dsp(const edgeemo_layer *l, const int16_t *patche
 }
 #endif
 
-/* Whether sums may reach 2^30, which requantize() doubles: channels whose weights are next to nothing
- * have such biases. */
-static int has_wide_sums(const edgeemo_layer *l)
+/* gemmlowp's SaturatingRoundingDoublingHighMul for all 32 bits but the lowest number, and its
+ * RoundingDivideByPOT, halves away from zero. */
+static int32_t high_product(int32_t a, int32_t b)
 {
-    for (uint32_t c = 0; c < l->out_channels; ++c) {
-        if (l->bias[c] >= EDGEEMO_WIDE_BIAS || l->bias[c] <= -EDGEEMO_WIDE_BIAS) {
-            return 1;
-        }
-    }
-    return 0;
+    return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
 }
 
-/* requantize() and clamped() for a sum of all 32 bits. */
-static int8_t wide_requantized(const edgeemo_layer *l, uint32_t c, int32_t sum)
+static int32_t divided_by_power(int32_t value, int32_t exponent)
 {
-    const int32_t shift = l->shift[c], left = shift > 0 ? shift : 0, right = shift < 0 ? -shift : 0;
-    int64_t value = (int64_t)sum * ((int32_t)1 << left) * l->multiplier[c];
-    value = (value + ((int64_t)1 << 30)) >> 31;
-    if (right) {
-        value = (value + ((int64_t)1 << (right - 1)) - (value < 0)) >> right;
-    }
-    value += l->out_zero;
-    return (int8_t)(value < l->low ? l->low : value > l->high ? l->high : value);
+    const int32_t mask = (int32_t)(((uint32_t)1 << exponent) - 1), remainder = value & mask;
+    return (value >> exponent) + (remainder > (mask >> 1) + (value < 0));
 }
 
 /* The sums of the output channels from `first` on as int8. */
-STEP void requantize_row(const edgeemo_layer *l, const int32_t *sums, int8_t *out, uint32_t first,
-                         int wide)
+STEP void requantize_row(const edgeemo_layer *l, const int32_t *sums, int8_t *out, uint32_t first)
 {
     const int32_t zero = l->out_zero, low = l->low, high = l->high;
     const uint32_t channels = l->out_channels;
-    if (wide) {
-        for (uint32_t c = first; c < channels; ++c) {
-            out[c] = wide_requantized(l, c, sums[c]);
-        }
-        return;
-    }
     for (uint32_t c = first; c < channels; ++c) {
         out[c] = clamped(requantize(sums[c], l->multiplier[c], l->shift[c]) + zero, low, high);
+    }
+}
+
+/* The same for sums that may have all of 32 bits. */
+static void requantize_wide_row(const edgeemo_layer *l, const int32_t *sums, int8_t *out)
+{
+    const int32_t zero = l->out_zero, low = l->low - zero, high = l->high - zero;
+    for (uint32_t c = 0; c < l->out_channels; ++c) {
+        const int32_t shift = l->shift[c], left = shift > 0 ? shift : 0;
+        const int32_t value = high_product(sums[c] * ((int32_t)1 << left), l->multiplier[c]);
+        int32_t placed = divided_by_power(value, left - shift);
+        placed = placed < low ? low : placed > high ? high : placed;
+        out[c] = (int8_t)(placed + zero);
     }
 }
 
@@ -243,42 +240,20 @@ static void add_terms(const edgeemo_layer *l, int which, int32_t terms[256])
     }
 }
 
-/* The second input of a kernel of two, and how far its next value lies in each direction: nowhere
- * where it has one value for all. */
-typedef struct {
-    const int8_t *values;
-    uint32_t row, column, channel;
-} second_input;
-
-static second_input second_of(const edgeemo_layer *l, const int8_t *arena)
-{
-    second_input s;
-    s.values = l->weights ? l->weights : arena + l->in2;
-    s.row = l->in_height > 1 ? (uint32_t)l->in_width * l->in_channels : 0;
-    s.column = l->in_width > 1 ? l->in_channels : 0;
-    s.channel = l->in_channels > 1;
-    return s;
-}
-
 /* The layer's scratch: the terms of both inputs. */
 static void add(const edgeemo_layer *l, int8_t *arena)
 {
-    const int8_t *a = arena + l->in;
-    const second_input second = second_of(l, arena);
+    const int8_t *a = arena + l->in, *b = arena + l->in2;
     int8_t *out = arena + l->out;
     int32_t *a_terms = (int32_t *)(void *)(arena + l->scratch), *b_terms = a_terms + 256;
     const int32_t multiplier = l->multiplier[2], shift = l->shift[2], zero = l->out_zero,
                   low = l->low, high = l->high;
+    const uint32_t count = out_count(l);
     add_terms(l, 0, a_terms);
     add_terms(l, 1, b_terms);
-    for (uint32_t y = 0; y < l->out_height; ++y) {
-        for (uint32_t x = 0; x < l->out_width; ++x) {
-            const int8_t *b = second.values + y * second.row + x * second.column;
-            for (uint32_t c = 0; c < l->out_channels; ++c, b += second.channel) {
-                const int32_t sum = a_terms[*a++ + 128] + b_terms[*b + 128];
-                *out++ = clamped(requantize(sum, multiplier, shift) + zero, low, high);
-            }
-        }
+    for (uint32_t i = 0; i < count; ++i) {
+        const int32_t sum = a_terms[a[i] + 128] + b_terms[b[i] + 128];
+        out[i] = clamped(requantize(sum, multiplier, shift) + zero, low, high);
     }
 }
 
@@ -349,7 +324,7 @@ STEP void gather(const edgeemo_layer *l, const int8_t *in, int32_t y, int32_t x,
 
 /* The layer's scratch: two patches, each with zeros up to a multiple of 16 numbers, and two rows of
  * sums. */
-INLINE void conv_2d(const edgeemo_layer *layer, int8_t *arena, variant how)
+ALWAYS_INLINE void conv_2d(const edgeemo_layer *layer, int8_t *arena, variant how)
 {
     /* A copy: what is written to the arena cannot change it. */
     const edgeemo_layer copy = *layer, *l = &copy;
@@ -360,7 +335,6 @@ INLINE void conv_2d(const edgeemo_layer *layer, int8_t *arena, variant how)
     const uint32_t width = l->out_width, pixels = l->out_height * width, channels = l->out_channels;
     int16_t *p0 = (int16_t *)(void *)(arena + l->scratch), *p1 = p0 + (how == PAIRS ? 4 : padded);
     int32_t *sums = (int32_t *)(void *)(p0 + 2 * padded);
-    const int wide = has_wide_sums(l);
     if (how != PAIRS) {
         memset(p0 + size, 0, (padded - size) * sizeof *p0);
         memset(p1 + size, 0, (padded - size) * sizeof *p1);
@@ -377,27 +351,31 @@ INLINE void conv_2d(const edgeemo_layer *layer, int8_t *arena, variant how)
 #if EDGEEMO_AVX2
         if (how == AVX2) {
             products(l, p0, p1, size, products_of_four(l, p0, p1, size, sums), sums);
-            requantize_row_avx2(l, sums, out + pixel * channels, wide);
-            requantize_row_avx2(l, sums + channels, out + other * channels, wide);
+            requantize_row_avx2(l, sums, out + pixel * channels);
+            requantize_row_avx2(l, sums + channels, out + other * channels);
             continue;
         }
 #endif
-        if (how == PLAIN) {
+        if (how == PLAIN || how == WIDE) {
             products(l, p0, p1, size, 0, sums);
         }
-        requantize_row(l, sums, out + pixel * channels, 0, wide);
-        requantize_row(l, sums + channels, out + other * channels, 0, wide);
+        if (how == WIDE) {
+            requantize_wide_row(l, sums, out + pixel * channels);
+            requantize_wide_row(l, sums + channels, out + other * channels);
+            continue;
+        }
+        requantize_row(l, sums, out + pixel * channels, 0);
+        requantize_row(l, sums + channels, out + other * channels, 0);
     }
 }
 
 /* The layer's scratch: a row of sums. */
-INLINE void depthwise_conv_2d(const edgeemo_layer *l, int8_t *arena, variant how)
+ALWAYS_INLINE void depthwise_conv_2d(const edgeemo_layer *l, int8_t *arena, variant how)
 {
     const int8_t *in = arena + l->in;
     int8_t *out = arena + l->out;
     int32_t *sums = (int32_t *)(void *)(arena + l->scratch);
     const uint32_t channels = l->out_channels, copies = channels / l->in_channels;
-    const int wide = has_wide_sums(l);
     for (int32_t y = 0; y < l->out_height; ++y) {
         for (int32_t x = 0; x < l->out_width; ++x) {
             const int32_t top = y * l->stride_height - l->pad_top,
@@ -428,13 +406,14 @@ INLINE void depthwise_conv_2d(const edgeemo_layer *l, int8_t *arena, variant how
             }
 #if EDGEEMO_AVX2
             if (how == AVX2) {
-                requantize_row_avx2(l, sums, out, wide);
+                requantize_row_avx2(l, sums, out);
             } else
 #endif
-            {
-                requantize_row(l, sums, out, 0, wide);
+                if (how == WIDE) {
+                requantize_wide_row(l, sums, out);
+            } else {
+                requantize_row(l, sums, out, 0);
             }
-            (void)how;
             out += channels;
         }
     }
@@ -481,15 +460,64 @@ void edgeemo_depthwise_conv_2d(const edgeemo_layer *layer, int8_t *arena)
     depthwise_conv_2d(layer, arena, PLAIN);
 }
 
+void edgeemo_wide_conv_2d(const edgeemo_layer *layer, int8_t *arena)
+{
+    conv_2d(layer, arena, WIDE);
+}
+
+void edgeemo_wide_depthwise_conv_2d(const edgeemo_layer *layer, int8_t *arena)
+{
+    depthwise_conv_2d(layer, arena, WIDE);
+}
+
 void edgeemo_add(const edgeemo_layer *layer, int8_t *arena)
 {
 #if EDGEEMO_AVX2
-    if (in_count(layer) == out_count(layer) && __builtin_cpu_supports("avx2")) {
+    if (__builtin_cpu_supports("avx2")) {
         add_avx2(layer, arena);
         return;
     }
 #endif
     add(layer, arena);
+}
+
+/* The second input of a kernel of two, and how far its next value lies in each direction: nowhere
+ * where it has one value for all. */
+typedef struct {
+    const int8_t *values;
+    uint32_t row, column, channel;
+} second_input;
+
+static second_input second_of(const edgeemo_layer *l, const int8_t *arena)
+{
+    second_input s;
+    s.values = l->weights ? l->weights : arena + l->in2;
+    s.row = l->in_height > 1 ? (uint32_t)l->in_width * l->in_channels : 0;
+    s.column = l->in_width > 1 ? l->in_channels : 0;
+    s.channel = l->in_channels > 1;
+    return s;
+}
+
+/* The layer's scratch: the terms of both inputs. */
+void edgeemo_broadcast_add(const edgeemo_layer *l, int8_t *arena)
+{
+    const int8_t *a = arena + l->in;
+    const second_input second = second_of(l, arena);
+    int8_t *out = arena + l->out;
+    int32_t *a_terms = (int32_t *)(void *)(arena + l->scratch), *b_terms = a_terms + 256;
+    const int32_t multiplier = l->multiplier[2], shift = l->shift[2], zero = l->out_zero,
+                  low = l->low, high = l->high;
+    add_terms(l, 0, a_terms);
+    add_terms(l, 1, b_terms);
+    for (uint32_t y = 0; y < l->out_height; ++y) {
+        for (uint32_t x = 0; x < l->out_width; ++x) {
+            const int8_t *b = second.values + y * second.row + x * second.column;
+            for (uint32_t c = 0; c < l->out_channels; ++c, b += second.channel) {
+                const int32_t sum = a_terms[*a++ + 128] + b_terms[*b + 128];
+                *out++ = clamped(requantize(sum, multiplier, shift) + zero, low, high);
+            }
+        }
+    }
 }
 
 void edgeemo_mul(const edgeemo_layer *l, int8_t *arena)
@@ -630,19 +658,6 @@ static int32_t i32_in(const int8_t *p)
     return (int32_t)(u16_in(p) | u16_in(p + 2) << 16);
 }
 
-/* gemmlowp's SaturatingRoundingDoublingHighMul for all 32 bits but the lowest number, and its
- * RoundingDivideByPOT, halves away from zero. */
-static int32_t high_product(int32_t a, int32_t b)
-{
-    return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
-}
-
-static int32_t divided_by_power(int32_t value, int32_t exponent)
-{
-    const int32_t mask = (int32_t)(((int64_t)1 << exponent) - 1), remainder = value & mask;
-    return (value >> exponent) + (remainder > (mask >> 1) + (value < 0));
-}
-
 /* 1 / (1 + x) for 0 <= x < 1, all in 31 bits: Newton's division as gemmlowp has it, with 3 rounds
  * from 48/17 - 32/17 of half the denominator, in 29 bits. */
 static int32_t reciprocal_of_one_plus(int32_t x)
@@ -760,6 +775,9 @@ void edgeemo_run_layer(const edgeemo_layer *layer, int8_t *arena)
     case EDGEEMO_RESIZE_NEAREST: edgeemo_resize_nearest(layer, arena); break;
     case EDGEEMO_RESIZE_BILINEAR: edgeemo_resize_bilinear(layer, arena); break;
     case EDGEEMO_CONCATENATION: edgeemo_concatenation(layer, arena); break;
+    case EDGEEMO_WIDE_CONV_2D: edgeemo_wide_conv_2d(layer, arena); break;
+    case EDGEEMO_WIDE_DEPTHWISE_CONV_2D: edgeemo_wide_depthwise_conv_2d(layer, arena); break;
+    case EDGEEMO_BROADCAST_ADD: edgeemo_broadcast_add(layer, arena); break;
     default: break;
     }
 }

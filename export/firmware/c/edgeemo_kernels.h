@@ -26,11 +26,11 @@ typedef enum {
     EDGEEMO_SOFTMAX = 11,
     EDGEEMO_RESIZE_NEAREST = 12,
     EDGEEMO_RESIZE_BILINEAR = 13,
-    EDGEEMO_CONCATENATION = 14
+    EDGEEMO_CONCATENATION = 14,
+    EDGEEMO_WIDE_CONV_2D = 15, /* for sums of 2^30 to 2^31, which the others do not have */
+    EDGEEMO_WIDE_DEPTHWISE_CONV_2D = 16,
+    EDGEEMO_BROADCAST_ADD = 17
 } edgeemo_op;
-
-/* Sums of products stay below 2^30; where a folded bias reaches this, below 2^31. */
-#define EDGEEMO_WIDE_BIAS ((int32_t)1 << 29)
 
 /* One layer. Offsets are bytes into the arena. `bias`, `multiplier` and `shift` have `parameters`
  * entries: one an output channel of the convolutions, whose bias has the input's zero point folded
@@ -38,7 +38,7 @@ typedef enum {
  * has a negative multiplier for what is subtracted); one for MEAN, whose bias is the zero point's share
  * of the sum, and for MUL, whose bias is the negative of the second input's zero point.
  *
- * For ADD and MUL the first input has the output's sides, and the in_ sides are those of the second:
+ * For BROADCAST_ADD and MUL the first input has the output's sides, and the in_ sides are those of the second:
  * the same, or 1 where one value serves for all. The second is `weights` where there are any.
  *
  * CONCATENATION copies one input; `out` is where it begins in the whole. */
@@ -87,6 +87,9 @@ void edgeemo_softmax(const edgeemo_layer *layer, int8_t *arena);
 void edgeemo_resize_nearest(const edgeemo_layer *layer, int8_t *arena);
 void edgeemo_resize_bilinear(const edgeemo_layer *layer, int8_t *arena);
 void edgeemo_concatenation(const edgeemo_layer *layer, int8_t *arena);
+void edgeemo_broadcast_add(const edgeemo_layer *layer, int8_t *arena);
+void edgeemo_wide_conv_2d(const edgeemo_layer *layer, int8_t *arena);
+void edgeemo_wide_depthwise_conv_2d(const edgeemo_layer *layer, int8_t *arena);
 
 /* Pixels 0..255 as the int8 that a network's first layer reads: pixel - 128, or what the tables, of
  * which one belongs to each channel in turn, have for it. */

@@ -90,9 +90,8 @@ static uint8_t any_byte(void)
 
 static int32_t drawn_bias(void)
 {
-    static const int32_t edges[] = {INT32_MAX, INT32_MIN, 1 << 30, -(1 << 30), 0, 128, -127,
-                                    EDGEEMO_WIDE_BIAS, -EDGEEMO_WIDE_BIAS};
-    const int32_t edge = edges[drawn(9)];
+    static const int32_t edges[] = {INT32_MAX, INT32_MIN, 1 << 30, -(1 << 30), 0, 128, -127};
+    const int32_t edge = edges[drawn(7)];
     switch (drawn(4)) {
     case 0: return (int32_t)((uint32_t)edge + drawn(5) - 2);
     case 1: return (int32_t)((uint32_t)edge + (drawn(1U << 24) - (1U << 23)));
@@ -164,7 +163,7 @@ static void draw_second(edgeemo_layer *l)
 /* A shape that the operator's kernel can run, most often. */
 static void draw_shapes(edgeemo_layer *l)
 {
-    l->op = (uint8_t)(1 + drawn(14));
+    l->op = (uint8_t)(1 + drawn(17));
     l->in_height = (uint16_t)(1 + drawn(9));
     l->in_width = (uint16_t)(1 + drawn(9));
     l->in_channels = (uint16_t)(1 + drawn(one_in(4) ? 40 : 6));
@@ -177,10 +176,10 @@ static void draw_shapes(edgeemo_layer *l)
     l->out_height = (uint16_t)((l->in_height + l->pad_top - 1) / l->stride_height + 1);
     l->out_width = (uint16_t)((l->in_width + l->pad_left - 1) / l->stride_width + 1);
     l->out_channels = l->in_channels;
-    if (l->op == EDGEEMO_LOOKUP || l->op == EDGEEMO_SOFTMAX) {
+    if (l->op == EDGEEMO_LOOKUP || l->op == EDGEEMO_SOFTMAX || l->op == EDGEEMO_ADD) {
         l->out_height = l->in_height;
         l->out_width = l->in_width;
-    } else if (l->op == EDGEEMO_ADD || l->op == EDGEEMO_MUL) {
+    } else if (l->op == EDGEEMO_BROADCAST_ADD || l->op == EDGEEMO_MUL) {
         draw_second(l);
     } else if (l->op == EDGEEMO_RESIZE_NEAREST || l->op == EDGEEMO_RESIZE_BILINEAR) {
         l->out_height = (uint16_t)(1 + drawn(12));
@@ -189,9 +188,10 @@ static void draw_shapes(edgeemo_layer *l)
         l->out_height = (uint16_t)(l->in_height + drawn(3));
         l->out_width = (uint16_t)(l->in_width + drawn(3));
         l->out_channels = (uint16_t)(l->in_channels + drawn(5));
-    } else if (l->op == EDGEEMO_CONV_2D) {
+    } else if (l->op == EDGEEMO_CONV_2D || l->op == EDGEEMO_WIDE_CONV_2D) {
         l->out_channels = (uint16_t)(1 + drawn(20));
-    } else if (l->op == EDGEEMO_DEPTHWISE_CONV_2D) {
+    } else if (l->op == EDGEEMO_DEPTHWISE_CONV_2D ||
+               l->op == EDGEEMO_WIDE_DEPTHWISE_CONV_2D) {
         l->out_channels = (uint16_t)(l->in_channels * (1 + drawn(3)));
     } else if (l->op == EDGEEMO_FULLY_CONNECTED) {
         l->in_height = l->in_width = l->out_height = l->out_width = 1;

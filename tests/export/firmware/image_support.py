@@ -15,14 +15,13 @@ from edgeemo.contract.manifest import Manifest
 from edgeemo.contract.quantize import Quantization
 from edgeemo.firmware.exponential import exponentials_q31
 from edgeemo.firmware.image import network_image
-from edgeemo.firmware.layers import Layer, Network, Op
+from edgeemo.firmware.layers import ADDITIONS, PRODUCTS, Layer, Network, Op
 from edgeemo.models import find_model
 from export.firmware.settings import settings_header
 from tests.export.firmware.firmware_support import STRICT, C, program, run
 
 DRIVER = Path(__file__).with_name("image_driver.c")
 SPEC, LABELS = InputSpec(height=8, width=8, channels=3), ("calm", "tense")
-PRODUCTS = (Op.CONV_2D, Op.DEPTHWISE_CONV_2D, Op.FULLY_CONNECTED)
 ARENA_BYTES = 65536  # as in image_driver.c
 SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 # Images that sum for long would be the slow ones.
@@ -61,6 +60,9 @@ def layers() -> dict[str, Layer]:
         (Op.CONV_2D, (5, 5, 6), {"stride": (2, 2), "weights": weights(6, 3, 3, 3), **square}),
         (Op.DEPTHWISE_CONV_2D, (5, 5, 6), {"weights": weights(3, 3, 6), **square}),
         (Op.ADD, (5, 5, 6), {"bias": np.array([3, -4, 0], np.int32)}),
+        (Op.BROADCAST_ADD, (5, 5, 6), {"weights": weights(5), "in_shape": (5, 1, 1)}),
+        (Op.WIDE_CONV_2D, (5, 5, 6), {"weights": weights(6, 3, 3, 6), **square}),
+        (Op.WIDE_DEPTHWISE_CONV_2D, (5, 5, 6), {"weights": weights(3, 3, 6), **square}),
         (Op.AVERAGE_POOL_2D, (4, 4, 6), {"kernel": (2, 2)}),
         (Op.MAX_POOL_2D, (3, 3, 6), {"kernel": (2, 2)}),
         (Op.MUL, (3, 3, 6), {"weights": weights(6), "in_shape": (1, 1, 6)}),
@@ -75,10 +77,11 @@ def layers() -> dict[str, Layer]:
     before: tuple[int, int, int] = SPEC.shape
     for number, (op, shape, more) in enumerate(steps):
         inputs = (number, number - 1) if op is Op.ADD else (number,)
-        parameters = numbers(shape[2] if op in PRODUCTS else {Op.ADD: 3}.get(op, 1))
-        if op not in (*PRODUCTS, Op.ADD, Op.MEAN, Op.MUL):
+        parameters = numbers(shape[2] if op in PRODUCTS else 3 if op in ADDITIONS else 1)
+        if op not in (*PRODUCTS, *ADDITIONS, Op.MEAN, Op.MUL):
             parameters = {}
-        if op is Op.ADD:
+        if op in ADDITIONS:
+            parameters["bias"] = np.array([7, -9, 0], np.int32)
             parameters["shift"] = np.array([-1, 0, -19], np.int8)
         if op is Op.MUL:
             parameters["bias"] = np.array([5], np.int32)

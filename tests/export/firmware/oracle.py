@@ -19,7 +19,7 @@ def answered(layer: Layer, inputs: Sequence[NDArray[np.int8]], out: NDArray[np.i
     match layer.op:
         case Op.LOOKUP:
             return layer.weights.astype(np.int64)[values[0] + 128]
-        case Op.ADD | Op.MUL:
+        case Op.ADD | Op.BROADCAST_ADD | Op.MUL:
             return _of_two(layer, values)
         case Op.SOFTMAX:
             return _softmax(layer, values[0])
