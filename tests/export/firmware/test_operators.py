@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgeemo.backends.litert import builtin_operators
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.quantize import Quantization
+from edgeemo.errors import BackendError
 from edgeemo.firmware.graph import BUILTINS
 from edgeemo.firmware.layers import Network, Op
 from edgeemo.firmware.network import read_network
@@ -378,3 +379,95 @@ def test_the_cases_above_use_every_kernel_and_operator() -> None:
     assert kernels | {Op.DEPTHWISE_CONV_2D, Op.FULLY_CONNECTED} == set(Op)
     assert operators | {"FULLY_CONNECTED"} == set(OPERATORS)
     assert set(OPERATORS) == set(BUILTINS.values())
+
+
+def turned_round(f: Draft) -> int:
+    scale = f.scale()
+    out = f.tensor((1, 3, 9, 8), scale)
+    return f.operator("TRANSPOSE", [f.map(scale), f.numbers(0, 3, 1, 2)], out)
+
+
+def with_a_constant(f: Draft) -> int:
+    scale = f.scale()
+    inputs = [f.map(scale), f.constant(*f.shape, scale=scale)]
+    out = f.tensor((1, 9, 8, 6), scale)
+    return f.operator("CONCATENATION", inputs, out, options("Concatenation", axis=3))
+
+
+def both_repeated(f: Draft) -> int:
+    inputs = [f.vector(), f.plane()]
+    return f.operator("MUL", inputs, f.tensor(f.shape, f.scale()), options("Mul"))
+
+
+def over_channels(f: Draft) -> int:
+    inputs = [f.map(), f.numbers(3)]
+    return f.operator("MEAN", inputs, f.tensor((1, 9, 8), f.scale()), options("Reducer"))
+
+
+def over_rows(f: Draft) -> int:
+    inputs = [f.map(), f.numbers(1)]
+    return f.operator("MEAN", inputs, f.tensor((1, 8, 3), f.scale()), options("Reducer"))
+
+
+def greatest_of_two(f: Draft) -> int:
+    scale = f.scale()
+    inputs = [f.map(scale), f.map(scale)]
+    return f.operator("MAXIMUM", inputs, f.tensor(f.shape, scale), options("MaximumMinimum"))
+
+
+def too_many_shares(f: Draft) -> int:
+    scale = f.scale()
+    pads = f.tensor(np.array([[0, 0], [0, 60], [0, 1], [0, 0]], np.int32))
+    wide = f.operator("PAD", [f.map(scale), pads], f.tensor((1, 69, 9, 3), scale), options("Pad"))
+    inputs = [wide, f.numbers(1, 1863)]
+    flat = f.operator("RESHAPE", inputs, f.tensor((1, 1863), scale), None, 1)
+    shares = f.tensor((1, 1863), SHARES)
+    return f.operator("SOFTMAX", [flat], shares, options("Softmax", beta=1.0))
+
+
+def padded_channels(f: Draft) -> int:
+    scale = f.scale()
+    pads = f.tensor(np.array([[0, 0], [0, 0], [0, 0], [0, 2]], np.int32))
+    out = f.tensor((1, 9, 8, 5), scale)
+    return f.operator("PAD", [f.map(scale), pads], out, options("Pad"))
+
+
+def beyond_32_bits(f: Draft) -> int:
+    weights = f.tensor(np.full((1, 1, 1, 3), 127, np.int8), Quantization(1e-9, 0))
+    bias = f.tensor(np.array([(1 << 31) - 40_000], np.int32), Quantization(1e-9, 0))
+    table = options("Conv2D", padding=0, strideW=1, strideH=1)
+    out = f.tensor((1, 9, 8, 1), f.scale())
+    return f.operator("CONV_2D", [f.map(PIXELS), weights, bias], out, table)
+
+
+REFUSED: dict[str, tuple[Case, str]] = {
+    "TRANSPOSE": (
+        turned_round,
+        r"moves the sides \[1, 9, 8, 3\] to the order \[0, 3, 1, 2\], which is no reshape",
+    ),
+    "CONCATENATION": (with_a_constant, "joins a constant"),
+    "MUL": (both_repeated, "repeats both of its inputs"),
+    "MEAN": (over_channels, r"averages over the axes \[3\], expected height and width"),
+    "MEAN of rows": (over_rows, r"averages over the axes \[1\], expected height and width"),
+    "MAXIMUM": (greatest_of_two, "takes more than one tensor"),
+    "SOFTMAX": (too_many_shares, "has more than 511 channels"),
+    "PAD": (padded_channels, "pads more than height and width"),
+    "CONV_2D": (beyond_32_bits, "has sums that need more than 31 bits"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_become_c_names_operator_and_layer(name: str) -> None:
+    case, why = REFUSED[name]
+    where = rf"^int8.tflite: operator {name.split()[0]} of layer t\d+ cannot become C"
+    with pytest.raises(BackendError, match=f"{where}: it {why}; the C kernels cover int8 ABS"):
+        drawn(case, 0)
+
+
+def test_a_file_that_computes_nothing_is_refused() -> None:
+    f = File()
+    source, target = f.tensor((1, 9, 8, 3), PIXELS), f.tensor((1, 216), PIXELS)
+    shape = f.tensor(np.array([1, 216], np.int32))
+    f.operator("RESHAPE", [source, shape], target, None, 1)
+    with pytest.raises(BackendError, match="received a file that computes nothing"):
+        read_network(f.tflite(source, target), SPEC, 216)
