@@ -302,7 +302,7 @@ def operator_answers(
         (N,) int8 in the output's own scale.
 
     Raises:
-        BackendError: the interpreter refuses the operator.
+        BackendError: the interpreter refuses the operator, or one of the numbers.
     """
     schema = need("ai_edge_litert.schema_py_generated", "litert", "to ask an operator")
     flatbuffers = need("flatbuffers", "litert", "to ask an operator")
@@ -331,9 +331,12 @@ def operator_answers(
     builder.Finish(alone.Pack(builder), b"TFL3")
     interpreter = open_interpreter(bytes(builder.Output()), name, kernels="reference")
     first, last = _tensors(interpreter)
-    interpreter.set_tensor(first["index"], values[np.newaxis])
-    interpreter.invoke()
-    return np.asarray(interpreter.get_tensor(last["index"])[0])
+    try:
+        interpreter.set_tensor(first["index"], values[np.newaxis])
+        interpreter.invoke()
+        return np.asarray(interpreter.get_tensor(last["index"])[0])
+    except (ValueError, RuntimeError) as error:
+        raise _failed(name, error) from None
 
 
 def builtin_operators() -> dict[int, str]:

@@ -1,5 +1,5 @@
-"""Floats at the ends of an int8 .tflite: a QUANTIZE of the input becomes the table of the pixels, and
-what stands behind the last int8 tensor is left to whoever reads the logits."""
+"""Floats at the ends of an int8 .tflite: a QUANTIZE of the input becomes the table of the pixels,
+and what stands behind the last int8 tensor is left to whoever reads the logits."""
 
 from typing import Any
 

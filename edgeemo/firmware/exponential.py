@@ -1,5 +1,5 @@
-"""exp(x) for x <= 0 in integers, as TFLite's reference kernel of an int8 SOFTMAX computes it (gemmlowp's
-fixed point), for each of the 256 differences that two int8 can have."""
+"""exp(x) for x <= 0 in integers, as TFLite's reference kernel of an int8 SOFTMAX computes it
+(gemmlowp's fixed point), for each of the 256 differences that two int8 can have."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -378,8 +378,8 @@ class _Numbers:
         return "" if all(self._ends_good(layer, terms)) else "has sums that need more than 31 bits"
 
     def _table_good(self, layer: _Layer) -> bool:
-        """The exponentials of a softmax fall from 1; a resize takes rows and columns that are there,
-        and 0 to 1024 of 1024 of the second of two."""
+        """The exponentials of a softmax fall from 1; a resize takes rows and columns that there
+        are, and 0 to 1024 of 1024 of the second of two."""
         if layer.op == Op.SOFTMAX:
             table = self.weights.view("<i4").astype(np.int64)
             return bool(table[0] == INT32_MAX and table.min() >= 0 and np.diff(table).max() <= 0)

@@ -64,8 +64,8 @@ class Layer:
     output: int
     """The number of the tensor that it makes."""
     in_shape: tuple[int, int, int]
-    """(height, width, channels) of the input; of the second for a kernel of two, whose first has the
-    output's."""
+    """(height, width, channels) of the input; of the second for a kernel of two, whose first has
+    the output's."""
     out_shape: tuple[int, int, int]
     """(height, width, channels) of the output."""
     kernel: tuple[int, int] = (1, 1)

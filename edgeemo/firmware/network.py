@@ -10,6 +10,7 @@ from edgeemo.contract.manifest import Artifact, Format
 from edgeemo.contract.quantize import Quantization, input_table, pixels_to_int8
 from edgeemo.errors import BackendError, BundleError
 from edgeemo.firmware.ends import float_head, float_tail
+from edgeemo.firmware.fixed_point import ScaleError
 from edgeemo.firmware.layers import Network, Op
 from edgeemo.firmware.operators import OPERATORS
 from edgeemo.firmware.reader import Reader
@@ -86,7 +87,10 @@ def _network(r: Reader, spec: InputSpec, classes: int) -> Network:
             raise r.refused("is none that the C kernels cover")
         for tensor in (*operator.inputs, *operator.outputs):
             r.check_type(int(tensor))
-        OPERATORS[r.kind](r)
+        try:
+            OPERATORS[r.kind](r)
+        except ScaleError as error:
+            raise r.refused(f"has scales that do not fit ({error})") from None
     source, target = r.quantization(r.input), r.quantization(r.output)
     numbers = {layer.output for layer in r.layers} | {r.input}
     sizes = {number: r.size(number) for number in numbers}

@@ -1,5 +1,5 @@
-"""Goes through the operators of a .tflite in order and makes layers of them (`Reader`); which operator
-becomes which layer is in the modules beside it."""
+"""A .tflite on its way to layers (`Reader`): what its operators need to become one. Which operator
+becomes which layer is in `edgeemo.firmware.operators`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.backends.litert import operator_answers
+from edgeemo.errors import BackendError
 from edgeemo.firmware.graph import Graph, text_of
 from edgeemo.firmware.layers import SUM_LIMIT, Layer, Op
 
@@ -105,4 +106,7 @@ class Reader(Graph):
     def asked(self, source: int) -> NDArray[np.int8]:
         """What the interpreter itself answers to the 256 numbers for the operator at hand."""
         numbers = np.arange(-128, 128).astype(np.int8)
-        return operator_answers(self.model, self.operator, source, numbers, self.name)
+        try:
+            return operator_answers(self.model, self.operator, source, numbers, self.name)
+        except BackendError as error:
+            raise self.refused(f"has no table of its answers ({error})") from None

@@ -100,8 +100,8 @@ void edgeemo_lookup(const edgeemo_layer *l, int8_t *arena)
     }
 }
 
-/* How a convolution is computed: in plain C, with SMLAD on pairs of numbers, with AVX2, or in plain C
- * with sums of all 32 bits. */
+/* How a convolution is computed: in plain C, with SMLAD on pairs of numbers, with AVX2, or in plain
+ * C with sums of all 32 bits. */
 typedef enum { PLAIN, PAIRS, AVX2, WIDE } variant;
 
 #if EDGEEMO_DSP
@@ -407,11 +407,11 @@ ALWAYS_INLINE void depthwise_conv_2d(const edgeemo_layer *l, int8_t *arena, vari
 #if EDGEEMO_AVX2
             if (how == AVX2) {
                 requantize_row_avx2(l, sums, out);
-            } else
+            }
 #endif
-                if (how == WIDE) {
+            if (how == WIDE) {
                 requantize_wide_row(l, sums, out);
-            } else {
+            } else if (how != AVX2) {
                 requantize_row(l, sums, out, 0);
             }
             out += channels;
@@ -739,7 +739,8 @@ void edgeemo_resize_bilinear(const edgeemo_layer *l, int8_t *arena)
             for (uint32_t c = 0; c < channels; ++c) {
                 const int32_t above = upper[left + c] * h.of_first + upper[right + c] * h.of_second,
                               below = lower[left + c] * h.of_first + lower[right + c] * h.of_second;
-                *out++ = (int8_t)rounded_quotient(above * v.of_first + below * v.of_second, 1 << 20);
+                *out++ = (int8_t)rounded_quotient(above * v.of_first + below * v.of_second,
+                                                  1 << 20);
             }
         }
     }

@@ -34,20 +34,22 @@ typedef enum {
 
 /* One layer. Offsets are bytes into the arena. `bias`, `multiplier` and `shift` have `parameters`
  * entries: one an output channel of the convolutions, whose bias has the input's zero point folded
- * in; the two inputs and the output for ADD, whose bias is the zero points' negatives (a subtraction
- * has a negative multiplier for what is subtracted); one for MEAN, whose bias is the zero point's share
+ * in; the two inputs and the output for the additions, whose bias is the zero points' negatives
+ * (what is subtracted has a negative multiplier); one for MEAN, whose bias is the zero point's share
  * of the sum, and for MUL, whose bias is the negative of the second input's zero point.
  *
- * For BROADCAST_ADD and MUL the first input has the output's sides, and the in_ sides are those of the second:
- * the same, or 1 where one value serves for all. The second is `weights` where there are any.
+ * For BROADCAST_ADD and MUL the first input has the output's sides, and the in_ sides are those of
+ * the second: the same, or 1 where one value serves for all. The second is `weights` where there
+ * are any.
  *
  * CONCATENATION copies one input; `out` is where it begins in the whole. */
 typedef struct {
     const int8_t *weights; /* conv: [out][kernel h][kernel w][in]; depthwise: [kernel h][kernel
-                              w][out]; fully connected: [out][in]; lookup: 256; softmax: 256
-                              exponentials of 4 bytes; resize: for each row, then for each column of
-                              the output, where it comes from (2 bytes), or from which two and how
-                              many 1024ths of the second (6 bytes), little-endian */
+                              w][out]; fully connected: [out][in]; lookup: 256; softmax: the
+                              exponentials of 256 differences in 31 bits; resize: for each row, then
+                              for each column of the output, the input's (nearest), or the two that
+                              it lies between and the 1024ths of the second, as 16-bit numbers; all
+                              little-endian */
     const int32_t *bias;
     const int32_t *multiplier;
     const int8_t *shift; /* left if positive */
@@ -63,8 +65,8 @@ typedef struct {
 
 typedef struct {
     const edgeemo_layer *layers;
-    const uint16_t *exponentials; /* 256: exp(-i * scale of the logits) in Q15; none where the network
-                                     itself ends in a softmax */
+    const uint16_t *exponentials; /* 256: exp(-i * scale of the logits) in Q15; none where the
+                                     network itself ends in a softmax */
     const int8_t *pixel_tables;   /* 256 each: the input's int8 by pixel; none: pixel - 128 */
     uint32_t pixel_table_count;   /* one for each channel, one for all, or 0 */
     uint32_t layer_count;

@@ -67,8 +67,10 @@ def answers(model: bytes, folder: Path) -> tuple[NDArray[np.int8], NDArray[np.ui
     return logits, scores, ours
 
 
-@pytest.mark.parametrize("ends", [(), ("DEQUANTIZE",), ("DEQUANTIZE", "SOFTMAX")])
-@pytest.mark.parametrize("head", [True, False])
+@pytest.mark.parametrize(
+    ("head", "ends"),
+    [(True, ()), (True, ("DEQUANTIZE",)), (False, ("DEQUANTIZE", "SOFTMAX"))],
+)
 def test_the_int8_part_has_the_bytes_of_the_interpreter(
     ends: tuple[str, ...], head: bool, tmp_path: Path
 ) -> None:

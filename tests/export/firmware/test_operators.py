@@ -440,6 +440,14 @@ def beyond_32_bits(f: Draft) -> int:
     return f.operator("CONV_2D", [f.map(PIXELS), weights, bias], out, table)
 
 
+def root_of_negatives(f: Draft) -> int:
+    return f.operator("RSQRT", [f.map(Quantization(0.1, 0))], f.tensor(f.shape, f.scale()), None, 1)
+
+
+def scales_too_far_apart(f: Draft) -> int:
+    return f.operator("RELU", [f.map()], f.tensor(f.shape, Quantization(1e-30, 0)))
+
+
 REFUSED: dict[str, tuple[Case, str]] = {
     "TRANSPOSE": (
         turned_round,
@@ -452,6 +460,8 @@ REFUSED: dict[str, tuple[Case, str]] = {
     "MAXIMUM": (greatest_of_two, "takes more than one tensor"),
     "SOFTMAX": (too_many_shares, "has more than 511 channels"),
     "PAD": (padded_channels, "pads more than height and width"),
+    "RSQRT": (root_of_negatives, r"has no table of its answers \(int8.tflite: the inter.*\)"),
+    "RELU": (scales_too_far_apart, r"has scales that do not fit \(expected a multiplier of .*\)"),
     "CONV_2D": (beyond_32_bits, "has sums that need more than 31 bits"),
 }
 
