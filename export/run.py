@@ -17,7 +17,7 @@ from edgeemo.contract.labels import check_same_labels
 from edgeemo.contract.run import MODEL, WEIGHTS, RunConfig, read_predictions
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import RunError, SpecMismatch
-from edgeemo.optional import need
+from workstation.keras_settings import load_keras
 from workstation.quiet import quiet
 
 _BATCH = 256
@@ -123,8 +123,8 @@ def _networks(path: Path, config: RunConfig) -> tuple[Any, Any | None]:
     # Conversion reads TensorFlow graphs, whatever backend trained the run.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    keras = load_keras("export", "to load the trained network")
     with quiet():
-        keras = need("keras", "export", "to load the trained network")
         # Before loading: Keras looks the simulation's layers up by their registered names.
         from training.networks.layers import without_simulation
     try:

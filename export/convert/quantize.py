@@ -34,15 +34,17 @@ def quantize(job: Job) -> list[Measurement]:
     )
     if job.run.note:
         say(job.run.note)
+    exact: Measurement | None = None
+    if job.profile.with_onnx:  # before the ladder, which could not help it
+        exact = measured(job, Candidate(FP32_ONNX, onnx.convert_fp32(job.run.model)), job.test)
+        _check_float(job, exact)
     say(attempt_heading())
     measurements = [climbed(job, _tflite_maker(job))]
-    if job.profile.with_onnx:
-        fp32 = onnx.convert_fp32(job.run.model)
+    if exact is not None:
+        fp32 = exact.candidate.model
         measurements.append(climbed(job, OnnxMaker(fp32, job.calibration)))
         halved = Candidate(FP16_ONNX, onnx.convert_fp16(fp32))
-        measurements.append(measured(job, halved, job.test, progress=True))
-        measurements.append(measured(job, Candidate(FP32_ONNX, fp32), job.test, progress=True))
-        _check_float(job, measurements[-1])
+        measurements += [measured(job, halved, job.test, progress=True), exact]
     return measurements
 
 

@@ -35,8 +35,8 @@ typedef enum {
 /* One layer. Offsets are bytes into the arena. `bias`, `multiplier` and `shift` have `parameters`
  * entries: one an output channel of the convolutions, whose bias has the input's zero point folded
  * in; the two inputs and the output for the additions, whose bias is the zero points' negatives
- * (what is subtracted has a negative multiplier); one for MEAN, whose bias is the zero point's share
- * of the sum, and for MUL, whose bias is the negative of the second input's zero point.
+ * (what is subtracted has a negative multiplier); one for MEAN, whose bias is the zero point's
+ * share of the sum, and for MUL, whose bias is the negative of the second input's zero point.
  *
  * For BROADCAST_ADD and MUL the first input has the output's sides, and the in_ sides are those of
  * the second: the same, or 1 where one value serves for all. The second is `weights` where there
