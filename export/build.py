@@ -13,7 +13,7 @@ from edgeemo.errors import GateFailed
 from edgeemo.proof.selftest import run_selftest
 from export.convert.quantize import quantize
 from export.job import Job, load_job
-from export.manifest import make_manifest
+from export.manifest import Named, make_manifest
 from export.profiles import PROFILES
 from export.prove.measurement import Measurement
 from export.prove.selftest import selftest_file, selftest_trace
@@ -52,12 +52,20 @@ def build(
         MissingDependency: a runtime that the profile needs is not installed.
         EdgeemoError: the run, the data or the conversion does not fit.
     """
-    name, steps = name or out.stem, STEPS[: STEPS.index(max_step) + 1]
+    steps = STEPS[: STEPS.index(max_step) + 1]
     job = load_job(run_path, data_path, PROFILES.get(profile), steps, seed)
+    return prove(job, out, Named(name or out.stem, version))
+
+
+def prove(job: Job, out: Path, named: Named) -> tuple[Bundle, dict[str, Measurement]]:
+    """Quantize, measure, and write `out` if every artifact passes the gate.
+
+    Returns and raises what `build` does.
+    """
     measurements = quantize(job)
-    report = _reported(name, out, job, measurements)
+    report = _reported(named.name, out, job, measurements)
     _check_gate(job, out, report, measurements)
-    bundle = _write(out, name, version, job, measurements, report)
+    bundle = _write(out, named, job, measurements, report)
     return bundle, {measurement.file: measurement for measurement in measurements}
 
 
@@ -67,6 +75,7 @@ def _reported(
     """report.json's values; the page for people is written beside `out`."""
     candidates = [measurement.candidate for measurement in measurements]
     report = report_dict(job.run, job.data, measurements) | {
+        **job.run.about,
         "selftest": selftest_trace(candidates, job.selftest, job.run.spec)
     }
     page = out.with_suffix(".report.html")
@@ -93,25 +102,14 @@ def _check_gate(
 
 def _way_out(job: Job) -> str:
     """What to do after a refusal, in words."""
-    run = job.run
-    if run.simulated is not None:
-        return (
-            "train it longer or with another learning rate in simulated int8 "
-            "(python -m training finetune --qat)"
-        )
-    train = (
-        f"train it in simulated int8: python -m training finetune --qat {run.path} "
-        f"--data {job.data.path} --out {run.path}-qat"
-    )
-    if len(job.steps) < len(STEPS):
-        return f"let it climb further (--max-step {STEPS[-1]}), or {train}"
-    return train
+    if len(job.steps) < len(STEPS) and job.run.simulated is None and job.run.given is None:
+        return f"let it climb further (--max-step {STEPS[-1]}), or {job.run.advice}"
+    return job.run.advice
 
 
 def _write(
     out: Path,
-    name: str,
-    version: str,
+    named: Named,
     job: Job,
     measurements: Sequence[Measurement],
     report: Mapping[str, Any],
@@ -124,7 +122,7 @@ def _write(
             candidates, job.selftest, job.run.spec, job.run.class_names
         ),
     }
-    manifest = make_manifest(name, version, job, measurements, companions)
+    manifest = make_manifest(named, job, measurements, companions)
     files = {candidate.file: candidate.model for candidate in candidates} | companions
     with tempfile.TemporaryDirectory() as folder:  # an older bundle at `out` stays until it passes
         bundle = write_bundle(Path(folder, out.name), manifest, files)

@@ -13,7 +13,7 @@ from export.convert import onnx
 from export.convert.calibration import calibration_set
 from export.profiles import Profile
 from export.prove.selftest import selftest_inputs
-from export.run import FloatRun, load_float_run
+from export.run import FloatRun, Subject, load_float_run
 
 # The network that is converted must be the one whose predictions are stored: only the order of its
 # sums may differ.
@@ -36,10 +36,10 @@ class Pictures:
 class Job:
     """What a build works with; nothing of it changes on the way."""
 
-    run: FloatRun
-    """The finished run."""
+    run: Subject
+    """The float network."""
     data: Prepared
-    """The data that it was trained on."""
+    """The pictures that it is calibrated and judged on."""
     profile: Profile
     """Which artifacts are wanted."""
     steps: tuple[str, ...]

@@ -1,6 +1,7 @@
 """The manifest of a bundle that was just measured."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from edgeemo.backends.litert import LiteRtBackend
 from edgeemo.contract.bundle import sha256
@@ -29,22 +30,33 @@ DEFAULT_LICENCE = "MIT; trained on FER-2013 (DbCL), pictures from the web"
 _OF_TRAINING = ("recipe", "parameters", "multiply_accumulates", "keras", "backend", "history")
 
 
+@dataclass(frozen=True)
+class Named:
+    """What its maker calls a bundle."""
+
+    name: str
+    """Its name, of a-z 0-9 . _ -."""
+    version: str = "0.1.0"
+    """Its version."""
+    licence: str = DEFAULT_LICENCE
+    """What one may do with it, in words."""
+
+
 def make_manifest(
-    name: str,
-    version: str,
+    named: Named,
     job: Job,
     measurements: Sequence[Measurement],
     files: Mapping[str, bytes],
 ) -> Manifest:
-    """What the bundle `name` says of itself; `files` are its companions' bytes, by file."""
+    """What the bundle says of itself; `files` are its companions' bytes, by file."""
     run, data, training = job.run, job.data, job.run.config.to_dict()
     candidates = sorted((m.candidate for m in measurements), key=lambda c: c.file)
-    on_device = next(c for c in candidates if c.kind.format is Format.TFLITE)
+    on_device = [c.model for c in candidates if c.kind.format is Format.TFLITE]
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        name=name,
-        version=version,
-        licence=DEFAULT_LICENCE,
+        name=named.name,
+        version=named.version,
+        licence=named.licence,
         minimum_edgeemo=OLDEST_READER,
         labels=run.class_names,
         input_spec=run.spec,
@@ -64,7 +76,7 @@ def make_manifest(
         calibration=_calibration(job, measurements),
         evaluation=tuple(map(_evaluation, measurements)),
         smoothing=Smoothing(),
-        tensor_arena_bytes=activation_bytes(on_device.model),
+        tensor_arena_bytes=max(map(activation_bytes, on_device), default=0),
     )
 
 

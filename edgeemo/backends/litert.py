@@ -243,11 +243,9 @@ def parse_model(model: bytes, name: str) -> Any:
         BackendError: no model.
     """
     open_interpreter(model, name, kernels="plain")
-    schema = need(
-        "ai_edge_litert.schema_py_generated", "litert", "to read what a .tflite file holds"
-    )
+    objects = schema()
     try:
-        return schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+        return objects.ModelT.InitFromObj(objects.Model.GetRootAs(model, 0))
     except (
         Exception
     ) as error:  # whatever struct, NumPy and flatbuffers raise on bytes that are no model
@@ -258,14 +256,20 @@ def parse_model(model: bytes, name: str) -> Any:
 
 def builtin_operators() -> dict[int, str]:
     """The names of TFLite's operators by number."""
-    schema = need(
-        "ai_edge_litert.schema_py_generated", "litert", "to name what a .tflite file holds"
-    )
     return {
         number: name
-        for name, number in vars(schema.BuiltinOperator).items()
+        for name, number in vars(schema().BuiltinOperator).items()
         if isinstance(number, int)
     }
+
+
+def schema() -> Any:
+    """The module of TFLite's schema that ai-edge-litert brings.
+
+    Raises:
+        MissingDependency, BrokenDependency: no ai-edge-litert.
+    """
+    return need("ai_edge_litert.schema_py_generated", "litert", "to read what a .tflite file holds")
 
 
 def installed_interpreter() -> tuple[str, str]:

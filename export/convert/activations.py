@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.backends.litert import open_interpreter
+from edgeemo.contract.quantize import looked_up
 from export.convert import onnx
+from export.convert.calibration import RAW_PIXELS
 from export.convert.graph import read_graph
 
 Ranges = dict[str, tuple[float, float]]
@@ -47,10 +49,16 @@ class Activation:
         return np.asarray(np.mean(self.channel_means, axis=0))
 
 
-def record(fp32: bytes, pictures: NDArray[np.uint8], seed: int) -> dict[str, Activation]:
+def record(
+    fp32: bytes,
+    pictures: NDArray[np.uint8],
+    seed: int,
+    table: NDArray[np.float32] = RAW_PIXELS,
+) -> dict[str, Activation]:
     """The activations of a float .tflite, by tensor name, over uint8 (N, H, W, C) pictures.
 
-    Samples are drawn with `seed`.
+    Samples are drawn with `seed`; `table` (C, 256) says what the model takes for a pixel
+    (`edgeemo.contract.quantize.scaled_pixels`).
     """
     graph = read_graph(fp32, "fp32.tflite")
     interpreter = open_interpreter(fp32, "fp32.tflite", kernels="plain", keep_tensors=True)
@@ -62,7 +70,7 @@ def record(fp32: bytes, pictures: NDArray[np.uint8], seed: int) -> dict[str, Act
     activations = {graph.tensors[tensor]["name"]: Activation() for tensor in watched}
     rng = np.random.default_rng(seed)
     for picture in pictures:
-        interpreter.set_tensor(source, picture[np.newaxis].astype(np.float32))
+        interpreter.set_tensor(source, looked_up(table, picture[np.newaxis]))
         interpreter.invoke()
         for tensor in watched:
             activations[graph.tensors[tensor]["name"]].add(interpreter.get_tensor(tensor), rng)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.backends.litert import open_interpreter
+from edgeemo.contract.input_spec import Arithmetic
 from edgeemo.errors import BackendError
 from edgeemo.optional import need
 from export.convert.graph import ALIGNMENT, check_full_int8, read_graph
@@ -51,13 +52,18 @@ def convert_trained(simulated: Any) -> bytes:
 
 
 def quantize(
-    fp32: bytes, ranges: Mapping[str, tuple[float, float]], *, wide: Collection[str] = ()
+    fp32: bytes,
+    ranges: Mapping[str, tuple[float, float]],
+    *,
+    wide: Collection[str] = (),
+    arithmetic: Arithmetic = Arithmetic.GRAPH,
 ) -> bytes:
     """int8 .tflite of a float one, with per-channel weights.
 
     Args:
         ranges: low and high of each tensor, by name.
         wide: tensors whose operators get 16-bit activations.
+        arithmetic: whether the model takes pixels, or what the runtime makes of them.
 
     Raises:
         BackendError: the quantizer fails, or there is an operator without an int8 kernel; the
@@ -90,7 +96,7 @@ def quantize(
         raise BackendError(
             f"ai-edge-quantizer cannot quantize the model ({_in_short(error)})"
         ) from None
-    check_full_int8(quantized, wide=bool(wide))
+    check_full_int8(quantized, wide=bool(wide), arithmetic=arithmetic)
     return quantized
 
 
@@ -122,7 +128,7 @@ def with_corrected_biases(
         written.buffers[written.subgraphs[0].tensors[bias].buffer].data = np.frombuffer(
             corrected.tobytes(), np.uint8
         )
-    return _packed(written, len(fp32))
+    return packed(written, len(fp32))
 
 
 def _mean_shift(
@@ -180,10 +186,10 @@ def _with_short_names(tflite: bytes, layers: Collection[str]) -> bytes:
         name = _short_name(tensor.name.decode(), layers)
         uses[name] += 1
         tensor.name = name if uses[name] == 1 else f"{name}.{uses[name]}"
-    return _packed(graph, len(tflite))
+    return packed(graph, len(tflite))
 
 
-def _packed(graph: Any, size: int) -> bytes:
+def packed(graph: Any, size: int) -> bytes:
     """The bytes of a .tflite object of about `size` bytes."""
     flatbuffers = need("flatbuffers", "export", "to write TFLite")
 

@@ -36,7 +36,7 @@ def network() -> keras.Model:
 
 @pytest.fixture(scope="module")
 def maker(network: keras.Model) -> TfliteMaker:
-    return TfliteMaker(network, PICTURES, seed=1)
+    return TfliteMaker(tflite.convert_fp32(network), PICTURES, seed=1)
 
 
 def values_of(model: keras.Model, layer: str) -> np.ndarray:
@@ -192,7 +192,7 @@ def test_mixed_step_gives_16_bits_to_the_worst_layers_and_8_to_the_others(
 def test_mixed_step_takes_a_calibration_set_smaller_than_what_it_looks_at(
     network: keras.Model,
 ) -> None:
-    maker = TfliteMaker(network, drawn_faces(5), seed=1)
+    maker = TfliteMaker(tflite.convert_fp32(network), drawn_faces(5), seed=1)
     assert len(maker.mixed(maker.calibrated("min-max")).wide) == 3
 
 
@@ -237,7 +237,8 @@ def test_operator_without_int8_kernel_is_named_with_its_layer(
         keras.layers.Conv2D(4, 3, strides=4, name="first")(x)
     )
     logits = keras.layers.Dense(7, name="logits")(keras.layers.GlobalAveragePooling2D()(x))
-    maker = TfliteMaker(keras.Model(pixels, logits, name="strange"), PICTURES, seed=1)
+    strange = tflite.convert_fp32(keras.Model(pixels, logits, name="strange"))
+    maker = TfliteMaker(strange, PICTURES, seed=1)
     with pytest.raises(
         BackendError,
         match=rf"the operator {operator} of layer odd/\w+ works on float32.*no int8 kernel",

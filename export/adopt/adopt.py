@@ -1,0 +1,299 @@
+"""The work of `python -m export adopt`: a model from elsewhere through ladder and gate."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.cli.shell import say
+from edgeemo.contract.bundle import Bundle
+from edgeemo.contract.input_spec import InputSpec
+from edgeemo.contract.manifest import Format
+from edgeemo.contract.quantize import looked_up, scaled_pixels, softmax
+from edgeemo.contract.run import RunConfig
+from edgeemo.data.prepared import Prepared
+from edgeemo.errors import ModelError
+from export.adopt.foreign import Foreign, read_tflite
+from export.adopt.pictures import (
+    drawn_for_calibration,
+    load_labelled,
+    load_unlabelled,
+    with_ends,
+)
+from export.adopt.wanted import RAW, Notes, Wanted, with_scaling
+from export.build import prove
+from export.convert.artifacts import FP32_ONNX, Candidate, Kind, infer, open_candidate
+from export.job import Job, Pictures
+from export.manifest import Named
+from export.profiles import PROFILES, Profile
+from export.prove.measurement import Measurement
+from export.prove.selftest import selftest_inputs
+from export.prove.steps import STEPS
+
+UNKNOWN = "training data unknown"
+TOLERANCE = 1e-4
+"""Most that a score, 0..1, of the network in our contract may differ from the file's own."""
+_COMPARED = 256  # test pictures on which that is looked at
+
+
+@dataclass(frozen=True)
+class AdoptedNetwork:
+    """A float network from elsewhere under export (`export.run.Subject`)."""
+
+    path: Path
+    """Its file."""
+    config: RunConfig
+    """What is known of it."""
+    logits: NDArray[np.float32]
+    """float32 (N, classes) of the test pictures."""
+    labels: NDArray[np.int64]
+    """Their true label numbers, (N,)."""
+    about: Mapping[str, Any]
+    """What the report says of where it comes from."""
+    note: str
+    """What a reader has to know."""
+    tflite: bytes | None = None
+    """The float network as .tflite."""
+    onnx: bytes | None = None
+    """The float network as .onnx."""
+    given: bytes | None = None
+    """An int8 .tflite that came with it."""
+    simulated: None = None
+    """Nothing of it was trained here."""
+
+    @property
+    def spec(self) -> InputSpec:
+        """What the network sees."""
+        return self.config.input_spec
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What label numbers mean."""
+        return self.config.labels
+
+    @property
+    def advice(self) -> str:
+        """What to do where the gate refuses it in int8, in words."""
+        if self.given is not None:
+            return f"adopt the float model, of which int8 is made here: adopt {self.path}"
+        return (
+            "calibrate with other pictures (--calibration DIR), give layers more bits "
+            "(--profile pi), or train it in simulated int8 where it comes from"
+        )
+
+    def float_tflite(self) -> bytes:
+        """The float network as .tflite."""
+        assert self.tflite is not None
+        return self.tflite
+
+    def float_onnx(self) -> bytes:
+        """The float network as .onnx."""
+        assert self.onnx is not None
+        return self.onnx
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `adopt` is asked for."""
+
+    model: Path
+    """The model's file or folder."""
+    wanted: Wanted
+    """What the command line says of it."""
+    data: Path
+    """Labelled pictures."""
+    reference: Path | None = None
+    """The float model of an int8 one."""
+    calibration: Path | None = None
+    """Pictures without labels to calibrate with."""
+    profile: str = "all"
+    """One of PROFILES."""
+    max_step: str = STEPS[-1]
+    """The last step of the ladder that may be tried."""
+    seed: int = 1
+    """Of the parts, the calibration draw and the self-test's patterns."""
+
+
+def adopt(
+    request: Request, out: Path, named: Named
+) -> tuple[Bundle, dict[str, Measurement]]:
+    """Bring a model from elsewhere into the contract and through the gate, and write `out`.
+
+    Returns and raises what `export.build.build` does; ModelError too, of the model's file.
+    """
+    notes = Notes()
+    model = read_model(request.model, request.wanted, notes)
+    given = None
+    if model.is_int8:
+        given, model = model, _reference(model, request, notes)
+    spec = with_scaling(model.size, _scaling(model, given, request.wanted, notes))
+    labelled = load_labelled(
+        request.data,
+        spec,
+        request.wanted.labels,
+        request.seed,
+        calibrates=given is None and request.calibration is None,
+    )
+    for reason, count in labelled.left_out.items():
+        say(f"warning: {count:,} files left out: {reason}", err=True)
+    data = labelled.data
+    job = _job(request, model, given, data, spec, notes)
+    for line in notes.read:
+        say(f"read: {line}")
+    for line in notes.assumed:
+        say(f"assumed: {line}")
+    return prove(job, out, named)
+
+
+def read_model(path: Path, wanted: Wanted, notes: Notes) -> Foreign:
+    """The model at `path`, whatever its kind. Raises ModelError, MissingFile."""
+    return read_tflite(path, wanted, notes)
+
+
+def _reference(given: Foreign, request: Request, notes: Notes) -> Foreign:
+    if request.reference is None:
+        raise ModelError(
+            f"{request.model}: is int8 already, and is judged against the float model that it was "
+            "made from: give that with --reference FLOAT, or adopt it instead"
+        )
+    reference = read_model(request.reference, request.wanted, Notes())
+    if reference.is_int8:
+        raise ModelError(f"{request.reference}: expected a float model, received an int8 one")
+    if reference.size.shape != given.size.shape:
+        raise ModelError(
+            f"{request.reference}: takes {reference.size.size}, {request.model} takes "
+            f"{given.size.size}; give the float model that it was made from"
+        )
+    return reference
+
+
+def _scaling(model: Foreign, given: Foreign | None, wanted: Wanted, notes: Notes) -> Any:
+    if wanted.scaling is not None:
+        return wanted.scaling
+    for source in (model, given):
+        if source is not None and source.scaling is not None:
+            notes.assumed.append(f"pixels are scaled as its int8 input says: {source.scaling}")
+            return source.scaling
+    notes.assumed.append("it takes pixels as they are, 0 to 255")
+    return RAW
+
+
+def _job(
+    request: Request,
+    model: Foreign,
+    given: Foreign | None,
+    data: Prepared,
+    spec: InputSpec,
+    notes: Notes,
+) -> Job:
+    profile = _possible(PROFILES.get(request.profile), model, given)
+    rows = {part: np.flatnonzero(data.splits == part) for part in ("validation", "test")}
+    images = {part: np.asarray(data.images[of]) for part, of in rows.items()}
+    float_file = _float_candidate(model)
+    backend = open_candidate(float_file, spec, request.wanted.labels)
+    logits = {part: infer(backend, of, progress=True) for part, of in images.items() if len(of)}
+    check_same_scores(model, spec, images["test"], logits["test"])
+    pictures = {
+        part: Pictures(images[part], logits[part], data.labels[rows[part]]) for part in logits
+    }
+    calibration = _calibration(request, data, spec, given)
+    about = _about(request, model, data, notes)
+    config = RunConfig(
+        recipe={"model": model.path.stem[:64], "training_data": "unknown"},
+        labels=request.wanted.labels,
+        input_spec=spec,
+        split_hash=data.split_hash,
+        data_sets=(request.data.name,),
+    )
+    run = AdoptedNetwork(
+        model.path,
+        config,
+        logits["test"],
+        pictures["test"].labels,
+        {"adopted": about},
+        f"{UNKNOWN[0].upper()}{UNKNOWN[1:]}: the model may have seen the test pictures.",
+        model.tflite,
+        model.onnx,
+        given.tflite if given else None,
+    )
+    steps = STEPS[: STEPS.index(request.max_step) + 1]
+    return Job(
+        run,
+        data,
+        profile,
+        steps,
+        request.seed,
+        calibration,
+        selftest_inputs(request.seed, spec),
+        pictures.get("validation", pictures["test"]),
+        pictures["test"],
+    )
+
+
+def _possible(profile: Profile, model: Foreign, given: Foreign | None) -> Profile:
+    """The profile's artifacts that can be made of the model; says which cannot."""
+    formats = {Format.TFLITE} if model.tflite else set()
+    formats |= {Format.ONNX} if model.onnx and given is None else set()
+    artifacts = tuple(kind for kind in profile.artifacts if kind.format in formats)
+    if not artifacts:
+        raise ModelError(
+            f"{model.path}: none of the files of profile {profile.name} "
+            f"({', '.join(profile.files)}) can be made of it; choose another --profile"
+        )
+    if missing := [kind.file for kind in profile.artifacts if kind not in artifacts]:
+        say(f"not made, because {model.path.name} cannot become it: {', '.join(missing)}")
+    return replace(profile, artifacts=artifacts)
+
+
+def _float_candidate(model: Foreign) -> Candidate:
+    from edgeemo.contract.manifest import Precision
+
+    if model.onnx is not None:
+        return Candidate(FP32_ONNX, model.onnx)
+    assert model.tflite is not None
+    return Candidate(Kind(Precision.FP32, Format.TFLITE), model.tflite)
+
+
+def check_same_scores(
+    model: Foreign,
+    spec: InputSpec,
+    pictures: NDArray[np.uint8],
+    logits: NDArray[np.float32],
+) -> None:
+    """Raise ModelError unless the network in our contract gives the scores that its file gives."""
+    some = slice(None, None, max(1, len(pictures) // _COMPARED))
+    own = model.probabilities(looked_up(scaled_pixels(spec), pictures[some]))
+    difference = float(np.abs(own - softmax(logits[some])).max())
+    if not difference <= TOLERANCE:
+        raise ModelError(
+            f"{model.path}: what was made of it answers otherwise than the file itself (a score "
+            f"differs by {difference:.2g}, allowed {TOLERANCE:g}); are its outputs logits or "
+            "shares of 1? Say so with --scores"
+        )
+
+
+def _calibration(
+    request: Request, data: Prepared, spec: InputSpec, given: Foreign | None
+) -> NDArray[np.uint8]:
+    if given is not None:
+        return np.empty((0, *spec.shape), np.uint8)
+    if request.calibration is not None:
+        return with_ends(load_unlabelled(request.calibration, spec, request.seed))
+    return with_ends(drawn_for_calibration(data, request.seed))
+
+
+def _about(request: Request, model: Foreign, data: Prepared, notes: Notes) -> dict[str, Any]:
+    """What the report says of a model from elsewhere."""
+    return {
+        "file": request.model.name,
+        "reference": request.reference.name if request.reference else None,
+        "sha256": hashlib.sha256(model.tflite or model.onnx or b"").hexdigest(),
+        "training_data": "unknown",
+        "read": notes.read,
+        "assumed": notes.assumed,
+        "split": str(data.dataset["split"]),
+    }

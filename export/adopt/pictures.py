@@ -1,0 +1,260 @@
+"""The pictures that an adopted model is calibrated and judged on, as prepared data in memory."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.contract.input_spec import InputSpec
+from edgeemo.contract.labels import match_label_or_none
+from edgeemo.contract.preprocess import face_to_input
+from edgeemo.data.labelled import PictureArchive, load_inputs
+from edgeemo.data.pictures import MAX_PIXELS_OF_MANY, decode_picture, pixel_bound
+from edgeemo.data.prepared import Prepared, is_prepared, load_prepared
+from edgeemo.errors import DataError, PictureError
+from export.convert.calibration import FACES, SPLIT
+
+TEST, VALIDATION = "test", "validation"
+# Of pictures in no parts, how many choose a step of the ladder; and at most how many calibrate.
+_VALIDATION_SHARE, _CALIBRATION_SHARE = 0.2, 0.2
+MOST = 20_000
+"""Pictures of a part; of more, so many are drawn."""
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures of the three parts, and how they came to be parts."""
+
+    data: Prepared
+    """Pictures, labels, parts: `train` calibrates."""
+    words: str
+    """How they were split, in words."""
+    left_out: dict[str, int]
+    """Files and pictures left out, by reason."""
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Pictures with labels, before they are split."""
+
+    images: Pixels
+    """uint8 (N, H, W, C)."""
+    labels: NDArray[np.int64]
+    """Positions among the labels, (N,)."""
+    parts: NDArray[np.str_]
+    """(N,) of "train", "validation", "test", or "" where nothing says so."""
+    names: tuple[str, ...]
+    """(N,) where each lies."""
+    left_out: dict[str, int]
+    """What was left out, by reason."""
+
+
+def load_labelled(
+    path: Path, spec: InputSpec, labels: tuple[str, ...], seed: int, *, calibrates: bool
+) -> Labelled:
+    """The pictures at `path`, a prepared folder, or a folder or zip archive of class folders.
+
+    Parts are those of the folders above the classes or of the prepared folder; where there are
+    none, and `calibrates`, a fifth at most calibrates and a fifth chooses the step of the ladder,
+    and neither is tested on. Without `calibrates` all are tested on.
+
+    Raises:
+        EdgeemoError: what is wrong with them.
+    """
+    pool = (_prepared if is_prepared(path) else _archive)(path, spec, labels, seed)
+    parts, words = _split(pool, len(labels), seed, calibrates)
+    used = parts != ""
+    rows = np.flatnonzero(used)
+    images, numbers = pool.images[rows], pool.labels[rows]
+    if not (parts[rows] == TEST).any():
+        raise DataError(f"{path}: no picture is left to test on; give more, or --calibration DIR")
+    index = [
+        {
+            "row": str(i),
+            "source": path.name,
+            "path": pool.names[row],
+            "sha256": hashlib.sha256(images[i].tobytes()).hexdigest(),
+            "label": labels[numbers[i]],
+            "split": str(parts[row]),
+        }
+        for i, row in enumerate(rows)
+    ]
+    dataset = {"split": words, "seed": seed, "sources": [{"name": path.name}]}
+    data = Prepared(
+        path,
+        images,
+        numbers,
+        numbers,
+        parts[rows],
+        np.arange(len(rows)),
+        None,
+        index,
+        dataset,
+        labels,
+        spec,
+    )
+    return Labelled(data, words, pool.left_out)
+
+
+def load_unlabelled(path: Path, spec: InputSpec, seed: int) -> Pixels:
+    """At most FACES pictures, uint8 (N, H, W, C), of a folder at whatever depth, drawn by seed.
+
+    Raises:
+        DataError: not a single one that can be used.
+    """
+    with PictureArchive(path, ("a", "b")) as archive:
+        from edgeemo.data.pictures import SUFFIXES
+
+        names = sorted(
+            {file.path for file in archive.files}
+            | {row["path"] for row in archive.rejected if Path(row["path"]).suffix.lower() in SUFFIXES}
+        )
+        most = pixel_bound(MAX_PIXELS_OF_MANY)
+        order = np.random.default_rng(seed).permutation(len(names))
+        pictures: list[Pixels] = []
+        for number in order:
+            try:
+                frame = decode_picture(archive.read(names[number]), names[number], most)
+            except PictureError:
+                continue
+            pictures.append(_whole(frame, spec))
+            if len(pictures) == FACES:
+                break
+    if not pictures:
+        raise DataError(f"{path}: not a single usable picture to calibrate with; check the folder")
+    return np.stack(pictures)
+
+
+def drawn_for_calibration(data: Prepared, seed: int) -> Pixels:
+    """uint8 (N, H, W, C): about FACES pictures of the part `train`, of each class alike."""
+    rows = np.flatnonzero(data.splits == SPLIT)
+    rng, chosen = np.random.default_rng(seed), []
+    wanted = -(-FACES // len(data.class_names))
+    for number in range(len(data.class_names)):
+        of_class = rows[data.labels[rows] == number]
+        chosen.append(rng.choice(of_class, min(wanted, len(of_class)), replace=False))
+    return np.asarray(data.images[np.sort(np.concatenate(chosen))])
+
+
+def with_ends(pictures: Pixels) -> Pixels:
+    """The pictures, and a flat one of 0 and of 255, which make all pixels fit the input's range."""
+    ends = np.stack([np.zeros_like(pictures[0]), np.full_like(pictures[0], 255)])
+    return np.concatenate([pictures, ends])
+
+
+def _whole(frame: Pixels, spec: InputSpec) -> Pixels:
+    return face_to_input(frame, (0, 0, frame.shape[1], frame.shape[0]), spec)
+
+
+def _prepared(path: Path, spec: InputSpec, labels: Sequence[str], seed: int) -> _Pool:
+    data = load_prepared(path)
+    place = [match_label_or_none(name, labels) for name in data.class_names]
+    left_out: dict[str, int] = {}
+    rows: list[NDArray[np.int64]] = []
+    rng = np.random.default_rng(seed)
+    for part in (SPLIT, VALIDATION, TEST):
+        of_part = np.flatnonzero(data.splits == part)
+        known = np.array([place[n] is not None for n in data.labels[of_part]], bool)
+        if not known.all():
+            reason = "class without a place among the labels"
+            left_out[reason] = left_out.get(reason, 0) + int(np.sum(~known))
+        of_part = of_part[known]
+        most = MOST if part == TEST else 4 * FACES
+        if len(of_part) > most:
+            of_part = rng.choice(of_part, most, replace=False)
+        rows.append(np.sort(of_part))
+    chosen = np.concatenate(rows)
+    if not len(chosen):
+        raise DataError(
+            f"{path}: holds {', '.join(data.class_names)}, none of which is one of --labels "
+            f"{', '.join(labels)}"
+        )
+    images = np.asarray(data.images[chosen])
+    if data.spec.pixels != spec.pixels:
+        images = np.stack([_whole(_frame(image), spec) for image in images])
+    numbers = [list(labels).index(str(place[data.labels[row]])) for row in chosen]
+    names = tuple(data.rows[row]["path"] for row in chosen)
+    return _Pool(images, np.array(numbers, np.int64), data.splits[chosen], names, left_out)
+
+
+def _frame(image: Pixels) -> Pixels:
+    """A prepared picture as a frame: grey ones have no channel axis."""
+    return image[..., 0] if image.shape[2] == 1 else image
+
+
+def _archive(path: Path, spec: InputSpec, labels: Sequence[str], seed: int) -> _Pool:
+    with PictureArchive(path, labels) as archive:
+        most = pixel_bound(MAX_PIXELS_OF_MANY)
+        files = archive.files
+        if len(files) > MOST:
+            keep = np.random.default_rng(seed).choice(len(files), MOST, replace=False)
+            files = [files[i] for i in np.sort(keep)]
+        images, numbers, parts, names = [], [], [], []
+        for file in files:
+            try:
+                frame = decode_picture(archive.read(file.path), file.path, most)
+            except PictureError:
+                archive.reject(file.path, "not a usable picture")
+                continue
+            images.append(_whole(frame, spec))
+            numbers.append(list(labels).index(file.label))
+            parts.append(file.split or "")
+            names.append(file.path)
+        left_out = archive.rejected_counts()
+    if not images:
+        load_inputs(path, TEST, spec, labels)  # says what is wrong with them
+        raise DataError(f"{path}: not a single usable picture")
+    return _Pool(
+        np.stack(images), np.array(numbers, np.int64), np.array(parts, np.str_), tuple(names),
+        left_out,
+    )  # fmt: skip
+
+
+def _split(
+    pool: _Pool, classes: int, seed: int, calibrates: bool
+) -> tuple[NDArray[Any], str]:
+    """The part of each picture ("" of those not used), and how that came to be, in words."""
+    parts = np.array(pool.parts, dtype="<U10")
+    named = set(parts) - {""}
+    if not named:
+        parts[:] = TEST
+        if not calibrates:
+            return parts, "all pictures are tested on"
+        _take(parts, pool.labels, TEST, SPLIT, _CALIBRATION_SHARE, seed, -(-FACES // classes))
+        _take(parts, pool.labels, TEST, VALIDATION, _VALIDATION_SHARE, seed, len(parts))
+        return parts, "no parts in the data: a part drawn by the seed is kept for calibration, "\
+            "another for choosing the step, and neither is tested on"
+    if TEST not in named and VALIDATION in named:
+        parts[parts == VALIDATION] = TEST
+    parts[parts == ""] = SPLIT
+    if not calibrates:
+        parts[parts != TEST] = ""
+        return parts, "the data's own test part"
+    if not (parts == SPLIT).any():
+        _take(parts, pool.labels, TEST, SPLIT, _CALIBRATION_SHARE, seed, -(-FACES // classes))
+    if not (parts == VALIDATION).any():
+        _take(parts, pool.labels, SPLIT, VALIDATION, 0.5, seed, len(parts))
+    return parts, "the data's own parts"
+
+
+def _take(
+    parts: NDArray[Any],
+    labels: NDArray[np.int64],
+    source: str,
+    target: str,
+    share: float,
+    seed: int,
+    most: int,
+) -> None:
+    """Move a share of a part to another, of each class alike and at most `most` of each."""
+    rng = np.random.default_rng([seed, sum(target.encode())])
+    for number in np.unique(labels):
+        rows = np.flatnonzero((parts == source) & (labels == number))
+        count = min(int(share * len(rows)), most)
+        parts[rng.choice(rows, count, replace=False)] = target
