@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.labels import match_label_or_none
 from edgeemo.contract.preprocess import face_to_input
-from edgeemo.data.labelled import PictureArchive, load_inputs
+from edgeemo.data.labelled import LabelledFile, PictureArchive, load_inputs
 from edgeemo.data.pictures import MAX_PIXELS_OF_MANY, decode_picture, pixel_bound
 from edgeemo.data.prepared import Prepared, is_prepared, load_prepared
 from edgeemo.errors import DataError, PictureError
@@ -21,8 +21,8 @@ from export.convert.calibration import FACES, SPLIT
 TEST, VALIDATION = "test", "validation"
 # Of pictures in no parts, how many choose a step of the ladder; and at most how many calibrate.
 _VALIDATION_SHARE, _CALIBRATION_SHARE = 0.2, 0.2
-MOST = 20_000
-"""Pictures of a part; of more, so many are drawn."""
+_MOST = {SPLIT: 8 * FACES, VALIDATION: 8 * FACES, TEST: 20_000}
+# Pictures of each part that are read; of more, so many are drawn.
 
 Pixels = NDArray[np.uint8]
 
@@ -158,14 +158,13 @@ def _prepared(path: Path, spec: InputSpec, labels: Sequence[str], seed: int) -> 
     left_out: dict[str, int] = {}
     rows: list[NDArray[np.int64]] = []
     rng = np.random.default_rng(seed)
-    for part in (SPLIT, VALIDATION, TEST):
+    for part, most in _MOST.items():
         of_part = np.flatnonzero(data.splits == part)
         known = np.array([place[n] is not None for n in data.labels[of_part]], bool)
         if not known.all():
             reason = "class without a place among the labels"
             left_out[reason] = left_out.get(reason, 0) + int(np.sum(~known))
         of_part = of_part[known]
-        most = MOST if part == TEST else 4 * FACES
         if len(of_part) > most:
             of_part = rng.choice(of_part, most, replace=False)
         rows.append(np.sort(of_part))
@@ -191,10 +190,7 @@ def _frame(image: Pixels) -> Pixels:
 def _archive(path: Path, spec: InputSpec, labels: Sequence[str], seed: int) -> _Pool:
     with PictureArchive(path, labels) as archive:
         most = pixel_bound(MAX_PIXELS_OF_MANY)
-        files = archive.files
-        if len(files) > MOST:
-            keep = np.random.default_rng(seed).choice(len(files), MOST, replace=False)
-            files = [files[i] for i in np.sort(keep)]
+        files = _some(archive.files, seed)
         images, numbers, parts, names = [], [], [], []
         for file in files:
             try:
@@ -214,6 +210,17 @@ def _archive(path: Path, spec: InputSpec, labels: Sequence[str], seed: int) -> _
         np.stack(images), np.array(numbers, np.int64), np.array(parts, np.str_), tuple(names),
         left_out,
     )  # fmt: skip
+
+
+def _some(files: Sequence[LabelledFile], seed: int) -> list[LabelledFile]:
+    """The files of each part, or as many of them as are used, drawn by the seed, in order."""
+    rng = np.random.default_rng(seed)
+    parts = np.array([file.split or TEST for file in files])
+    kept: list[int] = []
+    for part, most in _MOST.items():
+        rows = np.flatnonzero(parts == part)
+        kept += (rows if len(rows) <= most else rng.choice(rows, most, replace=False)).tolist()
+    return [files[i] for i in sorted(kept)]
 
 
 def _split(
