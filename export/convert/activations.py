@@ -1,5 +1,6 @@
 """What a float network's tensors hold on the representative data set, and their ranges."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -94,6 +95,25 @@ def percentile(activations: dict[str, Activation]) -> Ranges:
         return float(low), float(high)
 
     return _inner(activations, {name: middle(tensor) for name, tensor in activations.items()})
+
+
+def for_max_pools(fp32: bytes, ranges: Ranges) -> Ranges:
+    """The ranges, where what only a max pool reads ends below at what comes out of the pool.
+
+    Such a pool never passes on anything lower, and TFLite asks for one scale on both sides of it:
+    steps below that end would be spent on values that nobody sees.
+    """
+    graph = read_graph(fp32, "fp32.tflite")
+    readers = Counter(int(tensor) for op in graph.operators for tensor in op["inputs"])
+    narrower = dict(ranges)
+    for operator in graph.operators:
+        source, target = (int(operator[ends][0]) for ends in ("inputs", "outputs"))
+        if operator["op_name"] == "MAX_POOL_2D" and readers[source] == 1:
+            name = graph.tensors[source]["name"]
+            low, high = ranges[name]
+            end = min(0.0, ranges[graph.tensors[target]["name"]][0])
+            narrower[name] = max(low, end), high
+    return narrower
 
 
 def entropy(activations: dict[str, Activation]) -> Ranges:

@@ -10,7 +10,7 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.quantize import scaled_pixels
 from edgeemo.errors import BackendError
 from export.convert import onnx, tflite
-from export.convert.activations import METHODS, Activation, Ranges, record
+from export.convert.activations import METHODS, Activation, for_max_pools, record
 from export.convert.artifacts import INT8_ONNX, INT8_TFLITE, MIXED_ONNX, MIXED_TFLITE, Candidate
 from export.convert.calibration import thinned
 from export.prove.layers import Layer, compare_layers, worst
@@ -117,7 +117,7 @@ class TfliteMaker(_CalibratedMaker):
     def _quantized(
         self, step: str, method: str, detail: str, source: bytes, wide: tuple[str, ...] = ()
     ) -> Candidate:
-        ranges: Ranges = METHODS[method](self._activations)
+        ranges = for_max_pools(source, METHODS[method](self._activations))
         kind = MIXED_TFLITE if wide else INT8_TFLITE
         model = tflite.quantize(source, ranges, wide=wide, arithmetic=self._spec.arithmetic)
         return Candidate(kind, model, detail, step, method, source, wide)
