@@ -17,13 +17,14 @@ from edgeemo.contract.quantize import looked_up, scaled_pixels, softmax
 from edgeemo.contract.run import RunConfig
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import ModelError
-from export.adopt.foreign import Foreign, read_tflite
+from export.adopt.foreign import Foreign
 from export.adopt.pictures import (
     drawn_for_calibration,
     load_labelled,
     load_unlabelled,
     with_ends,
 )
+from export.adopt.read import read_model
 from export.adopt.wanted import RAW, Notes, Wanted, with_scaling
 from export.build import prove
 from export.convert.artifacts import FP32_ONNX, Candidate, Kind, infer, open_candidate
@@ -147,11 +148,6 @@ def adopt(
     for line in notes.assumed:
         say(f"assumed: {line}")
     return prove(job, out, named)
-
-
-def read_model(path: Path, wanted: Wanted, notes: Notes) -> Foreign:
-    """The model at `path`, whatever its kind. Raises ModelError, MissingFile."""
-    return read_tflite(path, wanted, notes)
 
 
 def _reference(given: Foreign, request: Request, notes: Notes) -> Foreign:

@@ -56,6 +56,23 @@ def convert_fp32(model: Any) -> bytes:
     return bytes(exported.SerializeToString())
 
 
+def for_pictures(model: Any, shape: Sequence[int]) -> Any:
+    """A Keras model for float32 (N, *shape) pictures, whatever its own input leaves open."""
+    keras = need("keras", "export", "to convert")
+    pixels = keras.Input(tuple(shape), dtype="float32", name=_INPUT)
+    return keras.Model(pixels, model(pixels), name=model.name)
+
+
+def convert_function(function: Any, shape: Sequence[int], name: str) -> bytes:
+    """fp32 ONNX of a TensorFlow function of one float32 tensor of that shape. Raises BackendError.
+    """
+    keras = need("keras", "export", "to convert to ONNX")
+    onnx = need("onnx", "export", "to write ONNX")
+    pixels = keras.Input(batch_shape=tuple(shape), name=_INPUT)
+    layer = keras.layers.Lambda(function, name="network")
+    return convert_fp32(keras.Model(pixels, layer(pixels), name="network"))
+
+
 def convert_fp16(fp32: bytes) -> bytes:
     """The fp32 ONNX with float16 weights and arithmetic; input and output stay float32.
 

@@ -5,7 +5,8 @@ The only importer of TensorFlow (but for training on several machines) and of ai
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,63 @@ def convert_fp32(model: Any) -> bytes:
     tensorflow = need("tensorflow", "export", "to convert to TFLite")
     converter = tensorflow.lite.TFLiteConverter.from_keras_model(_batch_of_one(model))
     return _converted(converter, model)
+
+
+def convert_function(function: Any, shape: Sequence[int], name: str) -> bytes:
+    """Float .tflite of a TensorFlow function of one float32 tensor of that shape.
+
+    Raises BackendError.
+    """
+    tensorflow = need("tensorflow", "export", "to convert to TFLite")
+    spec = tensorflow.TensorSpec(shape, tensorflow.float32, name="pixels")
+    concrete = tensorflow.function(function, autograph=False).get_concrete_function(spec)
+    converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([concrete], function)
+    try:
+        with quiet():
+            return bytes(converter.convert())
+    except Exception as error:  # as below
+        raise BackendError(
+            f"TensorFlow cannot convert {name} to TFLite ({_in_short(error)})"
+        ) from None
+
+
+def cast(values: Any, dtype: str) -> Any:
+    """A tensor with elements of the type of that name."""
+    tensorflow = need("tensorflow", "export", "to convert to TFLite")
+    return tensorflow.cast(values, dtype)
+
+
+def load_saved_model(path: Path, signature: str) -> Any:
+    """A SavedModel and its signature, which must have been looked at before: it is a program.
+
+    Returns:
+        (what keeps its variables alive, the signature's concrete function).
+
+    Raises BackendError.
+    """
+    tensorflow = need("tensorflow", "export", "to read a SavedModel")
+    try:
+        with quiet():
+            loaded = tensorflow.saved_model.load(str(path))
+    except Exception as error:  # TensorFlow's own and C++ kinds
+        raise BackendError(f"{path}: cannot be loaded ({_in_short(error)})") from None
+    if signature not in loaded.signatures:
+        raise BackendError(
+            f"{path}: has no signature {signature!r} (only {', '.join(loaded.signatures)[:200]}); "
+            "export it again with model.export(PATH)"
+        )
+    return loaded, loaded.signatures[signature]
+
+
+def parse_saved_model(data: bytes) -> Any:
+    """The message that saved_model.pb holds; nothing of it is run. Raises BackendError."""
+    pb = need("tensorflow.core.protobuf.saved_model_pb2", "export", "to read a SavedModel")
+    message = pb.SavedModel()
+    try:
+        message.ParseFromString(data)
+    except Exception as error:  # protobuf's own
+        raise BackendError(f"no SavedModel ({_in_short(error)})") from None
+    return message
 
 
 def convert_trained(simulated: Any) -> bytes:
