@@ -10,7 +10,7 @@ from edgeemo.contract.run import check_finished, read_run_config
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import RunError
 from export.convert import onnx
-from export.convert.calibration import calibration_set
+from export.convert.calibration import SPLIT, calibration_set
 from export.profiles import Profile
 from export.prove.selftest import selftest_inputs
 from export.run import FloatRun, Subject, load_float_run
@@ -54,6 +54,8 @@ class Job:
     """What a step of the ladder is judged on."""
     test: Pictures
     """What has the last word."""
+    calibrated_on: str = SPLIT
+    """Where the calibration pictures come from, in words."""
 
 
 def load_job(

@@ -21,7 +21,7 @@ from edgeemo.contract.manifest import (
 )
 from export.convert import onnx
 from export.convert.artifacts import Candidate, open_candidate
-from export.convert.calibration import SPLIT, pixels_sha256
+from export.convert.calibration import pixels_sha256
 from export.convert.graph import activation_bytes
 from export.job import Job
 from export.prove.measurement import Measurement
@@ -84,7 +84,7 @@ def _calibration(job: Job, measurements: Sequence[Measurement]) -> Calibration:
     method = "; ".join(
         f"{m.file}: {m.candidate.detail}" for m in measurements if m.candidate.detail
     )
-    return Calibration(len(job.calibration), method, SPLIT, pixels_sha256(job.calibration))
+    return Calibration(len(job.calibration), method, job.calibrated_on, pixels_sha256(job.calibration))
 
 
 def _artifact(candidate: Candidate, job: Job) -> Artifact:

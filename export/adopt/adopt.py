@@ -25,8 +25,9 @@ from export.adopt.pictures import (
     with_ends,
 )
 from export.adopt.read import read_model
-from export.adopt.wanted import RAW, Notes, Wanted, with_scaling
+from export.adopt.wanted import USUAL, Notes, Scaling, Wanted, with_scaling
 from export.build import prove
+from export.convert.calibration import SPLIT
 from export.convert.artifacts import FP32_ONNX, Candidate, Kind, infer, open_candidate
 from export.job import Job, Pictures
 from export.manifest import Named
@@ -35,10 +36,10 @@ from export.prove.measurement import Measurement
 from export.prove.selftest import selftest_inputs
 from export.prove.steps import STEPS
 
-UNKNOWN = "training data unknown"
 TOLERANCE = 1e-4
 """Most that a score, 0..1, of the network in our contract may differ from the file's own."""
-_COMPARED = 256  # test pictures on which that is looked at
+_COMPARED = 256  # pictures on which that is looked at
+_MOST_COMPARED = 10_000  # pictures that near copies are looked for among
 
 
 @dataclass(frozen=True)
@@ -131,22 +132,23 @@ def adopt(
     given = None
     if model.is_int8:
         given, model = model, _reference(model, request, notes)
-    spec = with_scaling(model.size, _scaling(model, given, request.wanted, notes))
     labelled = load_labelled(
         request.data,
-        spec,
+        model.size,
         request.wanted.labels,
         request.seed,
         calibrates=given is None and request.calibration is None,
     )
     for reason, count in labelled.left_out.items():
         say(f"warning: {count:,} files left out: {reason}", err=True)
-    data = labelled.data
-    job = _job(request, model, given, data, spec, notes)
+    scaling = settled_scaling(model, given, request.wanted, labelled.data, notes)
+    spec = with_scaling(model.size, scaling)
     for line in notes.read:
         say(f"read: {line}")
     for line in notes.assumed:
         say(f"assumed: {line}")
+    say(f"pictures: {labelled.words}")
+    job = _job(request, model, given, replace(labelled.data, spec=spec), notes)
     return prove(job, out, named)
 
 
@@ -167,15 +169,36 @@ def _reference(given: Foreign, request: Request, notes: Notes) -> Foreign:
     return reference
 
 
-def _scaling(model: Foreign, given: Foreign | None, wanted: Wanted, notes: Notes) -> Any:
+def settled_scaling(
+    model: Foreign, given: Foreign | None, wanted: Wanted, data: Prepared, notes: Notes
+) -> Scaling:
+    """What the first layer takes for a pixel: as the command line says, as the file says, or the
+    usual scaling with which the model is right most often.
+    """
     if wanted.scaling is not None:
         return wanted.scaling
     for source in (model, given):
         if source is not None and source.scaling is not None:
-            notes.assumed.append(f"pixels are scaled as its int8 input says: {source.scaling}")
+            own = "pixels as they are" if source.scaling.is_none else str(source.scaling)
+            notes.read.append(f"its input takes {own}")
             return source.scaling
-    notes.assumed.append("it takes pixels as they are, 0 to 255")
-    return RAW
+    rows = np.flatnonzero(data.splits != "test")
+    rows = rows if len(rows) else np.arange(len(data.labels))
+    rows = np.random.default_rng(0).permutation(rows)[:_COMPARED]
+    pictures, labels = np.asarray(data.images[rows]), data.labels[rows]
+    shares = []
+    for scaling in USUAL:
+        values = looked_up(scaled_pixels(with_scaling(model.size, scaling)), pictures)
+        shares.append(float((model.probabilities(values).argmax(axis=1) == labels).mean()))
+    best = int(np.argmax(shares))
+    tried = "; ".join(
+        f"{scaling} {share:.0%}" for scaling, share in zip(USUAL, shares, strict=True)
+    )
+    notes.assumed.append(
+        f"{USUAL[best]} of the pixels, with which it is right most often on {len(rows)} pictures "
+        f"({tried}); say it with --scale and --offset, or --mean and --std, if you know"
+    )
+    return USUAL[best]
 
 
 def _job(
@@ -183,9 +206,9 @@ def _job(
     model: Foreign,
     given: Foreign | None,
     data: Prepared,
-    spec: InputSpec,
     notes: Notes,
 ) -> Job:
+    spec = data.spec
     profile = _possible(PROFILES.get(request.profile), model, given)
     rows = {part: np.flatnonzero(data.splits == part) for part in ("validation", "test")}
     images = {part: np.asarray(data.images[of]) for part, of in rows.items()}
@@ -197,7 +220,9 @@ def _job(
         part: Pictures(images[part], logits[part], data.labels[rows[part]]) for part in logits
     }
     calibration = _calibration(request, data, spec, given)
-    about = _about(request, model, data, notes)
+    copies = near_copies(images["test"])
+    say(f"near copies: {copies}")
+    about = _about(request, model, data, notes) | {"near_copies": copies}
     config = RunConfig(
         recipe={"model": model.path.stem[:64], "training_data": "unknown"},
         labels=request.wanted.labels,
@@ -211,7 +236,7 @@ def _job(
         logits["test"],
         pictures["test"].labels,
         {"adopted": about},
-        f"{UNKNOWN[0].upper()}{UNKNOWN[1:]}: the model may have seen the test pictures.",
+        f"Training data unknown: the model may have seen the test pictures. Among these: {copies}.",
         model.tflite,
         model.onnx,
         given.tflite if given else None,
@@ -227,7 +252,14 @@ def _job(
         selftest_inputs(request.seed, spec),
         pictures.get("validation", pictures["test"]),
         pictures["test"],
+        _calibrated_on(request, given),
     )
+
+
+def _calibrated_on(request: Request, given: Foreign | None) -> str:
+    if given is not None:
+        return "unknown"
+    return f"pictures of {request.calibration.name}" if request.calibration else SPLIT
 
 
 def _possible(profile: Profile, model: Foreign, given: Foreign | None) -> Profile:
@@ -270,6 +302,24 @@ def check_same_scores(
             f"differs by {difference:.2g}, allowed {TOLERANCE:g}); are its outputs logits or "
             "shares of 1? Say so with --scores"
         )
+
+
+def near_copies(pictures: NDArray[np.uint8]) -> str:
+    """How many of the test pictures, uint8 (N, H, W, C), are near copies of another, in words."""
+    try:
+        from training.data.duplicates import find_duplicates
+    except ImportError:
+        return "not looked for; install edgeemo[train]"
+    if len(pictures) > _MOST_COMPARED:
+        return f"not looked for among more than {_MOST_COMPARED:,} pictures"
+    groups = find_duplicates(pictures, progress=False, warped=False).groups
+    copies = len(groups) - len(np.unique(groups))
+    if not copies:
+        return f"none among {len(groups):,} test pictures"
+    return (
+        f"{copies:,} of {len(groups):,} test pictures are a near copy of another, so that they "
+        "tell less than as many different ones would"
+    )
 
 
 def _calibration(

@@ -18,6 +18,7 @@ from workstation.quiet import quiet
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MOST_CONFIG, _MOST_WEIGHTS = 64 << 20, 1 << 30  # bytes
+_BUILTINS = ("slice", "tuple", "list", "dict", "set", "range")
 _CODE = ("Lambda", "__lambda__", "TFOpLambda", "SlicingOpLambda")
 _NO_WEIGHTS = (
     "holds weights alone and no network; save the whole model: model.save('model.keras')"
@@ -187,7 +188,7 @@ def _check_config(
         inner = entry.get("config")
         name = inner.get("name", "?") if isinstance(inner, dict) else "?"
         if kind in _CODE:
-            code.append(str(name))
+            code += [str(name)] if name != "?" else []
         elif not _is_known(keras, entry, kind, custom):
             unknown.append(f"{kind} ({name})")
     if unknown:
@@ -196,11 +197,15 @@ def _check_config(
             f"{', '.join(dict.fromkeys(unknown))[:200]}; give the Python file that defines them "
             "with --custom FILE.py, which is run"
         )
-    if code and not wanted.trust_code:
+    if (code or _holds_lambda(config)) and not wanted.trust_code:
         raise ModelError(
             f"{path}: its layers {', '.join(dict.fromkeys(code))[:200]} hold code, which is not "
             "run; if you trust who made the file, add --trust-code"
         )
+
+
+def _holds_lambda(config: Any) -> bool:
+    return any(entry["class_name"] in _CODE for entry in _objects(config))
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
@@ -222,7 +227,7 @@ def _is_known(keras: Any, entry: dict[str, Any], kind: str, custom: dict[str, An
         return True
     module = entry.get("module")
     if isinstance(module, str) and not (module == "keras" or module.startswith("keras.")):
-        return module == "builtins"
+        return module == "builtins" and kind in _BUILTINS
     if kind in ("function", "dict", "__tuple__", "__tensor__", "__numpy__", "__keras_tensor__"):
         return kind != "function" or isinstance(module, str)
     rooms = ("layers", "initializers", "regularizers", "constraints", "activations", "models",

@@ -65,8 +65,24 @@ def translated(config: dict[str, Any], name: str) -> dict[str, Any]:
         raise ModelError(f"{name}: its config describes no model; save it again as .keras")
     if isinstance(inner.get("layers"), list):
         layers = [_layer(layer, name) for layer in inner["layers"]]
+        if kind == "Sequential" and layers:
+            layers = [*_own_input(layers[0]), *layers]
         return config | {"config": inner | {"layers": layers}}
     return config | {"config": inner}
+
+
+def _own_input(first: Any) -> list[Any]:
+    """The input layer of a Sequential whose first layer says the shape itself.
+
+    Keras 3 takes that shape for one without the batch.
+    """
+    config = first.get("config") if isinstance(first, dict) else None
+    if not isinstance(config, dict) or first.get("class_name") == "InputLayer":
+        return []
+    shape = config.pop("batch_input_shape", None)
+    if shape is None:
+        return []
+    return [{"class_name": "InputLayer", "config": {"batch_shape": shape, "name": "own_input"}}]
 
 
 def _layer(layer: Any, name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from edgeemo.contract.checked.words import Word
 from edgeemo.contract.input_spec import MAX_SIDE, MIN_SIDE, Arithmetic, InputSpec
@@ -35,10 +34,14 @@ class Scaling:
         return set(self.scale) == {1.0} and set(self.offset) == {0.0}
 
     def __str__(self) -> str:
+        if self.is_none:
+            return "no scaling"
         return f"scale {_numbers(self.scale)}, offset {_numbers(self.offset)}"
 
 
 RAW = Scaling((1.0,), (0.0,))
+USUAL = (Scaling((1 / 127.5,), (-1.0,)), Scaling((1 / 255,), (0.0,)), RAW)
+"""What networks are usually trained on."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Wanted:
     trust_code: bool = False
     """Whether code that the file carries may run (Keras Lambda layers)."""
     custom: tuple[str, ...] = ()
-    """Python files or modules that register custom layers."""
+    """Python files that define custom layers, which are run."""
 
 
 @dataclass
@@ -189,7 +192,3 @@ def _sides(sides: Sequence[int | None]) -> str:
 def _numbers(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
-
-def model_files(*paths: Path | None) -> list[Path]:
-    """The paths that were given."""
-    return [path for path in paths if path is not None]
