@@ -76,7 +76,7 @@ def _reported(
     candidates = [measurement.candidate for measurement in measurements]
     report = report_dict(job.run, job.data, measurements) | {
         **job.run.about,
-        "selftest": selftest_trace(candidates, job.selftest, job.run.spec)
+        "selftest": selftest_trace(candidates, job.selftest, job.run.spec),
     }
     page = out.with_suffix(".report.html")
     write_html(page, name, report, job.run, job.test.images, measurements)

@@ -84,7 +84,9 @@ def _calibration(job: Job, measurements: Sequence[Measurement]) -> Calibration:
     method = "; ".join(
         f"{m.file}: {m.candidate.detail}" for m in measurements if m.candidate.detail
     )
-    return Calibration(len(job.calibration), method, job.calibrated_on, pixels_sha256(job.calibration))
+    return Calibration(
+        len(job.calibration), method, job.calibrated_on, pixels_sha256(job.calibration)
+    )
 
 
 def _artifact(candidate: Candidate, job: Job) -> Artifact:

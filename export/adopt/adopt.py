@@ -1,7 +1,6 @@
 """The work of `python -m export adopt`: a model from elsewhere through ladder and gate."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,13 @@ from numpy.typing import NDArray
 from edgeemo.cli.shell import say
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.input_spec import InputSpec
-from edgeemo.contract.manifest import Format
-from edgeemo.contract.quantize import looked_up, scaled_pixels, softmax
+from edgeemo.contract.manifest import Format, Precision
 from edgeemo.contract.run import RunConfig
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import ModelError
+from export.adopt.checks import check_same_scores, near_copies, settled_scaling
 from export.adopt.foreign import Foreign
+from export.adopt.network import AdoptedNetwork
 from export.adopt.pictures import (
     drawn_for_calibration,
     load_labelled,
@@ -25,77 +25,16 @@ from export.adopt.pictures import (
     with_ends,
 )
 from export.adopt.read import read_model
-from export.adopt.wanted import USUAL, Notes, Scaling, Wanted, with_scaling
+from export.adopt.wanted import Notes, Wanted, with_scaling
 from export.build import prove
-from export.convert.calibration import SPLIT
 from export.convert.artifacts import FP32_ONNX, Candidate, Kind, infer, open_candidate
+from export.convert.calibration import SPLIT
 from export.job import Job, Pictures
 from export.manifest import Named
 from export.profiles import PROFILES, Profile
 from export.prove.measurement import Measurement
 from export.prove.selftest import selftest_inputs
 from export.prove.steps import STEPS
-
-TOLERANCE = 1e-4
-"""Most that a score, 0..1, of the network in our contract may differ from the file's own."""
-_COMPARED = 256  # pictures on which that is looked at
-_MOST_COMPARED = 10_000  # pictures that near copies are looked for among
-
-
-@dataclass(frozen=True)
-class AdoptedNetwork:
-    """A float network from elsewhere under export (`export.run.Subject`)."""
-
-    path: Path
-    """Its file."""
-    config: RunConfig
-    """What is known of it."""
-    logits: NDArray[np.float32]
-    """float32 (N, classes) of the test pictures."""
-    labels: NDArray[np.int64]
-    """Their true label numbers, (N,)."""
-    about: Mapping[str, Any]
-    """What the report says of where it comes from."""
-    note: str
-    """What a reader has to know."""
-    tflite: bytes | None = None
-    """The float network as .tflite."""
-    onnx: bytes | None = None
-    """The float network as .onnx."""
-    given: bytes | None = None
-    """An int8 .tflite that came with it."""
-    simulated: None = None
-    """Nothing of it was trained here."""
-
-    @property
-    def spec(self) -> InputSpec:
-        """What the network sees."""
-        return self.config.input_spec
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """What label numbers mean."""
-        return self.config.labels
-
-    @property
-    def advice(self) -> str:
-        """What to do where the gate refuses it in int8, in words."""
-        if self.given is not None:
-            return f"adopt the float model, of which int8 is made here: adopt {self.path}"
-        return (
-            "calibrate with other pictures (--calibration DIR), give layers more bits "
-            "(--profile pi), or train it in simulated int8 where it comes from"
-        )
-
-    def float_tflite(self) -> bytes:
-        """The float network as .tflite."""
-        assert self.tflite is not None
-        return self.tflite
-
-    def float_onnx(self) -> bytes:
-        """The float network as .onnx."""
-        assert self.onnx is not None
-        return self.onnx
 
 
 @dataclass(frozen=True)
@@ -120,9 +59,7 @@ class Request:
     """Of the parts, the calibration draw and the self-test's patterns."""
 
 
-def adopt(
-    request: Request, out: Path, named: Named
-) -> tuple[Bundle, dict[str, Measurement]]:
+def adopt(request: Request, out: Path, named: Named) -> tuple[Bundle, dict[str, Measurement]]:
     """Bring a model from elsewhere into the contract and through the gate, and write `out`.
 
     Returns and raises what `export.build.build` does; ModelError too, of the model's file.
@@ -167,38 +104,6 @@ def _reference(given: Foreign, request: Request, notes: Notes) -> Foreign:
             f"{given.size.size}; give the float model that it was made from"
         )
     return reference
-
-
-def settled_scaling(
-    model: Foreign, given: Foreign | None, wanted: Wanted, data: Prepared, notes: Notes
-) -> Scaling:
-    """What the first layer takes for a pixel: as the command line says, as the file says, or the
-    usual scaling with which the model is right most often.
-    """
-    if wanted.scaling is not None:
-        return wanted.scaling
-    for source in (model, given):
-        if source is not None and source.scaling is not None:
-            own = "pixels as they are" if source.scaling.is_none else str(source.scaling)
-            notes.read.append(f"its input takes {own}")
-            return source.scaling
-    rows = np.flatnonzero(data.splits != "test")
-    rows = rows if len(rows) else np.arange(len(data.labels))
-    rows = np.random.default_rng(0).permutation(rows)[:_COMPARED]
-    pictures, labels = np.asarray(data.images[rows]), data.labels[rows]
-    shares = []
-    for scaling in USUAL:
-        values = looked_up(scaled_pixels(with_scaling(model.size, scaling)), pictures)
-        shares.append(float((model.probabilities(values).argmax(axis=1) == labels).mean()))
-    best = int(np.argmax(shares))
-    tried = "; ".join(
-        f"{scaling} {share:.0%}" for scaling, share in zip(USUAL, shares, strict=True)
-    )
-    notes.assumed.append(
-        f"{USUAL[best]} of the pixels, with which it is right most often on {len(rows)} pictures "
-        f"({tried}); say it with --scale and --offset, or --mean and --std, if you know"
-    )
-    return USUAL[best]
 
 
 def _job(
@@ -278,48 +183,10 @@ def _possible(profile: Profile, model: Foreign, given: Foreign | None) -> Profil
 
 
 def _float_candidate(model: Foreign) -> Candidate:
-    from edgeemo.contract.manifest import Precision
-
     if model.onnx is not None:
         return Candidate(FP32_ONNX, model.onnx)
     assert model.tflite is not None
     return Candidate(Kind(Precision.FP32, Format.TFLITE), model.tflite)
-
-
-def check_same_scores(
-    model: Foreign,
-    spec: InputSpec,
-    pictures: NDArray[np.uint8],
-    logits: NDArray[np.float32],
-) -> None:
-    """Raise ModelError unless the network in our contract gives the scores that its file gives."""
-    some = slice(None, None, max(1, len(pictures) // _COMPARED))
-    own = model.probabilities(looked_up(scaled_pixels(spec), pictures[some]))
-    difference = float(np.abs(own - softmax(logits[some])).max())
-    if not difference <= TOLERANCE:
-        raise ModelError(
-            f"{model.path}: what was made of it answers otherwise than the file itself (a score "
-            f"differs by {difference:.2g}, allowed {TOLERANCE:g}); are its outputs logits or "
-            "shares of 1? Say so with --scores"
-        )
-
-
-def near_copies(pictures: NDArray[np.uint8]) -> str:
-    """How many of the test pictures, uint8 (N, H, W, C), are near copies of another, in words."""
-    try:
-        from training.data.duplicates import find_duplicates
-    except ImportError:
-        return "not looked for; install edgeemo[train]"
-    if len(pictures) > _MOST_COMPARED:
-        return f"not looked for among more than {_MOST_COMPARED:,} pictures"
-    groups = find_duplicates(pictures, progress=False, warped=False).groups
-    copies = len(groups) - len(np.unique(groups))
-    if not copies:
-        return f"none among {len(groups):,} test pictures"
-    return (
-        f"{copies:,} of {len(groups):,} test pictures are a near copy of another, so that they "
-        "tell less than as many different ones would"
-    )
 
 
 def _calibration(

@@ -20,9 +20,7 @@ _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MOST_CONFIG, _MOST_WEIGHTS = 64 << 20, 1 << 30  # bytes
 _BUILTINS = ("slice", "tuple", "list", "dict", "set", "range")
 _CODE = ("Lambda", "__lambda__", "TFOpLambda", "SlicingOpLambda")
-_NO_WEIGHTS = (
-    "holds weights alone and no network; save the whole model: model.save('model.keras')"
-)
+_NO_WEIGHTS = "holds weights alone and no network; save the whole model: model.save('model.keras')"
 
 
 def load_keras(path: Path, data: bytes, wanted: Wanted) -> Any:

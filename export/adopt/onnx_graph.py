@@ -49,7 +49,8 @@ class OnnxEnds:
         fed = np.transpose(values, (0, 3, 1, 2)) if self.channels_first else values
         said = []
         for i in range(len(fed)):
-            feed = {self.input: np.ascontiguousarray(fed[i : i + 1]).astype(self.dtype)}
+            one: NDArray[Any] = np.ascontiguousarray(fed[i : i + 1]).astype(self.dtype)
+            feed = {self.input: one}
             said.append(np.asarray(session.run(None, feed)[0], np.float32).ravel())
         return np.stack(said)
 
@@ -75,9 +76,7 @@ def read_onnx_model(path: Path, data: bytes) -> Any:
     return model
 
 
-_NO_ONNX = (
-    "not a readable ONNX model; expected the file that torch.onnx.export or tf2onnx writes"
-)
+_NO_ONNX = "not a readable ONNX model; expected the file that torch.onnx.export or tf2onnx writes"
 
 
 def _with_external(path: Path, data: bytes) -> Any:
@@ -255,17 +254,13 @@ def _free_names(graph: Any) -> None:
         entry.name = free(entry.name)
 
 
-def _logits_out(
-    onnx: Any, name: str, model: Any, old: str, wanted: Wanted, notes: Notes
-) -> Scores:
+def _logits_out(onnx: Any, name: str, model: Any, old: str, wanted: Wanted, notes: Notes) -> Scores:
     graph = model.graph
     outputs = int(np.prod(_run_shape(name, model)))
     check_outputs(name, outputs, wanted, notes)
     node = _last(graph, old)
     end = _ENDS.get(node.op_type, node.op_type) if node is not None else ""
-    takes_log = (
-        end not in _ENDS.values() and wanted.scores is Scores.SOFTMAX and outputs > 1
-    )
+    takes_log = end not in _ENDS.values() and wanted.scores is Scores.SOFTMAX and outputs > 1
     if takes_log:
         notes.read.append(
             f"it ends in {end} and its outputs are shares of 1 (--scores): their logarithm stands "
@@ -305,9 +300,7 @@ def _append_ends(onnx: Any, graph: Any, old: str, outputs: int, *, takes_log: bo
     graph.node[-1].output[0] = _OUTPUT
     del graph.output[:]
     shape = [1, max(outputs, 2)]
-    graph.output.append(
-        onnx.helper.make_tensor_value_info(_OUTPUT, onnx.TensorProto.FLOAT, shape)
-    )
+    graph.output.append(onnx.helper.make_tensor_value_info(_OUTPUT, onnx.TensorProto.FLOAT, shape))
 
 
 def _last(graph: Any, output: str) -> Any | None:

@@ -113,7 +113,11 @@ def load_unlabelled(path: Path, spec: InputSpec, seed: int) -> Pixels:
 
         names = sorted(
             {file.path for file in archive.files}
-            | {row["path"] for row in archive.rejected if Path(row["path"]).suffix.lower() in SUFFIXES}
+            | {
+                row["path"]
+                for row in archive.rejected
+                if Path(row["path"]).suffix.lower() in SUFFIXES
+            }
         )
         most = pixel_bound(MAX_PIXELS_OF_MANY)
         order = np.random.default_rng(seed).permutation(len(names))
@@ -223,9 +227,7 @@ def _some(files: Sequence[LabelledFile], seed: int) -> list[LabelledFile]:
     return [files[i] for i in sorted(kept)]
 
 
-def _split(
-    pool: _Pool, classes: int, seed: int, calibrates: bool
-) -> tuple[NDArray[Any], str]:
+def _split(pool: _Pool, classes: int, seed: int, calibrates: bool) -> tuple[NDArray[Any], str]:
     """The part of each picture ("" of those not used), and how that came to be, in words."""
     parts = np.array(pool.parts, dtype="<U10")
     named = set(parts) - {""}
@@ -235,8 +237,11 @@ def _split(
             return parts, "all pictures are tested on"
         _take(parts, pool.labels, TEST, SPLIT, _CALIBRATION_SHARE, seed, -(-FACES // classes))
         _take(parts, pool.labels, TEST, VALIDATION, _VALIDATION_SHARE, seed, len(parts))
-        return parts, "no parts in the data: a part drawn by the seed is kept for calibration, "\
-            "another for choosing the step, and neither is tested on"
+        return (
+            parts,
+            "no parts in the data: a part drawn by the seed is kept for calibration, "
+            "another for choosing the step, and neither is tested on",
+        )
     if TEST not in named and VALIDATION in named:
         parts[parts == VALIDATION] = TEST
     parts[parts == ""] = SPLIT

@@ -20,9 +20,7 @@ _SAME_VALUES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 TWO_LOGITS = np.array([[-0.5], [0.5]], np.float32)
 
 
-def standard_tflite(
-    tflite: bytes, name: str, wanted: Wanted, notes: Notes
-) -> tuple[bytes, Scores]:
+def standard_tflite(tflite: bytes, name: str, wanted: Wanted, notes: Notes) -> tuple[bytes, Scores]:
     """The same network with logits for outputs, and what its own outputs are.
 
     Raises:
@@ -94,7 +92,7 @@ class _Editor:
     def type_of(self, number: int) -> str:
         """Name of a tensor's element type, such as FLOAT32."""
         kind = self.graph.tensors[number].type
-        return next(word for word, value in vars(schema().TensorType).items() if value == kind)
+        return str(next(word for word, value in vars(schema().TensorType).items() if value == kind))
 
     # What is changed.
 
@@ -220,7 +218,9 @@ class _Editor:
         before, after = int(softmax.inputs[0]), int(softmax.outputs[0])
         self.graph.operators.remove(softmax)
         for operator in self.graph.operators:
-            operator.inputs = np.where(np.asarray(operator.inputs) == after, before, operator.inputs)
+            operator.inputs = np.where(
+                np.asarray(operator.inputs) == after, before, operator.inputs
+            )
             if self.kind(operator) in _SAME_VALUES and before in operator.inputs:
                 target = self.graph.tensors[int(operator.outputs[0])]
                 target.quantization = self.graph.tensors[before].quantization
@@ -235,9 +235,7 @@ class _Editor:
             )
         options = schema().FullyConnectedOptionsT()
         weights = self._added_constant(TWO_LOGITS, "two_logits/weights")
-        self._append(
-            "FULLY_CONNECTED", (8, options), [self.output, weights, -1], len(TWO_LOGITS)
-        )
+        self._append("FULLY_CONNECTED", (8, options), [self.output, weights, -1], len(TWO_LOGITS))
 
     def _added_constant(self, values: NDArray[Any], name: str) -> int:
         buffer = schema().BufferT()

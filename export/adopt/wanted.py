@@ -72,9 +72,7 @@ class Notes:
     """What it does not say and was guessed."""
 
 
-def settled_size(
-    name: str, sides: Sequence[int | None], wanted: Wanted, notes: Notes
-) -> InputSpec:
+def settled_size(name: str, sides: Sequence[int | None], wanted: Wanted, notes: Notes) -> InputSpec:
     """Height, width and channels of an input: the file's, with what it leaves open by --input.
 
     Args:
@@ -151,9 +149,7 @@ def scaling_of(
         means, deviations = _wide(means, width, "--mean"), _wide(deviations, width, "--std")
         unit = 255.0 if max(map(abs, (*means, *deviations))) <= 1 else 1.0
         pairs = list(zip(means, deviations, strict=True))
-        return Scaling(
-            tuple(1 / (unit * d) for _, d in pairs), tuple(-m / d for m, d in pairs)
-        )
+        return Scaling(tuple(1 / (unit * d) for _, d in pairs), tuple(-m / d for m, d in pairs))
     if scale or offset:
         return Scaling(_parsed(scale or "1", "--scale"), _parsed(offset or "0", "--offset"))
     return None
@@ -191,4 +187,3 @@ def _sides(sides: Sequence[int | None]) -> str:
 
 def _numbers(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
-

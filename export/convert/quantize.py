@@ -34,7 +34,11 @@ def quantize(job: Job) -> list[Measurement]:
     Raises:
         BackendError: a conversion fails, or the float ONNX file is another network than the run's.
     """
-    of = f"{len(job.calibration)} pictures of {job.calibrated_on}" if len(job.calibration) else "none here"
+    of = (
+        f"{len(job.calibration)} pictures of {job.calibrated_on}"
+        if len(job.calibration)
+        else "none here"
+    )
     say(f"profile {job.profile.name}: {', '.join(job.profile.files)}; calibration: {of}")
     if job.run.note:
         say(job.run.note)

@@ -172,4 +172,3 @@ class TrainedMaker:
         """The model with its trained ranges."""
         model = tflite.convert_trained(self._simulated)
         return Candidate(INT8_TFLITE, model, "ranges of quantization-aware training", step, step)
-

@@ -82,9 +82,7 @@ class _Candidates:
     """int64 (M,), number of the change, see `_variant`."""
 
 
-def find_duplicates(
-    images: Pixels, *, progress: bool = True, warped: bool = True
-) -> Duplicates:
+def find_duplicates(images: Pixels, *, progress: bool = True, warped: bool = True) -> Duplicates:
     """Group uint8 (N, H, W, C) pictures; without `warped`, turned, zoomed and mirrored ones are
     not looked for.
 

@@ -66,7 +66,9 @@ def written(kind: str, folder: Path) -> Path:
 def answers(model: Foreign, scaling: Scaling = SCALED, images=IMAGES) -> list[np.ndarray]:  # type: ignore[no-untyped-def]
     """Scores of each of its networks through the code that ships."""
     spec = with_scaling(model.size, scaling)
-    made = [(Kind(Precision.INT8 if model.is_int8 else Precision.FP32, Format.TFLITE), model.tflite)]
+    made = [
+        (Kind(Precision.INT8 if model.is_int8 else Precision.FP32, Format.TFLITE), model.tflite)
+    ]
     made.append((FP32_ONNX, model.onnx))
     return [
         softmax(infer(open_candidate(Candidate(kind, data), spec, NAMES), images))
@@ -94,7 +96,9 @@ def test_int8_from_elsewhere_keeps_every_bit(tmp_path: Path) -> None:
     model = read_model(path, WANTED, Notes())
     assert model.is_int8
     spec = with_scaling(model.size, SCALED)
-    backend = open_candidate(Candidate(Kind(Precision.INT8, Format.TFLITE), model.tflite), spec, NAMES)
+    backend = open_candidate(
+        Candidate(Kind(Precision.INT8, Format.TFLITE), model.tflite), spec, NAMES
+    )
     before = open_interpreter(data, "before", kernels="plain", keep_tensors=True)
     ((operator,),) = ([o for o in before._get_ops_details() if o["op_name"] == "SOFTMAX"],)
     inside = int(operator["inputs"][0])
@@ -105,7 +109,9 @@ def test_int8_from_elsewhere_keeps_every_bit(tmp_path: Path) -> None:
     in_scale, in_zero = source["quantization"]
     for image in IMAGES:
         real = image.astype(np.float64) / 127.5 - 1
-        stored = np.clip(np.sign(real) * np.floor(np.abs(real / in_scale) + 0.5) + in_zero, -128, 127)
+        stored = np.clip(
+            np.sign(real) * np.floor(np.abs(real / in_scale) + 0.5) + in_zero, -128, 127
+        )
         before.set_tensor(source["index"], stored[np.newaxis].astype(np.int8))
         before.invoke()
         logits = (before.get_tensor(inside).astype(np.float32) - zero) * np.float32(scale)

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import onnx
 import pytest
+import tensorflow as tf
 from onnx import TensorProto, helper
 
 from edgeemo.contract.input_spec import parse_size
@@ -177,6 +178,18 @@ def test_weights_that_lie_elsewhere_are_not_read(theirs: Path, tmp_path: Path) -
     tensor.ClearField("raw_data")
     (outside := tmp_path / "outside.onnx").write_bytes(model.SerializeToString())
     assert "expected a file beside it; do not use this model" in refusal(outside)
+
+
+def test_a_saved_model_that_reads_files_is_not_loaded(tmp_path: Path) -> None:
+    class Reader(tf.Module):  # type: ignore[misc]
+        @tf.function(input_signature=[tf.TensorSpec((1, 48, 48, 1), tf.float32)])
+        def serve(self, x: Any) -> Any:
+            size = tf.strings.length(tf.io.read_file("/etc/hostname"))
+            return tf.zeros((1, 8)) + tf.cast(size, tf.float32) + tf.reduce_mean(x)
+
+    tf.saved_model.save(module := Reader(), str(path := tmp_path / "reader"),
+                        signatures={"serving_default": module.serve})  # fmt: skip
+    assert "reads or writes more than its weights (operator ReadFile); do not use" in refusal(path)
 
 
 def test_bombs_are_not_unpacked(theirs: Path, tmp_path: Path) -> None:

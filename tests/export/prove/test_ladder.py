@@ -301,3 +301,24 @@ def test_a_reason_from_outside_the_gate_refuses_too(
     (_, attempt), *_ = climb(maker, STEPS[:1], measure, lambda: 0.0)
     assert not attempt.passed
     assert attempt.reasons == ("kernels disagree",)
+
+
+def test_ranges_before_a_max_pool_end_where_nothing_lower_comes_out() -> None:
+    keras.utils.set_random_seed(3)
+    pixels = keras.Input((48, 48, 1))
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(pixels)
+    x = keras.layers.MaxPooling2D(4, name="pool")(keras.layers.Conv2D(4, 3, name="both")(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    fp32 = tflite.convert_fp32(keras.Model(pixels, keras.layers.Dense(7)(x)))
+    ranges = activations.min_max(activations.record(fp32, PICTURES, seed=1))
+    before, after = (
+        next(name for name in ranges if name.startswith(layer)) for layer in ("both/", "pool/")
+    )
+    assert ranges[before][0] < ranges[after][0] < 0
+    narrowed = activations.for_max_pools(fp32, ranges)
+    assert narrowed == ranges | {before: (ranges[after][0], ranges[before][1])}
+    # The same steps on both sides, finer than before, and the pool's values are all there.
+    int8 = read_graph(tflite.quantize(fp32, narrowed))
+    details = {tensor["name"]: tensor["quantization"] for tensor in int8.tensors.values()}
+    scale = next(q[0] for name, q in details.items() if name.startswith("pool/"))
+    assert scale == pytest.approx((ranges[before][1] - ranges[after][0]) / 255, rel=1e-3)
