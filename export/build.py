@@ -5,16 +5,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.bundle import Bundle, write_bundle
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.manifest import COMPANIONS, Role
 from edgeemo.errors import GateFailed
+from edgeemo.proof.conditions import PICTURES_NEEDED
 from edgeemo.proof.selftest import run_selftest
 from export.convert.quantize import quantize
 from export.job import Job, load_job
 from export.manifest import Named, make_manifest
 from export.profiles import PROFILES
+from export.prove.before import check_float_model, check_pictures
 from export.prove.measurement import Measurement
 from export.prove.selftest import selftest_file, selftest_trace
 from export.prove.steps import STEPS
@@ -32,6 +35,7 @@ def build(
     seed: int = 1,
     profile: str = "all",
     max_step: str = STEPS[-1],
+    gate_min: int = PICTURES_NEEDED,
 ) -> tuple[Bundle, dict[str, Measurement]]:
     """Convert a finished run and write `out` if every artifact of the profile passes the gate.
 
@@ -43,39 +47,50 @@ def build(
         seed: of the calibration draw and the self-test's patterns.
         profile: one of PROFILES.
         max_step: the last step of the ladder that may be tried.
+        gate_min: fewest test pictures that are judged by. It loosens no limit; the report has it.
 
     Returns:
         The bundle as read back, and the measurement of each artifact by file.
 
     Raises:
-        GateFailed: an artifact lost too much.
+        GateFailed: an artifact lost too much, the test pictures are too few, or the float model
+            fails by itself.
         MissingDependency: a runtime that the profile needs is not installed.
         EdgeemoError: the run, the data or the conversion does not fit.
     """
     steps = STEPS[: STEPS.index(max_step) + 1]
     job = load_job(run_path, data_path, PROFILES.get(profile), steps, seed)
-    return prove(job, out, Named(name or out.stem, version))
+    return prove(job, out, Named(name or out.stem, version), gate_min)
 
 
-def prove(job: Job, out: Path, named: Named) -> tuple[Bundle, dict[str, Measurement]]:
+def prove(
+    job: Job, out: Path, named: Named, gate_min: int = PICTURES_NEEDED
+) -> tuple[Bundle, dict[str, Measurement]]:
     """Quantize, measure, and write `out` if every artifact passes the gate.
 
     Returns and raises what `build` does.
     """
+    check_pictures(len(job.test.labels), gate_min, job.data.path)
+    run = job.run
+    if note := check_float_model(
+        job.test.logits, job.test.labels, run.class_names, run.path, run.float_advice
+    ):
+        say(note)
     measurements = quantize(job)
-    report = _reported(named.name, out, job, measurements)
+    report = _reported(named.name, out, job, measurements, gate_min)
     _check_gate(job, out, report, measurements)
     bundle = _write(out, named, job, measurements, report)
     return bundle, {measurement.file: measurement for measurement in measurements}
 
 
 def _reported(
-    name: str, out: Path, job: Job, measurements: Sequence[Measurement]
+    name: str, out: Path, job: Job, measurements: Sequence[Measurement], gate_min: int
 ) -> dict[str, Any]:
     """report.json's values; the page for people is written beside `out`."""
     candidates = [measurement.candidate for measurement in measurements]
     report = report_dict(job.run, job.data, measurements) | {
         **job.run.about,
+        "gate": {"pictures_needed": PICTURES_NEEDED, "pictures_minimum": gate_min},
         "selftest": selftest_trace(candidates, job.selftest, job.run.spec),
     }
     page = out.with_suffix(".report.html")
@@ -87,21 +102,26 @@ def _check_gate(
     job: Job, out: Path, report: dict[str, Any], measurements: Sequence[Measurement]
 ) -> None:
     """Raise GateFailed, and keep the report, where an artifact may not ship."""
-    failed = {m.file: m.reasons for m in measurements if m.reasons}
-    if not failed:
+    refused = [m for m in measurements if m.reasons]
+    if not refused:
         return
     path = out.with_suffix(".report.json")
     with written_beside(path) as part:
         part.write_text(strict.dumps(report))
-    reasons = "; ".join(f"{file}: {', '.join(why)}" for file, why in failed.items())
+    reasons = "; ".join(f"{m.file}: {', '.join(m.reasons)}" for m in refused)
     raise GateFailed(
-        f"the gate refuses {job.run.path}: {reasons}. No bundle was written; {_way_out(job)}; "
-        f"what was measured: {path} and .html"
+        f"the gate refuses {job.run.path}: {reasons}. No bundle was written; "
+        f"{_way_out(job, refused)}; what was measured: {path} and .html"
     )
 
 
-def _way_out(job: Job) -> str:
+def _way_out(job: Job, refused: Sequence[Measurement]) -> str:
     """What to do after a refusal, in words."""
+    lacking = [m.pictures_lacking for m in refused]
+    if all(lacking):
+        most = {split: max(one.get(split, 0) for one in lacking) for split in lacking[0]}
+        asked = " and ".join(f"{count:,} of {split}" for split, count in most.items())
+        return f"the pictures are too few, not int8 too coarse: prepare {asked} or more like these"
     if len(job.steps) < len(STEPS) and job.run.simulated is None and job.run.given is None:
         return f"let it climb further (--max-step {STEPS[-1]}), or {job.run.advice}"
     return job.run.advice

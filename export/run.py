@@ -18,8 +18,9 @@ from edgeemo.contract.labels import check_same_labels
 from edgeemo.contract.run import MODEL, WEIGHTS, RunConfig, read_predictions
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import RunError, SpecMismatch
-from edgeemo.optional import need
 from export.convert import onnx, tflite
+from export.prove.before import ADVICE
+from workstation.keras_settings import load_keras
 from workstation.quiet import quiet
 
 _BATCH = 256
@@ -69,6 +70,10 @@ class Subject(Protocol):
     @property
     def advice(self) -> str:
         """What to do where the gate refuses it in int8, in words."""
+
+    @property
+    def float_advice(self) -> str:
+        """What to do where it fails by itself, in words."""
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -133,6 +138,9 @@ class FloatRun:
             f"train it in simulated int8: python -m training finetune --qat {self.path} "
             f"--data DATA --out {self.path}-qat"
         )
+
+    float_advice: str = ADVICE
+    """As of `Subject`."""
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -210,8 +218,8 @@ def _networks(path: Path, config: RunConfig) -> tuple[Any, Any | None]:
     # Conversion reads TensorFlow graphs, whatever backend trained the run.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    keras = load_keras("export", "to load the trained network")
     with quiet():
-        keras = need("keras", "export", "to load the trained network")
         # Before loading: Keras looks the simulation's layers up by their registered names.
         from training.networks.layers import without_simulation
     try:

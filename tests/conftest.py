@@ -171,5 +171,5 @@ def tiny_bundle(tiny_run: Path, prepared: Path, tmp_path_factory: pytest.TempPat
     from export.build import build
 
     out = tmp_path_factory.mktemp("bundle") / "tiny.edgeemo"
-    build(tiny_run, prepared, out)
+    build(tiny_run, prepared, out, gate_min=1)
     return out

@@ -91,7 +91,7 @@ def interrupted_in_second_epoch(recipe: Recipe, prepared: Path, out: Path) -> No
     `support.interrupted_after_first_epoch` does so to a process of its own, which takes longer.
     """
     with pytest.raises(RunError, match=f"stopped after 1 of {recipe.epochs} epochs; go on with"):
-        train(recipe, prepared, out, events=CtrlC())
+        train(recipe, prepared, out, events=CtrlC(), pictures=False)
 
 
 def known_nano(seed: int = SEED) -> keras.Model:
@@ -130,7 +130,7 @@ def known_run(prepared: Path, out: Path) -> Path:
     write_model(out, model)
     write_weights(out, model)
     for split in ("validation", "test"):
-        assert write_split(model, data, split, out).top1 == 1.0
+        assert write_split(model, data, split, out, pictures=False).top1 == 1.0
     return out
 
 

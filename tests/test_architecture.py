@@ -70,7 +70,7 @@ WORKSTATION: dict[str, tuple[str, ...]] = {
         "edgeemo.firmware", "edgeemo.models", "edgeemo.proof", "training.data.duplicates",
         "training.networks.layers", "workstation", *_ON_ALL_SIDES,
     ),
-    "workstation": ("edgeemo.contract", "edgeemo.errors"),
+    "workstation": ("edgeemo.contract", "edgeemo.errors", "edgeemo.optional"),
 }  # fmt: skip
 
 # Import statements for packages from outside. edgeemo takes optional ones through `need`, which

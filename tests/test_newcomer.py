@@ -31,7 +31,7 @@ class Made:
     def __init__(self, case: Case, folder: Path) -> None:
         self.case, self.data = case, write_prepared(case, folder / "data")
         self.bundle = folder / "made.edgeemo"
-        build(write_run(case, self.data, folder / "run"), self.data, self.bundle)
+        build(write_run(case, self.data, folder / "run"), self.data, self.bundle, gate_min=1)
 
     def picture(self, label: int, folder: Path) -> Path:
         """A picture file of that label, at twice the network's size."""

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from edgeemo.contract.checked.files import written_beside
 
+matplotlib.rcdefaults()  # a user's matplotlibrc may need LaTeX or fonts, and changes every figure
 matplotlib.rcParams["text.parse_math"] = False  # a class may be called $x^$
 
 __all__ = ["COLOURS", "Figure", "figure_png", "plt", "save_figure"]

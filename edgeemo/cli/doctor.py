@@ -208,6 +208,7 @@ def _detector(name: str, model: str | None) -> Check:
 
 
 def _bundle(model: str, time_limit: float) -> Iterator[Check]:
+    from edgeemo.proof.conditions import too_few_pictures
     from edgeemo.proof.promise import promise_faults
     from edgeemo.proof.provenance import report_faults
     from edgeemo.proof.selftest_apart import OVERALL_LIMIT, run_selftest_apart
@@ -233,6 +234,8 @@ def _bundle(model: str, time_limit: float) -> Iterator[Check]:
             "ok",
             "every part is there, and the manifest's numbers are those of its answers",
         )
+        if few := too_few_pictures(bundle.report()["n"]):
+            yield Check("gate", "note", few)
     try:
         results = run_selftest_apart(
             bundle, time_limit=time_limit, overall_limit=max(OVERALL_LIMIT, 20 * time_limit)

@@ -101,6 +101,11 @@ def _how_it_was_made(bundle: "Bundle") -> Iterator[str]:
 
 
 def _accuracy(bundle: "Bundle") -> Iterator[str]:
+    from edgeemo.proof.conditions import too_few_pictures
+
+    n = min((measured.n for measured in bundle.manifest.evaluation), default=0)
+    if few := too_few_pictures(n):
+        yield f"accuracy     {few}"
     for measured in bundle.manifest.evaluation:
         low, high = measured.drop_interval
         yield (

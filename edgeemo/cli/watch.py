@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from edgeemo.cli.window import Window
     from edgeemo.live.health import Health
     from edgeemo.live.options import SensorOptions
-    from edgeemo.live.recorder import Recorded, Recorder
+    from edgeemo.live.record.recorder import Recorded, Recorder
     from edgeemo.live.sensor import EmotionSensor
     from edgeemo.recognizer import Recognizer
     from edgeemo.results import Reading
@@ -299,7 +299,7 @@ class _Output:
         """What records, opened; None where nothing is recorded."""
         if self.record is None:
             return None
-        from edgeemo.live.recorder import Recorder, Rotation
+        from edgeemo.live.record.recorder import Recorder, Rotation
 
         size = self.rotate if isinstance(self.rotate, int) else None
         rotation = Rotation(size, self.rotate == "daily", self.keep) if self.rotate else None

@@ -7,6 +7,7 @@ Labels belong to the bundle, the prepared data and the run that carry them. `LAB
 
 from collections.abc import Sequence
 
+from edgeemo.contract.label_words import WORDS, plain_label
 from edgeemo.errors import InvalidInput, UnknownLabel
 
 LABELS: tuple[str, ...] = ("angry", "neutral", "disgust", "fear", "happy", "sad", "surprise")
@@ -14,17 +15,9 @@ LABELS: tuple[str, ...] = ("angry", "neutral", "disgust", "fear", "happy", "sad"
 MIN_LABELS, MAX_LABELS = 2, 64
 MAX_LABEL_CHARACTERS = 48
 
-# What data sets call them (folder names, FER+ nouns, RAF-DB and AffectNet words), in lower case.
-_VOCABULARY: dict[str, tuple[str, ...]] = {
-    "angry": ("angry", "anger", "annoyed"),
-    "neutral": ("neutral", "neutrality", "calm"),
-    "disgust": ("disgust", "disgusted"),
-    "fear": ("fear", "fearful", "afraid", "scared"),
-    "happy": ("happy", "happiness", "joy"),
-    "sad": ("sad", "sadness"),
-    "surprise": ("surprise", "surprised"),
+_BY_WORD: dict[str, str] = {
+    plain_label(word): label for label, words in WORDS.items() for word in words
 }
-_BY_WORD: dict[str, str] = {word: label for label, words in _VOCABULARY.items() for word in words}
 
 # Words that data sets use for pictures that have no place among the seven.
 DROPPED_WORDS: frozenset[str] = frozenset({"contempt", "unknown", "nf", "not a face"})
@@ -55,12 +48,21 @@ FERPLUS_COLUMNS: tuple[str, ...] = (
 )
 
 
+def meaning(word: str) -> str | None:
+    """Which of the seven, or "contempt", `word` stands for in any known vocabulary, or None.
+
+    Case, accents and outer blanks do not count (contract/label_words.py).
+    """
+    return _BY_WORD.get(plain_label(word))
+
+
 def known_label(word: str) -> str | None:
     """Which of the seven `word` stands for in any known vocabulary, or None.
 
-    Case and outer blanks do not count.
+    Case, accents and outer blanks do not count.
     """
-    return _BY_WORD.get(word.strip().lower())
+    label = meaning(word)
+    return label if label in LABELS else None
 
 
 def match_label_or_none(word: str, labels: Sequence[str]) -> str | None:
@@ -123,8 +125,8 @@ def check_same_labels(
 
 
 def _same_meaning(label: str, word: str) -> bool:
-    meaning = known_label(word)
-    return meaning is not None and known_label(label) == meaning
+    meant = meaning(word)
+    return meant is not None and meaning(label) == meant
 
 
 def _is_name(label: object) -> bool:

@@ -21,7 +21,7 @@ from edgeemo.results import Box
 _CASCADE = "haarcascade_frontalface_default.xml"
 _MAX_SIDE = 1280  # larger frames are scaled down first: a cascade's time grows with the area
 # Side of a face from which on 95 % of what is found at any size is found: python -m
-# benchmarks.detector_scale (docs/detectors.md).
+# benchmarks.faces.detector_scale (docs/detectors.md).
 _FACE_PIXELS = 64
 _SMALLEST_FACE = 30  # pixels of the scaled frame; below, a 48x48 input would be mostly invented
 _NEIGHBOURS = 5  # overlapping hits that make a face; fewer let false faces through
@@ -39,7 +39,7 @@ class Haar:
 
     name = "haar"
     # Median over 1,500 FER-2013 training faces, so that a detected face fills the region as
-    # FER-2013's do: python -m benchmarks.crop_geometry (docs/preprocessing.md).
+    # FER-2013's do: python -m benchmarks.faces.crop_geometry (docs/preprocessing.md).
     crop = Crop(scale_q10=1045)
 
     def __init__(self, options: DetectorOptions = DetectorOptions()) -> None:  # noqa: B008  frozen

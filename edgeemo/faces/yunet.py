@@ -38,7 +38,7 @@ _MIN_FACE = (
 )
 _MAX_SIDE = 640  # pixels of the frame that the network sees
 # Side of a face from which on 95 % of what is found at any size is found: python -m
-# benchmarks.detector_scale (docs/detectors.md).
+# benchmarks.faces.detector_scale (docs/detectors.md).
 _FACE_PIXELS = 48
 _SCORE = 0.7
 _PATTERN = "face_detection_yunet*.onnx"

@@ -15,8 +15,8 @@ from edgeemo.contract.labels import match_label
 from edgeemo.errors import EdgeemoError, InvalidInput
 from edgeemo.faces import SMALLEST_FACE, Detector, open_detector
 from edgeemo.live.events import Events, Handler, Happening
-from edgeemo.live.feed import as_camera_error
-from edgeemo.live.frame_reader import FrameReader
+from edgeemo.live.feed.feed import as_camera_error
+from edgeemo.live.feed.frame_reader import FrameReader
 from edgeemo.live.health import Health
 from edgeemo.live.options import SensorOptions
 from edgeemo.live.readings_queue import Seen

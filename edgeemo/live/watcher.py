@@ -14,8 +14,8 @@ from edgeemo.cameras import Camera
 from edgeemo.errors import EdgeemoError, InvalidInput
 from edgeemo.live.endings import close_when_dropped, closed_at_exit
 from edgeemo.live.events import Event, Events, Handler
-from edgeemo.live.feed import Feed, InTurn, Newest, Taken
-from edgeemo.live.frame_reader import FrameReader
+from edgeemo.live.feed.feed import Feed, InTurn, Newest, Taken
+from edgeemo.live.feed.frame_reader import FrameReader
 from edgeemo.live.health import Health, State, rss_mb, temperature_c
 from edgeemo.live.options import SensorOptions
 from edgeemo.live.readings_queue import ReadingsQueue, Seen

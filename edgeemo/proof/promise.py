@@ -7,7 +7,8 @@ from edgeemo.contract.answers import decode_ids
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.manifest import Format
 from edgeemo.errors import BundleError
-from edgeemo.proof.verdict import limit_faults, verdict_faults
+from edgeemo.proof.conditions import PICTURES_NEEDED, too_few_pictures
+from edgeemo.proof.verdict import limit_faults, shown, verdict_faults
 
 _FORMAT = 2
 _SPLIT = "test"
@@ -82,7 +83,33 @@ def _report(bundle: Bundle) -> Iterator[str]:
     if report["labels"] != list(bundle.labels):
         yield f"its report has other labels than the manifest; {_AGAIN}"
     yield from _value_faults(report, bundle)
+    yield from _gate_faults(report)
     yield from _trace_faults(report, bundle)
+
+
+def _gate_faults(report: Mapping[str, Any]) -> Iterator[str]:
+    """Whether the report is of as many pictures as it had to be of; older ones, which were built
+    without a way to take fewer, have no part that tells.
+    """
+    gate, few = report.get("gate"), too_few_pictures(report["n"])
+    if "gate" not in report:
+        if few:
+            yield f"its report is {few}, and it has no gate.pictures_minimum; {_AGAIN}"
+        return
+    if type(gate) is not dict:
+        yield f"its report's gate: expected an object, received {type(gate).__name__}; {_AGAIN}"
+        return
+    needed, minimum = (gate.get(key) for key in ("pictures_needed", "pictures_minimum"))
+    if type(needed) is not int or needed < PICTURES_NEEDED:
+        yield (
+            f"its report's gate.pictures_needed: expected {PICTURES_NEEDED} or more, received"
+            f" {shown(needed)}; {_AGAIN}"
+        )
+    if type(minimum) is not int or not 1 <= minimum <= report["n"]:
+        yield (
+            f"its report's gate.pictures_minimum: expected a whole number of 1 to its"
+            f" {report['n']:,} pictures, received {shown(minimum)}; {_AGAIN}"
+        )
 
 
 def _trace_faults(report: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """What a report says of each artifact, counted again from its answers; the gate's verdict included.
 
-The gate itself is on the workstation (export/prove/gate.py) and judges by the same limits, which
-`doctor` must not take from the report that it judges.
+The gate itself is on the workstation (export/prove/gate.py) and judges by the same limits and
+conditions, which `doctor` must not take from the report that it judges.
 """
 
 import math
@@ -16,6 +16,7 @@ from edgeemo.contract.answers import decode_labels
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.manifest import Artifact
 from edgeemo.errors import EdgeemoError
+from edgeemo.proof.conditions import share_of_one_class, standing
 from edgeemo.proof.evaluation import mcnemar_exact, paired_bounds, recall_intervals, score
 from edgeemo.proof.limits import LIMITS, within
 
@@ -32,11 +33,11 @@ def limit_faults(limits: Mapping[str, Any]) -> Iterator[str]:
     for name, ours in LIMITS.items():
         theirs = limits.get(name)
         if not _is_number(theirs):
-            yield f"its report's limits.{name}: expected a number, received {_shown(theirs)}"
+            yield f"its report's limits.{name}: expected a number, received {shown(theirs)}"
         elif theirs < ours if name.startswith("min_") else theirs > ours:
             yield (
                 f"its report's limits.{name}: expected the gate's {ours:g} or a stricter one,"
-                f" received {_shown(theirs)}"
+                f" received {shown(theirs)}"
             )
 
 
@@ -158,13 +159,13 @@ def _loose_faults(part: Mapping[str, Any]) -> Iterator[str]:
     """Faults of the numbers that only logits would give."""
     for key in ("ece", "ece_float"):
         if not _is_share(part.get(key)):
-            yield f"{key}: expected a share of 0 to 1, received {_shown(part.get(key))}"
+            yield f"{key}: expected a share of 0 to 1, received {shown(part.get(key))}"
     kl = part.get("mean_kl")
     if not (_is_number(kl) and kl >= -_KL_ROUNDING):
-        yield f"mean_kl: expected a number from 0, received {_shown(kl)}"
+        yield f"mean_kl: expected a number from 0, received {shown(kl)}"
     psnr = part.get("psnr_db", "nothing")
     if psnr is not None and not (_is_number(psnr) and 0 <= psnr <= _DECIBELS):
-        yield f"psnr_db: expected 0 to {_DECIBELS} dB or null, received {_shown(psnr)}"
+        yield f"psnr_db: expected 0 to {_DECIBELS} dB or null, received {shown(psnr)}"
 
 
 def _about_faults(part: Mapping[str, Any], entry: Artifact) -> Iterator[str]:
@@ -174,26 +175,24 @@ def _about_faults(part: Mapping[str, Any], entry: Artifact) -> Iterator[str]:
     is_one_of = {"format": entry.format.value, "precision": entry.precision.value}
     for key, value in ({"bytes": entry.bytes} | is_one_of).items():
         if part.get(key, None if key == "bytes" else value) != value:
-            yield f"{key}: expected the manifest's {value}, received {_shown(part.get(key))}"
+            yield f"{key}: expected the manifest's {value}, received {shown(part.get(key))}"
     if not (_is_number(part.get("seconds")) and part["seconds"] >= 0):
-        yield f"seconds: expected a number from 0, received {_shown(part.get('seconds'))}"
+        yield f"seconds: expected a number from 0, received {shown(part.get('seconds'))}"
     if not isinstance(part.get("quantization"), str):
-        yield f"quantization: expected a text, received {_shown(part.get('quantization'))}"
+        yield f"quantization: expected a text, received {shown(part.get('quantization'))}"
     ladder = part.get("ladder")
     if not isinstance(ladder, list) or not all(isinstance(step, dict) for step in ladder):
-        yield f"ladder: expected a list of objects, received {_shown(ladder)}"
+        yield f"ladder: expected a list of objects, received {shown(ladder)}"
     looks = part.get("test_looks", 1)
     if type(looks) is not int or looks < 1:
-        yield f"test_looks: expected a whole number from 1, received {_shown(looks)}"
+        yield f"test_looks: expected a whole number from 1, received {shown(looks)}"
 
 
 def _broken(
     part: Mapping[str, Any], counted: Mapping[str, Any], limits: Mapping[str, float]
 ) -> list[str]:
     """Names of the limits that an artifact breaks, by its answers and the report's numbers."""
-    confusion = np.array(counted["card"]["confusion"])
-    n = counted["card"]["n"]
-    over_majority = counted["float_card"]["top1"] - confusion.sum(axis=1).max() / n
+    confusion, full = (np.array(counted[card]["confusion"]) for card in ("card", "float_card"))
     recalls = [drop["lower95"] for drop in counted["class_drops"].values()]
     measured = {
         "max_drop_upper_bound": counted["drop"]["upper95"],
@@ -202,8 +201,8 @@ def _broken(
         "max_recall_drop_lower_bound": max(recalls),
         "max_ece_rise": part["ece"] - part["ece_float"],
         "max_mean_kl": part["mean_kl"],
-        "min_float_over_majority": over_majority,
-        "max_share_of_one_class": confusion.sum(axis=0).max() / n,
+        "min_float_over_majority": standing(full).over,
+        "max_share_of_one_class": share_of_one_class(confusion, full),
     }
     return [name for name, value in measured.items() if not within(name, value, limits)]
 
@@ -211,7 +210,7 @@ def _broken(
 def _ferplus_faults(part: Any, counted: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
     """Whether the comparison with FER+ fits itself, and the answers that it is a part of."""
     if not isinstance(part, dict):
-        yield f"expected an object or null, received {_shown(part)}"
+        yield f"expected an object or null, received {shown(part)}"
         return
     matrices = [_matrix(part.get(card), len(names)) for card in ("card", "float_card")]
     if any(matrix is None for matrix in matrices):
@@ -298,5 +297,6 @@ def _is_share(value: Any) -> TypeGuard[float]:
     return _is_number(value) and 0 <= value <= 1
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """The beginning of a value of a report, for a message."""
     return "nothing" if value is None else ascii(value)[:60]

@@ -15,6 +15,7 @@ from edgeemo.contract.manifest import Format, Precision
 from edgeemo.contract.run import RunConfig
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import ModelError
+from edgeemo.proof.conditions import PICTURES_NEEDED
 from export.adopt.checks import check_same_scores, near_copies, settled_scaling
 from export.adopt.foreign import Foreign
 from export.adopt.network import AdoptedNetwork
@@ -55,6 +56,8 @@ class Request:
     """One of PROFILES."""
     max_step: str = STEPS[-1]
     """The last step of the ladder that may be tried."""
+    gate_min: int = PICTURES_NEEDED
+    """Fewest test pictures that are judged by."""
     seed: int = 1
     """Of the parts, the calibration draw and the self-test's patterns."""
 
@@ -86,7 +89,7 @@ def adopt(request: Request, out: Path, named: Named) -> tuple[Bundle, dict[str, 
         say(f"assumed: {line}")
     say(f"pictures: {labelled.words}")
     job = _job(request, model, given, replace(labelled.data, spec=spec), notes)
-    return prove(job, out, named)
+    return prove(job, out, named, request.gate_min)
 
 
 def _reference(given: Foreign, request: Request, notes: Notes) -> Foreign:

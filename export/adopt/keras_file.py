@@ -14,6 +14,7 @@ from edgeemo.errors import InvalidInput, ModelError
 from edgeemo.optional import need
 from export.adopt.keras_legacy import translated
 from export.adopt.wanted import Wanted
+from workstation import keras_settings
 from workstation.quiet import quiet
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
@@ -31,11 +32,7 @@ def load_keras(path: Path, data: bytes, wanted: Wanted) -> Any:
             permission to run it.
         MissingDependency: Keras or h5py is not installed.
     """
-    # Conversion reads TensorFlow graphs.
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet():
-        keras = need("keras", "export", "to read a Keras model")
+    keras = on_tensorflow()
     custom = _custom_objects(keras, wanted.custom)
     is_zip = data[:2] == b"PK"
     config = _zip_config(path, data) if is_zip else _h5_config(path, data)
@@ -59,6 +56,13 @@ def load_keras(path: Path, data: bytes, wanted: Wanted) -> Any:
                 f"{path}: Keras {keras.__version__} cannot load it ({_in_short(error)}); load it "
                 "where it was trained, and save it as .keras, SavedModel or ONNX"
             ) from None
+
+
+def on_tensorflow() -> Any:
+    """Keras on TensorFlow, whose graphs conversion reads. Raises MissingDependency."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    return keras_settings.load_keras("export", "to read a model from elsewhere")
 
 
 def _custom_objects(keras: Any, files: Sequence[str]) -> dict[str, Any]:

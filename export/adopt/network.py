@@ -57,6 +57,14 @@ class AdoptedNetwork:
             "(--profile pi), or train it in simulated int8 where it comes from"
         )
 
+    @property
+    def float_advice(self) -> str:
+        """What to do where it fails by itself, in words."""
+        return (
+            "quantization cannot help: are --labels in the order of its outputs, and --scale, "
+            "--offset and --input those that it was trained with?"
+        )
+
     def float_tflite(self) -> bytes:
         """The float network as .tflite."""
         assert self.tflite is not None

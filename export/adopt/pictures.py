@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.labels import match_label_or_none
 from edgeemo.contract.preprocess import face_to_input
+from edgeemo.data.file_store import FileStore
 from edgeemo.data.labelled import LabelledFile, PictureArchive, load_inputs
-from edgeemo.data.pictures import MAX_PIXELS_OF_MANY, decode_picture, pixel_bound
+from edgeemo.data.pictures import MAX_PIXELS_OF_MANY, SUFFIXES, decode_picture, pixel_bound
 from edgeemo.data.prepared import Prepared, is_prepared, load_prepared
 from edgeemo.errors import DataError, PictureError
 from export.convert.calibration import FACES, SPLIT
@@ -108,17 +109,8 @@ def load_unlabelled(path: Path, spec: InputSpec, seed: int) -> Pixels:
     Raises:
         DataError: not a single one that can be used.
     """
-    with PictureArchive(path, ("a", "b")) as archive:
-        from edgeemo.data.pictures import SUFFIXES
-
-        names = sorted(
-            {file.path for file in archive.files}
-            | {
-                row["path"]
-                for row in archive.rejected
-                if Path(row["path"]).suffix.lower() in SUFFIXES
-            }
-        )
+    with FileStore(path) as archive:
+        names = [name for name in archive.names if Path(name).suffix.lower() in SUFFIXES]
         most = pixel_bound(MAX_PIXELS_OF_MANY)
         order = np.random.default_rng(seed).permutation(len(names))
         pictures: list[Pixels] = []

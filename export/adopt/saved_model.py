@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeemo.errors import BackendError, ModelError
 from export.adopt.foreign import Floats, Foreign, read_bytes
+from export.adopt.keras_file import on_tensorflow
 from export.adopt.onnx_graph import read_onnx_model, standard_onnx
 from export.adopt.tflite_graph import standard_tflite
 from export.adopt.wanted import Notes, Wanted, settled_size
@@ -32,6 +33,7 @@ _DTYPES = {"float32": np.float32, "uint8": np.uint8, "float16": np.float16, "flo
 
 def read_saved_model(path: Path, wanted: Wanted, notes: Notes) -> Foreign:
     """The SavedModel in the folder `path`. Raises ModelError, MissingFile."""
+    on_tensorflow()
     try:
         _check_program(path, tflite.parse_saved_model(read_bytes(path / GRAPH)))
         keeper, signature = tflite.load_saved_model(path, _SIGNATURE)

@@ -7,6 +7,7 @@ import click
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked.outputs import check_output
 from edgeemo.data.prepared import prepared_files
+from edgeemo.proof.conditions import PICTURES_NEEDED
 from export.cli.build import REPORTS
 from export.cli.options import PATH, out
 from export.profiles import PROFILES, profile_summaries
@@ -109,6 +110,16 @@ UNKNOWN_LICENCE = "unknown; ask who made the model"
     help="The last step of the ladder that may be tried.",
 )
 @click.option(
+    "--gate-min",
+    type=click.IntRange(1),
+    metavar="PICTURES",
+    default=PICTURES_NEEDED,
+    help=(
+        "Judge by so many test pictures or more. It loosens no limit, and less than the default "
+        "is said in the bundle's report."
+    ),
+)
+@click.option(
     "--seed",
     type=click.IntRange(0),
     default=1,
@@ -134,6 +145,7 @@ def adopt(
     licence: str,
     profile: str,
     max_step: str,
+    gate_min: int,
     seed: int,
 ) -> None:
     """Make a bundle of a MODEL that was trained elsewhere, through the ladder and the gate.
@@ -176,7 +188,9 @@ def adopt(
         trust_code,
         tuple(map(str, custom)),
     )
-    request = Request(model, wanted, data, reference, calibration, profile, max_step, seed)
+    request = Request(
+        model, wanted, data, reference, calibration, profile, max_step, gate_min, seed
+    )
     bundle, measurements = run_adopt(request, out, Named(name or out.stem, version, licence))
     for line in measurement_lines(list(measurements.values())):
         say(line)

@@ -8,6 +8,7 @@ from edgeemo.cli.shell import say
 from edgeemo.contract.checked.outputs import check_output
 from edgeemo.contract.run import run_files
 from edgeemo.data.prepared import prepared_files
+from edgeemo.proof.conditions import PICTURES_NEEDED
 from export.cli.options import PATH, out
 from export.profiles import PROFILES, profile_summaries
 from export.prove.steps import STEPS
@@ -39,6 +40,16 @@ REPORTS = (".report.html", ".report.json")
     ),
 )
 @click.option(
+    "--gate-min",
+    type=click.IntRange(1),
+    metavar="PICTURES",
+    default=PICTURES_NEEDED,
+    help=(
+        "Judge by a test split of so many pictures or more. It loosens no limit, and less than "
+        "the default is said in the bundle's report."
+    ),
+)
+@click.option(
     "--seed",
     type=click.IntRange(0),
     default=1,
@@ -52,6 +63,7 @@ def build(
     version: str,
     profile: str,
     max_step: str,
+    gate_min: int,
     seed: int,
 ) -> None:
     """Convert RUN, climb the ladder until int8 passes, and write the bundle if all pass the gate.
@@ -70,7 +82,15 @@ def build(
     from export.report.tables import measurement_lines
 
     bundle, measurements = run_build(
-        run, data, out, name=name, version=version, seed=seed, profile=profile, max_step=max_step
+        run,
+        data,
+        out,
+        name=name,
+        version=version,
+        seed=seed,
+        profile=profile,
+        max_step=max_step,
+        gate_min=gate_min,
     )
     for line in measurement_lines(list(measurements.values())):
         say(line)

@@ -46,15 +46,17 @@ def quantize(job: Job) -> list[Measurement]:
         given = Candidate(INT8_TFLITE, job.run.given, "quantized elsewhere, taken as it came")
         measurement = measured(job, given, job.test, progress=True)
         return [replace(measurement, faults=tuple(_kernel_faults(job, given)))]
+    exact: Measurement | None = None
+    if job.profile.with_onnx:  # before the ladder, which could not help it
+        exact = measured(job, Candidate(FP32_ONNX, job.run.float_onnx()), job.test)
+        _check_float(job, exact)
     say(attempt_heading())
     measurements = [climbed(job, _tflite_maker(job))] if job.profile.with_tflite else []
-    if job.profile.with_onnx:
-        fp32 = job.run.float_onnx()
+    if exact is not None:
+        fp32 = exact.candidate.model
         measurements.append(climbed(job, OnnxMaker(fp32, job.calibration, job.run.spec)))
         halved = Candidate(FP16_ONNX, onnx.convert_fp16(fp32))
-        measurements.append(measured(job, halved, job.test, progress=True))
-        measurements.append(measured(job, Candidate(FP32_ONNX, fp32), job.test, progress=True))
-        _check_float(job, measurements[-1])
+        measurements += [measured(job, halved, job.test, progress=True), exact]
     return measurements
 
 

@@ -1,9 +1,10 @@
 """The acceptance gate: what an artifact may lose against the float model on the same pictures.
 
-The limits are `edgeemo.proof.limits`; no flag loosens them. Shares are 0..1, "pp" are percentage
-points.
+The limits are `edgeemo.proof.limits` and `edgeemo.proof.conditions`; no flag loosens them. Shares
+are 0..1, "pp" are percentage points.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.proof.conditions import (
+    PICTURES_NEEDED,
+    Standing,
+    share_of_one_class,
+    standing,
+)
 from edgeemo.proof.evaluation import (
+    Z95_ONE_SIDED,
     PairedDrop,
     Scorecard,
     agreement,
@@ -21,7 +29,7 @@ from edgeemo.proof.evaluation import (
     psnr,
     score,
 )
-from edgeemo.proof.limits import LIMITS, within
+from edgeemo.proof.limits import LIMITS, MAX_DROP_UPPER_BOUND, within
 
 
 @dataclass(frozen=True)
@@ -53,9 +61,53 @@ class Verdict:
     psnr_db: float | None
     """Peak signal to noise ratio of the logits, None where they are equal. It decides nothing."""
 
+    @property
+    def lacks_pictures(self) -> int | None:
+        """How many pictures could pass (see `pictures_needed`), where that there are fewer is all
+        that speaks against the artifact.
+        """
+        needed = pictures_needed(self.drop)
+        few = needed is not None and self.drop.n < needed
+        only = len(self.reasons) == 1 and not within(MAX_DROP_UPPER_BOUND, self.drop.upper95)
+        return needed if few and only else None
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
+
+
+def pictures_needed(drop: PairedDrop) -> int | None:
+    """Smallest number of pictures on which the bound of the top-1 drop could be small enough, if as
+    large shares of them were lost and won as in `drop`, and never below PICTURES_NEEDED.
+
+    None where no number could: the drop itself is too large. From
+    z sqrt(v / n) < limit - drop, with v = (b + c)/n - drop^2 (see PairedDrop).
+    """
+    room = LIMITS[MAX_DROP_UPPER_BOUND] - drop.drop
+    if not room > 0:
+        return None
+    variance = max(0.0, (drop.b + drop.c) / drop.n - drop.drop**2)
+    return max(PICTURES_NEEDED, math.floor(Z95_ONE_SIDED**2 * variance / room**2) + 1)
+
+
+def float_fault(card: Scorecard) -> str:
+    """Why the float model of that scorecard is no measure for others, in words, or ""."""
+    at = standing(np.array(card.confusion))
+    name = "min_float_over_majority"
+    return "" if within(name, at.over) else _not_far_above(at, LIMITS[name])
+
+
+def _not_far_above(at: Standing, limit: float) -> str:
+    above = f"the majority class ({at.majority:.1%})"
+    if at.baseline != at.majority:
+        above = (
+            f"that of always answering the majority class ({at.baseline:.1%}; its share is "
+            f"{at.majority:.1%})"
+        )
+    return (
+        f"the float model's {at.measure} {at.value:.1%} is not far above {above}: at least "
+        f"{limit:.0%} above is asked for"
+    )
 
 
 def judge(
@@ -88,19 +140,27 @@ def judge(
         "mean_kl": mean_kl(float_logits, logits),
         "psnr_db": psnr(float_logits, logits),
     }
-    majority = float(np.bincount(labels).max() / len(labels))
-    most_answered = float(np.bincount(top).max() / len(labels))
-    reasons = tuple(_broken(measured, majority, most_answered))
+    reasons = tuple(_broken(measured))
     return Verdict(passed=not reasons, reasons=reasons, **measured)
 
 
-def _broken(m: dict[str, Any], majority: float, most_answered: float) -> list[str]:
-    card, rise = m["float_card"], m["ece"] - m["ece_float"]
+def _too_few(drop: PairedDrop) -> str:
+    """What follows a broken bound where the drop itself is small enough, or ""."""
+    needed = pictures_needed(drop)
+    if needed is None:
+        return ""
+    return f": {drop.n:,} pictures are too few to tell, {needed:,} like these could"
+
+
+def _broken(m: dict[str, Any]) -> list[str]:
+    confusion, full = (np.array(m[card].confusion) for card in ("card", "float_card"))
+    at, rise = standing(full), m["ece"] - m["ece_float"]
     checks: list[tuple[str, float, str]] = [
         (
-            "max_drop_upper_bound",
+            MAX_DROP_UPPER_BOUND,
             m["drop"].upper95,
-            "top-1 drop may be as large as {value:.2%} (95 % bound), allowed below {limit:.2%}",
+            "top-1 drop may be as large as {value:.2%} (95 % bound), allowed below {limit:.2%}"
+            + _too_few(m["drop"]),
         ),
         ("min_agreement", m["agreement"], "agreement {value:.2%}, allowed from {limit:.0%}"),
         (
@@ -112,13 +172,12 @@ def _broken(m: dict[str, Any], majority: float, most_answered: float) -> list[st
         ("max_mean_kl", m["mean_kl"], "mean KL divergence {value:.4f}, allowed to {limit}"),
         (
             "min_float_over_majority",
-            card.top1 - majority,
-            f"the float model's top-1 {card.top1:.1%} is not far above the majority class "
-            f"({majority:.1%}): at least {{limit:.0%}} above is asked for",
+            at.over,
+            _not_far_above(at, LIMITS["min_float_over_majority"]),
         ),
         (
             "max_share_of_one_class",
-            most_answered,
+            share_of_one_class(confusion, full),
             "answers one class on {value:.0%} of the pictures, allowed to {limit:.0%}",
         ),
     ]

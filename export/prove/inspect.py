@@ -2,11 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.run import check_finished, read_run_config
 from edgeemo.data.prepared import load_prepared
@@ -17,6 +12,7 @@ from export.prove.layers import Layer, compare_layers, worst
 from export.prove.makers import TfliteMaker, TrainedMaker
 from export.prove.steps import TRAINED
 from export.run import load_float_run
+from workstation.figures import plt
 
 
 def inspect_run(

@@ -40,6 +40,8 @@ class Attempt:
     """Whether nothing speaks against it."""
     reasons: tuple[str, ...]
     """What does, in words."""
+    lacks_pictures: int | None
+    """How many pictures could pass, where that there are fewer is all that speaks against it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -76,6 +78,25 @@ class Measurement:
         return (*self.faults, *self.verdict.reasons)
 
     @property
+    def pictures_lacking(self) -> dict[str, int]:
+        """By split, how many pictures could pass, where that there are fewer on it is all that
+        speaks against the file; empty otherwise.
+
+        Its best step on validation is the one that the test split was asked about.
+        """
+        lacking = {"validation": 0, "test": 0}
+        if self.attempts and not any(attempt.passed for attempt in self.attempts):
+            best = min(self.attempts, key=lambda attempt: attempt.mean_kl)
+            if best.lacks_pictures is None:
+                return {}
+            lacking["validation"] = best.lacks_pictures
+        if not self.verdict.passed:
+            if self.verdict.lacks_pictures is None:
+                return {}
+            lacking["test"] = self.verdict.lacks_pictures
+        return {split: count for split, count in lacking.items() if count}
+
+    @property
     def ms_per_face(self) -> float:
         """Milliseconds of one inference."""
         return 1000 * self.seconds / len(self.logits)
@@ -97,4 +118,5 @@ class Measurement:
             mean_kl=verdict.mean_kl,
             passed=not self.reasons,
             reasons=self.reasons,
+            lacks_pictures=None if self.faults else self.verdict.lacks_pictures,
         )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.quantize import softmax
+from edgeemo.proof.conditions import too_few_pictures
 from edgeemo.proof.evaluation import Scorecard, recall_intervals
 from export.prove.measurement import Measurement
 from export.report.words import decibels, interval, percent, points
@@ -106,7 +107,20 @@ def _headline(report: Mapping[str, Any], run: Subject, measurements: Sequence[Me
         f"the gate looks at the upper end of its interval. {html.text(run.note)}</p>"
     )
     table = html.table(_SUMMARY, rows, "Against the float model")
-    return ("".join(refused) or passed) + about + table + _limits(report["limits"])
+    return (
+        ("".join(refused) or passed) + _too_few(report) + about + table + _limits(report["limits"])
+    )
+
+
+def _too_few(report: Mapping[str, Any]) -> str:
+    """A paragraph where less pictures were judged by than the gate asks for, or ""."""
+    few = too_few_pictures(report["n"])
+    if not few:
+        return ""
+    return (
+        f'<p class="bad">By --gate-min {few}: too few to show a drop in top-1 of less than 1 %, '
+        "even where not one is lost.</p>"
+    )
 
 
 def _summary_row(measurement: Measurement) -> list[str]:
@@ -281,7 +295,7 @@ def _png(picture: NDArray[np.uint8]) -> bytes:
     """uint8 (H, W, 1) or (H, W, 3) as a PNG."""
     rgb = np.broadcast_to(picture, (*picture.shape[:2], 3))
     buffer = io.BytesIO()
-    matplotlib.image.imsave(buffer, rgb, format="png")
+    matplotlib.image.imsave(buffer, rgb, format="png", origin="upper")  # whatever matplotlibrc says
     return buffer.getvalue()
 
 

@@ -95,7 +95,7 @@ def test_nano_fits_a_microcontroller(calibration: np.ndarray) -> None:
 def test_report_compares_on_the_ferplus_majority_too(
     tiny_run: Path, voted: Path, tmp_path: Path
 ) -> None:
-    bundle, _ = build(tiny_run, voted, tmp_path / "voted.edgeemo")
+    bundle, _ = build(tiny_run, voted, tmp_path / "voted.edgeemo", gate_min=1)
     report = bundle.report()
     data = load_prepared(voted, DEFAULT_SPEC)
     rows = data.indices("test")
@@ -197,7 +197,7 @@ def test_selftest_inputs_of_a_colour_spec_differ_between_channels() -> None:
 def test_same_seed_gives_the_same_model_files(
     tiny_run: Path, prepared: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    again, _ = build(tiny_run, prepared, tmp_path / "tiny.edgeemo")
+    again, _ = build(tiny_run, prepared, tmp_path / "tiny.edgeemo", gate_min=1)
     before = read_bundle(tiny_bundle)
     # tf2onnx names the float graph's nodes anew in each call; what it computes is in the
     # self-test's logits.
@@ -213,7 +213,7 @@ def test_unfinished_run_is_refused(
     run = changed_copy(tiny_run, tmp_path / "run")
     (run / name).unlink()
     with pytest.raises(RunError, match=f"the run has no {name}; finish it with"):
-        build(run, prepared, tmp_path / "x.edgeemo")
+        build(run, prepared, tmp_path / "x.edgeemo", gate_min=1)
 
 
 def test_run_that_does_not_fit_the_data_is_refused(
@@ -224,12 +224,14 @@ def test_run_that_does_not_fit_the_data_is_refused(
             changed_copy(tiny_run, tmp_path / "a", split_hash="0" * 64),
             prepared,
             tmp_path / "x.edgeemo",
+            gate_min=1,
         )
     with pytest.raises(RunError, match="in this order"):
         build(
             changed_copy(tiny_run, tmp_path / "b", labels=list(reversed(LABELS))),
             prepared,
             tmp_path / "x.edgeemo",
+            gate_min=1,
         )
     other = InputSpec(height=64, width=64)
     run = changed_copy(
@@ -239,7 +241,7 @@ def test_run_that_does_not_fit_the_data_is_refused(
         input_fingerprint=other.fingerprint(),
     )
     with pytest.raises(SpecMismatch, match=rf"{other.fingerprint()}.*{DEFAULT_SPEC.fingerprint()}"):
-        build(run, prepared, tmp_path / "x.edgeemo")
+        build(run, prepared, tmp_path / "x.edgeemo", gate_min=1)
     assert not (tmp_path / "x.edgeemo").exists()
 
 
@@ -253,10 +255,10 @@ def test_float_predictions_of_another_model_prove_nothing(
     with pytest.raises(
         RunError, match="stored float predictions differ from its model's by up to 0.01"
     ):
-        build(run, prepared, tmp_path / "x.edgeemo")
+        build(run, prepared, tmp_path / "x.edgeemo", gate_min=1)
     np.savez(run / "predictions_test.npz", **(arrays | {"rows": arrays["rows"] + 1}))
     with pytest.raises(RunError, match="are not those of the test split"):
-        build(run, prepared, tmp_path / "x.edgeemo")
+        build(run, prepared, tmp_path / "x.edgeemo", gate_min=1)
 
 
 def lossy_run(run: Path, prepared: Path, out: Path) -> Path:
@@ -288,7 +290,7 @@ def test_gate_refuses_keeps_the_report_and_leaves_the_old_bundle(
     out = tmp_path / "lossy.edgeemo"
     out.write_bytes(b"old bundle")
     with pytest.raises(GateFailed, match="int8.tflite: .*agreement"):
-        build(run, prepared, out)
+        build(run, prepared, out, gate_min=1)
     assert out.read_bytes() == b"old bundle"
     report = json.loads((tmp_path / "lossy.report.json").read_text())
     assert report["artifacts"]["int8.tflite"]["passed"] is False
@@ -301,7 +303,7 @@ def test_gate_refuses_keeps_the_report_and_leaves_the_old_bundle(
     )
     onnx_steps = [attempt["step"] for attempt in quantized["ladder"]]
     assert onnx_steps == ["min-max", "percentile", "bias", "mixed"]
-    words = ["build", run, "--data", prepared, "--out", out]
+    words = ["build", run, "--data", prepared, "--out", out, "--gate-min", "1"]
     words += ["--profile", "mcu", "--max-step", "min-max"]
     done = support.done_here(main, "python -m export", *words)
     assert done.returncode == 1
@@ -320,7 +322,7 @@ def test_gate_refuses_keeps_the_report_and_leaves_the_old_bundle(
 def test_command_line_builds_and_refuses_bad_places(
     tiny_run: Path, prepared: Path, tmp_path: Path
 ) -> None:
-    words = ["build", str(tiny_run), "--data", str(prepared), "--out"]
+    words = ["build", str(tiny_run), "--data", str(prepared), "--gate-min", "56", "--out"]
     done = subprocess.run(
         [sys.executable, "-m", "export", *words, str(tmp_path / "good.edgeemo")],
         capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY,
@@ -339,7 +341,9 @@ def test_run_of_another_keras_that_cannot_be_loaded_names_both_versions(
     run = changed_copy(tiny_run, tmp_path / "run", keras="9.9.9")
     # A run of another version that loads all the same is measured like any other.
     assert (
-        build(run, prepared, tmp_path / "x.edgeemo", profile="mcu")[0].manifest.training["keras"]
+        build(run, prepared, tmp_path / "x.edgeemo", profile="mcu", gate_min=1)[
+            0
+        ].manifest.training["keras"]
         == "9.9.9"
     )
     with (
@@ -363,7 +367,7 @@ def test_run_of_another_keras_that_cannot_be_loaded_names_both_versions(
             r" keras==9.9.9"
         ),
     ):
-        build(run, prepared, tmp_path / "x.edgeemo", profile="mcu")
+        build(run, prepared, tmp_path / "x.edgeemo", profile="mcu", gate_min=1)
 
 
 def test_data_without_a_test_split_is_named_before_anything_is_converted(
@@ -380,7 +384,25 @@ def test_data_without_a_test_split_is_named_before_anything_is_converted(
     with pytest.raises(
         DataError, match="holds no picture in the split 'test'; prepare the data again"
     ):
-        build(tiny_run, data, tmp_path / "x.edgeemo")
+        build(tiny_run, data, tmp_path / "x.edgeemo", gate_min=1)
+
+
+@pytest.mark.rounding
+def test_float_onnx_file_that_differs_is_said_before_the_ladder(
+    tiny_run: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    pixels = keras.Input(DEFAULT_SPEC.shape, name="pixels")
+    means = keras.layers.Conv2D(1, 24, strides=24, kernel_initializer="ones", name="means")(pixels)
+    dense = keras.layers.Dense(len(LABELS), name="logits")
+    model = keras.Model(pixels, dense(keras.layers.Flatten()(means / 576 / 127.5 - 1)))
+    # Logits in the millions: sums in another order differ by more than 1e-3.
+    weights = 1e6 * (support.tiny_weights() + np.random.default_rng(0).normal(0, 0.1, (4, 7)))
+    dense.set_weights([weights, support.tiny_bias()])
+    support.store_model(run, model, prepared)
+    with pytest.raises(BackendError, match=r"fp32.onnx: differs from .*try another version"):
+        build(run, prepared, tmp_path / "x.edgeemo", gate_min=1)
+    assert "min-max" not in capsys.readouterr().out
 
 
 def test_missing_onnx_runtime_is_said_first_and_not_needed_for_every_profile(
@@ -402,6 +424,8 @@ def test_missing_onnx_runtime_is_said_first_and_not_needed_for_every_profile(
             str(tmp_path / "x.edgeemo"),
             "--profile",
             profile,
+            "--gate-min",
+            "1",
         ]
         return subprocess.run(
             [sys.executable, "-c", code, *words],

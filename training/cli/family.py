@@ -46,15 +46,18 @@ def family(data: Path, out: Path, device: str | None, finish: bool, **given: Any
     \b
     python -m training family --data prepared/ --out runs/family --budget 12m
     """
-    os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND", "tensorflow" if finish else "jax")
+    from training.machines.backend import choose_backend
+
     check_apart(out, (data, given["unlabelled"]))
     if finish:
+        choose_backend("tensorflow")
         from training.runs.finish import finish_runs
 
         say(*finish_runs(out, data).split("\n"))
         return
     if device is not None:
         os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda,cpu"}[device]
+    choose_backend("jax")
     from training.fast.run import run_family
 
     say(*run_family(data, out, given, say).split("\n"))

@@ -1,5 +1,6 @@
 """`prepare`: archives to a prepared folder."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec, parse_size
 from edgeemo.contract.labels import LABELS, check_labels
 from edgeemo.errors import InvalidInput
 from training.data.conflicts import POLICIES
-from training.data.sources import SOURCES, choose_sources
+from training.data.own.layout import LAYOUTS, Asked
+from training.data.own.own_set import FACES, LARGEST_CROP, OwnSource
+from training.data.own.pattern import Pattern
+from training.data.own.words import NUMBERINGS
+from training.data.sources import SOURCES, Source, choose_sources
 from training.data.splits import SPLITTERS
 
 
@@ -23,13 +28,31 @@ def _spec(_: click.Context, __: click.Parameter, value: str) -> InputSpec:
         raise click.BadParameter(str(error)) from None
 
 
-def _class_names(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
+def _class_names(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[str, ...] | None:
+    if text is None:
+        return None
     names = tuple(name.strip() for name in text.split(","))
     try:
         check_labels(names, "--classes")
     except InvalidInput as error:
         raise click.BadParameter(str(error)) from None
     return names
+
+
+def _columns(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",")) if text is not None else ()
+    if text is not None and (len(names) not in (2, 3) or not all(names)):
+        raise click.BadParameter(f"expected PATH,LABEL or PATH,LABEL,SPLIT, received {text!r}")
+    return names
+
+
+def _pattern(_: click.Context, __: click.Parameter, text: str | None) -> Pattern | None:
+    try:
+        return None if text is None else Pattern(text)
+    except InvalidInput as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command()
@@ -39,9 +62,61 @@ def _class_names(context: click.Context, parameter: click.Parameter, text: str) 
     multiple=True,
     metavar="NAME[=PATH]",
     help=(
-        "A data set, and its archive or folder; without =PATH it is downloaded from Kaggle into "
-        f"~/.cache/edgeemo/data. May be given several times. Known: {', '.join(SOURCES)}. "
-        "[default: all whose licence needs no consent]"
+        "Faces: any NAME of yours, and their folder, zip or tar archive, table (.csv, .tsv) or "
+        "list (.txt); or one of these sets, which without =PATH is downloaded from Kaggle into "
+        f"~/.cache/edgeemo/data: {', '.join(SOURCES)}. May be given several times. "
+        "[default: all sets whose licence needs no consent]"
+    ),
+)
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    default="auto",
+    help=(
+        "Where the labels of your own sets are. folders: <class>/, at any depth, with train/, "
+        "validation/ or test/ above or without. csv: a table with a path (or pixels) and a label a "
+        "row. list: lines of a path and a label. names: in the files' names. auto: what is there."
+    ),
+)
+@click.option(
+    "--labels",
+    metavar="MAP",
+    help=(
+        'What the words of your own sets stand for: a JSON file such as {"joie": "happy", "3": '
+        '"sad", "blurred": null} (null: left out), or the documented numbers of '
+        f"{', '.join(NUMBERINGS)}. Without it words of eight languages are known, and a file to "
+        "fill in is written where others are met."
+    ),
+)
+@click.option(
+    "--drop",
+    multiple=True,
+    metavar="WORD",
+    help="Leave a class of your own sets out, by its word there or by its label. May be given "
+    "several times.",
+)
+@click.option(
+    "--columns",
+    metavar="PATH,LABEL[,SPLIT]",
+    callback=_columns,
+    help="Names of the table's columns, where they are not found by themselves; pixels may take "
+    "the place of the path.",
+)
+@click.option(
+    "--pattern",
+    metavar="NAME",
+    callback=_pattern,
+    help="How names hold the label, * for any characters and ? for one: '*_{label}.jpg' reads "
+    "anna_happy.jpg, '{label}/*/*' the second folder above the file. The names of JAFFE, KDEF and "
+    "RaFD are known.",
+)
+@click.option(
+    "--faces",
+    type=click.Choice(FACES),
+    default="auto",
+    help=(
+        "Pictures of your own sets: crop takes each as a face, detect searches each photo for its "
+        f"largest face. auto: crop where half of them are at most {LARGEST_CROP} pixels."
     ),
 )
 @click.option(
@@ -103,11 +178,13 @@ def _class_names(context: click.Context, parameter: click.Parameter, text: str) 
 @click.option(
     "--classes",
     "class_names",
-    default=",".join(LABELS),
     metavar="NAME,NAME,...",
     callback=_class_names,
-    help="Names of the classes, 2 to 64, in the order of the network's outputs. Folders that name "
-    "none of them are left out and counted.",
+    help=(
+        "Names of the classes, 2 to 64, in the order of the network's outputs. Pictures of other "
+        "known classes are left out and counted. [default: those that your own sets hold; with a "
+        f"known set {','.join(LABELS)}]"
+    ),
 )
 @click.option(
     "--allow-left-out",
@@ -135,17 +212,22 @@ def prepare(
     \b
     python -m training prepare --source fer2013=fer2013.zip \\
         --ferplus ferplus_votes.csv --out prepared/
+    python -m training prepare --source mine=faces/ --out prepared/
+    python -m training prepare --source mine=faces.csv --input 96x96-rgb --out prepared/
     """
     from training.data.prepare import prepare as run_prepare
 
-    chosen = choose_sources(sources, accept_license=accept_license)
+    chosen = _own(choose_sources(sources, accept_license=accept_license), choices)
     given = [path for _, path in chosen]
-    check_apart(out, (*given, *(choices[name] for name in ("ferplus", "pixels", "reviewed"))))
+    check_apart(
+        out, (*given, *(choices[name] for name in ("ferplus", "pixels", "reviewed", "labels")))
+    )
     archives = [(source, path or _downloaded(source.kaggle)) for source, path in chosen]
     dataset = run_prepare(archives, out, **choices)
     if as_json:
         say(strict.dumps(dataset, indent=None))
         return
+    _show_own(dataset)
     _show_counts(dataset)
     _show_matched(dataset["ferplus_matched"])
     _show_settled(dataset)
@@ -153,6 +235,49 @@ def prepare(
         f"wrote {out}: {dataset['images']:,} pictures in {dataset['groups']:,} groups; look at "
         f"{out / 'report.html'}"
     )
+
+
+Chosen = list[tuple[Source | OwnSource, Path | None]]
+
+
+def _own(chosen: Chosen, choices: dict[str, Any]) -> Chosen:
+    """The sources with what is said of the own ones; that part leaves `choices`."""
+    options = {name: choices.pop(name) for name in ("layout", "columns", "pattern", "faces")}
+    named = [name for name, value in options.items() if value not in ("auto", (), None)]
+    named += [name for name in ("labels", "drop") if choices[name]]
+    if named and not any(isinstance(source, OwnSource) for source, _ in chosen):
+        raise InvalidInput(
+            f"--{named[0]} is for sets of your own, and there is none among the sources; remove "
+            "it, or add --source NAME=PATH with a name of your own"
+        )
+    faces = options.pop("faces")
+    return [
+        (replace(source, asked=Asked(**options), faces=faces), path)
+        if isinstance(source, OwnSource)
+        else (source, path)
+        for source, path in chosen
+    ]
+
+
+def _show_own(dataset: dict[str, Any]) -> None:
+    """What was found out about own sets, so that a wrong guess is seen."""
+    for source in dataset["sources"]:
+        if "layout" not in source:
+            continue
+        taken = {
+            "crop": "each picture is taken as a face",
+            "detect": f"photos, searched for a face by {dataset['detector']}",
+        }[source["faces"]]
+        say(
+            f"{source['name']}: {source['read_from']}; {taken} (half have a longer side of up to "
+            f"{source['longer_side']:,} pixels; --faces changes that)"
+        )
+        words = source["words"]
+        renamed = [
+            f"{word} = {label}" for word, label in words.items() if label not in (None, word)
+        ]
+        if renamed:
+            say(f"{source['name']}: {', '.join(renamed)}")
 
 
 def _downloaded(dataset: str) -> Path:

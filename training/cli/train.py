@@ -40,6 +40,14 @@ def _device_count(_: click.Context, __: click.Parameter, value: str | None) -> i
     help="Write events into OUT/tensorboard, for `tensorboard --logdir`.",
 )
 @click.option(
+    "--pictures/--no-pictures",
+    default=True,
+    help=(
+        "Draw curves, confusion matrices and reliability diagrams [default: --pictures]; "
+        "`evaluate RUN` draws the latter two later."
+    ),
+)
+@click.option(
     "--resume",
     is_flag=True,
     help=(
@@ -48,7 +56,13 @@ def _device_count(_: click.Context, __: click.Parameter, value: str | None) -> i
     ),
 )
 def train(
-    data: Path, out: Path, devices: Any, tensorboard: bool, resume: bool, given: Given
+    data: Path,
+    out: Path,
+    devices: Any,
+    tensorboard: bool,
+    pictures: bool,
+    resume: bool,
+    given: Given,
 ) -> None:
     """Fit a network and write its run folder. Ctrl-C stops it; --resume goes on from the last
     epoch.
@@ -75,6 +89,7 @@ def train(
         resume=resume,
         devices=used,
         events=Events(out) if tensorboard and used.chief else None,
+        pictures=pictures,
     )
     if used.chief:
         print_cards(scorecards(out, data, "test"), f"{out}, float, test")

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from edgeemo.contract.checked.reading import open_regular
 from edgeemo.contract.checked.text import printable
 from edgeemo.contract.labels import FER2013_CODES
-from edgeemo.data.labelled import MAX_FILES
+from edgeemo.data.file_store import MAX_FILES
 from edgeemo.errors import ArchiveError, DataError, EdgeemoError, MissingFile
+from training.data.metered import MAX_HEADERS, Metered
 
 NAMES = ("fer2013.csv", "icml_face_data.csv")
 PACKED = ("fer2013.tar.gz", "fer2013.tgz", "fer2013.tar")
@@ -33,7 +34,6 @@ MAX_ROWS = 200_000
 MAX_MEMBERS = 1_000
 MAX_SKIPPED = 4 * 1024**3  # bytes of members before the table
 _COLUMNS = ("emotion", "pixels", "usage")
-_MAX_HEADERS = 1024**2  # bytes between a member and the next: a name and its attributes
 _NUMBERS = {
     form: value for value in range(256) for form in (f"{value}", f"{value:02}", f"{value:03}")
 }
@@ -172,27 +172,10 @@ def _unpacked(file: IO[bytes], path: str, stack: ExitStack) -> IO[bytes]:
     return _member(file, path, stack) if start[257:262] == b"ustar" else file
 
 
-class _Metered:
-    """A stream that gives no more bytes than it is granted, so that no header of a tar archive
-    fills the memory.
-    """
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.granted = 0
-
-    def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
-        self.granted -= len(data)
-        if self.granted < 0:
-            raise tarfile.ReadError("a header of more than a megabyte")
-        return data
-
-
 def _member(stream: IO[bytes], path: str, stack: ExitStack) -> IO[bytes]:
     """The table's file inside a tar archive, of which nothing is written to the disk."""
-    metered = _Metered(stream)
-    metered.granted = _MAX_HEADERS
+    metered = Metered(stream)
+    metered.granted = MAX_HEADERS
     opened = tarfile.open(fileobj=cast(Any, metered), mode="r|")  # noqa: SIM115 - on the stack
     archive = stack.enter_context(opened)
     skipped = 0
@@ -207,7 +190,7 @@ def _member(stream: IO[bytes], path: str, stack: ExitStack) -> IO[bytes]:
         skipped += member.size
         if skipped > MAX_SKIPPED:
             raise tarfile.ReadError(f"more than {MAX_SKIPPED:,} bytes before the table")
-        metered.granted = _MAX_HEADERS + member.size
+        metered.granted = MAX_HEADERS + member.size
     raise ArchiveError(
         f"{path}: expected {' or '.join(NAMES)} in the archive, received one without; get "
         "fer2013.tar.gz again"
@@ -277,7 +260,16 @@ def _row(emotion: str, pixels: str, usage: str, where: str) -> tuple[str, str, N
             f"{where}: expected an emotion of 0 to {len(FER2013_CODES) - 1}, received "
             f"{emotion[:40]!a}; get the file again"
         )
-    words = pixels.split()
+    return FER2013_CODES[int(emotion)], usage, parse_pixels(pixels, where)
+
+
+def parse_pixels(text: str, where: str) -> NDArray[np.uint8]:
+    """A picture uint8 (48, 48) of its 2,304 numbers with blanks between them.
+
+    Raises:
+        DataError: other numbers; the message begins with `where`.
+    """
+    words = text.split()
     if len(words) != SIDE * SIDE:
         raise DataError(
             f"{where}: expected {SIDE * SIDE:,} pixels, received {len(words):,}; get the file again"
@@ -289,5 +281,4 @@ def _row(emotion: str, pixels: str, usage: str, where: str) -> tuple[str, str, N
             f"{where}: expected pixels of 0 to 255, received {error.args[0][:40]!a}; get the file "
             "again"
         ) from None
-    picture = np.frombuffer(values, np.uint8).reshape(SIDE, SIDE)
-    return FER2013_CODES[int(emotion)], usage, picture
+    return np.frombuffer(values, np.uint8).reshape(SIDE, SIDE)

@@ -6,8 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from edgeemo.data.file_store import LINKED_FOLDER
 from edgeemo.data.labelled import NO_PLACE
 from edgeemo.errors import ArchiveError
+from training.data.own.table_rows import NOT_NAMED
+from training.data.own.words import LEFT_OUT
 from training.data.sources import SECOND_COPY
 
 MAX_SHARE = 0.005
@@ -15,22 +18,31 @@ MAX_SHARE = 0.005
 BROKEN = "not a usable picture: "
 """How the reasons of files begin that are pictures by their name alone."""
 NO_FACE = "no face found"
-_NO_PART = frozenset({"system file", SECOND_COPY, NO_PLACE, NO_FACE})
+_NO_PART = frozenset({"system file", SECOND_COPY, NO_PLACE, NO_FACE, LEFT_OUT, NOT_NAMED})
 _NOT_READ = frozenset({".gif", ".heic", ".heif", ".avif", ".jfif", ".jpe", ".jp2", ".svg", ".raw"})
 
 
-def check_whole(name: str, path: object, read: int, rejected: Iterable[Mapping[str, str]]) -> None:
+def check_whole(
+    name: str,
+    path: object,
+    read: int,
+    rejected: Iterable[Mapping[str, str]],
+    *,
+    way_out: str = "give the set as it was published",
+) -> None:
     """Raise unless at most MAX_SHARE of a set's files were left out.
 
-    Broken files, system files, second copies, classes that are none of the class names, photos
-    without a face and files that are no pictures do not count; a folder that could not be read
-    counts whatever its share, since nobody knows what is in it.
+    Broken files, system files, second copies, classes that are none of the class names or are to be
+    left out, photos without a face, files that are no pictures and pictures that a set's table does
+    not name do not count; a folder that could not be read,
+    and a link to one, count whatever their share, since nobody knows what is in them.
 
     Args:
         name: of the set.
         path: its archive or folder, for the message.
         read: how many of its pictures were read.
         rejected: the others, with `path` and `reason`.
+        way_out: what to do about it, for the message.
 
     Raises:
         ArchiveError: more was left out; the message gives the reasons.
@@ -39,15 +51,19 @@ def check_whole(name: str, path: object, read: int, rejected: Iterable[Mapping[s
     parts = Counter(row["reason"] for row in rows if _is_part(row))
     broken = sum(row["reason"].startswith(BROKEN) for row in rows)
     left, files = parts.total(), read + broken + parts.total()
-    if left <= MAX_SHARE * files and not any("cannot be read" in reason for reason in parts):
+    if left <= MAX_SHARE * files and not any(map(_hides_more, parts)):
         return
     reasons = ", ".join(f"{count:,} x {reason}" for reason, count in parts.most_common(5))
     first = next(row["path"] for row in rows if _is_part(row))
     raise ArchiveError(
         f"{path}: expected all of {name}, {left:,} of {files:,} files ({100 * left / files:.1f} %) "
-        f"would be left out: {reasons}; the first is {first[:120]!a}; give the set as it was "
-        "published, or add --allow-left-out to go on without them"
+        f"would be left out: {reasons}; the first is {first[:120]!a}; {way_out}, or add "
+        "--allow-left-out to go on without them"
     )
+
+
+def _hides_more(reason: str) -> bool:
+    return "cannot be read" in reason or reason == LINKED_FOLDER
 
 
 def _is_part(row: Mapping[str, str]) -> bool:

@@ -5,6 +5,7 @@ write.
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -28,13 +29,16 @@ from edgeemo.errors import DataError, InvalidInput
 from edgeemo.version import __version__
 from training.data.decide import Choices, Decided, decide
 from training.data.duplicates import Duplicates, find_duplicates
+from training.data.own.own_set import OwnSet, OwnSource, open_own
+from training.data.own.words import read_rules
 from training.data.read import Faces, read_faces
 from training.data.reviewed import read_reviewed
 from training.data.sources import Source
 from training.data.votes import Votes, open_votes
 from training.runs.report import Pictures, write_report
 
-Sources = Sequence[tuple[Source, Path]]
+Sources = Sequence[tuple[Source | OwnSource, Path]]
+Opened = Sequence[tuple[Source | OwnSet, Path]]
 Row = dict[str, str]
 
 
@@ -55,8 +59,13 @@ class Options(TypedDict, total=False):
     default."""
     seed: int
     """Of the split; 1 by default."""
-    class_names: Sequence[str]
-    """2 to 64 names, LABELS by default; pictures of other classes are left out."""
+    class_names: Sequence[str] | None
+    """2 to 64 names; pictures of other classes are left out. By default those that are there where
+    all sets are own ones, else LABELS."""
+    labels: str | None
+    """What the words of own sets stand for: a JSON file, or one of NUMBERINGS."""
+    drop: Sequence[str]
+    """Words of own sets, or classes, to leave out."""
     spec: InputSpec
     """What the network is to see; DEFAULT_SPEC by default."""
     allow_left_out: bool
@@ -72,7 +81,9 @@ _DEFAULTS = Options(
     split="grouped",
     conflicts="majority",
     seed=1,
-    class_names=LABELS,
+    class_names=None,
+    labels=None,
+    drop=(),
     spec=DEFAULT_SPEC,
     allow_left_out=False,
     progress=True,
@@ -82,7 +93,8 @@ _DEFAULTS = Options(
 def prepare(sources: Sources, out: Path, **options: Unpack[Options]) -> dict[str, Any]:
     """Write a prepared folder with its splits, and return its dataset.json.
 
-    `sources` are sets with the archive or folder of each; their order does not matter.
+    `sources` are sets with the archive or folder of each; their order does not matter. Words of own
+    sets that nobody knows are written into a new file labels.json beside `out`, to be filled in.
 
     Raises:
         ArchiveError, DataError, InvalidInput, MissingFile: an input that does not fit.
@@ -91,9 +103,21 @@ def prepare(sources: Sources, out: Path, **options: Unpack[Options]) -> dict[str
     if unknown := set(options) - set(_DEFAULTS):
         raise TypeError(f"prepare() knows no {', '.join(sorted(unknown))}")
     chosen: Options = {**_DEFAULTS, **options}
-    names, spec, progress = tuple(chosen["class_names"]), chosen["spec"], chosen["progress"]
-    check_labels(names, "class names")
     sources = _in_order(sources, chosen["split"])
+    asked = chosen["class_names"]
+    if asked is None and any(isinstance(source, Source) for source, _ in sources):
+        asked = LABELS
+    if asked is not None:
+        check_labels(asked, "class names")
+    rules = read_rules(asked, chosen["labels"], chosen["drop"])
+    with ExitStack() as stack:
+        opened, names = open_own(sources, rules, out, stack)
+        return _prepare(opened, out, names or LABELS, chosen)
+
+
+def _prepare(sources: Opened, out: Path, names: tuple[str, ...], chosen: Options) -> dict[str, Any]:
+    """The same for opened sets, and the classes that they have."""
+    spec, progress = chosen["spec"], chosen["progress"]
     votes = open_votes(chosen["ferplus"], chosen["pixels"], names)
     decisions = read_reviewed(chosen["reviewed"], names) if chosen["reviewed"] else {}
     choices = Choices(names, decisions, chosen["split"], chosen["conflicts"], chosen["seed"])
@@ -147,7 +171,7 @@ def _check_reviewed(path: Path | None, decisions: Mapping[str, str], faces: Face
 
 def _write(
     folder: Path,
-    sources: Sources,
+    sources: Opened,
     spec: InputSpec,
     faces: Faces,
     duplicates: Duplicates,
@@ -165,10 +189,7 @@ def _write(
         "edgeemo": __version__,
         "input_spec": spec.to_dict(),
         "input_fingerprint": spec.fingerprint(),
-        "sources": [
-            {"name": s.name, "kaggle": s.kaggle, "licence": s.licence, "file": path.name}
-            for s, path in sources
-        ],
+        "sources": [_described_source(source, path) for source, path in sources],
         "images_sha256": file_sha256(folder / IMAGES),
         "index_sha256": file_sha256(folder / INDEX),
         **_described(faces, rows, choices),
@@ -180,6 +201,12 @@ def _write(
     write_report(folder / "report.html", dataset, pictures)
     (folder / DATASET).write_text(strict.dumps(dataset))
     return dataset
+
+
+def _described_source(source: Source | OwnSet, path: Path) -> dict[str, Any]:
+    page = {"name": source.name, "kaggle": source.kaggle, "licence": source.licence}
+    own = source.described() if isinstance(source, OwnSet) else {}
+    return {**page, "file": path.name, **own}
 
 
 def _described(faces: Faces, rows: list[Row], choices: Choices) -> dict[str, Any]:

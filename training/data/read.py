@@ -23,6 +23,7 @@ from edgeemo.errors import ArchiveError, PictureError
 from edgeemo.faces import Detector, crop_of, open_detector
 from training.data.competition import SIDE, Table, find_table
 from training.data.left_out import BROKEN, NO_FACE, check_whole
+from training.data.own.own_set import OwnSet, check_parts
 from training.data.sources import Source
 from training.data.votes import Votes
 
@@ -41,6 +42,9 @@ class Picture:
     """Position in the class names, as the set says."""
     held_out: bool
     """Whether it is of an official test part."""
+    given: str | None
+    """"train", "validation" or "test", the part of its set that it came in; None where the set has
+    none."""
     votes: tuple[int, ...] | None
     """Its ten FER+ votes, where they are known."""
 
@@ -69,6 +73,11 @@ class Faces:
         return np.array([picture.held_out for picture in self.pictures], bool)
 
     @property
+    def given(self) -> NDArray[np.str_]:
+        """(N,), the parts that the sets came in: "train", "validation", "test", or "" for none."""
+        return np.array([picture.given or "" for picture in self.pictures], "U10")
+
+    @property
     def sources(self) -> NDArray[np.str_]:
         """(N,), names of the sets."""
         return np.array([picture.source for picture in self.pictures])
@@ -81,7 +90,7 @@ class Faces:
 
 
 def read_faces(
-    sources: Sequence[tuple[Source, Path]],
+    sources: Sequence[tuple[Source | OwnSet, Path]],
     votes: Votes | None,
     class_names: Sequence[str],
     spec: InputSpec,
@@ -99,7 +108,9 @@ def read_faces(
     reading = _Reading(tuple(class_names), spec, votes, progress, allow_left_out)
     detector = open_detector() if any(source.photos for source, _ in sources) else None
     for source, path in sources:
-        table = find_table(path, source.fits) if source.official_test else None
+        table = None
+        if isinstance(source, Source) and source.official_test:
+            table = find_table(path, source.fits)
         if table is not None:
             reading.table(source, table)
         else:
@@ -125,7 +136,7 @@ class _Reading:
         self.images: list[NDArray[np.uint8]] = []
         self.rejected: list[dict[str, str]] = []
 
-    def archive(self, source: Source, path: Path, detector: Detector | None) -> None:
+    def archive(self, source: Source | OwnSet, path: Path, detector: Detector | None) -> None:
         """Read a set's pictures from their files."""
         known = self._votes if source.official_test else None
         before = len(self.pictures)
@@ -140,11 +151,11 @@ class _Reading:
                     label = self._class_names.index(file.label)
                     self.images.append(face[0])
                     self.pictures.append(
-                        Picture(source.name, file.path, face[1], label, held_out, votes)
+                        Picture(source.name, file.path, face[1], label, held_out, file.split, votes)
                     )
         self._finish(source, path, before, archive.rejected)
 
-    def table(self, source: Source, table: Table) -> None:
+    def table(self, source: Source | OwnSet, table: Table) -> None:
         """Read a set's pictures from the competition's table."""
         before = len(self.pictures)
         rejected: list[dict[str, str]] = []
@@ -165,6 +176,7 @@ class _Reading:
                     sha256,
                     self._class_names.index(label),
                     row.held_out,
+                    "test" if row.held_out else "train",
                     votes,
                 )
             )
@@ -173,23 +185,30 @@ class _Reading:
         self._finish(source, table.path, before, rejected)
 
     def _finish(
-        self, source: Source, path: Path, before: int, rejected: list[dict[str, str]]
+        self, source: Source | OwnSet, path: Path, before: int, rejected: list[dict[str, str]]
     ) -> None:
         """Note what a set lacks.
 
         Raises:
             ArchiveError: all of its pictures, or a part of it that may not lack.
         """
-        read = len(self.pictures) - before
-        if not read:
+        pictures = self.pictures[before:]
+        if not pictures:
             raise _no_picture(path, source, rejected)
         if not self._allow_left_out:
-            check_whole(source.name, path, read, rejected)
+            way_out = (
+                "correct that" if isinstance(source, OwnSet) else "give the set as it was published"
+            )
+            check_whole(source.name, path, len(pictures), rejected, way_out=way_out)
+        if isinstance(source, OwnSet):
+            check_parts(source.name, path, ((p.sha256, p.given) for p in pictures))
+            if not self._allow_left_out:
+                source.check_classes(path, {self._class_names[p.label] for p in pictures})
         self.rejected += [{"source": source.name, **row} for row in rejected]
 
 
 def _read_one(
-    archive: PictureArchive, file: LabelledFile, spec: InputSpec, detector: Detector | None
+    archive: PictureArchive | OwnSet, file: LabelledFile, spec: InputSpec, detector: Detector | None
 ) -> tuple[NDArray[np.uint8], str, NDArray[np.uint8]] | None:
     """Input, sha256 and pixels of one picture; None where it is rejected, as the archive notes."""
     try:
@@ -210,7 +229,12 @@ def _read_one(
     return face_to_input(frame, box, spec, crop), hashlib.sha256(data).hexdigest(), frame
 
 
-def _no_picture(path: Path, source: Source, rejected: list[dict[str, str]]) -> ArchiveError:
+def _no_picture(
+    path: Path, source: Source | OwnSet, rejected: list[dict[str, str]]
+) -> ArchiveError:
     counts = Counter(row["reason"] for row in rejected).most_common()
     reasons = ", ".join(f"{n:,} x {reason}" for reason, n in counts)
-    return ArchiveError(f"{path}: not a single usable picture ({reasons}); get {source.name} again")
+    way_out = f"get {source.name} again"
+    if isinstance(source, OwnSet):
+        way_out = "look at its files" + (", or try --faces crop" if source.photos else "")
+    return ArchiveError(f"{path}: not a single usable picture ({reasons}); {way_out}")

@@ -2,6 +2,7 @@
 stated once.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from edgeemo.data.labelled import SPLIT_WORDS, LabelledFile, PictureArchive, plain_word
 from edgeemo.errors import ArchiveError, InvalidInput
+from training.data.own.own_set import OwnSource
 
 
 @dataclass(frozen=True)
@@ -199,44 +201,57 @@ SOURCES = {
 }
 
 
-def parse_source(text: str) -> tuple[Source, Path | None]:
-    """The source and path of `NAME=PATH`; without `=PATH` the path is None: download it. Raises
-    InvalidInput.
+def parse_source(text: str) -> tuple[Source | OwnSource, Path | None]:
+    """The source and path of `NAME=PATH`: one of SOURCES, or an own one of any other name.
+
+    Of SOURCES without `=PATH` the path is None: download it. Raises InvalidInput.
     """
     name, sign, path = text.partition("=")
-    if name not in SOURCES or (sign and not path):
+    if (sign and not path) or (not sign and name not in SOURCES) or not name:
         raise InvalidInput(
-            "expected --source NAME or NAME=ARCHIVE_OR_FOLDER with a NAME of "
-            f"{', '.join(SOURCES)}; received {text!r}"
+            "expected --source NAME=PATH with the folder, archive or table of faces of your own, "
+            f"or --source NAME with a NAME of {', '.join(SOURCES)}; received {text[:200]!r}"
         )
-    return SOURCES[name], Path(path) if sign else None
+    return SOURCES.get(name) or OwnSource(name), Path(path) if sign else None
 
 
 def choose_sources(
     texts: Iterable[str], *, accept_license: bool
-) -> list[tuple[Source, Path | None]]:
+) -> list[tuple[Source | OwnSource, Path | None]]:
     """The sources of several `--source`; all that need no licence accepted (or all) where there is
     none.
 
     Raises:
-        InvalidInput: an unknown name, one given twice, or a set whose licence has to be accepted
-            first.
+        InvalidInput: an unknown name without a path, a name or path given twice, or a set whose
+            licence has to be accepted first.
     """
     chosen = [parse_source(text) for text in texts] or [
         (source, None) for source in SOURCES.values() if accept_license or not source.opt_in
     ]
+    _check_apart([path for _, path in chosen if path is not None])
     names = Counter(source.name for source, _ in chosen)
     for source, _ in chosen:
         if names[source.name] > 1:
             raise InvalidInput(
                 f"expected each --source once, received {source.name} {names[source.name]} times"
             )
-        if source.opt_in and not accept_license:
+        if isinstance(source, Source) and source.opt_in and not accept_license:
             raise InvalidInput(
                 f"{source.name} is read only with --accept-license: {source.opt_in} "
                 f"(kaggle.com/datasets/{source.kaggle})"
             )
     return chosen
+
+
+def _check_apart(paths: Sequence[Path]) -> None:
+    """Raise InvalidInput where two sources are the same file or folder."""
+    real: dict[str, Path] = {}
+    for path in paths:
+        other = real.setdefault(os.path.realpath(path), path)
+        if other is not path:
+            raise InvalidInput(
+                f"expected another path for each --source, {other} and {path} are the same"
+            )
 
 
 def _contents(archive: PictureArchive, asked: Source) -> str:

@@ -52,10 +52,12 @@ def train(
     resume: bool = False,
     devices: Devices = ONE,
     events: Events | None = None,
+    pictures: bool = True,
 ) -> Scorecard | None:
     """Train by `recipe` on a prepared folder into the run folder `out`; returns the test scorecard.
 
     Of several workers the chief alone writes into `out`; the others return None, once it has.
+    `pictures` draws curves, confusion matrices and reliability diagrams (about two seconds).
 
     Raises:
         RunError: `out` holds a run already (or, with `resume`, none of this recipe and data), the
@@ -79,8 +81,9 @@ def train(
         events.begin(fitting.history)
 
     _fit(fitting, data_path)
-    card = _finish(fitting, data) if devices.chief else None
-    _show_confusion(fitting)
+    card = _finish(fitting, data, pictures) if devices.chief else None
+    if pictures:
+        _show_confusion(fitting)
     devices.gathered([0.0])  # nobody leaves before the chief is done
     return card
 
@@ -297,16 +300,17 @@ def _show_confusion(fitting: Fitting) -> None:
         fitting.events.picture("validation/confusion", picture, len(fitting.history))
 
 
-def _finish(fitting: Fitting, data: Prepared) -> Scorecard:
+def _finish(fitting: Fitting, data: Prepared, pictures: bool) -> Scorecard:
     """Write the finished run; the scorecard of the test split."""
     out, recipe, history = fitting.out, fitting.recipe, fitting.history
     plain = _plain(fitting)
     write_weights(out, plain)
     write_model(out, plain)
-    plot_curves(out, history)
+    if pictures:
+        plot_curves(out, history)
     measured = without_simulation(plain) if recipe.qat else plain
-    write_split(measured, data, "validation", out)
-    card = write_split(measured, data, "test", out)
+    write_split(measured, data, "validation", out, pictures)
+    card = write_split(measured, data, "test", out, pictures)
     progress = Progress(
         epochs=len(history),
         best_epoch=kept_row(recipe, history)["epoch"],

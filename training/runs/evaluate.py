@@ -30,8 +30,11 @@ def evaluate_run(run_path: Path, data_path: Path, split: str) -> Scorecard:
     return write_split(run.build(), data, split, run.path)
 
 
-def write_split(model: keras.Model, data: Prepared, split: str, out: Path) -> Scorecard:
-    """Write predictions, confusion matrices and reliability diagrams of a split into `out`.
+def write_split(
+    model: keras.Model, data: Prepared, split: str, out: Path, pictures: bool = True
+) -> Scorecard:
+    """Write predictions of a split into `out`; with `pictures` confusion matrices and reliability
+    diagrams, too.
 
     Returns the scorecard against the data set's labels.
     """
@@ -41,7 +44,7 @@ def write_split(model: keras.Model, data: Prepared, split: str, out: Path) -> Sc
     predictions = Predictions(logits, predict(model, mirrored(images)), labels, rows)
     write_predictions(out, split, predictions)
     names = data.class_names
-    for against, truth, known in _truths(data, rows):
+    for against, truth, known in _truths(data, rows) if pictures else ():
         card = score(truth[known], logits[known].argmax(axis=1), names)
         suffix = "" if against == "labels" else "_ferplus"
         whose = "FER+ majority" if suffix else "data set's labels"

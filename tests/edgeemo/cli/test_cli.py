@@ -557,7 +557,10 @@ def test_help_names_each_exit_code() -> None:
 
 
 def test_info_shows_and_json_is_the_manifest(tiny_bundle: Path) -> None:
-    assert "scale 1 zero point -128" in run("info", tiny_bundle).stdout
+    told = run("info", tiny_bundle).stdout
+    assert "scale 1 zero point -128" in told
+    assert "\naccuracy     judged on 56 pictures; 299 are asked for\n" in told
+    assert "are asked for" not in run("info", "small").stdout
     manifest = json.loads(run("info", tiny_bundle, "--json").stdout)
     assert manifest["labels"] == list(LABELS)
     assert manifest["schema_version"] == 2
@@ -590,6 +593,9 @@ def test_doctor_passes_a_good_bundle_and_names_a_bad_one(tiny_bundle: Path, tmp_
         "ok"
     ] * 5  # three ONNX files, and TFLite under two kinds of kernels
     assert [check["state"] for check in checks if check["name"] == "report"] == ["ok"]
+    assert [(check["state"], check["text"]) for check in checks if check["name"] == "gate"] == [
+        ("note", "judged on 56 pictures; 299 are asked for")
+    ]
     assert {"Python", "CPU", "TFLite", "OpenCV", "camera", "detector", "bundle"} <= {
         check["name"] for check in checks
     }

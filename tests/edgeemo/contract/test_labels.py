@@ -1,7 +1,11 @@
 """Labels: what a bundle may call its classes, and the words that data sets use for the seven."""
 
+import unicodedata
+
 import pytest
 
+from edgeemo.contract.label_words import WORDS as LABEL_WORDS
+from edgeemo.contract.label_words import plain_label
 from edgeemo.contract.labels import (
     DROPPED_WORDS,
     FER2013_CODES,
@@ -13,6 +17,7 @@ from edgeemo.contract.labels import (
     label_index,
     match_label,
     match_label_or_none,
+    meaning,
 )
 from edgeemo.errors import BundleError, DataError, EdgeemoError, UnknownLabel
 
@@ -59,13 +64,46 @@ def test_case_and_outer_blanks_do_not_count(word: str) -> None:
     assert match_label(word, LABELS) == "happy"
 
 
+# One sentence's worth of words a language, as class folders have them, in the order of LABELS and
+# contempt.
+LANGUAGES = {
+    "French": "colère neutre dégoût peur joie tristesse surprise mépris",
+    "French without accents": "colere neutre degout peur heureux triste surprise mepris",
+    "Spanish": "enojo neutral asco miedo alegría tristeza sorpresa desprecio",
+    "German": "Wut neutral Ekel Angst Freude Trauer Überraschung Verachtung",
+    "German without umlauts": "wuetend neutral ekel aengstlich gluecklich traurig ueberrascht "
+    "verachtung",
+    "Portuguese": "raiva neutro nojo medo felicidade tristeza surpresa desprezo",
+    "Italian": "rabbia neutrale disgusto paura felicità tristezza sorpresa disprezzo",
+    "Chinese": "生气 中性 厌恶 恐惧 高兴 悲伤 惊讶 轻蔑",
+    "Chinese, traditional": "憤怒 平靜 厭惡 恐懼 開心 難過 驚訝 輕蔑",
+    "Japanese": "怒り 無表情 嫌悪 恐怖 喜び 悲しみ 驚き 軽蔑",
+}
+
+
+@pytest.mark.parametrize("words", LANGUAGES.values(), ids=LANGUAGES)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_the_words_of_other_languages_mean_the_same(words: str, form: str) -> None:
+    expected = [*LABELS, "contempt"]
+    for shown in (words, words.upper(), words.title()):
+        written = unicodedata.normalize(form, shown).split()
+        assert [meaning(word) for word in written] == expected
+        assert [match_label(word, expected) for word in written] == expected
+
+
+def test_no_word_has_two_meanings() -> None:
+    plain = [plain_label(word) for words in LABEL_WORDS.values() for word in set(words)]
+    assert len(set(plain)) == len(plain)
+    assert list(LABEL_WORDS) == [*LABELS, "contempt"]
+
+
 def test_each_label_is_its_own_word() -> None:
     assert [match_label(label, LABELS) for label in LABELS] == list(LABELS)
     assert [label_index(label, LABELS) for label in LABELS] == list(range(7))
 
 
 @pytest.mark.parametrize(
-    "word", ["", " ", "hap py", "happyy", "0", "3", "contempt", "not a face", "fröhlich", "None"]
+    "word", ["", " ", "hap py", "happyy", "0", "3", "contempt", "not a face", "lustig", "None"]
 )
 def test_an_unknown_word_raises_and_the_message_lists_the_seven(word: str) -> None:
     assert known_label(word) is None
@@ -132,6 +170,8 @@ EIGHT = ("joy", "neutral", "contempt", "wütend", "fear", "sad", "surprise", "0"
         ("WÜTEND", "wütend"),
         (" 0 ", "0"),
         ("afraid", "fear"),
+        ("angry", "wütend"),  # by its meaning in another language
+        ("mépris", "contempt"),
     ],
 )
 def test_a_word_is_matched_to_the_bundles_own_labels(word: str, label: str) -> None:
@@ -139,7 +179,7 @@ def test_a_word_is_matched_to_the_bundles_own_labels(word: str, label: str) -> N
     assert label_index(word, EIGHT) == EIGHT.index(label)
 
 
-@pytest.mark.parametrize("word", ["disgust", "angry", "1", ""])
+@pytest.mark.parametrize("word", ["disgust", "dégoût", "1", ""])
 def test_a_word_of_the_seven_that_the_bundle_has_not_is_refused_with_its_own(word: str) -> None:
     with pytest.raises(UnknownLabel, match=", ".join(EIGHT)):
         match_label(word, EIGHT)

@@ -91,6 +91,15 @@ def test_an_empty_report_or_evaluation_is_a_fault(base: Bundle) -> None:
         (lambda r: emptied_digests(r, 0.6), "inner tensors of int8.tflite, expected at least 50%"),
         (lambda r: r.update(format=99), "its report: expected format 2, received 99"),
         (lambda r: r.update(split=""), "split: expected test, received ''"),
+        (lambda r: r.update(gate=[]), "gate: expected an object, received list"),
+        (
+            lambda r: r.update(gate={"pictures_needed": 299}),
+            "gate.pictures_minimum: expected a whole number of 1 to its 3,579 pictures, received n",
+        ),
+        (
+            lambda r: r.update(gate={"pictures_needed": True, "pictures_minimum": 9}),
+            "gate.pictures_needed: expected 299 or more, received True",
+        ),
     ],
 )
 def test_a_wrong_inner_part_is_named(

@@ -153,3 +153,66 @@ def test_the_manifests_drop_is_that_of_the_answers(base: Bundle) -> None:
         told = replace(base, manifest=replace(base.manifest, evaluation=(changed,)))
         (fault,) = report_faults(told)
         assert f"its manifest's {name} is not that of the answers" in fault
+
+
+def with_answers(
+    base: Bundle, labels: verdict.Answers, floats: verdict.Answers, answers: verdict.Answers
+) -> dict[str, Any]:
+    """The report of as many of the bundle's pictures, with these labels and answers."""
+    report, names, n = base.report(), base.labels, len(labels)
+    pictures = {"ids": report["pictures"]["ids"][: 12 * n], "labels": encode_labels(labels)}
+    part = report["artifacts"]["int8.tflite"]
+    part.update(verdict._counted(labels, floats, answers, names), answers=encode_labels(answers))
+    part["ferplus_majority"] = None
+    return report | {
+        "n": n,
+        "pictures": pictures,
+        "float": {"answers": encode_labels(floats)},
+        "limits": {name: LIMITS[name] for name in report["limits"]},
+    }
+
+
+def lopsided(n: int) -> tuple[verdict.Answers, verdict.Answers]:
+    """Labels of which 85 % are neutral, and a float model's answers, 2 % of them wrong."""
+    labels = np.where(np.arange(n) % 20 < 17, 1, np.arange(n) % 7)
+    return labels, np.where(np.arange(n) % 50 == 0, (labels + 1) % 7, labels)
+
+
+def test_a_report_of_lopsided_pictures_that_the_gate_passes_has_no_fault(base: Bundle) -> None:
+    labels, floats = lopsided(3_500)
+    answers = floats.copy()
+    answers[7] = (answers[7] + 1) % 7
+    one_hot = 9 * np.eye(7, dtype=np.float32)
+    judged = gate.judge(one_hot[floats], one_hot[answers], labels, base.labels)
+    assert judged.passed
+    assert np.mean(answers == 1) > LIMITS["max_share_of_one_class"]
+    report = with_answers(base, labels, floats, answers)
+    assert faults(base, lambda changed: changed.update(report)) == []
+
+
+def test_stuck_answers_to_lopsided_pictures_are_a_fault(base: Bundle) -> None:
+    labels, floats = lopsided(3_500)
+    report = with_answers(base, labels, floats, np.full_like(floats, 1))
+    (fault,) = faults(base, lambda changed: changed.update(report))
+    assert "max_share_of_one_class" in fault
+    lazy = with_answers(base, labels, *[np.full_like(floats, 1)] * 2)
+    (fault,) = faults(base, lambda changed: changed.update(lazy))
+    assert "do not pass the gate (min_float_over_majority, max_share_of_one_class)" in fault
+
+
+def test_fewer_pictures_than_the_gate_asks_for_must_be_told(base: Bundle) -> None:
+    def of(n: int, **gates: object) -> list[str]:
+        labels, floats = lopsided(n)
+        report = with_answers(base, labels, floats, floats) | gates
+        return faults(base, lambda changed: changed.update(report))
+
+    def told(minimum: int, needed: int = 299) -> dict[str, int]:
+        return {"pictures_needed": needed, "pictures_minimum": minimum}
+
+    assert of(299) == of(299, gate=told(299)) == of(120, gate=told(100)) == []
+    (fault,) = of(298)
+    assert "its report is judged on 298 pictures; 299 are asked for, and it has no gate" in fault
+    (fault,) = of(120, gate=told(121))
+    assert "gate.pictures_minimum: expected a whole number of 1 to its 120 pictures" in fault
+    (fault,) = of(120, gate=told(100, needed=100))
+    assert "gate.pictures_needed: expected 299 or more, received 100" in fault

@@ -125,6 +125,6 @@ def test_command_builds_where_trtexec_is_and_writes_the_script_where_not(
 def test_bundle_without_onnx_says_how_to_get_some(
     tiny_run: Path, prepared: Path, tmp_path: Path
 ) -> None:
-    bundle, _ = build(tiny_run, prepared, tmp_path / "pi.edgeemo", profile="pi")
+    bundle, _ = build(tiny_run, prepared, tmp_path / "pi.edgeemo", profile="pi", gate_min=1)
     with pytest.raises(BundleError, match="--profile jetson"):
         write_commands(bundle, tmp_path / "engines")

@@ -38,7 +38,7 @@ def blind(tiny_run: Path, prepared: Path, tmp_path_factory: pytest.TempPathFacto
     weights, bias = model.layers[-1].get_weights()
     model.layers[-1].set_weights([weights[:, EXCHANGED], bias[EXCHANGED]])
     store_model(run, model, prepared)
-    build(run, prepared, folder / "blind.edgeemo", profile="mcu")
+    build(run, prepared, folder / "blind.edgeemo", profile="mcu", gate_min=1)
     return folder / "blind.edgeemo"
 
 

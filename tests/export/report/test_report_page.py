@@ -32,7 +32,9 @@ def test_profile_decides_what_is_in_the_bundle(
     tiny_run: Path, prepared: Path, tmp_path: Path
 ) -> None:
     for name in ("mcu", "pi"):
-        bundle, _ = build(tiny_run, prepared, tmp_path / f"{name}.edgeemo", profile=name)
+        bundle, _ = build(
+            tiny_run, prepared, tmp_path / f"{name}.edgeemo", profile=name, gate_min=1
+        )
         assert [artifact.file for artifact in bundle.manifest.artifacts] == ["int8.tflite"]
 
 
@@ -110,7 +112,7 @@ class _Page(HTMLParser):
 def test_page_is_whole_and_shows_each_picture_that_changed_its_label(
     tiny_run: Path, prepared: Path, tmp_path: Path
 ) -> None:
-    bundle, made = build(tiny_run, prepared, tmp_path / "shown.edgeemo", name="shown")
+    bundle, made = build(tiny_run, prepared, tmp_path / "shown.edgeemo", name="shown", gate_min=1)
     text = (tmp_path / "shown.report.html").read_text()
     page = _Page()
     page.feed(text)
@@ -125,6 +127,8 @@ def test_page_is_whole_and_shows_each_picture_that_changed_its_label(
     )
     assert len(page.images) == flips
     assert "Every artifact passes the gate." in text
+    assert report["gate"] == {"pictures_needed": 299, "pictures_minimum": 1}
+    assert f"By --gate-min judged on {report['n']} pictures; 299 are asked for" in text
     assert text.count("difference, artifact less float") == len(made) == 4
     assert json.dumps(report)  # plain JSON values
 
@@ -138,7 +142,9 @@ def test_build_says_when_the_run_has_seen_validation(
         config = json.loads((run / "config.json").read_text())
         config["recipe"]["with_validation"] = seen
         (run / "config.json").write_text(json.dumps(config))
-        bundle, _ = build(run, prepared, tmp_path / f"seen-{int(seen)}.edgeemo", profile="mcu")
+        bundle, _ = build(
+            run, prepared, tmp_path / f"seen-{int(seen)}.edgeemo", profile="mcu", gate_min=1
+        )
         page = (tmp_path / f"seen-{int(seen)}.report.html").read_text()
         for said in (capsys.readouterr().out, page):
             assert ("The run was fitted to validation too" in said) is seen

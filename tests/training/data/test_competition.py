@@ -104,6 +104,8 @@ def test_each_form_gives_every_row_in_its_order(form: str, inside: bool, tmp_pat
     assert [LABELS[p.label] for p in faces.pictures] == [FER2013_CODES[code] for code, _, _ in ROWS]
     assert np.array_equal(faces.images[..., 0], np.stack([picture for _, picture, _ in ROWS]))
     assert faces.held_out.tolist() == [usage != "Training" for _, _, usage in ROWS]
+    parts = {"Training": "train", "PublicTest": "test", "PrivateTest": "test"}
+    assert faces.given.tolist() == [parts[usage] for _, _, usage in ROWS]
     assert faces.rejected == []
     assert faces.pictures[-1].path.endswith(".csv/test/PrivateTest#49")
     assert faces.pictures[0].path.endswith(".csv/train/Training#1")

@@ -149,7 +149,7 @@ def test_exact_groups_are_those_of_equal_pixels(which: list[int]) -> None:
 
 
 def test_re_encoded_and_augmented_copies_of_real_faces_are_found() -> None:
-    """A part of what benchmarks/duplicates.py measures on everything: the set padded with rotated
+    """A part of what benchmarks/training/duplicates.py measures on all: the set padded with rotated
     and mirrored copies.
     """
     data = support.shared("data", "fer2013.zip").parent

@@ -1,5 +1,6 @@
 """A set goes in whole: real names, real nestings, and an error where a part would be left out."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
+from edgeemo.data.file_store import LINKED_FOLDER
 from edgeemo.errors import ArchiveError
 from tests import support
 from training.data.left_out import check_whole
@@ -82,6 +84,7 @@ def test_all_faces_with_kaggle_s_names_are_read() -> None:
     assert len(faces.pictures) == 4_033
     assert faces.rejected == []
     assert faces.held_out.sum() == 471
+    assert Counter(faces.given.tolist()) == {"train": 3562, "test": 471}
     doubled = [picture for picture in faces.pictures if "(1)" in picture.path]
     assert len(doubled) == 33
 
@@ -140,6 +143,11 @@ def test_a_picture_of_a_format_that_is_not_read_is_a_part_and_a_note_is_none() -
 def test_a_folder_that_cannot_be_read_is_an_error_whatever_its_share() -> None:
     with pytest.raises(ArchiveError, match="1 of 100,001 files"):
         check_whole("x", "x", 100_000, rejected(a_folder_that_cannot_be_read=1))
+
+
+def test_a_linked_folder_is_an_error_whatever_its_share() -> None:
+    with pytest.raises(ArchiveError, match="1 of 100,001 files.* a link to a folder"):
+        check_whole("x", "x", 100_000, [{"path": "test", "reason": LINKED_FOLDER}])
 
 
 def test_a_class_folder_of_a_typo_is_an_error_unless_allowed(tmp_path: Path) -> None:

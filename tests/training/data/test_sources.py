@@ -16,6 +16,7 @@ from edgeemo.contract.labels import DROPPED_WORDS, LABELS, known_label
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import ArchiveError, InvalidInput
 from tests import support
+from training.data.own.own_set import OwnSource
 from training.data.prepare import prepare
 from training.data.sources import SOURCES, choose_sources, parse_source
 
@@ -136,13 +137,27 @@ def test_the_second_copy_is_left_out_file_by_file(tmp_path: Path) -> None:
         ]
 
 
-@pytest.mark.parametrize("text", ["fer2013=", "=x.zip", "fer2031=x.zip", "fer2031", ""])
-def test_a_source_of_unknown_name_or_empty_path_is_refused(text: str) -> None:
+@pytest.mark.parametrize("text", ["fer2013=", "=x.zip", "fer2031", "", "mine="])
+def test_a_source_without_a_name_or_path_is_refused(text: str) -> None:
     with pytest.raises(
         InvalidInput,
-        match=r"expected --source NAME or NAME=ARCHIVE_OR_FOLDER with a NAME of fer2013, ",
+        match=r"expected --source NAME=PATH .* or --source NAME with a NAME of fer2013, ",
     ):
         parse_source(text)
+
+
+def test_any_other_name_is_a_set_of_ones_own() -> None:
+    assert parse_source("büro 2=x.zip") == (OwnSource("büro 2"), Path("x.zip"))
+    for name in ("../x", " x", "-x", "a/b", "x\x1b[2J", "x" * 65):
+        with pytest.raises(InvalidInput, match="expected a --source NAME of 1 to 64 letters"):
+            parse_source(f"{name}=x.zip")
+
+
+def test_two_sources_are_not_the_same_files(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(InvalidInput, match="expected another path for each --source, .* the same"):
+        choose_sources([f"x={tmp_path}/a", f"y={tmp_path}/b"], accept_license=False)
 
 
 def test_a_sources_path_may_hold_an_equals_sign_or_be_left_out() -> None:

@@ -45,7 +45,7 @@ def teachers(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """Two finished runs of other seeds."""
     folder = tmp_path_factory.mktemp("teachers")
     for name in (1, 2):
-        train(replace(RECIPE, seed=SEED + name), prepared, folder / str(name))
+        train(replace(RECIPE, seed=SEED + name), prepared, folder / str(name), pictures=False)
     return folder / "1", folder / "2"
 
 
@@ -160,7 +160,7 @@ def test_a_last_run_fits_validation_too_and_keeps_the_last_epoch(
 ) -> None:
     data = load_prepared(prepared, DEFAULT_SPEC)
     recipe = replace(RECIPE, epochs=3, with_validation=True, learning_rate=0.02)
-    train(recipe, prepared, tmp_path / "run")
+    train(recipe, prepared, tmp_path / "run", pictures=False)
     run = load_run(tmp_path / "run")
     rows = np.concatenate([data.indices("train"), data.indices("validation")])
     assert run.config.faces["train"] == len(rows)
@@ -179,9 +179,14 @@ def test_what_has_seen_validation_judges_nothing_by_it(
     )
     for use in ({"teachers": (str(seen),)}, {"init": str(seen)}):
         with pytest.raises(RunError, match="was trained on the validation pictures too"):
-            train(replace(RECIPE, **use), prepared, tmp_path / "student")
+            train(replace(RECIPE, **use), prepared, tmp_path / "student", pictures=False)
         assert not (tmp_path / "student").exists()
-        train(replace(RECIPE, with_validation=True, **use), prepared, tmp_path / next(iter(use)))
+        train(
+            replace(RECIPE, with_validation=True, **use),
+            prepared,
+            tmp_path / next(iter(use)),
+            pictures=False,
+        )
     with pytest.raises(InvalidInput, match="expected a patience of 0 with with_validation"):
         Recipe(with_validation=True, patience=3)
     for judge in (sweep, crossval):
@@ -278,7 +283,7 @@ def test_training_starts_from_the_weights_of_another_run(
     prepared: Path, teachers: tuple[Path, Path], tmp_path: Path
 ) -> None:
     still = replace(RECIPE, init=str(teachers[0]), learning_rate=1e-12, ema=0.0)
-    train(still, prepared, tmp_path / "student")
+    train(still, prepared, tmp_path / "student", pictures=False)
     before, after = (load_run(path).build() for path in (teachers[0], tmp_path / "student"))
     # Steps of almost no length leave the weights; only the normalization's statistics go on.
     for one, other in zip(before.trainable_variables, after.trainable_variables, strict=True):
@@ -286,7 +291,7 @@ def test_training_starts_from_the_weights_of_another_run(
     with pytest.raises(
         RunError, match="is a quick, a small cannot start from it; add --model quick"
     ):
-        train(replace(still, model="small"), prepared, tmp_path / "other")
+        train(replace(still, model="small"), prepared, tmp_path / "other", pictures=False)
 
 
 @pytest.mark.parametrize("use", ["--distill", "--init"])
@@ -305,7 +310,9 @@ def test_a_teacher_of_other_labels_or_input_or_without_weights_is_refused(
     prepared: Path, teachers: tuple[Path, Path], tmp_path: Path
 ) -> None:
     def distil(path: Path) -> None:
-        train(replace(RECIPE, teachers=(str(path),)), prepared, tmp_path / "student")
+        train(
+            replace(RECIPE, teachers=(str(path),)), prepared, tmp_path / "student", pictures=False
+        )
 
     permuted = [*LABELS[1:], LABELS[0]]
     with pytest.raises(RunError, match="label"):

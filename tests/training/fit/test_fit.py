@@ -174,7 +174,12 @@ def test_mixed_precision_fits_and_leaves_a_float32_network(
             "oneDNN, held to less than the processor, has no bfloat16, and TensorFlow, which asks"
             " the processor, thinks that it has"
         )
-    train(replace(RECIPE, epochs=1, precision=precision, ema=0.5), prepared, tmp_path / "run")
+    train(
+        replace(RECIPE, epochs=1, precision=precision, ema=0.5),
+        prepared,
+        tmp_path / "run",
+        pictures=False,
+    )
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
@@ -201,7 +206,7 @@ def test_early_stop_ends_the_run_and_keeps_the_best_epoch(prepared: Path, tmp_pa
     # A rate of almost nothing changes no answer, for want of statistics that follow the batches:
     # no epoch is better than the first.
     recipe = replace(RECIPE, model="means", epochs=50, patience=2, learning_rate=1e-12)
-    train(recipe, prepared, tmp_path / "run")
+    train(recipe, prepared, tmp_path / "run", pictures=False)
     history = load_run(tmp_path / "run").config.history
     assert history is not None
     assert (history.epochs, history.best_epoch) == (3, 1)
@@ -261,7 +266,7 @@ def test_a_loss_that_becomes_no_number_later_leaves_the_best_weights_so_far(
     with pytest.raises(
         RunError, match=r"the loss became (nan|inf) at step \d+ of epoch .*kept in model.weights.h5"
     ):
-        train(load_run(out).recipe, prepared, out, resume=True)
+        train(load_run(out).recipe, prepared, out, resume=True, pictures=False)
     kept = load_run(out).build().get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(kept, best, strict=True))
 

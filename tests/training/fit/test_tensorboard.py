@@ -76,7 +76,7 @@ def test_a_run_that_is_resumed_with_events_has_all_of_its_epochs(
     out = tmp_path / "run"
     interrupted_in_second_epoch(RECIPE, prepared, out)
     assert not (out / FOLDER).exists()
-    train(load_run(out).recipe, prepared, out, resume=True, events=Events(out))
+    train(load_run(out).recipe, prepared, out, resume=True, events=Events(out), pictures=False)
     check_holds_history(read(out), out)
     assert [point.step for point in read(out).Scalars("learning_rate")][-1] == 3
 

@@ -133,7 +133,7 @@ def test_training_makes_the_loss_fall(prepared: Path, tmp_path: Path) -> None:
     # Of still pictures and hard labels, which a dense layer tells apart: it falls to a third and
     # less.
     recipe = replace(KNOWN, model="means", epochs=5, batch_size=16, learning_rate=0.3)
-    assert train(recipe, prepared, tmp_path / "run").top1 == 1.0
+    assert train(recipe, prepared, tmp_path / "run", pictures=False).top1 == 1.0
     with (tmp_path / "run" / "history.csv").open() as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
     assert losses[-1] < losses[0] / 2
@@ -169,7 +169,7 @@ def test_the_first_epoch_s_loss_is_the_one_that_the_recipe_says(
     voted: Path, tmp_path: Path, choice: dict[str, object]
 ) -> None:
     recipe = replace(RECIPE, epochs=1, batch_size=1024, **choice)  # type: ignore[arg-type]
-    train(recipe, voted, tmp_path / "run")
+    train(recipe, voted, tmp_path / "run", pictures=False)
     with (tmp_path / "run" / "history.csv").open() as file:
         found = float(next(csv.DictReader(file))["loss"])
     # The one step of the one epoch, worked out again.
@@ -204,7 +204,7 @@ def test_config_accounts_for_the_pictures_and_votes_that_the_labels_leave_out(
 ) -> None:
     out = tmp_path / "run"
     recipe = replace(RECIPE, epochs=1, labels="ferplus", class_weight=True)
-    card = train(recipe, voted, out)
+    card = train(recipe, voted, out, pictures=False)
     config, data = json.loads((out / "config.json").read_text()), load_prepared(voted, DEFAULT_SPEC)
     part = targets(data, data.indices("train"), "ferplus")
     assert config["faces"]["train"] == len(part.rows) < len(data.indices("train"))
@@ -265,11 +265,13 @@ def test_ctrl_c_leaves_a_checkpoint_and_resuming_gives_the_same_weights(
     out = tmp_path / "resumed"
     if recipe != RECIPE:
         run = tmp_path / "whole"
-        train(recipe, voted, run)
+        train(recipe, voted, run, pictures=False)
     interrupted_in_second_epoch(recipe, voted, out)
     assert {path.name for path in out.iterdir()} == {"config.json", "checkpoint.npz", "history.csv"}
-    train(recipe, voted, out, resume=True)
-    assert "checkpoint.npz" not in {path.name for path in out.iterdir()}
+    train(recipe, voted, out, resume=True, pictures=False)
+    files = {path.name for path in out.iterdir()}
+    assert "checkpoint.npz" not in files
+    assert not any(name.endswith(".png") for name in files)
     for one, other in zip(
         load_run(run).build().get_weights(), load_run(out).build().get_weights(), strict=True
     ):
@@ -287,21 +289,21 @@ def test_ctrl_c_leaves_a_checkpoint_and_resuming_gives_the_same_weights(
 
 def test_refusals_name_the_way_out(run: Path, prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="holds a run already; add --resume"):
-        train(RECIPE, prepared, run)
+        train(RECIPE, prepared, run, pictures=False)
     with pytest.raises(RunError, match="nothing to resume, the run is finished"):
-        train(RECIPE, prepared, run, resume=True)
+        train(RECIPE, prepared, run, resume=True, pictures=False)
     begun = Path(shutil.copytree(run, tmp_path / "begun"))
     (begun / "checkpoint.npz").write_bytes(b"damaged")
     with pytest.raises(RunError, match=r"begun with another recipe \(epochs 3 there and 4 here\)"):
-        train(replace(RECIPE, epochs=4), prepared, begun, resume=True)
+        train(replace(RECIPE, epochs=4), prepared, begun, resume=True, pictures=False)
     with pytest.raises(RunError, match="checkpoint.npz: does not fit the network"):
-        train(RECIPE, prepared, begun, resume=True)
+        train(RECIPE, prepared, begun, resume=True, pictures=False)
     (begun / "checkpoint.npz").unlink()
     (begun / "model.weights.h5").unlink()
     with pytest.raises(
         RunError, match="no epoch was finished; run the same command without --resume"
     ):
-        train(RECIPE, prepared, begun, resume=True)
+        train(RECIPE, prepared, begun, resume=True, pictures=False)
     with pytest.raises(RunError, match="the run has no model.weights.h5; finish it with"):
         load_run(begun).build()
 
@@ -326,7 +328,7 @@ def test_loss_that_is_no_number_stops_at_its_step_and_keeps_nothing_broken(
 ) -> None:
     recipe = replace(RECIPE, learning_rate=1e30, warmup_epochs=0)
     with pytest.raises(RunError, match=r"the loss became (nan|inf) at step \d+"):
-        train(recipe, prepared, tmp_path / "nan")
+        train(recipe, prepared, tmp_path / "nan", pictures=False)
     assert not (tmp_path / "nan" / "model.weights.h5").exists()
 
 

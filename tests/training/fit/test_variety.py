@@ -93,7 +93,7 @@ def eight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def eight_run(eight: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "eight"
-    train(RECIPE, eight, out)
+    train(RECIPE, eight, out, pictures=False)
     return out
 
 
@@ -112,7 +112,7 @@ def rgb(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rgb_run(rgb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "rgb"
-    train(RECIPE, rgb, out)
+    train(RECIPE, rgb, out, pictures=False)
     return out
 
 
@@ -156,7 +156,7 @@ def test_mix_balance_and_teachers_train_on_eight_classes(
     recipe = replace(
         RECIPE, labels="mix", balance=8, teachers=(str(eight_run),), mixup=0.2, cutmix=1.0
     )
-    card = train(recipe, eight, tmp_path / "run")
+    card = train(recipe, eight, tmp_path / "run", pictures=False)
     assert card is not None
     assert card.n == 32
     assert read_run_config(tmp_path / "run").leaned_on[0].run == str(eight_run)
@@ -191,5 +191,5 @@ def test_run_of_other_labels_or_another_input_cannot_be_leaned_on(
     ):
         named = str(other) if role == "init" else (str(other),)
         with pytest.raises(error, match=message):
-            train(replace(RECIPE, **{role: named}), prepared, tmp_path / "run")
+            train(replace(RECIPE, **{role: named}), prepared, tmp_path / "run", pictures=False)
         assert not (tmp_path / "run").exists()

@@ -86,7 +86,9 @@ def fit(recipe: str, data: str, out: str, devices: str, resume: str) -> None:
     again = resume == "resume"
     chosen = Recipe.from_dict(strict.loads(recipe))
     with NETWORKS.added("still", still):
-        train(chosen, Path(data), Path(out), resume=again, devices=used, events=events)
+        train(
+            chosen, Path(data), Path(out), resume=again, devices=used, events=events, pictures=False
+        )
 
 
 def started(
@@ -165,7 +167,7 @@ def check_same_epochs(out: Path, other: Path) -> None:
 def alone(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of one device."""
     out = tmp_path_factory.mktemp("alone") / "run"
-    train(RECIPE, prepared, out, events=Events(out))
+    train(RECIPE, prepared, out, events=Events(out), pictures=False)
     assert (
         history(out)[1]["loss"] < 0.98 * history(out)[0]["loss"]
     )  # epochs differ by far more than tolerances

@@ -83,7 +83,9 @@ def qat_run(float_run: Path, prepared: Path, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="module")
 def bundle(qat_run: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The bundle of that run, which has passed the gate."""
-    return build(qat_run, prepared, tmp_path_factory.mktemp("bundle") / "nano.edgeemo")[0]
+    return build(qat_run, prepared, tmp_path_factory.mktemp("bundle") / "nano.edgeemo", gate_min=1)[
+        0
+    ]
 
 
 def drawn(count: int, seed: int = 0) -> np.ndarray:

@@ -30,7 +30,7 @@ def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """nano as a run that knows the drawn faces, as a bundle that has passed the gate."""
     folder = tmp_path_factory.mktemp("restore")
     run = known_run(prepared, folder / "run")
-    return build(run, prepared, folder / "nano.edgeemo")[0]
+    return build(run, prepared, folder / "nano.edgeemo", gate_min=1)[0]
 
 
 def test_restored_run_answers_like_the_bundle(
@@ -73,10 +73,12 @@ def test_restored_run_can_be_gone_on_from_and_exported(
         init=str(tmp_path / "again"),
     )
     before = load_run(tmp_path / "again").build().get_weights()
-    train(more, prepared, tmp_path / "more")
+    train(more, prepared, tmp_path / "more", pictures=False)
     after = load_run(tmp_path / "more").build().get_weights()
     assert max(np.abs(a - b).max() for a, b in zip(before[:1], after[:1], strict=True)) < 1e-2
-    bundle, _ = build(tmp_path / "again", prepared, tmp_path / "again.edgeemo", profile="mcu")
+    bundle, _ = build(
+        tmp_path / "again", prepared, tmp_path / "again.edgeemo", profile="mcu", gate_min=1
+    )
     assert bundle.manifest.training["parameters"] == trained.manifest.training["parameters"]
 
 

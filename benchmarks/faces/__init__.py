@@ -1,0 +1,1 @@
+"""Where detectors put their boxes."""

@@ -1,0 +1,1 @@
+"""What quantized models keep, cost and agree on."""

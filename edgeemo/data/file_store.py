@@ -1,0 +1,188 @@
+"""Files of a folder or zip archive, listed and read as if they were hostile."""
+
+import os
+import re
+import stat
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Self
+
+from edgeemo.contract.checked.reading import open_regular, why_no_file
+from edgeemo.data.pictures import MAX_BYTES, SUFFIXES
+from edgeemo.data.zip_entries import check_directory
+from edgeemo.errors import ArchiveError, MissingFile, PictureError
+
+MAX_FILES = 500_000
+MAX_TOTAL_BYTES = 16 * 1024**3
+MAX_RATIO = (
+    200  # unpacked over packed; pictures are packed already, so an honest archive stays near 1
+)
+LINKED_FOLDER = "a link to a folder, which is not followed"
+"""Why nothing below such a folder is read: nobody knows how much it is."""
+_NEVER_PICTURES = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
+# A path is stored in index.csv as it is, and must lead back to its file.
+_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class FileStore:
+    """A folder or zip archive of files; a context manager.
+
+    `names` are its files in the order of their paths, `rejected` those that are not to be read,
+    each with `path` and `reason`; nothing is skipped silently.
+
+    Raises:
+        MissingFile: nothing at `path`.
+        ArchiveError: neither a folder nor a zip archive, or one of too many files.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._zip: zipfile.ZipFile | None = None
+        self._entries: dict[str, zipfile.ZipInfo] = {}
+        self.rejected: list[dict[str, str]] = []
+        if self.path.is_dir():
+            names = self._folder_names()
+        elif self.path.is_file():
+            names = self._zip_names()
+        else:
+            why = (why_no_file(self.path) or "").replace("file", "folder or archive")
+            raise MissingFile(f"{self.path}: {why}; check the path")
+        self.names = sorted(names)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the archive; more than once does no harm."""
+        if self._zip is not None:
+            self._zip.close()
+
+    def read(self, path: str) -> bytes:
+        """The bytes of one entry.
+
+        Raises PictureError when it is damaged, too large or unreadable.
+        """
+        try:
+            if self._zip is None:
+                with open_regular(self.path / path) as file:
+                    data = file.read(MAX_BYTES + 1)
+            else:
+                with self._zip.open(self._entries.get(path, path)) as entry:
+                    data = entry.read(MAX_BYTES + 1)
+        except (
+            OSError,
+            zipfile.BadZipFile,
+            EOFError,
+            RuntimeError,
+            NotImplementedError,
+            ValueError,
+        ) as error:
+            raise PictureError(f"{self.path}/{path}: cannot be read ({error})") from None
+        except Exception as error:  # zlib.error, lzma.LZMAError: zipfile passes them on
+            raise PictureError(f"{self.path}/{path}: damaged ({error})") from None
+        if len(data) > MAX_BYTES:
+            raise PictureError(f"{self.path}/{path}: unpacks to more than {MAX_BYTES:,} bytes")
+        return data
+
+    def reject(self, path: str, reason: str) -> None:
+        """Note that `path` was left out, and why."""
+        self.rejected.append({"path": path, "reason": reason})
+
+    def rejected_counts(self) -> dict[str, int]:
+        """How many entries were left out, by reason, most first."""
+        return dict(Counter(row["reason"] for row in self.rejected).most_common())
+
+    def _folder_names(self) -> Iterator[str]:
+        count = 0
+        for root, folders, files in os.walk(self.path, onerror=self._unreadable):
+            folders.sort()
+            links = [name for name in folders if Path(root, name).is_symlink()]
+            for name in links + files:
+                count += 1
+                if count > MAX_FILES:
+                    raise ArchiveError(
+                        f"{self.path}: more than {MAX_FILES:,} files; name a folder with fewer"
+                    )
+                full = Path(root, name)
+                relative = full.relative_to(self.path).as_posix()
+                if full.is_symlink() and full.is_dir():
+                    self.reject(relative, LINKED_FOLDER)
+                elif full.is_symlink() or not full.is_file():
+                    self.reject(relative, "a link or special file")
+                else:
+                    yield relative
+
+    def _unreadable(self, error: OSError) -> None:
+        self.reject(
+            Path(error.filename).relative_to(self.path).as_posix(), "a folder that cannot be read"
+        )
+
+    def _zip_names(self) -> Iterator[str]:
+        try:
+            check_directory(self.path, MAX_FILES)
+        except (OSError, ValueError) as error:
+            raise ArchiveError(f"{self.path}: {error}; split the archive") from None
+        try:
+            self._zip = zipfile.ZipFile(self.path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise ArchiveError(
+                f"{self.path}: expected a folder or a zip archive, received neither ({error})"
+            ) from None
+        # Not is_dir(): before Python 3.12 that fails for an entry without a name.
+        entries = [entry for entry in self._zip.infolist() if not entry.filename.endswith("/")]
+        seen: set[str] = set()
+        total = 0
+        for entry in entries:
+            reason = _entry_fault(entry, seen)
+            seen.add(entry.filename)
+            if reason is None:
+                total += entry.file_size
+                reason = "beyond what an archive may unpack to" if total > MAX_TOTAL_BYTES else None
+            if reason:
+                self.reject(entry.filename, reason)
+            else:
+                self._entries[entry.filename] = (
+                    entry  # by name alone, zipfile would open the last of several
+                )
+                yield entry.filename
+
+
+def name_fault(name: str) -> str | None:
+    """Why a file is none of a set's pictures, by its name alone; None where it may be one."""
+    path = PurePosixPath(name)
+    if _UNWRITABLE.search(name):
+        return "a name with control characters or that is no UTF-8"
+    system = path.name.lower() in _NEVER_PICTURES or path.name.startswith("._")
+    if system or "__MACOSX" in path.parts[:-1]:
+        return "system file"
+    return None if path.suffix.lower() in SUFFIXES else "not a picture file"
+
+
+def _entry_fault(entry: zipfile.ZipInfo, seen: set[str]) -> str | None:
+    parts = PurePosixPath(entry.filename).parts
+    if not parts:
+        return "an entry without a name"
+    if entry.filename.startswith("/") or ".." in parts or "\\" in entry.filename:
+        return "path that leads outside"
+    if entry.filename in seen:
+        return "second entry of the same name"
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        return "a link or special file"
+    if entry.flag_bits & 1:
+        return "encrypted"
+    if entry.file_size > MAX_BYTES:
+        return "too large"
+    if entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
+        return "packed too tightly to be a picture"
+    return None

@@ -1,0 +1,1 @@
+"""Frames from a camera, which is healed when it fails."""

@@ -1,0 +1,1 @@
+"""What is recorded: a file of whole lines that outlives its writer."""

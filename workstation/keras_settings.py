@@ -1,0 +1,87 @@
+"""Keras with its own defaults, whatever the machine says: a run or a bundle made beside another
+user's keras.json is, bit for bit, the one made without.
+
+Keras reads KERAS_HOME/keras.json (~/.keras by default) and KERAS_* variables when it is imported.
+"""
+
+import os
+from pathlib import Path
+from types import ModuleType
+
+from edgeemo.errors import BrokenDependency, MissingDependency
+from edgeemo.optional import is_installed, need
+from workstation.quiet import quiet
+
+# In the order of measured speed on CPUs (docs/stack.md).
+BACKENDS = ("tensorflow", "torch", "jax")
+
+# They cut training short, choose other layers, or have TensorFlow convert with Keras 2.
+_IGNORED = (
+    "KERAS_MAX_EPOCHS",
+    "KERAS_MAX_STEPS_PER_EPOCH",
+    "KERAS_NNX_ENABLED",
+    "TF_USE_LEGACY_KERAS",
+)
+
+
+def check_backend(name: str) -> None:
+    """Refuse a KERAS_BACKEND that is none of BACKENDS, or that is not installed.
+
+    Raises:
+        MissingDependency: with the names that it can be here.
+    """
+    here = [backend for backend in BACKENDS if is_installed(backend)]
+    if name in here:
+        return
+    wrong = "is not installed" if name in BACKENDS else "is no backend that trains"
+    raise MissingDependency(
+        f"KERAS_BACKEND={name}: expected one of {', '.join(here) or 'none that is installed'}, "
+        f"and {name[:40]!r} {wrong}; set one of them, or run: unset KERAS_BACKEND"
+    )
+
+
+def load_keras(extra: str, purpose: str) -> ModuleType:
+    """Import keras, with KERAS_BACKEND set already, and give it its own defaults.
+
+    `extra` and `purpose` as `edgeemo.optional.need` takes them. Variables that would change what is
+    computed are taken out of this process's environment.
+
+    Raises:
+        MissingDependency: not installed.
+        BrokenDependency: it does not import, or runs on another backend already.
+    """
+    for name in _IGNORED:
+        os.environ.pop(name, None)
+    with quiet():
+        try:
+            keras = need("keras", extra, purpose)
+        except BrokenDependency as error:
+            raise _with_settings_file(error) from None
+    config = keras.config
+    config.set_floatx("float32")
+    config.set_epsilon(1e-7)
+    config.set_image_data_format("channels_last")
+    config.set_dtype_policy("float32")
+    for of_newer_keras in ("set_max_epochs", "set_max_steps_per_epoch"):
+        if hasattr(config, of_newer_keras):
+            getattr(config, of_newer_keras)(None)
+    asked, used = os.environ["KERAS_BACKEND"], str(config.backend())
+    if used != asked:
+        raise BrokenDependency(
+            f"expected Keras on {asked}, and it was imported on {used} in this process already; "
+            f"start a new one with KERAS_BACKEND={asked}"
+        )
+    return keras
+
+
+def _with_settings_file(error: BrokenDependency) -> BrokenDependency:
+    """The error, or where Keras refuses its settings file, one that names the file."""
+    home = os.environ.get("KERAS_HOME") or "~/.keras"
+    path = Path(home, "keras.json").expanduser()
+    if not path.is_file() or not (
+        "configuration" in str(error) or isinstance(error.__cause__, AttributeError)
+    ):
+        return error
+    return BrokenDependency(
+        f"{path}: Keras does not take its settings ({error.__cause__}); correct or remove the file"
+    )
