@@ -20,6 +20,7 @@ from export.adopt.checks import check_same_scores, near_copies, settled_scaling
 from export.adopt.foreign import Foreign
 from export.adopt.network import AdoptedNetwork
 from export.adopt.pictures import (
+    VALIDATION,
     drawn_for_calibration,
     load_labelled,
     load_unlabelled,
@@ -77,7 +78,7 @@ def adopt(request: Request, out: Path, named: Named) -> tuple[Bundle, dict[str, 
         model.size,
         request.wanted.labels,
         request.seed,
-        calibrates=given is None and request.calibration is None,
+        _needed(request, given),
     )
     for reason, count in labelled.left_out.items():
         say(f"warning: {count:,} files left out: {reason}", err=True)
@@ -90,6 +91,13 @@ def adopt(request: Request, out: Path, named: Named) -> tuple[Bundle, dict[str, 
     say(f"pictures: {labelled.words}")
     job = _job(request, model, given, replace(labelled.data, spec=spec), notes)
     return prove(job, out, named, request.gate_min)
+
+
+def _needed(request: Request, given: Foreign | None) -> tuple[str, ...]:
+    """The parts of the data that are wanted beside the test part."""
+    if given is not None:
+        return ()
+    return (VALIDATION,) if request.calibration else (SPLIT, VALIDATION)
 
 
 def _reference(given: Foreign, request: Request, notes: Notes) -> Foreign:

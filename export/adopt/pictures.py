@@ -1,7 +1,7 @@
 """The pictures that an adopted model is calibrated and judged on, as prepared data in memory."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from export.convert.calibration import FACES, SPLIT
 
 TEST, VALIDATION = "test", "validation"
 # Of pictures in no parts, how many choose a step of the ladder; and at most how many calibrate.
-_VALIDATION_SHARE, _CALIBRATION_SHARE = 0.2, 0.2
+_SHARE = 0.2
+_PURPOSE = {SPLIT: "calibrates", VALIDATION: "chooses the ladder's step"}
 _MOST = {SPLIT: 8 * FACES, VALIDATION: 8 * FACES, TEST: 20_000}
 # Pictures of each part that are read; of more, so many are drawn.
 
@@ -57,19 +58,19 @@ class _Pool:
 
 
 def load_labelled(
-    path: Path, spec: InputSpec, labels: tuple[str, ...], seed: int, *, calibrates: bool
+    path: Path, spec: InputSpec, labels: tuple[str, ...], seed: int, needed: Collection[str]
 ) -> Labelled:
     """The pictures at `path`, a prepared folder, or a folder or zip archive of class folders.
 
-    Parts are those of the folders above the classes or of the prepared folder; where there are
-    none, and `calibrates`, a fifth at most calibrates and a fifth chooses the step of the ladder,
-    and neither is tested on. Without `calibrates` all are tested on.
+    Parts are those of the folders above the classes or of the prepared folder. `needed` are those
+    beside the test part: SPLIT to calibrate, VALIDATION to choose the step of the ladder. Where one
+    is not there, a fifth at most is drawn for it, which is not tested on.
 
     Raises:
         EdgeemoError: what is wrong with them.
     """
     pool = (_prepared if is_prepared(path) else _archive)(path, spec, labels, seed)
-    parts, words = _split(pool, len(labels), seed, calibrates)
+    parts, words = _split(pool, len(labels), seed, needed)
     used = parts != ""
     rows = np.flatnonzero(used)
     images, numbers = pool.images[rows], pool.labels[rows]
@@ -219,32 +220,28 @@ def _some(files: Sequence[LabelledFile], seed: int) -> list[LabelledFile]:
     return [files[i] for i in sorted(kept)]
 
 
-def _split(pool: _Pool, classes: int, seed: int, calibrates: bool) -> tuple[NDArray[Any], str]:
+def _split(
+    pool: _Pool, classes: int, seed: int, needed: Collection[str]
+) -> tuple[NDArray[Any], str]:
     """The part of each picture ("" of those not used), and how that came to be, in words."""
     parts = np.array(pool.parts, dtype="<U10")
     named = set(parts) - {""}
-    if not named:
-        parts[:] = TEST
-        if not calibrates:
-            return parts, "all pictures are tested on"
-        _take(parts, pool.labels, TEST, SPLIT, _CALIBRATION_SHARE, seed, -(-FACES // classes))
-        _take(parts, pool.labels, TEST, VALIDATION, _VALIDATION_SHARE, seed, len(parts))
-        return (
-            parts,
-            "no parts in the data: a part drawn by the seed is kept for calibration, "
-            "another for choosing the step, and neither is tested on",
-        )
-    if TEST not in named and VALIDATION in named:
-        parts[parts == VALIDATION] = TEST
+    if TEST not in named:  # what chooses a step elsewhere, or all there is
+        parts[(parts == VALIDATION) if VALIDATION in named else (parts == "")] = TEST
     parts[parts == ""] = SPLIT
-    if not calibrates:
-        parts[parts != TEST] = ""
-        return parts, "the data's own test part"
-    if not (parts == SPLIT).any():
-        _take(parts, pool.labels, TEST, SPLIT, _CALIBRATION_SHARE, seed, -(-FACES // classes))
-    if not (parts == VALIDATION).any():
-        _take(parts, pool.labels, SPLIT, VALIDATION, 0.5, seed, len(parts))
-    return parts, "the data's own parts"
+    quota = -(-FACES // classes)
+    if SPLIT in needed and not (parts == SPLIT).any():
+        _take(parts, pool.labels, TEST, SPLIT, _SHARE, seed, quota)
+    if VALIDATION in needed and not (parts == VALIDATION).any():
+        source = SPLIT if SPLIT in named else TEST
+        share = 0.5 if SPLIT in named else _SHARE
+        _take(parts, pool.labels, source, VALIDATION, share, seed, len(parts))
+    parts[~np.isin(parts, (TEST, *needed))] = ""
+    drawn = [_PURPOSE[part] for part in needed if part not in named or TEST not in named]
+    words = "the data's own parts" if named else "no parts in the data"
+    if drawn:
+        words += f"; drawn by the seed and not tested on: what {' and what '.join(drawn)}"
+    return parts, words
 
 
 def _take(

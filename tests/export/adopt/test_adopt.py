@@ -1,6 +1,8 @@
 """Models from elsewhere as bundles, through the real gate and the command line."""
 
 import json
+import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,9 @@ from edgeemo.contract.quantize import softmax
 from edgeemo.proof.agreement import Answered, agree
 from edgeemo.proof.promise import promise_faults
 from edgeemo.proof.selftest import run_selftest
+from export.adopt.pictures import load_labelled
 from export.cli.main import main
-from tests.foreign_models import NAMES, keras_model, onnx_model, pictures, write_pictures
+from tests.foreign_models import NAMES, SPEC, keras_model, onnx_model, pictures, write_pictures
 from tests.other_inputs import EIGHT
 
 LABELS = ",".join(NAMES)
@@ -67,6 +70,7 @@ def test_a_keras_file_becomes_a_bundle_of_both_formats(faces: Path, tmp_path: Pa
     bundle = read_bundle(tmp_path / "t.edgeemo")
     assert bundle.spec.arithmetic is Arithmetic.RUNTIME
     assert (bundle.manifest.calibration.n, report["n"]) == (8 * 14 + 2, 8 * (70 - 14 - 11))
+    assert "drawn by the seed and not tested on: what calibrates and what chooses" in text
 
 
 def test_an_onnx_file_becomes_a_bundle_of_onnx_alone(faces: Path, tmp_path: Path) -> None:
@@ -117,7 +121,7 @@ def test_pictures_to_calibrate_with_may_be_named(faces: Path, tmp_path: Path) ->
     )  # fmt: skip
     assert code == 0, text
     manifest = read_bundle(tmp_path / "t.edgeemo").manifest
-    assert (manifest.calibration.n, manifest.evaluation[0].n) == (504 + 2, 8 * 70)
+    assert (manifest.calibration.n, manifest.evaluation[0].n) == (504 + 2, 8 * (70 - 14))
     assert json.dumps(manifest.calibration.split) == '"pictures of faces.zip"'
 
 
@@ -135,3 +139,35 @@ def test_a_command_line_that_does_not_fit(faces: Path, tmp_path: Path) -> None:
         assert code != 0
         assert message in text
         assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("parts", "needed", "counts"),
+    [
+        ((), ("train", "validation"), {"train": 16, "validation": 8, "test": 56}),
+        ((), ("validation",), {"validation": 16, "test": 64}),
+        ((), (), {"test": 80}),
+        (("train/", "test/"), ("train", "validation"),
+         {"train": 40, "validation": 40, "test": 80}),
+        (("train/", "validation/", "test/"), ("train", "validation"),
+         {"train": 80, "validation": 80, "test": 80}),
+        (("train/", "valid/"), ("validation", "train"),
+         {"train": 40, "validation": 40, "test": 80}),
+        (("train/", "test/"), (), {"test": 80}),
+    ],
+)  # fmt: skip
+def test_parts_are_the_data_s_own_or_drawn_of_each_class_alike(
+    parts: tuple[str, ...], needed: tuple[str, ...], counts: dict[str, int], tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(path := tmp_path / "all.zip", "w") as archive:
+        for part in parts or ("",):
+            with zipfile.ZipFile(write_pictures(tmp_path / "one.zip", 10, part)) as one:
+                for name in one.namelist():
+                    archive.writestr(name, one.read(name))
+    data = load_labelled(path, SPEC, NAMES, 1, needed).data
+    assert dict(Counter(data.splits.tolist())) == counts
+    for part in counts:
+        assert len(set(Counter(data.labels[data.splits == part].tolist()).values())) == 1
+    again = load_labelled(path, SPEC, NAMES, 1, needed).data
+    assert again.split_hash == data.split_hash
+    assert set(data.rows[0]) >= {"sha256", "label", "split"}
