@@ -49,7 +49,7 @@ UNKNOWN_LICENCE = "unknown; ask who made the model"
         "with commas between [default: what MODEL says, or the usual one that fits best]."
     ),
 )
-@click.option("--offset", metavar="NUMBER", help="See --scale; --offset=-1 [default: 0].")
+@click.option("--offset", metavar="NUMBER", help="See --scale [default: 0].")
 @click.option(
     "--mean",
     metavar="NUMBER",
@@ -95,7 +95,7 @@ UNKNOWN_LICENCE = "unknown; ask who made the model"
     "--licence",
     metavar="TEXT",
     default=UNKNOWN_LICENCE,
-    help=f"What one may do with it [default: {UNKNOWN_LICENCE}].",
+    help="What one may do with it.",
 )
 @click.option(
     "--profile",
@@ -159,7 +159,7 @@ def adopt(
     \b
     adopt mine.keras --labels happy,sad,angry --data faces/ --out mine.edgeemo
     adopt net.onnx --labels a,b --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 ...
-    adopt int8.tflite --reference float.tflite --scale 1/127.5 --offset=-1 ...
+    adopt int8.tflite --reference float.tflite --scale 1/127.5 --offset -1 ...
 
     A .tflite becomes a bundle of TFLite, an .onnx one of ONNX alone (no microcontroller), the
     others one of both. PyTorch's .pt and .pth files hold pickled code and are never read: export
