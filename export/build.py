@@ -35,6 +35,7 @@ def build(
     seed: int = 1,
     profile: str = "all",
     max_step: str = STEPS[-1],
+    licence: str | None = None,
     gate_min: int = PICTURES_NEEDED,
 ) -> tuple[Bundle, dict[str, Measurement]]:
     """Convert a finished run and write `out` if every artifact of the profile passes the gate.
@@ -47,6 +48,7 @@ def build(
         seed: of the calibration draw and the self-test's patterns.
         profile: one of PROFILES.
         max_step: the last step of the ladder that may be tried.
+        licence: what one may do with the bundle, in words; by default what the data sets say.
         gate_min: fewest test pictures that are judged by. It loosens no limit; the report has it.
 
     Returns:
@@ -60,7 +62,7 @@ def build(
     """
     steps = STEPS[: STEPS.index(max_step) + 1]
     job = load_job(run_path, data_path, PROFILES.get(profile), steps, seed)
-    return prove(job, out, Named(name or out.stem, version), gate_min)
+    return prove(job, out, Named(name or out.stem, version, licence), gate_min)
 
 
 def prove(

@@ -26,7 +26,8 @@ from export.convert.graph import activation_bytes
 from export.job import Job
 from export.prove.measurement import Measurement
 
-DEFAULT_LICENCE = "MIT; trained on FER-2013 (DbCL), pictures from the web"
+OF_FER2013 = "MIT; trained on FER-2013 (DbCL), pictures from the web"
+"""The licence of what comes from FER-2013 alone, with nothing else said."""
 _OF_TRAINING = ("recipe", "parameters", "multiply_accumulates", "keras", "backend", "history")
 
 
@@ -38,8 +39,8 @@ class Named:
     """Its name, of a-z 0-9 . _ -."""
     version: str = "0.1.0"
     """Its version."""
-    licence: str = DEFAULT_LICENCE
-    """What one may do with it, in words."""
+    licence: str | None = None
+    """What one may do with it, in words; None: what follows from what it was trained on."""
 
 
 def make_manifest(
@@ -56,7 +57,7 @@ def make_manifest(
         schema_version=SCHEMA_VERSION,
         name=named.name,
         version=named.version,
-        licence=named.licence,
+        licence=named.licence or default_licence(run.config.learned_from),
         minimum_edgeemo=OLDEST_READER,
         labels=run.class_names,
         input_spec=run.spec,
@@ -78,6 +79,13 @@ def make_manifest(
         smoothing=Smoothing(),
         tensor_arena_bytes=max(map(activation_bytes, on_device), default=0),
     )
+
+
+def default_licence(sets: Sequence[str]) -> str:
+    """What a bundle says of its licence where nothing was said, by the data sets it comes from."""
+    if list(sets) == ["fer2013"]:
+        return OF_FER2013
+    return f"licence not stated; trained on {', '.join(sets) or 'data that is not known'}"
 
 
 def _calibration(job: Job, measurements: Sequence[Measurement]) -> Calibration:

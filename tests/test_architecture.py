@@ -62,8 +62,8 @@ _ON_ALL_SIDES = (
 )
 WORKSTATION: dict[str, tuple[str, ...]] = {
     "training": (
-        "edgeemo.contract", "edgeemo.data", "edgeemo.faces", "edgeemo.proof.evaluation",
-        "edgeemo.registry", "workstation", *_ON_ALL_SIDES,
+        "edgeemo.contract", "edgeemo.data", "edgeemo.faces", "edgeemo.models",
+        "edgeemo.proof.evaluation", "edgeemo.registry", "workstation", *_ON_ALL_SIDES,
     ),
     "export": (
         "edgeemo.backends", "edgeemo.contract", "edgeemo.data", "edgeemo.faces",
@@ -118,7 +118,7 @@ SITES: dict[str, set[str]] = {
     "onnx": {
         "export/convert/onnx.py",
         "export/adopt/onnx_graph.py",
-        "training/runs/restore.py",
+        "training/runs/from_bundle.py",
     },  # conversion; models from elsewhere; the float weights of a bundle
     "picamera2": {"edgeemo/cameras/picamera2.py"},
     "kaggle": {"training/data/kaggle.py"},

@@ -245,13 +245,28 @@ def parse_model(model: bytes, name: str) -> Any:
     open_interpreter(model, name, kernels="plain")
     objects = schema()
     try:
-        return objects.ModelT.InitFromObj(objects.Model.GetRootAs(model, 0))
+        parsed = objects.ModelT.InitFromObj(objects.Model.GetRootAs(model, 0))
+        _bring_in(parsed.buffers, model)
     except (
         Exception
     ) as error:  # whatever struct, NumPy and flatbuffers raise on bytes that are no model
         raise BackendError(
             f"{name}: not a readable .tflite file ({type(error).__name__}: {str(error)[:120]})"
         ) from None
+    return parsed
+
+
+def _bring_in(buffers: list[Any], model: bytes) -> None:
+    """Give buffers that lie behind the flatbuffer their bytes, where the others have them.
+
+    ai-edge-quantizer puts a larger model's kernels there; offsets 0 and 1 stand for none (TFLite's
+    schema.fbs). Raises ValueError for bytes outside the file.
+    """
+    for buffer in buffers:
+        if buffer.offset > 1:
+            if buffer.offset + buffer.size > len(model):
+                raise ValueError(f"a buffer up to {buffer.offset + buffer.size:,}")
+            buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
 
 
 def builtin_operators() -> dict[int, str]:
