@@ -205,7 +205,7 @@ def test_bombs_are_not_unpacked(theirs: Path, tmp_path: Path) -> None:
     assert "claims more than" in refusal(path)
 
 
-def test_onnx_that_is_quantized_or_of_strange_operators(tmp_path: Path) -> None:
+def test_onnx_of_strange_operators(tmp_path: Path) -> None:
     model = onnx_model()
     model.graph.node.append(
         helper.make_node("Strange", ["scores"], ["other"], "s", domain="their.own")
