@@ -268,11 +268,9 @@ def parse_model(model: bytes, name: str) -> Any:
         BackendError: no model.
     """
     open_interpreter(model, name, kernels="plain")
-    schema = need(
-        "ai_edge_litert.schema_py_generated", "litert", "to read what a .tflite file holds"
-    )
+    objects = schema()
     try:
-        parsed = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+        parsed = objects.ModelT.InitFromObj(objects.Model.GetRootAs(model, 0))
         _bring_in(parsed.buffers, model)
     except (
         Exception
@@ -352,14 +350,20 @@ def operator_answers(
 
 def builtin_operators() -> dict[int, str]:
     """The names of TFLite's operators by number."""
-    schema = need(
-        "ai_edge_litert.schema_py_generated", "litert", "to name what a .tflite file holds"
-    )
     return {
         number: name
-        for name, number in vars(schema.BuiltinOperator).items()
+        for name, number in vars(schema().BuiltinOperator).items()
         if isinstance(number, int)
     }
+
+
+def schema() -> Any:
+    """The module of TFLite's schema that ai-edge-litert brings.
+
+    Raises:
+        MissingDependency, BrokenDependency: no ai-edge-litert.
+    """
+    return need("ai_edge_litert.schema_py_generated", "litert", "to read what a .tflite file holds")
 
 
 def installed_interpreter() -> tuple[str, str]:
