@@ -138,11 +138,12 @@ def scaling_of(
 
     Raises InvalidInput.
     """
-    if (scale or offset) and (mean or std):
+    by_scale, by_mean = ((a, b) != (None, None) for a, b in ((scale, offset), (mean, std)))
+    if by_scale and by_mean:
         raise InvalidInput("expected --scale and --offset, or --mean and --std, received both")
-    if mean or std:
-        means = _parsed(mean or "0", "--mean")
-        deviations = _parsed(std or "1", "--std")
+    if by_mean:
+        means = _parsed("0" if mean is None else mean, "--mean")
+        deviations = _parsed("1" if std is None else std, "--std")
         if 0 in deviations:
             raise InvalidInput("--std: expected numbers other than 0")
         width = max(len(means), len(deviations))
@@ -150,8 +151,11 @@ def scaling_of(
         unit = 255.0 if max(map(abs, (*means, *deviations))) <= 1 else 1.0
         pairs = list(zip(means, deviations, strict=True))
         return Scaling(tuple(1 / (unit * d) for _, d in pairs), tuple(-m / d for m, d in pairs))
-    if scale or offset:
-        return Scaling(_parsed(scale or "1", "--scale"), _parsed(offset or "0", "--offset"))
+    if by_scale:
+        return Scaling(
+            _parsed("1" if scale is None else scale, "--scale"),
+            _parsed("0" if offset is None else offset, "--offset"),
+        )
     return None
 
 

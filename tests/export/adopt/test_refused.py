@@ -1,5 +1,6 @@
 """Models that are not adopted: one line that names the thing and the way out, and nothing is run."""
 
+import contextlib
 import io
 import pickle
 import struct
@@ -250,3 +251,36 @@ def test_scaling_as_the_command_line_says_it(
 def test_scaling_that_is_none(words: tuple[str | None, ...], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         scaling_of(*words)
+
+
+def test_onnx_that_is_quantized_already(tmp_path: Path) -> None:
+    model = onnx_model()
+    names = [("scale", np.array(0.1, np.float32)), ("zero", np.array(0, np.int8))]
+    for name, value in names:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    make = helper.make_node
+    model.graph.node[0].input[0] = "real"
+    model.graph.node.insert(0, make("DequantizeLinear", ["stored", "scale", "zero"], ["real"]))
+    model.graph.node.insert(0, make("QuantizeLinear", ["input", "scale", "zero"], ["stored"]))
+    onnx.save(model, path := tmp_path / "int8.onnx")
+    assert "is quantized already (QuantizeLinear); adopt the float model" in refusal(path)
+
+
+def test_onnx_whose_names_or_second_file_are_damaged(tmp_path: Path) -> None:
+    data = onnx_model().SerializeToString()
+    (path := tmp_path / "names.onnx").write_bytes(data.replace(b"/pool", b"/po\xff\xfe"))
+    assert "not a readable ONNX model" in refusal(path)
+    onnx.save(
+        onnx_model(),
+        tmp_path / "out.onnx",
+        save_as_external_data=True,
+        location="w",
+        size_threshold=0,
+    )
+    whole = (tmp_path / "out.onnx").read_bytes()
+    for place in range(0, len(whole), 7):  # whatever it hits, it is a line
+        changed = bytearray(whole)
+        changed[place] ^= 0xFF
+        (tmp_path / "changed.onnx").write_bytes(changed)
+        with contextlib.suppress(ModelError):
+            read_model(tmp_path / "changed.onnx", WANTED, Notes())
