@@ -23,6 +23,7 @@ from training.data.own.tables import (
     TABLE_SUFFIXES,
     Columns,
     columns_of,
+    header_of,
 )
 from training.data.own.words import Rules
 
@@ -97,6 +98,7 @@ class _Reading:
     ) -> None:
         self.store, self.table, self.asked, self.rules = store, table, asked, rules
         self.pictures = pictures
+        self.unread = ""  # the first table without known columns, and what it has
 
     def asked_layout(self) -> Contents:
         """What is asked for."""
@@ -129,7 +131,10 @@ class _Reading:
         words = {entry.word for entry in self._by_folders(codes)}
         if words and all(self.rules.label(word, codes).known for word in words):
             return self.folders()
-        return self.names() or self.tables() or self.folders()
+        contents = self.names() or self.tables()
+        if contents is None and self.unread and len(words) == 1:
+            self._raise("csv")  # a table beside one folder of pictures holds the labels
+        return contents or self.folders()
 
     def _raise(self, layout: str) -> Contents:
         raise self._no_layout(layout)
@@ -139,13 +144,14 @@ class _Reading:
             "names": "names of files with the label in them, as JAFFE, KDEF and RaFD have them or "
             "as --pattern says",
             "csv": "a table (.csv, .tsv) with a column of paths (or pixels) and one of labels, "
-            "which --columns can name",
+            "which --columns PATH,LABEL can name",
             "list": "a list (.txt) with a path and a label in each line",
             "folders": "class folders",
         }[layout]
+        received = self.unread if layout == "csv" and self.unread else "none"
         return ArchiveError(
-            f"{self.table or self.store.path}: expected {expected}, received none; correct that "
-            "or choose another --layout"
+            f"{self.table or self.store.path}: expected {expected}, received {received}; correct "
+            "that or choose another --layout"
         )
 
     # --- folders
@@ -222,4 +228,6 @@ class _Reading:
                 continue
             if columns is not None:
                 tables.append((name, columns))
+            elif header := header_of(line, where_of(self.store, name)):
+                self.unread = self.unread or f"{printable(name)} with the columns {header}"
         return tables

@@ -4,6 +4,7 @@ by line as if they were hostile.
 
 import csv
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -24,10 +25,14 @@ _DELIMITERS = "\t,;|"
 _PATHS = (
     "path", "filepath", "imagepath", "subdirectoryfilepath", "pth", "file", "filename", "image",
     "imagename", "imagefile", "img", "imgpath", "imgname", "picture", "photo", "name", "imageid",
+    "fichier", "chemin", "archivo", "ruta", "imagen", "datei", "dateiname", "pfad", "bild",
+    "arquivo", "ficheiro", "caminho", "imagem", "percorso", "immagine",
 )  # fmt: skip
 _LABELS = (
     "label", "emotion", "expression", "class", "classname", "category", "emotionlabel",
     "labelname", "target", "mood", "facialexpression", "emotions", "labels", "y",
+    "etiquette", "classe", "etiqueta", "emocion", "clase", "klasse", "ausdruck", "emocao",
+    "expressao", "emozione", "espressione", "etichetta",
 )  # fmt: skip
 _PARTS = ("split", "usage", "subset", "partition", "part", "set", "phase")
 _PIXELS = ("pixels", "pixel")
@@ -88,7 +93,7 @@ def columns_of(line: bytes, where: str, asked: Sequence[str] = ()) -> Columns | 
     if delimiter is None:
         return _blanks(text, asked, where)
     fields = _fields(text, delimiter, where)
-    plain = [re.sub(r"[\W_]", "", field.casefold()) for field in fields]
+    plain = [_plain(field) for field in fields]
     if asked:
         places = [_asked(name, fields, where) for name in asked]
         is_pixels = plain[places[0]] in _PIXELS
@@ -202,6 +207,22 @@ def _fields(text: str, delimiter: str, where: str) -> list[str]:
             "table of pictures?"
         )
     return [field.strip() for field in fields]
+
+
+def _plain(field: str) -> str:
+    """A column's name in lower case, letters and digits alone, without accents."""
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFKD", field.casefold()))
+
+
+def header_of(line: bytes, where: str) -> str:
+    """The names in a table's first line, for a message; "" where it is none.
+
+    Raises:
+        DataError: the line is no text.
+    """
+    text = _decoded(line, where)
+    delimiter = next((mark for mark in _DELIMITERS if mark in text), None)
+    return printable(", ".join(_fields(text, delimiter, where)))[:200] if delimiter else ""
 
 
 def _first(names: Sequence[str], plain: Sequence[str]) -> int | None:

@@ -29,8 +29,12 @@ TABLES = {
     "back": (ROWS + "happy\\..\\..\\1.png,sad\n", "line 4: expected a path below the table's own"),
     "not there": (ROWS + "sad/2.png,sad\n", "1 of 3 files .* 1 x named in the table and not there"),
     "twice": (ROWS + "sad/1.png,happy\n", "line 4: expected each picture once, .*'sad' and as 'ha"),
-    "no columns": ("a,b\n1,2\n", "expected a table .* which --columns can name, received none"),
-    "empty": ("", "expected a table .* which --columns can name, received none"),
+    "no columns": (
+        "a,b\n1,2\n",
+        r"expected a table .* which --columns PATH,LABEL can name, received a\.csv with the columns "
+        "a, b;",
+    ),
+    "empty": ("", "expected a table .* which --columns PATH,LABEL can name, received none"),
     "header alone": ("image,emotion\n", "expected pictures with labels, received none"),
     "a long line": ("image,emotion\n" + "x" * 40_000, "line 2: expected at most 32,768 bytes"),
     "escapes": (ROWS + "\x1b[2J.png,sad\n", "line 4: expected the path of a picture, received"),
@@ -50,6 +54,14 @@ def test_a_table_is_refused_by_its_first_bad_line(text: str, message: str, tmp_p
         Read(folder / "a.csv", tmp_path / "out")
     assert str(folder / "a.csv") in str(caught.value)
     assert str(caught.value).isprintable()
+
+
+def test_a_table_of_unknown_columns_beside_one_folder_is_named(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", ["imgs/1.png", "imgs/2.png"])
+    (folder / "a.csv").write_text("qui;quoi\nimgs/1.png;joie\nimgs/2.png;colère\n")
+    with pytest.raises(ArchiveError, match=r"--columns .* a\.csv with the columns qui, quoi;"):
+        Read(folder, tmp_path / "out")
+    assert not (tmp_path / "labels.json").exists()
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
