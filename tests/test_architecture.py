@@ -70,7 +70,7 @@ WORKSTATION: dict[str, tuple[str, ...]] = {
         "edgeemo.firmware", "edgeemo.models", "edgeemo.proof", "training.networks.layers",
         "workstation", *_ON_ALL_SIDES,
     ),
-    "workstation": ("edgeemo.contract", "edgeemo.errors", "edgeemo.optional"),
+    "workstation": ("edgeemo.contract", "edgeemo.errors", "edgeemo.optional", "edgeemo.cli.shell"),
 }  # fmt: skip
 
 # Import statements for packages from outside. edgeemo takes optional ones through `need`, which
@@ -93,10 +93,9 @@ STATEMENTS: dict[str, set[str]] = {
         "requests",
         "scipy",
         "sklearn",
-        "tqdm",
     },
-    "export": {"numpy", "click", "matplotlib", "tqdm"},
-    "workstation": {"numpy", "matplotlib"},
+    "export": {"numpy", "click", "matplotlib"},
+    "workstation": {"numpy", "matplotlib", "tqdm"},
 }
 
 # Imported in one place each, by statement or by `need`; empty: nowhere.

@@ -59,5 +59,6 @@ def family(data: Path, out: Path, device: str | None, finish: bool, **given: Any
         os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda,cpu"}[device]
     choose_backend("jax")
     from training.fast.run import run_family
+    from workstation.progress import say_above
 
-    say(*run_family(data, out, given, say).split("\n"))
+    say(*run_family(data, out, given, say_above).split("\n"))

@@ -4,13 +4,13 @@ not.
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edgeemo.contract.crop import BOX
 from edgeemo.contract.input_spec import InputSpec
@@ -26,6 +26,9 @@ from training.data.left_out import BROKEN, NO_FACE, check_whole
 from training.data.own.own_set import OwnSet, check_parts
 from training.data.sources import Source
 from training.data.votes import Votes
+from workstation.progress import counted
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -141,9 +144,7 @@ class _Reading:
         known = self._votes if source.official_test else None
         before = len(self.pictures)
         with source.open(path, self._class_names) as archive:
-            for file in tqdm(
-                archive.files, source.name, unit="picture", disable=not self._progress
-            ):
+            for file in self._counted(archive.files, source):
                 face = _read_one(archive, file, self._spec, detector if source.photos else None)
                 if face is not None:
                     votes = known.of_file(file, face[2]) if known else None
@@ -160,7 +161,7 @@ class _Reading:
         before = len(self.pictures)
         rejected: list[dict[str, str]] = []
         box, count = (0, 0, SIDE, SIDE), 0
-        for row in tqdm(table.rows(), source.name, unit="picture", disable=not self._progress):
+        for row in self._counted(table.rows(), source):
             count += 1
             votes = self._votes.of_row(row) if self._votes else None
             label = match_label_or_none(row.label, self._class_names)
@@ -183,6 +184,9 @@ class _Reading:
         if self._votes:
             self._votes.check_rows(count)
         self._finish(source, table.path, before, rejected)
+
+    def _counted(self, items: Iterable[_Item], source: Source | OwnSet) -> Iterator[_Item]:
+        return counted(items, source.name, "pictures", shown=self._progress, keep=True)
 
     def _finish(
         self, source: Source | OwnSet, path: Path, before: int, rejected: list[dict[str, str]]

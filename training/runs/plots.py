@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from edgeemo.contract.quantize import softmax
@@ -29,6 +30,8 @@ def plot_curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
     right.plot(epochs, [100 * row["validation_macro_f1"] for row in history], label="macro-F1")
     right.set(xlabel="epoch", ylabel="%", title="Validation")
     right.legend()
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no epoch 2.5
     save_figure(figure, path / CURVES)
 
 
