@@ -57,6 +57,8 @@ _ON_ALL_SIDES = (
     "edgeemo.optional",
     "edgeemo.registry",
     "edgeemo.version",
+    "edgeemo.cli.checks",
+    "edgeemo.cli.processor",
     "edgeemo.cli.shell",
     "edgeemo.cli.tables",
 )
@@ -102,11 +104,16 @@ STATEMENTS: dict[str, set[str]] = {
 SITES: dict[str, set[str]] = {
     # Conversion; and, the one exception, the strategies for several machines, which Keras has under
     # TensorFlow alone.
-    "tensorflow": {"export/convert/tflite.py", "training/machines/workers.py"},
+    "tensorflow": {
+        "export/convert/tflite.py",
+        "training/machines/workers.py",
+        "training/machines/seen.py",
+    },
     "ai_edge_quantizer": {"export/convert/tflite.py"},
     "tensorboard": {"training/fit/events.py"},
-    "torch": {"training/machines/compute.py"},  # one kernel that Keras does not use
-    "jax": {"training/fast/xla.py"},  # the fast path
+    # One kernel that Keras does not use; names of GPUs.
+    "torch": {"training/machines/compute.py", "training/machines/seen.py"},
+    "jax": {"training/fast/xla.py", "training/machines/seen.py"},  # the fast path; names of GPUs
     "ai_edge_litert": {"edgeemo/backends/litert.py"},
     "tflite_runtime": {"edgeemo/backends/litert.py"},
     "onnxruntime": {
