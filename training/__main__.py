@@ -56,4 +56,4 @@ for command in (
     main.add_command(command)
 
 if __name__ == "__main__":
-    shell.run(main, "python -m training")
+    shell.run(main, "python -m training", extra="train")

@@ -39,9 +39,11 @@ def check_backend(name: str) -> None:
     if name in here:
         return
     wrong = "is not installed" if name in BACKENDS else "is no backend that trains"
+    expected = f"one of {', '.join(here)}" if here else "a backend, of which none is installed"
+    out = "set one of them, or" * bool(here) or "to see what to install,"
     raise MissingDependency(
-        f"KERAS_BACKEND={name}: expected one of {', '.join(here) or 'none that is installed'}, "
-        f"and {name[:40]!r} {wrong}; set one of them, or run: unset KERAS_BACKEND"
+        f"KERAS_BACKEND={name[:40]}: expected {expected}, and {name[:40]!r} {wrong}; {out} run: "
+        "unset KERAS_BACKEND"
     )
 
 

@@ -24,14 +24,14 @@ def choose_backend(preferred: str | None = None, purpose: str = "to train") -> s
             names none that is; the message names what to set or the install command.
     """
     installed = [name for name in BACKENDS if is_installed(name)]
-    if not installed:
-        raise MissingDependency(f"Keras needs a backend and none is installed; run: {_lines()}")
     if not os.environ.get("KERAS_BACKEND"):
         if preferred is not None and preferred not in installed:
             raise MissingDependency(
                 f"{preferred} is needed {purpose} and is not installed; run: "
                 f"{install_line(f'train,{EXTRAS[preferred]}')}"
             )
+        if not installed:
+            raise MissingDependency(f"Keras needs a backend and none is installed; run: {_lines()}")
         os.environ["KERAS_BACKEND"] = preferred or first_choice(installed)
     check_backend(os.environ["KERAS_BACKEND"])
     # A worker that is lost gets one line of ours, not twenty of TensorFlow's.

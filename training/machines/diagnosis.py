@@ -127,18 +127,22 @@ def _backend() -> tuple[str, Check]:
     try:
         backend = choose_backend()
     except EdgeemoError as error:
-        what, _, fix = str(error).partition("; run: ")
-        return "", Check("backend", "problem", what, fix)
+        return "", Check("backend", "problem", *_split(str(error)))
     why = "as KERAS_BACKEND says" if asked else "the first choice of those installed"
     others = [name for name in BACKENDS if is_installed(name) and name != backend]
     also = f"; also installed: {', '.join(others)}" if others else ""
     return backend, Check("backend", "ok", f"{backend}, {why}{also}")
 
 
+def _split(message: str) -> tuple[str, str]:
+    """What is wrong, and the command that a message ends with."""
+    what, found, fix = message.rpartition("run: ")
+    return (what.rstrip(" ;,"), fix) if found else (message, "")
+
+
 def _device(seen: Seen, driver: Driver) -> Check:
     if idle := why_idle(seen, driver):
-        what, _, fix = idle.partition("; run: ")
-        return Check("device", "problem", what, fix)
+        return Check("device", "problem", *_split(idle))
     if seen.gpus:
         return Check("device", "ok", f"{seen.backend} computes on {seen.where(len(seen.gpus))}")
     text = f"{seen.backend} computes on {seen.where()}"
