@@ -8,7 +8,7 @@ from pathlib import Path
 from edgeemo.errors import MissingDependency
 from edgeemo.optional import install_line, is_installed
 from training.machines.nvidia import device_files
-from training.machines.seen import EXTRAS, uses_cuda
+from training.machines.seen import EXTRAS, chosen_here, uses_cuda
 from workstation.keras_settings import BACKENDS, check_backend, load_keras
 
 
@@ -33,6 +33,7 @@ def choose_backend(preferred: str | None = None, purpose: str = "to train") -> s
         if not installed:
             raise MissingDependency(f"Keras needs a backend and none is installed; run: {_lines()}")
         os.environ["KERAS_BACKEND"] = preferred or first_choice(installed)
+        chosen_here(os.environ["KERAS_BACKEND"])
     check_backend(os.environ["KERAS_BACKEND"])
     # A worker that is lost gets one line of ours, not twenty of TensorFlow's.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if os.environ.get("TF_CONFIG") else "2")

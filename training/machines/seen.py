@@ -21,6 +21,15 @@ EXTRAS = {"tensorflow": "cpu", "jax": "gpu"}
 _HIDING = {"CUDA_VISIBLE_DEVICES": ("", "-1", "NoDevFiles"), "JAX_PLATFORMS": ("cpu",)}
 
 
+# Backends that this process chose, so that KERAS_BACKEND is not its user's word.
+_CHOSEN_HERE: set[str] = set()
+
+
+def chosen_here(backend: str) -> None:
+    """Note that KERAS_BACKEND is set by this process and not by its user."""
+    _CHOSEN_HERE.add(backend)
+
+
 @dataclass(frozen=True)
 class Seen:
     """What a backend computes on."""
@@ -144,7 +153,7 @@ def _driver_reason(driver: Driver) -> str:
 
 def _command(backend: str) -> str:
     """What makes a backend with CUDA the one that is taken."""
-    asked = os.environ.get("KERAS_BACKEND") == backend != "jax"
+    asked = os.environ.get("KERAS_BACKEND") == backend != "jax" and backend not in _CHOSEN_HERE
     if asked and uses_cuda("jax"):
         return "export KERAS_BACKEND=jax"
     return install_line("train,gpu") + ", then: unset KERAS_BACKEND" * asked
