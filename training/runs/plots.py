@@ -26,6 +26,7 @@ def plot_curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
 def curves(history: Sequence[dict[str, Any]]) -> Figure:
     """Loss and validation top-1 and macro-F1 over the epochs, of rows of history.csv."""
     epochs = [row["epoch"] for row in history]
+    figure: Figure
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     alone = {"marker": "o"} if len(epochs) == 1 else {}  # no line joins a single point
     left.plot(epochs, [row["loss"] for row in history], label="training (augmented)", **alone)
