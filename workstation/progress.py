@@ -18,6 +18,8 @@ from workstation.text import duration
 EVERY = 60.0
 """Seconds between two lines in a log file, and before the first one."""
 
+_SHORT = 5.0  # seconds of work that need no line, however long the last one is ago
+
 _Item = TypeVar("_Item")
 
 
@@ -65,7 +67,7 @@ class _Lines(Bar):
 
     def reach(self, done: int) -> None:
         super().reach(done)
-        if self._pulse.due():
+        if self._pulse.clock() - self._start >= _SHORT and self._pulse.due():
             say(self._line(), err=True)
 
     def _line(self) -> str:

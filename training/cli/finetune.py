@@ -42,15 +42,13 @@ def finetune(run: str, data: Path, out: Path, resume: bool, given: Given) -> Non
     """
     from training.machines.backend import choose_backend
 
-    backend = choose_backend()
+    choose_backend()
     from training.fit.train import train as run_train
-    from training.machines.seen import announce
     from training.networks.qat import finetuning
     from training.runs.evaluate import scorecards
     from training.runs.run import load_run
 
     check_apart(out, (run, *given.inputs(data)))
-    announce(backend)
     start = load_run(run).recipe
     recipe = given.recipe(load_run(out).recipe if resume else finetuning(start, run))
     run_train(

@@ -72,18 +72,16 @@ def train(
     """
     from training.machines.backend import choose_backend
 
-    backend = choose_backend()
+    choose_backend()
     from training.fit.events import Events
     from training.fit.start import is_bundle
     from training.fit.train import begun
     from training.fit.train import train as run_train
     from training.machines.choose import choose_devices
-    from training.machines.seen import announce
     from training.runs.evaluate import scorecards
 
     check_apart(out, given.inputs(data))
     used = choose_devices(devices)
-    announce(backend, used.count // used.workers)
     recipe = given.recipe(begun(out, used).recipe if resume else _under(given))
     if is_bundle(recipe.init) and used.chief and not resume:
         say(
