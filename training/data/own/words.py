@@ -67,6 +67,16 @@ class Rules:
 
     def label(self, word: str, codes: Mapping[str, str | None]) -> "Meant":
         """What a word stands for; `codes` are those of the set itself, by plain word."""
+        meant = self._label(word, codes)
+        if meant.known:
+            return meant
+        # "0_happy", "01 sad": numbers before words put folders in an order.
+        plain = plain_label(word)
+        numbered = _NUMBER.match(plain)
+        return self._label(plain[numbered.end() :], {}) if numbered else meant
+
+    def _label(self, word: str, codes: Mapping[str, str | None]) -> "Meant":
+        """The same for a word as it is."""
         plain = plain_label(word)
         if plain in self.dropped:
             return Meant(None, LEFT_OUT)
@@ -78,9 +88,7 @@ class Rules:
             return self._placed(codes[plain])
         if meant := meaning(word):
             return self._placed(meant)
-        # "0_happy", "01 sad": numbers before words put folders in an order.
-        numbered = _NUMBER.match(plain)
-        return self.label(plain[numbered.end() :], {}) if numbered else Meant(None, None)
+        return Meant(None, None)
 
     def _placed(self, label: str | None) -> "Meant":
         if label is None or plain_label(label) in self.dropped:

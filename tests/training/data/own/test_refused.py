@@ -127,6 +127,16 @@ def test_where_no_file_can_be_written_the_error_says_how(tmp_path: Path) -> None
         Read(folder, tmp_path / "nowhere" / "out")
 
 
+def test_a_word_of_numbers_alone_costs_no_more_than_another(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", TWO)
+    (folder / "a.csv").write_text(ROWS + f"sad/1.png,{'1. ' * 10_000}sad\n")
+    with pytest.raises(DataError, match=r"expected each picture once, .* as '1\. 1\. 1\."):
+        Read(folder / "a.csv", tmp_path / "out")
+    (folder / "a.csv").write_text(f"image,emotion\nhappy/1.png,{'1. ' * 10_000}sad\n")
+    with pytest.raises(DataError, match="1 word that no vocabulary knows"):
+        Read(folder / "a.csv", tmp_path / "out")
+
+
 def test_numbers_are_no_words_without_a_map(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", ["0/1.png", "1/1.png"])
     with pytest.raises(DataError, match=r"2 words that no vocabulary knows \('0', '1'\)"):
