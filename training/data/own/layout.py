@@ -75,6 +75,9 @@ def read_contents(store: FileStore, table: Path | None, asked: Asked, rules: Rul
             f"{left_out(store) or 'none'}; give the folder that holds class folders, or see "
             "--layout and --pattern"
         )
+    # A packed archive is read forwards: in a table's order it would be unpacked for each picture.
+    places = {name: place for place, name in enumerate(store.names)}
+    contents.entries.sort(key=lambda entry: places.get(entry.path, -1))
     return contents
 
 

@@ -88,6 +88,21 @@ def test_folder_zip_and_tar_give_the_same(tmp_path: Path) -> None:
             assert np.array_equal(image, pixels[p.path])
 
 
+def test_pictures_of_a_packed_archive_are_read_in_its_order_and_not_in_its_table_s(
+    tmp_path: Path,
+) -> None:
+    names = [f"img/{number}.png" for number in (2, 0, 3, 1)]
+    folder = write(tmp_path / "set", names)
+    rows = "".join(f"img/{number}.png,{('happy', 'sad')[number % 2]}\n" for number in range(4))
+    (folder / "a.csv").write_text("path,label\n" + rows)
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        for name in (*names, "a.csv"):
+            archive.add(folder / name, arcname=name)
+    read = Read(tmp_path / "a.tar.gz", tmp_path / "out")
+    assert list(read.rows) == names
+    assert [label for label, _ in read.rows.values()] == ["happy", "happy", "sad", "sad"]
+
+
 def test_classes_are_those_that_are_there_in_their_usual_order(tmp_path: Path) -> None:
     words = ("Verachtung", "Überraschung", "Freude", "Wut")
     read = Read(write(tmp_path / "set", [f"{word}/1.png" for word in words]), tmp_path / "out")
