@@ -21,6 +21,8 @@ MAX_TOTAL_BYTES = 16 * 1024**3
 MAX_RATIO = (
     200  # unpacked over packed; pictures are packed already, so an honest archive stays near 1
 )
+NO_PICTURE = "not a picture file"
+"""Why a file is left out whose name does not end as a picture's."""
 LINKED_FOLDER = "a link to a folder, which is not followed"
 """Why nothing below such a folder is read: nobody knows how much it is."""
 _IS_UTF_8 = 0x800
@@ -99,6 +101,17 @@ class FileStore:
             raise PictureError(f"{self.path}/{path}: unpacks to more than {MAX_BYTES:,} bytes")
         return data
 
+    def start(self, path: str, count: int) -> bytes:
+        """The first bytes of one entry; fewer where it cannot be read."""
+        try:
+            if self._zip is None:
+                with open_regular(self.path / path) as file:
+                    return file.read(count)
+            with self._zip.open(self._entries[path]) as entry:
+                return entry.read(count)
+        except Exception:  # as in `read`; a file that cannot be read begins like nothing
+            return b""
+
     def reject(self, path: str, reason: str) -> None:
         """Note that `path` was left out, and why."""
         self.rejected.append({"path": path, "reason": reason})
@@ -173,7 +186,7 @@ def name_fault(name: str) -> str | None:
     system = path.name.lower() in _NEVER_PICTURES or path.name.startswith("._")
     if system or "__MACOSX" in path.parts[:-1]:
         return "system file"
-    return None if path.suffix.lower() in SUFFIXES else "not a picture file"
+    return None if path.suffix.lower() in SUFFIXES else NO_PICTURE
 
 
 def _entry_name(entry: zipfile.ZipInfo) -> str:

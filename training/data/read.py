@@ -22,6 +22,7 @@ from edgeemo.data.prepared import VOTE_COLUMNS
 from edgeemo.errors import ArchiveError, PictureError
 from edgeemo.faces import Detector, crop_of, open_detector
 from training.data.competition import SIDE, Table, find_table
+from training.data.hidden import look_closer
 from training.data.left_out import BROKEN, NO_FACE, check_whole
 from training.data.own.own_set import OwnSet, check_parts
 from training.data.sources import Source
@@ -153,6 +154,7 @@ class _Reading:
                     self.pictures.append(
                         Picture(source.name, file.path, face[1], label, held_out, file.split, votes)
                     )
+            look_closer(archive)
         self._finish(source, path, before, archive.rejected)
 
     def table(self, source: Source | OwnSet, table: Table) -> None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from edgeemo.contract.checked.text import printable
-from edgeemo.data.file_store import FileStore, name_fault
+from edgeemo.data.file_store import NO_PICTURE, FileStore, name_fault
 from edgeemo.errors import ArchiveError, DataError, InvalidInput
+from training.data.hidden import look_closer
 from training.data.own.folders import Entry, by_folders
 from training.data.own.pattern import Pattern, name_set_of
 from training.data.own.table_rows import (
@@ -68,8 +69,9 @@ def read_contents(store: FileStore, table: Path | None, asked: Asked, rules: Rul
     contents = reading.auto() if asked.layout == "auto" else reading.asked_layout()
     for name in store.names:
         if _is_table(name) and name not in contents.tables:
-            store.reject(name, "not a picture file")
+            store.reject(name, NO_PICTURE)
     if not contents.entries:
+        look_closer(store)
         raise ArchiveError(
             f"{table or store.path}: expected pictures with labels, received "
             f"{left_out(store) or 'none'}; give the folder that holds class folders, or see "
@@ -89,7 +91,7 @@ def left_out(store: FileStore) -> str:
 
 def _is_table(name: str) -> bool:
     suffix = PurePosixPath(name).suffix.lower()
-    return suffix in TABLE_SUFFIXES | LIST_SUFFIXES and name_fault(name) == "not a picture file"
+    return suffix in TABLE_SUFFIXES | LIST_SUFFIXES and name_fault(name) == NO_PICTURE
 
 
 class _Reading:

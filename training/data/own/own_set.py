@@ -153,6 +153,10 @@ class OwnSet:
         """A picture file's bytes. Raises PictureError."""
         return self._read(path)
 
+    def start(self, path: str, count: int) -> bytes:
+        """A file's first bytes."""
+        return self._store.start(path, count)
+
     def reject(self, path: str, reason: str) -> None:
         """Note that `path` was left out, and why."""
         self._store.reject(path, reason)

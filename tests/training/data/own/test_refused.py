@@ -69,6 +69,15 @@ def test_a_link_that_leads_outside_is_not_followed(tmp_path: Path) -> None:
         Read(folder / "a.csv", tmp_path / "out")
 
 
+def test_what_a_table_names_is_a_part_of_its_set_whatever_it_is(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", [*TWO, "sad/2.png"])
+    (folder / "sad/2.png").rename(folder / "sad/2.gif")
+    (folder / "a.csv").write_text(ROWS + "sad/2.gif,sad\n")
+    for path in (folder / "a.csv", folder):
+        with pytest.raises(ArchiveError, match="would be left out: 1 x .*'sad/2.gif'; correct"):
+            Read(path, tmp_path / "out", asked=Asked("csv"))
+
+
 def test_a_name_in_two_folders_is_not_guessed(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", ["a/1.png", "b/1.png"])
     (folder / "a.csv").write_text("image,emotion\n1.png,sad\n")
@@ -241,6 +250,18 @@ SETS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a picture of another format": (
         lambda f: write(f, [*TWO, "sad/1.bmp"]).joinpath("sad/1.bmp").rename(f / "sad/1.gif"),
         r"1 of 3 files .*; correct that, or add --allow-left-out",
+    ),
+    "pictures without an ending": (
+        lambda f: write(f, [*TWO, "sad/2.png"]).joinpath("sad/2.png").rename(f / "sad/2"),
+        r"1 of 3 files .* 1 x a picture whose name does not end as one \(\.jpg, \.png\)",
+    ),
+    "an archive inside": (
+        lambda f: write(f, [*TWO, "1.png"]).joinpath("1.png").rename(f / "test.zip"),
+        "1 x an archive inside the set, which is not unpacked; the first is 'test.zip'",
+    ),
+    "archives alone": (
+        lambda f: write(f, ["1.png"]).joinpath("1.png").rename(f / "train.zip"),
+        "expected pictures with labels, received 1 x an archive inside the set, which is not unp",
     ),
     "a linked folder": (linked, "1 x a link to a folder, which is not followed"),
     "a name that is no UTF-8": (strange, "and leave out 1 x a name with control characters or"),
