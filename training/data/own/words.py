@@ -123,6 +123,9 @@ def read_rules(class_names: Sequence[str] | None, labels: str | None, drop: Sequ
     """
     if any(not plain_label(word) for word in drop):
         raise InvalidInput("expected a word after --drop, received an empty one")
+    if labels == "":
+        known = ", ".join(NUMBERINGS)
+        raise InvalidInput(f"expected a file or one of {known} after --labels, received nothing")
     names = tuple(class_names) if class_names is not None else None
     mapped = {} if labels is None else NUMBERINGS.get(labels) or _read_map(Path(labels))
     for name in {label for label in mapped.values() if label} if names else ():
@@ -228,7 +231,7 @@ def write_missing(out: Path, meant: Mapping[str, Meant], sets: Sequence[str]) ->
     unknown = [word for word, what in meant.items() if not what.known]
     words = "1 word" if len(unknown) == 1 else f"{len(unknown):,} words"
     text = f"{' and '.join(sets)}: {words} that no vocabulary knows ({shown(unknown)})"
-    if len(unknown) > MAX_LABELS:
+    if len(set(map(plain_label, meant))) < 2 or len(unknown) > MAX_LABELS:
         return DataError(
             f"{text}, expected 2 to {MAX_LABELS} classes; is the label elsewhere? See --layout, "
             "--pattern and --columns"

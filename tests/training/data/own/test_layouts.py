@@ -296,6 +296,24 @@ def test_tables_and_lists_name_pictures_and_labels(
     }
 
 
+BEFORE = {
+    "Excel's separator": "sep=;\r\npath;label\r\nhappy/1.png;happy\r\nsad/1.png;sad\r\n",
+    "blank lines": "\n\npath,label\nhappy/1.png,happy\n\nsad/1.png,sad\n",
+    "blanks before quotes": 'path, "label"\n"happy/1.png", "happy"\n"sad/1.png", "sad"\n',
+    "Label Studio": "image,id,choice\nhappy/1.png,1,happy\nsad/1.png,2,sad\n",
+    "a list": "\nhappy/1.png happy\nsad/1.png sad\n",
+}
+
+
+@pytest.mark.parametrize("text", BEFORE.values(), ids=BEFORE)
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "BOM"])
+def test_a_table_is_read_from_its_first_line_on(text: str, mark: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", ["happy/1.png", "sad/1.png"])
+    (folder / "a.csv").write_text(mark + text, newline="")
+    read = Read(folder / "a.csv", tmp_path / "out")
+    assert read.rows == {"happy/1.png": ("happy", None), "sad/1.png": ("sad", None)}
+
+
 def test_columns_can_be_named(tmp_path: Path) -> None:
     path = table(tmp_path / "set", "a.csv", ",", ["wo", "was", "teil"])
     read = Read(path, tmp_path / "out", asked=Asked(columns=("wo", "WAS", "teil")))
