@@ -28,7 +28,7 @@ LINKED_FOLDER = "a link to a folder, which is not followed"
 _IS_UTF_8 = 0x800
 _MAX_NAME = 255  # bytes, of ext4, APFS and NTFS
 _MAX_PATH = 4096
-_NEVER_PICTURES = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
+_NEVER_PICTURES = frozenset({"thumbs.db", ".ds_store", "desktop.ini", "icon\r"})
 # A path is stored in index.csv as it is, and must lead back to its file.
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -179,13 +179,13 @@ class FileStore:
 def name_fault(name: str) -> str | None:
     """Why a file is none of a set's pictures, by its name alone; None where it may be one."""
     path = PurePosixPath(name)
+    system = path.name.lower() in _NEVER_PICTURES or path.name.startswith("._")
+    if system or "__MACOSX" in path.parts[:-1]:
+        return "system file"
     if _UNWRITABLE.search(name):
         return "a name with control characters or that is no UTF-8"
     if len(name) > _MAX_PATH or any(len(os.fsencode(part)) > _MAX_NAME for part in path.parts):
         return "a name longer than a file's can be"
-    system = path.name.lower() in _NEVER_PICTURES or path.name.startswith("._")
-    if system or "__MACOSX" in path.parts[:-1]:
-        return "system file"
     return None if path.suffix.lower() in SUFFIXES else NO_PICTURE
 
 

@@ -4,7 +4,7 @@ not.
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +24,12 @@ from edgeemo.faces import Detector, crop_of, open_detector
 from training.data.competition import SIDE, Table, find_table
 from training.data.hidden import look_closer
 from training.data.left_out import BROKEN, NO_FACE, check_whole
-from training.data.own.own_set import OwnSet, check_parts
+from training.data.own.own_set import LARGEST_CROP, OwnSet, check_parts
 from training.data.sources import Source
 from training.data.votes import Votes
+
+_MAX_LOST = 0.1
+"""Of photos, those in which no face is found: a few percent of real ones, half of large crops."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,7 @@ class _Reading:
         if isinstance(source, OwnSet):
             check_parts(source.name, path, ((p.sha256, p.given) for p in pictures))
             if not self._allow_left_out:
+                _check_guess(source, path, len(pictures), rejected)
                 source.check_classes(path, {self._class_names[p.label] for p in pictures})
         self.rejected += [{"source": source.name, **row} for row in rejected]
 
@@ -229,6 +233,19 @@ def _read_one(
             return None
         box, crop = faces[0].as_tuple(), crop_of(detector)
     return face_to_input(frame, box, spec, crop), hashlib.sha256(data).hexdigest(), frame
+
+
+def _check_guess(
+    source: OwnSet, path: Path, read: int, rejected: Sequence[Mapping[str, str]]
+) -> None:
+    """Raise ArchiveError where a guess that pictures are photos would leave many of them out."""
+    lost = sum(row["reason"] == NO_FACE for row in rejected)
+    if source.guessed and lost > _MAX_LOST * (read + lost):
+        raise ArchiveError(
+            f"{path}: no face found in {lost:,} of {read + lost:,} pictures, which were taken as "
+            f"photos for their size (half have a longer side of over {LARGEST_CROP} pixels); add "
+            "--faces crop where each is a face, or --faces detect to leave those out"
+        )
 
 
 def _no_picture(

@@ -126,11 +126,12 @@ def test_system_files_are_counted_as_such(tmp_path: Path) -> None:
         "happy/Thumbs.db": b"x",
         "happy/.DS_Store": b"x",
         "happy/desktop.ini": b"x",
+        "happy/Icon\r": b"",
         "__MACOSX/happy/._1.png": b"x",
         "__MACOSX/happy/2.png": HAPPY,
         "happy/._3.png": HAPPY,
     }
-    assert left_out_beside_one_picture(tmp_path, odd) == {"system file": 6}
+    assert left_out_beside_one_picture(tmp_path, odd) == {"system file": 7}
 
 
 def test_files_that_are_no_pictures_are_counted(tmp_path: Path) -> None:

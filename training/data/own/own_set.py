@@ -82,6 +82,7 @@ class OwnSet:
         self.photos = source.faces == "detect" or (
             source.faces == "auto" and self.longer_side > LARGEST_CROP
         )
+        self.guessed = source.faces == "auto"
 
     def _understood(self, rules: Rules) -> dict[str, Meant]:
         words = dict.fromkeys(entry.word for entry in self._contents.entries)

@@ -12,6 +12,7 @@ import pytest
 
 from edgeemo.contract.input_spec import parse_size
 from edgeemo.contract.labels import LABELS
+from edgeemo.errors import ArchiveError
 from tests import support
 from tests.training.data.own.made import Read, picture, write
 from training.data.own.layout import Asked
@@ -365,3 +366,18 @@ def test_photos_are_searched_for_a_face_and_crops_are_not(tmp_path: Path) -> Non
     crops = write(tmp_path / "set", ["happy/1.png", "sad/1.png"], side=224)
     assert Read(crops, tmp_path / "out").faces.detector is None
     assert Read(photos, tmp_path / "out", asked=asked, faces="crop").faces.detector is None
+
+
+def test_a_guess_that_pictures_are_photos_loses_none_of_them_quietly(tmp_path: Path) -> None:
+    whole = support.shared("data", "kaggle_layouts", "facial-emotion-recognition.zip")
+    with zipfile.ZipFile(whole) as archive:
+        photo = archive.read("images/1/Anger.jpg")
+    folder = write(tmp_path / "set", ["happy/1.png", "sad/1.png", "sad/2.png"], side=300)
+    (folder / "happy" / "1.jpg").write_bytes(photo)
+    with pytest.raises(ArchiveError, match="no face found in 3 of 4 pictures, .*--faces crop wher"):
+        Read(folder, tmp_path / "out")
+    assert len(Read(folder, tmp_path / "out", faces="crop").rows) == 4
+    with pytest.raises(ArchiveError, match="expected pictures of sad, not one can be used"):
+        Read(folder, tmp_path / "out", faces="detect")
+    read = Read(folder, tmp_path / "out", allow_left_out=True)
+    assert list(read.rows) == ["happy/1.jpg"]
