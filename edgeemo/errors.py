@@ -11,6 +11,7 @@ EdgeemoError
 ├── DataError (ValueError)             prepared data that is damaged or does not fit
 ├── RunError (ValueError)              a training run that is damaged or incomplete
 │   └── Interrupted (ValueError)       a run that Ctrl-C stopped, with how to go on
+├── ModelError (ValueError)            a model from elsewhere that cannot be adopted
 ├── BundleError (ValueError)           a bundle that is damaged or from another version
 ├── SpecMismatch (ValueError)          two artifacts that were made for different input specs
 ├── DetectorError (RuntimeError)       a face detector that cannot work here
@@ -68,6 +69,10 @@ class RunError(EdgeemoError, ValueError):
 
 class Interrupted(RunError):
     """A run that Ctrl-C stopped; the message says how to go on. Commands end with 130."""
+
+
+class ModelError(EdgeemoError, ValueError):
+    """A model file from elsewhere that cannot be trusted, read or brought into the contract."""
 
 
 class BundleError(EdgeemoError, ValueError):

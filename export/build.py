@@ -15,7 +15,7 @@ from edgeemo.proof.conditions import PICTURES_NEEDED
 from edgeemo.proof.selftest import run_selftest
 from export.convert.quantize import quantize
 from export.job import Job, load_job
-from export.manifest import make_manifest
+from export.manifest import Named, make_manifest
 from export.profiles import PROFILES
 from export.prove.before import check_float_model, check_pictures
 from export.prove.measurement import Measurement
@@ -35,6 +35,7 @@ def build(
     seed: int = 1,
     profile: str = "all",
     max_step: str = STEPS[-1],
+    licence: str | None = None,
     gate_min: int = PICTURES_NEEDED,
 ) -> tuple[Bundle, dict[str, Measurement]]:
     """Convert a finished run and write `out` if every artifact of the profile passes the gate.
@@ -47,6 +48,7 @@ def build(
         seed: of the calibration draw and the self-test's patterns.
         profile: one of PROFILES.
         max_step: the last step of the ladder that may be tried.
+        licence: what one may do with the bundle, in words; by default what the data sets say.
         gate_min: fewest test pictures that are judged by. It loosens no limit; the report has it.
 
     Returns:
@@ -58,17 +60,28 @@ def build(
         MissingDependency: a runtime that the profile needs is not installed.
         EdgeemoError: the run, the data or the conversion does not fit.
     """
-    name, steps = name or out.stem, STEPS[: STEPS.index(max_step) + 1]
+    steps = STEPS[: STEPS.index(max_step) + 1]
     job = load_job(run_path, data_path, PROFILES.get(profile), steps, seed)
+    return prove(job, out, Named(name or out.stem, version, licence), gate_min)
+
+
+def prove(
+    job: Job, out: Path, named: Named, gate_min: int = PICTURES_NEEDED
+) -> tuple[Bundle, dict[str, Measurement]]:
+    """Quantize, measure, and write `out` if every artifact passes the gate.
+
+    Returns and raises what `build` does.
+    """
     check_pictures(len(job.test.labels), gate_min, job.data.path)
+    run = job.run
     if note := check_float_model(
-        job.test.logits, job.test.labels, job.run.class_names, job.run.path
+        job.test.logits, job.test.labels, run.class_names, run.path, run.float_advice
     ):
         say(note)
     measurements = quantize(job)
-    report = _reported(name, out, job, measurements, gate_min)
+    report = _reported(named.name, out, job, measurements, gate_min)
     _check_gate(job, out, report, measurements)
-    bundle = _write(out, name, version, job, measurements, report)
+    bundle = _write(out, named, job, measurements, report)
     return bundle, {measurement.file: measurement for measurement in measurements}
 
 
@@ -78,6 +91,7 @@ def _reported(
     """report.json's values; the page for people is written beside `out`."""
     candidates = [measurement.candidate for measurement in measurements]
     report = report_dict(job.run, job.data, measurements) | {
+        **job.run.about,
         "gate": {"pictures_needed": PICTURES_NEEDED, "pictures_minimum": gate_min},
         "selftest": selftest_trace(candidates, job.selftest, job.run.spec),
     }
@@ -105,30 +119,19 @@ def _check_gate(
 
 def _way_out(job: Job, refused: Sequence[Measurement]) -> str:
     """What to do after a refusal, in words."""
-    run = job.run
     lacking = [m.pictures_lacking for m in refused]
     if all(lacking):
         most = {split: max(one.get(split, 0) for one in lacking) for split in lacking[0]}
         asked = " and ".join(f"{count:,} of {split}" for split, count in most.items())
         return f"the pictures are too few, not int8 too coarse: prepare {asked} or more like these"
-    if run.simulated is not None:
-        return (
-            "train it longer or with another learning rate in simulated int8 "
-            "(python -m training finetune --qat)"
-        )
-    train = (
-        f"train it in simulated int8: python -m training finetune --qat {run.path} "
-        f"--data {job.data.path} --out {run.path}-qat"
-    )
-    if len(job.steps) < len(STEPS):
-        return f"let it climb further (--max-step {STEPS[-1]}), or {train}"
-    return train
+    if len(job.steps) < len(STEPS) and job.run.simulated is None and job.run.given is None:
+        return f"let it climb further (--max-step {STEPS[-1]}), or {job.run.advice}"
+    return job.run.advice
 
 
 def _write(
     out: Path,
-    name: str,
-    version: str,
+    named: Named,
     job: Job,
     measurements: Sequence[Measurement],
     report: Mapping[str, Any],
@@ -141,7 +144,7 @@ def _write(
             candidates, job.selftest, job.run.spec, job.run.class_names
         ),
     }
-    manifest = make_manifest(name, version, job, measurements, companions)
+    manifest = make_manifest(named, job, measurements, companions)
     files = {candidate.file: candidate.model for candidate in candidates} | companions
     with tempfile.TemporaryDirectory() as folder:  # an older bundle at `out` stays until it passes
         bundle = write_bundle(Path(folder, out.name), manifest, files)

@@ -10,10 +10,10 @@ from edgeemo.contract.run import check_finished, read_run_config
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import RunError
 from export.convert import onnx
-from export.convert.calibration import calibration_set
+from export.convert.calibration import SPLIT, calibration_set
 from export.profiles import Profile
 from export.prove.selftest import selftest_inputs
-from export.run import FloatRun, load_float_run
+from export.run import FloatRun, Subject, load_float_run
 
 # The network that is converted must be the one whose predictions are stored: only the order of its
 # sums may differ.
@@ -36,10 +36,10 @@ class Pictures:
 class Job:
     """What a build works with; nothing of it changes on the way."""
 
-    run: FloatRun
-    """The finished run."""
+    run: Subject
+    """The float network."""
     data: Prepared
-    """The data that it was trained on."""
+    """The pictures that it is calibrated and judged on."""
     profile: Profile
     """Which artifacts are wanted."""
     steps: tuple[str, ...]
@@ -54,6 +54,8 @@ class Job:
     """What a step of the ladder is judged on."""
     test: Pictures
     """What has the last word."""
+    calibrated_on: str = SPLIT
+    """Where the calibration pictures come from, in words."""
 
 
 def load_job(

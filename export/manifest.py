@@ -1,6 +1,7 @@
 """The manifest of a bundle that was just measured."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from edgeemo.backends.litert import LiteRtBackend
 from edgeemo.contract.bundle import sha256
@@ -20,31 +21,43 @@ from edgeemo.contract.manifest import (
 )
 from export.convert import onnx
 from export.convert.artifacts import Candidate, open_candidate
-from export.convert.calibration import SPLIT, pixels_sha256
+from export.convert.calibration import pixels_sha256
 from export.convert.graph import activation_bytes
 from export.job import Job
 from export.prove.measurement import Measurement
 
-DEFAULT_LICENCE = "MIT; trained on FER-2013 (DbCL), pictures from the web"
+OF_FER2013 = "MIT; trained on FER-2013 (DbCL), pictures from the web"
+"""The licence of what comes from FER-2013 alone, with nothing else said."""
 _OF_TRAINING = ("recipe", "parameters", "multiply_accumulates", "keras", "backend", "history")
 
 
+@dataclass(frozen=True)
+class Named:
+    """What its maker calls a bundle."""
+
+    name: str
+    """Its name, of a-z 0-9 . _ -."""
+    version: str = "0.1.0"
+    """Its version."""
+    licence: str | None = None
+    """What one may do with it, in words; None: what follows from what it was trained on."""
+
+
 def make_manifest(
-    name: str,
-    version: str,
+    named: Named,
     job: Job,
     measurements: Sequence[Measurement],
     files: Mapping[str, bytes],
 ) -> Manifest:
-    """What the bundle `name` says of itself; `files` are its companions' bytes, by file."""
+    """What the bundle says of itself; `files` are its companions' bytes, by file."""
     run, data, training = job.run, job.data, job.run.config.to_dict()
     candidates = sorted((m.candidate for m in measurements), key=lambda c: c.file)
-    on_device = next(c for c in candidates if c.kind.format is Format.TFLITE)
+    on_device = [c.model for c in candidates if c.kind.format is Format.TFLITE]
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        name=name,
-        version=version,
-        licence=DEFAULT_LICENCE,
+        name=named.name,
+        version=named.version,
+        licence=named.licence or default_licence(run.config.learned_from),
         minimum_edgeemo=OLDEST_READER,
         labels=run.class_names,
         input_spec=run.spec,
@@ -64,15 +77,24 @@ def make_manifest(
         calibration=_calibration(job, measurements),
         evaluation=tuple(map(_evaluation, measurements)),
         smoothing=Smoothing(),
-        tensor_arena_bytes=activation_bytes(on_device.model),
+        tensor_arena_bytes=max(map(activation_bytes, on_device), default=0),
     )
+
+
+def default_licence(sets: Sequence[str]) -> str:
+    """What a bundle says of its licence where nothing was said, by the data sets it comes from."""
+    if list(sets) == ["fer2013"]:
+        return OF_FER2013
+    return f"licence not stated; trained on {', '.join(sets) or 'data that is not known'}"
 
 
 def _calibration(job: Job, measurements: Sequence[Measurement]) -> Calibration:
     method = "; ".join(
         f"{m.file}: {m.candidate.detail}" for m in measurements if m.candidate.detail
     )
-    return Calibration(len(job.calibration), method, SPLIT, pixels_sha256(job.calibration))
+    return Calibration(
+        len(job.calibration), method, job.calibrated_on, pixels_sha256(job.calibration)
+    )
 
 
 def _artifact(candidate: Candidate, job: Job) -> Artifact:

@@ -34,6 +34,11 @@ class Profile:
         return any(kind.format is Format.ONNX for kind in self.artifacts)
 
     @property
+    def with_tflite(self) -> bool:
+        """Whether TFLite files are among them."""
+        return any(kind.format is Format.TFLITE for kind in self.artifacts)
+
+    @property
     def files(self) -> tuple[str, ...]:
         """The artifacts' names in a bundle."""
         return tuple(kind.file for kind in self.artifacts)

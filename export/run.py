@@ -5,9 +5,10 @@ that a network may be made of are imported.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,72 @@ from edgeemo.contract.labels import check_same_labels
 from edgeemo.contract.run import MODEL, WEIGHTS, RunConfig, read_predictions
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import RunError, SpecMismatch
+from export.convert import onnx, tflite
+from export.prove.before import ADVICE
 from workstation.keras_settings import load_keras
 from workstation.quiet import quiet
 
 _BATCH = 256
+
+
+class Subject(Protocol):
+    """A float network under export, and its answers to the test pictures: what all that measures
+    and reports asks of it.
+    """
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+
+    @property
+    def config(self) -> RunConfig:
+        """What is known of how it was made."""
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """float32 (N, classes), in the order of the test split's rows."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """True label numbers of the same pictures, (N,)."""
+
+    @property
+    def simulated(self) -> Any | None:
+        """As of `FloatRun`."""
+
+    @property
+    def given(self) -> bytes | None:
+        """An int8 .tflite of it that was made elsewhere and is to be judged as it is; else None."""
+
+    @property
+    def spec(self) -> InputSpec:
+        """What the network sees."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What label numbers mean."""
+
+    @property
+    def note(self) -> str:
+        """What the reader of a verdict has to know of it, or ""."""
+
+    @property
+    def advice(self) -> str:
+        """What to do where the gate refuses it in int8, in words."""
+
+    @property
+    def float_advice(self) -> str:
+        """What to do where it fails by itself, in words."""
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the report says of where it comes from, by the report's keys; plain JSON values."""
+
+    def float_tflite(self) -> bytes:
+        """The float network as .tflite. Raises BackendError."""
+
+    def float_onnx(self) -> bytes:
+        """The float network as .onnx. Raises BackendError."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +102,9 @@ class FloatRun:
     """float32 (N, classes), in the order of the split's rows."""
     labels: NDArray[np.int64]
     """True label numbers of the same pictures, (N,)."""
+
+    given: None = None
+    """Of a run int8 is always made here."""
 
     @property
     def spec(self) -> InputSpec:
@@ -59,6 +125,35 @@ class FloatRun:
             "The run was fitted to validation too, so steps are judged on pictures that it has "
             "seen; the test split it has not."
         )
+
+    @property
+    def advice(self) -> str:
+        """What to do where the gate refuses it in int8, in words."""
+        if self.simulated is not None:
+            return (
+                "train it longer or with another learning rate in simulated int8 "
+                "(python -m training finetune --qat)"
+            )
+        return (
+            f"train it in simulated int8: python -m training finetune --qat {self.path} "
+            f"--data DATA --out {self.path}-qat"
+        )
+
+    float_advice: str = ADVICE
+    """As of `Subject`."""
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Nothing: the manifest tells of a run."""
+        return {}
+
+    def float_tflite(self) -> bytes:
+        """The float network as .tflite. Raises BackendError."""
+        return tflite.convert_fp32(self.model)
+
+    def float_onnx(self) -> bytes:
+        """The float network as .onnx. Raises BackendError."""
+        return onnx.convert_fp32(self.model)
 
     def predict(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """float32 (N, classes) logits of the float network for uint8 (N, H, W, C) pictures."""

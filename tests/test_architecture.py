@@ -62,13 +62,13 @@ _ON_ALL_SIDES = (
 )
 WORKSTATION: dict[str, tuple[str, ...]] = {
     "training": (
-        "edgeemo.contract", "edgeemo.data", "edgeemo.faces", "edgeemo.proof.evaluation",
-        "edgeemo.registry", "workstation", *_ON_ALL_SIDES,
+        "edgeemo.contract", "edgeemo.data", "edgeemo.faces", "edgeemo.models",
+        "edgeemo.proof.evaluation", "edgeemo.registry", "workstation", *_ON_ALL_SIDES,
     ),
     "export": (
         "edgeemo.backends", "edgeemo.contract", "edgeemo.data", "edgeemo.faces",
-        "edgeemo.firmware", "edgeemo.models", "edgeemo.proof", "training.networks.layers",
-        "workstation", *_ON_ALL_SIDES,
+        "edgeemo.firmware", "edgeemo.models", "edgeemo.proof", "training.data.duplicates",
+        "training.networks.layers", "workstation", *_ON_ALL_SIDES,
     ),
     "workstation": ("edgeemo.contract", "edgeemo.errors", "edgeemo.optional"),
 }  # fmt: skip
@@ -113,11 +113,13 @@ SITES: dict[str, set[str]] = {
     "onnxruntime": {
         "edgeemo/backends/onnx.py",
         "export/convert/onnx.py",
-    },  # the runtime; its quantization tools
+        "export/adopt/onnx_graph.py",
+    },  # the runtime; its quantization tools; a model from elsewhere, as it came
     "onnx": {
         "export/convert/onnx.py",
-        "training/runs/restore.py",
-    },  # conversion; the float weights of a bundle
+        "export/adopt/onnx_graph.py",
+        "training/runs/from_bundle.py",
+    },  # conversion; models from elsewhere; the float weights of a bundle
     "picamera2": {"edgeemo/cameras/picamera2.py"},
     "kaggle": {"training/data/kaggle.py"},
 }
@@ -382,6 +384,7 @@ def test_the_checker_sees_the_imports_that_are_there() -> None:
     }
     assert {i.file for i in found if i.top == "onnxruntime"} == {
         "edgeemo/backends/onnx.py",
+        "export/adopt/onnx_graph.py",
         "export/convert/onnx.py",
     }
     assert {i.file for i in found if i.module == "?"} <= set(COMPUTED)

@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from edgeemo.cli.shell import say
-from export.convert import onnx
 from export.convert.quantize import tried
 from export.job import load_job
 from export.profiles import PROFILES
@@ -33,8 +32,8 @@ def main(run: Path, data: Path, seed: int) -> None:
     job = load_job(run, data, PROFILES.get("jetson"), STEPS, seed)
     say(attempt_heading())
     makers: tuple[Maker, ...] = (
-        TfliteMaker(job.run.model, job.calibration, seed),
-        OnnxMaker(onnx.convert_fp32(job.run.model), job.calibration),
+        TfliteMaker(job.run.float_tflite(), job.calibration, seed, job.run.spec),
+        OnnxMaker(job.run.float_onnx(), job.calibration, job.run.spec),
     )
     for maker in makers:
         ladder = climb(maker, maker.steps, lambda made: tried(job, made), time.perf_counter)

@@ -3,6 +3,7 @@ is installed.
 """
 
 import contextlib
+import copy
 import hashlib
 import importlib.metadata
 import os
@@ -153,6 +154,30 @@ def trace(
     ]
 
 
+def tensor_values(
+    model: bytes, artifact: str, inputs: NDArray[np.uint8], spec: InputSpec, number: int
+) -> NDArray[Any]:
+    """(N, size) of one tensor's own type: what the reference kernels leave in the tensor `number`
+    for each of uint8 (N, H, W, C) pixels.
+
+    Raises:
+        MissingDependency, BrokenDependency: no interpreter that works is installed.
+        BackendError: it refuses the model or fails while running it.
+    """
+    check_inputs(inputs, spec.shape)
+    interpreter = open_interpreter(model, artifact, kernels="reference", keep_tensors=True)
+    source, _ = _tensors(interpreter)
+    values = []
+    try:
+        for stored in _input_conversion(_info(source), spec, artifact)(inputs):
+            interpreter.set_tensor(source["index"], stored[np.newaxis])
+            interpreter.invoke()
+            values.append(interpreter.get_tensor(number).ravel())
+    except (ValueError, RuntimeError) as error:
+        raise _failed(artifact, error) from None
+    return np.stack(values)
+
+
 def _operator_outputs(interpreter: Any) -> list[tuple[int, str]]:
     """(index, name) of every operator's output tensors, in the order of execution."""
     names = {tensor["index"]: str(tensor["name"]) for tensor in interpreter.get_tensor_details()}
@@ -243,29 +268,102 @@ def parse_model(model: bytes, name: str) -> Any:
         BackendError: no model.
     """
     open_interpreter(model, name, kernels="plain")
-    schema = need(
-        "ai_edge_litert.schema_py_generated", "litert", "to read what a .tflite file holds"
-    )
+    objects = schema()
     try:
-        return schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+        parsed = objects.ModelT.InitFromObj(objects.Model.GetRootAs(model, 0))
+        _bring_in(parsed.buffers, model)
     except (
         Exception
     ) as error:  # whatever struct, NumPy and flatbuffers raise on bytes that are no model
         raise BackendError(
             f"{name}: not a readable .tflite file ({type(error).__name__}: {str(error)[:120]})"
         ) from None
+    return parsed
+
+
+def _bring_in(buffers: list[Any], model: bytes) -> None:
+    """Give buffers that lie behind the flatbuffer their bytes, where the others have them.
+
+    ai-edge-quantizer puts a larger model's kernels there; offsets 0 and 1 stand for none (TFLite's
+    schema.fbs). Raises ValueError for bytes outside the file.
+    """
+    for buffer in buffers:
+        if buffer.offset > 1:
+            if buffer.offset + buffer.size > len(model):
+                raise ValueError(f"a buffer up to {buffer.offset + buffer.size:,}")
+            buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+
+
+def operator_answers(
+    model: Any, operator: Any, source: int, values: NDArray[Any], name: str
+) -> NDArray[np.int8]:
+    """What the reference kernel of one operator of one activation answers.
+
+    Args:
+        model: as `parse_model` gives it.
+        operator: one of its operators, whose other inputs are constants.
+        source: the number of the activation among the model's tensors.
+        values: (N,) of the activation's own type; the operator works number by number.
+        name: stands in messages.
+
+    Returns:
+        (N,) int8 in the output's own scale.
+
+    Raises:
+        BackendError: the interpreter refuses the operator, or one of the numbers.
+    """
+    schema = need("ai_edge_litert.schema_py_generated", "litert", "to ask an operator")
+    flatbuffers = need("flatbuffers", "litert", "to ask an operator")
+    tensors, buffers = model.subgraphs[0].tensors, [schema.BufferT()]
+    alone, graph, asked = schema.ModelT(), schema.SubGraphT(), schema.OperatorT()
+    graph.tensors, graph.operators = [], [asked]
+    for number in (*operator.inputs, *operator.outputs):
+        tensor = copy.copy(tensors[int(number)])
+        if number in (source, *operator.outputs):
+            tensor.shape, tensor.buffer = np.array([1, len(values)], np.int32), 0
+            tensor.shapeSignature = None
+        else:
+            buffers.append(model.buffers[tensor.buffer])
+            tensor.buffer = len(buffers) - 1
+        graph.tensors.append(tensor)
+    asked.opcodeIndex = 0
+    asked.inputs, asked.outputs = list(range(len(operator.inputs))), [len(operator.inputs)]
+    asked.builtinOptionsType, asked.builtinOptions = (
+        operator.builtinOptionsType,
+        operator.builtinOptions,
+    )
+    graph.inputs, graph.outputs = [list(operator.inputs).index(source)], asked.outputs
+    alone.version, alone.subgraphs, alone.buffers = 3, [graph], buffers
+    alone.operatorCodes = [model.operatorCodes[operator.opcodeIndex]]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(alone.Pack(builder), b"TFL3")
+    interpreter = open_interpreter(bytes(builder.Output()), name, kernels="reference")
+    first, last = _tensors(interpreter)
+    try:
+        interpreter.set_tensor(first["index"], values[np.newaxis])
+        interpreter.invoke()
+        return np.asarray(interpreter.get_tensor(last["index"])[0])
+    except (ValueError, RuntimeError) as error:
+        raise _failed(name, error) from None
 
 
 def builtin_operators() -> dict[int, str]:
     """The names of TFLite's operators by number."""
-    schema = need(
-        "ai_edge_litert.schema_py_generated", "litert", "to name what a .tflite file holds"
-    )
     return {
         number: name
-        for name, number in vars(schema.BuiltinOperator).items()
+        for name, number in vars(schema().BuiltinOperator).items()
         if isinstance(number, int)
     }
+
+
+def schema() -> Any:
+    """The module of TFLite's schema that ai-edge-litert brings.
+
+    Raises:
+        MissingDependency, BrokenDependency: no ai-edge-litert.
+    """
+    return need("ai_edge_litert.schema_py_generated", "litert", "to read what a .tflite file holds")
 
 
 def installed_interpreter() -> tuple[str, str]:

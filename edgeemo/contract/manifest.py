@@ -137,7 +137,7 @@ class Calibration:
     """
 
     n: int
-    """Number of pictures."""
+    """Number of pictures; 0 of a model that was quantized elsewhere."""
     method: str
     """How ranges were found."""
     split: str
@@ -364,8 +364,8 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         yield "expected printable text"
     if not 0 <= manifest.tensor_arena_bytes <= _MAX_ARENA:
         yield f"expected a tensor arena of 0 to {_MAX_ARENA:,} bytes"
-    if not 1 <= manifest.calibration.n <= _MAX_PICTURES:
-        yield f"expected 1 to {_MAX_PICTURES:,} calibration pictures"
+    if not 0 <= manifest.calibration.n <= _MAX_PICTURES:
+        yield f"expected 0 to {_MAX_PICTURES:,} calibration pictures"
     if len(manifest.crops) > _MAX_CROPS or not all(map(_DETECTOR.fullmatch, manifest.crops)):
         yield f"expected crops of at most {_MAX_CROPS} detectors, by names of a-z, 0-9, _ -"
     for evaluation in manifest.evaluation:

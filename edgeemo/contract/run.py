@@ -51,6 +51,9 @@ class SourceRun:
     """What it was fitted to: "fer2013", "ferplus" or "mix"."""
     seed: int
     """Its recipe's seed."""
+    data_sets: tuple[str, ...] = ()
+    """Names of the data sets that it was trained on, and those that it has learned from; empty in
+    runs of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,12 @@ class RunConfig:
         return str(self.recipe["model"])
 
     @property
+    def learned_from(self) -> tuple[str, ...]:
+        """Names of all data sets that something in it comes from, in alphabetical order."""
+        others = (name for run in self.leaned_on for name in run.data_sets)
+        return tuple(sorted({*self.data_sets, *others}))
+
+    @property
     def simulates_int8(self) -> bool:
         """Whether it was trained in simulated int8 (quantization-aware training)."""
         return bool(self.recipe.get("qat", False))
@@ -168,7 +177,9 @@ class RunConfig:
         return values | {
             "labels": list(self.labels),
             "data_sets": list(self.data_sets),
-            "leaned_on": [asdict(run) for run in self.leaned_on],
+            "leaned_on": [
+                asdict(run) | {"data_sets": list(run.data_sets)} for run in self.leaned_on
+            ],
             "input_spec": self.input_spec.to_dict(),
             "input_fingerprint": self.input_spec.fingerprint(),
         }

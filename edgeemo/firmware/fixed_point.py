@@ -8,15 +8,19 @@ from numpy.typing import NDArray
 from edgeemo.errors import BackendError
 
 
+class ScaleError(BackendError):
+    """A ratio of scales that no multiplier holds."""
+
+
 def fixed_point(real: float) -> tuple[int, int]:
     """TFLite's QuantizeMultiplier: (multiplier, shift) with real = multiplier / 2^31 * 2^shift and
     2^30 <= multiplier < 2^31. A number too small for 31 bits becomes 0.
 
     Raises:
-        BackendError: a number that is negative, not finite, or 2^30 and more.
+        ScaleError: a number that is negative, not finite, or 2^30 and more.
     """
     if not 0 <= real < 1 << 30:
-        raise BackendError(
+        raise ScaleError(
             f"expected a multiplier of 0 to 2^30, received {real}; the model's scales do not fit"
         )
     fraction, shift = math.frexp(real)

@@ -1,5 +1,6 @@
 """What a .tflite says of its tensors and operators, with refusals that name the layer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,13 @@ MAX_SIDE = 65535
 
 # Of the TFLite schema: operators, element types and fused activations by number.
 BUILTINS = {
-    0: "ADD", 1: "AVERAGE_POOL_2D", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 9: "FULLY_CONNECTED",
-    17: "MAX_POOL_2D", 18: "MUL", 19: "RELU", 20: "RELU_N1_TO_1", 21: "RELU6", 22: "RESHAPE",
-    34: "PAD", 40: "MEAN", 43: "SQUEEZE", 60: "PADV2", 70: "EXPAND_DIMS", 114: "QUANTIZE",
+    0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D",
+    9: "FULLY_CONNECTED", 14: "LOGISTIC", 17: "MAX_POOL_2D", 18: "MUL", 19: "RELU",
+    20: "RELU_N1_TO_1", 21: "RELU6", 22: "RESHAPE", 23: "RESIZE_BILINEAR", 25: "SOFTMAX",
+    28: "TANH", 34: "PAD", 39: "TRANSPOSE", 40: "MEAN", 41: "SUB", 43: "SQUEEZE", 47: "EXP",
+    55: "MAXIMUM", 57: "MINIMUM", 60: "PADV2", 70: "EXPAND_DIMS", 73: "LOG", 76: "RSQRT",
+    82: "REDUCE_MAX", 97: "RESIZE_NEAREST_NEIGHBOR", 98: "LEAKY_RELU", 101: "ABS",
+    114: "QUANTIZE", 117: "HARD_SWISH", 150: "GELU", 152: "RELU_0_TO_1",
 }  # fmt: skip
 _TYPES = {
     0: "float32",
@@ -44,7 +49,7 @@ class Graph:
 
     def __init__(self, model: Any, name: str) -> None:
         self.name = name
-        self.buffers = model.buffers
+        self.model, self.buffers = model, model.buffers
         self.codes = [
             max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes
         ]
@@ -59,19 +64,30 @@ class Graph:
         self.same: dict[int, int] = {}  # tensors that are another's bytes (RESHAPE), to it
 
     def refused(self, why: str) -> BackendError:
+        """That the operator at hand cannot become C, because it `why`; names it and its layer."""
         tensor = self.tensors[int(self.operator.outputs[0])]
-        code = self.codes[self.operator.opcodeIndex]
-        kind = BUILTINS.get(code) or _builtin_name(code)
         return BackendError(
-            f"{self.name}: the layer {text_of(tensor.name)} ({kind}) {why}; the C kernels cover "
-            f"int8 {', '.join(sorted(BUILTINS.values()))}: use another layer there and train "
-            "again, or run it with LiteRT"
+            f"{self.name}: operator {self.kind} of layer {text_of(tensor.name)} cannot become C: "
+            f"it {why}; the C kernels cover int8 {', '.join(sorted(BUILTINS.values()))}: use "
+            "another layer there and train again, or run it with LiteRT"
         )
 
-    def _check_type(self, number: int) -> None:
+    @property
+    def kind(self) -> str:
+        """The name of the operator at hand."""
+        code = self.codes[self.operator.opcodeIndex]
+        return BUILTINS.get(code) or _builtin_name(code)
+
+    def type_of(self, number: int) -> str:
+        """The element type of a tensor."""
+        return _TYPES.get(self.tensors[number].type, f"type {self.tensors[number].type}")
+
+    def check_type(self, number: int) -> None:
+        """Raises BackendError for an activation that is not int8, and for a constant that is none
+        of int8 and int32."""
         if number < 0:
             return
-        kind = _TYPES.get(self.tensors[number].type, f"type {self.tensors[number].type}")
+        kind = self.type_of(number)
         if kind not in ("int8", "int32") or (self.buffer(number) is None and kind != "int8"):
             raise self.refused(f"works on {kind}, expected int8 alone")
 
@@ -95,7 +111,7 @@ class Graph:
 
     def shape(self, number: int) -> tuple[int, int, int]:
         """(height, width, channels) of an activation, missing ones 1."""
-        sides = [int(n) for n in self.tensors[number].shape]
+        sides = self.sides(number)
         if (
             not sides
             or sides[0] != 1
@@ -107,6 +123,22 @@ class Graph:
             )
         height, width, channels = [1] * (4 - len(sides)) + sides[1:]
         return height, width, channels
+
+    def sides(self, number: int) -> list[int]:
+        """All sides of a tensor, its batch in front."""
+        shape = self.tensors[number].shape
+        return [] if shape is None else [int(n) for n in shape]
+
+    def size(self, number: int) -> int:
+        """How many numbers an activation has."""
+        return int(np.prod(self.shape(number)))
+
+    def axes(self, number: int, axes: Sequence[int]) -> list[int]:
+        """Axes of a tensor as those of four sides (batch, height, width, channels), in order."""
+        count = len(self.sides(number))
+        if any(not -count <= axis < count for axis in axes):
+            raise self.refused(f"has the axes {list(axes)} of a tensor of {count} sides")
+        return sorted({axis % count + (4 - count if axis % count else 0) for axis in axes})
 
     def scales(self, number: int) -> NDArray[np.float64]:
         quantization = self.tensors[number].quantization

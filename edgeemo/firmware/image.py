@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.backends.litert import tensor_values
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.manifest import Manifest
 from edgeemo.contract.quantize import Quantization
@@ -77,9 +78,12 @@ def exponentials(logits: Quantization) -> NDArray[np.uint16]:
 def vectors(bundle: Bundle, network: Network) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
     """The first patterns of a bundle's self-test, uint8 (VECTORS, H, W, C), and the int8 logits
     (VECTORS, labels) that it promises."""
-    selftest = bundle.selftest()
-    logits = selftest.logits[integer_artifact(bundle).file]
-    return selftest.inputs[:VECTORS], network.logits.quantize(logits[:VECTORS])
+    selftest, file = bundle.selftest(), integer_artifact(bundle).file
+    inputs = selftest.inputs[:VECTORS]
+    if network.cut_off:  # what is promised is that of the whole file
+        model, number = bundle.files[file], network.output
+        return inputs, tensor_values(model, file, inputs, bundle.spec, number)
+    return inputs, network.logits.quantize(selftest.logits[file][:VECTORS])
 
 
 def layer_tables(layer: Layer) -> dict[str, NDArray[np.generic]]:
@@ -120,7 +124,8 @@ def network_image(
     layers_at = HEADER_BYTES
     body = _Body(layers_at + len(network.layers) * LAYER.size)
     layers = _layers(network, plan, body)
-    exponentials_at = body.add(exponentials(network.logits).astype("<u2").tobytes())
+    softmax = np.empty(0) if network.probabilities else exponentials(network.logits)
+    exponentials_at = body.add(softmax.astype("<u2").tobytes())
     vectors_at = body.add(inputs.tobytes() + logits.tobytes())
     pixels_at = body.add(network.pixel_table.tobytes())
     payload = layers + bytes(body.data)
@@ -227,7 +232,7 @@ def _layers(network: Network, plan: Plan, body: _Body) -> bytes:
             *(body.add(table.tobytes()) for table in layer_tables(layer).values()),
             layer.table.size,
             *(plan.offsets[layer.inputs[0]], plan.offsets[layer.inputs[-1]]),
-            *(plan.offsets[layer.output], scratch),
+            *(plan.offsets[layer.output] + layer.start, scratch),
             *layer.in_shape,
             *layer.out_shape,
             *(layer.bias.size, layer.op),

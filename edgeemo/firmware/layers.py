@@ -27,6 +27,28 @@ class Op(IntEnum):
     MEAN = 7
     PAD = 8
     FULLY_CONNECTED = 9
+    MUL = 10
+    SOFTMAX = 11
+    RESIZE_NEAREST = 12
+    RESIZE_BILINEAR = 13
+    CONCATENATION = 14
+    WIDE_CONV_2D = 15
+    WIDE_DEPTHWISE_CONV_2D = 16
+    BROADCAST_ADD = 17
+
+
+SUM_LIMIT = 1 << 30
+"""What sums must stay below: the C kernels' rounding doubles them first."""
+WIDE_LIMIT = 1 << 31
+"""The same for the kernels that do not double: those whose name begins with WIDE, and
+FULLY_CONNECTED."""
+CONV = (Op.CONV_2D, Op.WIDE_CONV_2D)
+DEPTHWISE = (Op.DEPTHWISE_CONV_2D, Op.WIDE_DEPTHWISE_CONV_2D)
+PRODUCTS = (*CONV, *DEPTHWISE, Op.FULLY_CONNECTED)
+"""Kernels that sum products of weights."""
+ADDITIONS = (Op.ADD, Op.BROADCAST_ADD)
+IN_PLACE = (Op.LOOKUP, *ADDITIONS, Op.MUL, Op.SOFTMAX)
+"""Kernels whose output may lie where an input of its size lies."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +60,12 @@ class Layer:
     name: str
     """The tensor that it makes, as the model's file calls it."""
     inputs: tuple[int, ...]
-    """One or two numbers of tensors."""
+    """One or two numbers of tensors; one for a kernel of two whose second is a constant."""
     output: int
     """The number of the tensor that it makes."""
     in_shape: tuple[int, int, int]
-    """(height, width, channels) of each input."""
+    """(height, width, channels) of the input; of the second for a kernel of two, whose first has
+    the output's."""
     out_shape: tuple[int, int, int]
     """(height, width, channels) of the output."""
     kernel: tuple[int, int] = (1, 1)
@@ -57,13 +80,17 @@ class Layer:
     """Lowest and highest int8 value of the output."""
     weights: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
     """(out, height, width, in) for CONV_2D, (height, width, out) for DEPTHWISE_CONV_2D, (out, in)
-    for FULLY_CONNECTED, (256,) for LOOKUP; else empty."""
+    for FULLY_CONNECTED, (256,) for LOOKUP, a constant second input; tables of bytes
+    for SOFTMAX and the resizing kernels (edgeemo_kernels.h); else empty."""
     bias: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     """As long as `multiplier` and `shift`; see edgeemo_kernels.h."""
     multiplier: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     """31-bit fixed-point factors."""
     shift: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
     """Powers of two that go with the factors, left if positive."""
+    start: int = 0
+    """Where in the output it begins, in bytes: the parts of a CONCATENATION are layers of one
+    output."""
 
     @property
     def table(self) -> NDArray[np.int8]:
@@ -71,7 +98,7 @@ class Layer:
 
         Those of CONV_2D end in zeros, so that its kernels may read 16 at a time.
         """
-        size = self.weights[0].size if self.op == Op.CONV_2D else 0
+        size = self.weights[0].size if self.op in CONV else 0
         return np.concatenate([self.weights.ravel(), np.zeros(-size % 16, np.int8)])
 
     @property
@@ -81,25 +108,23 @@ class Layer:
         Rows of 32-bit sums, for CONV_2D also two patches of 16-bit numbers, for ADD two tables.
         """
         row = 4 * self.out_shape[2]
-        if self.op == Op.CONV_2D:
+        if self.op in CONV:
             size = self.kernel[0] * self.kernel[1] * self.in_shape[2]
             return 2 * 2 * (-(-size // 16) * 16) + 2 * row
-        return {Op.DEPTHWISE_CONV_2D: row, Op.ADD: 2 * 4 * 256}.get(self.op, 0)
+        if self.op in DEPTHWISE:
+            return row
+        return 2 * 4 * 256 if self.op in ADDITIONS else 0
 
     @property
     def in_place(self) -> bool:
         """Whether its output may lie where an input lies."""
-        return self.op in (Op.LOOKUP, Op.ADD)
+        return self.op in IN_PLACE
 
     @property
     def multiply_accumulates(self) -> int:
         """Products that the kernel sums, padding included."""
         area = self.out_shape[0] * self.out_shape[1]
-        return (
-            area * self.weights.size
-            if self.op in (Op.CONV_2D, Op.DEPTHWISE_CONV_2D, Op.FULLY_CONNECTED)
-            else 0
-        )
+        return area * self.weights.size if self.op in PRODUCTS else 0
 
 
 @dataclass(frozen=True)
@@ -116,6 +141,10 @@ class Network:
     """The tensor of the logits."""
     logits: Quantization
     """Of the output."""
+    probabilities: bool = False
+    """Whether the output is that of a softmax, in 256ths above -128."""
+    cut_off: bool = False
+    """Whether the file goes on in floats where the network ends."""
     pixel_table: NDArray[np.int8] = field(default_factory=lambda: np.empty((0, 256), np.int8))
     """(channels, 256) or, where all channels have the same, (1, 256): what the input stores for
     each pixel. Empty where that is pixel - 128."""

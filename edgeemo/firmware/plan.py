@@ -66,7 +66,7 @@ def plan_arena(network: Network) -> Plan:
 def _buffers(network: Network) -> list[_Buffer]:
     first, last = {network.input: 0}, {network.input: 0}
     for step, layer in enumerate(network.layers):
-        first[layer.output] = step
+        first.setdefault(layer.output, step)
         for number in (*layer.inputs, layer.output):
             last[number] = step
     last[network.output] = len(network.layers)

@@ -16,6 +16,14 @@ from export.prove.steps import STEPS
 REPORTS = (".report.html", ".report.json")
 
 
+def _licence(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not (value.strip() and value.isprintable() and len(value) <= 500):
+        raise click.BadParameter(
+            f"expected printable text of 1 to 500 characters, received {value[:60]!a}"
+        )
+    return value
+
+
 @click.command()
 @click.argument("run", type=PATH)
 @click.option(
@@ -24,6 +32,15 @@ REPORTS = (".report.html", ".report.json")
 @out("The bundle to write, NAME.edgeemo.")
 @click.option("--name", help="The bundle's name [default: the file's].")
 @click.option("--version", default="0.1.0", help="The bundle's version.")
+@click.option(
+    "--licence",
+    metavar="TEXT",
+    callback=_licence,
+    help=(
+        "What one may do with the bundle [default: MIT where all comes from FER-2013, else not "
+        "stated]."
+    ),
+)
 @click.option(
     "--profile",
     type=click.Choice(list(PROFILES)),
@@ -61,6 +78,7 @@ def build(
     out: Path,
     name: str | None,
     version: str,
+    licence: str | None,
     profile: str,
     max_step: str,
     gate_min: int,
@@ -90,6 +108,7 @@ def build(
         seed=seed,
         profile=profile,
         max_step=max_step,
+        licence=licence,
         gate_min=gate_min,
     )
     for line in measurement_lines(list(measurements.values())):

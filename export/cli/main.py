@@ -6,6 +6,7 @@ from edgeemo.cli import shell
 
 _VERBS = {
     "build": "a trained run as a bundle, in int8, proved",
+    "adopt": "a model from elsewhere as a bundle, proved",
     "inspect": "where int8 loses what, layer by layer",
     "compare": "two bundles on the same pictures",
     "tensorrt": "engines of a bundle's ONNX files, on a Jetson",
@@ -20,6 +21,7 @@ def main() -> None:
 
     \b
     python -m export build runs/small --data prepared/ --out small.edgeemo
+    python -m export adopt mine.keras --labels happy,sad --data faces/ --out mine.edgeemo
     python -m export inspect runs/small --data prepared/
     python -m export compare A.edgeemo B.edgeemo --data prepared/
     python -m export tensorrt small.edgeemo --out engines/

@@ -1,5 +1,6 @@
 """What a float network's tensors hold on the representative data set, and their ranges."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -7,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.backends.litert import open_interpreter
+from edgeemo.contract.quantize import looked_up
 from export.convert import onnx
+from export.convert.calibration import RAW_PIXELS
 from export.convert.graph import read_graph
 
 Ranges = dict[str, tuple[float, float]]
@@ -47,10 +50,16 @@ class Activation:
         return np.asarray(np.mean(self.channel_means, axis=0))
 
 
-def record(fp32: bytes, pictures: NDArray[np.uint8], seed: int) -> dict[str, Activation]:
+def record(
+    fp32: bytes,
+    pictures: NDArray[np.uint8],
+    seed: int,
+    table: NDArray[np.float32] = RAW_PIXELS,
+) -> dict[str, Activation]:
     """The activations of a float .tflite, by tensor name, over uint8 (N, H, W, C) pictures.
 
-    Samples are drawn with `seed`.
+    Samples are drawn with `seed`; `table` (C, 256) says what the model takes for a pixel
+    (`edgeemo.contract.quantize.scaled_pixels`).
     """
     graph = read_graph(fp32, "fp32.tflite")
     interpreter = open_interpreter(fp32, "fp32.tflite", kernels="plain", keep_tensors=True)
@@ -62,7 +71,7 @@ def record(fp32: bytes, pictures: NDArray[np.uint8], seed: int) -> dict[str, Act
     activations = {graph.tensors[tensor]["name"]: Activation() for tensor in watched}
     rng = np.random.default_rng(seed)
     for picture in pictures:
-        interpreter.set_tensor(source, picture[np.newaxis].astype(np.float32))
+        interpreter.set_tensor(source, looked_up(table, picture[np.newaxis]))
         interpreter.invoke()
         for tensor in watched:
             activations[graph.tensors[tensor]["name"]].add(interpreter.get_tensor(tensor), rng)
@@ -86,6 +95,25 @@ def percentile(activations: dict[str, Activation]) -> Ranges:
         return float(low), float(high)
 
     return _inner(activations, {name: middle(tensor) for name, tensor in activations.items()})
+
+
+def for_max_pools(fp32: bytes, ranges: Ranges) -> Ranges:
+    """The ranges, where what only a max pool reads ends below at what comes out of the pool.
+
+    Such a pool never passes on anything lower, and TFLite asks for one scale on both sides of it:
+    steps below that end would be spent on values that nobody sees.
+    """
+    graph = read_graph(fp32, "fp32.tflite")
+    readers = Counter(int(tensor) for op in graph.operators for tensor in op["inputs"])
+    narrower = dict(ranges)
+    for operator in graph.operators:
+        source, target = (int(operator[ends][0]) for ends in ("inputs", "outputs"))
+        if operator["op_name"] == "MAX_POOL_2D" and readers[source] == 1:
+            name = graph.tensors[source]["name"]
+            low, high = ranges[name]
+            end = min(0.0, ranges[graph.tensors[target]["name"]][0])
+            narrower[name] = max(low, end), high
+    return narrower
 
 
 def entropy(activations: dict[str, Activation]) -> Ranges:

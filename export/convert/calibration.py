@@ -5,6 +5,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.quantize import scaled_pixels
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import DataError
 
@@ -12,6 +14,8 @@ from edgeemo.errors import DataError
 # (docs/quantization.md).
 FACES = 504
 SPLIT = "train"
+# (1, 256): a model that scales its pixels itself takes them as they are, in every channel.
+RAW_PIXELS = scaled_pixels(DEFAULT_SPEC)
 
 
 def faces_per_class(classes: int) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgeemo.backends.litert import open_interpreter
+from edgeemo.contract.input_spec import Arithmetic
 from edgeemo.contract.quantize import PIXEL_QUANTIZATION
 from edgeemo.errors import BackendError
 
@@ -57,10 +58,13 @@ def read_graph(tflite: bytes, name: str = "int8.tflite") -> Graph:
     return Graph(tensors, operators, constants, source, target)
 
 
-def check_full_int8(tflite: bytes, *, wide: bool = False) -> None:
+def check_full_int8(
+    tflite: bytes, *, wide: bool = False, arithmetic: Arithmetic = Arithmetic.GRAPH
+) -> None:
     """Raise BackendError unless a .tflite is purely int8, per-channel, and takes pixels.
 
-    So its input has scale 1 and zero point -128. With `wide`, activations of 16 bits are right too.
+    So its input has scale 1 and zero point -128, but where the runtime scales the pixels: there it
+    may have others. With `wide`, activations of 16 bits are right too.
     """
     graph = read_graph(tflite)
     allowed = _WIDE if wide else _NARROW
@@ -87,6 +91,8 @@ def check_full_int8(tflite: bytes, *, wide: bool = False) -> None:
                     f"int8.tflite: the weights {weights['name']} are not quantized per channel"
                 )
     scale, zero_point = graph.input["quantization"]
+    if arithmetic is Arithmetic.RUNTIME:
+        return
     if (scale, zero_point) != (PIXEL_QUANTIZATION.scale, PIXEL_QUANTIZATION.zero_point):
         raise BackendError(
             "int8.tflite: expected scale 1 and zero point -128 at the input, the converter chose "

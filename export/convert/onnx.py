@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.quantize import looked_up
 from edgeemo.errors import BackendError
 from edgeemo.optional import need
+from export.convert.calibration import RAW_PIXELS
 from workstation.quiet import quiet
 
 OPSET = 17
@@ -54,6 +56,21 @@ def convert_fp32(model: Any) -> bytes:
     return bytes(exported.SerializeToString())
 
 
+def for_pictures(model: Any, shape: Sequence[int]) -> Any:
+    """A Keras model for float32 (N, *shape) pictures, whatever its own input leaves open."""
+    keras = need("keras", "export", "to convert")
+    pixels = keras.Input(tuple(shape), dtype="float32", name=_INPUT)
+    return keras.Model(pixels, model(pixels), name=model.name)
+
+
+def convert_function(function: Any, shape: Sequence[int], name: str) -> bytes:
+    """fp32 ONNX of a TensorFlow function of one float32 tensor of that shape. Raises BackendError."""
+    keras = need("keras", "export", "to convert to ONNX")
+    pixels = keras.Input(batch_shape=tuple(shape), name=_INPUT)
+    layer = keras.layers.Lambda(function, name="network")
+    return convert_fp32(keras.Model(pixels, layer(pixels), name="network"))
+
+
 def convert_fp16(fp32: bytes) -> bytes:
     """The fp32 ONNX with float16 weights and arithmetic; input and output stay float32.
 
@@ -81,12 +98,14 @@ def convert_int8(
     calibration: NDArray[np.uint8],
     method: str = "min-max",
     as_float: Collection[str] = (),
+    table: NDArray[np.float32] = RAW_PIXELS,
 ) -> bytes:
     """int8 QDQ ONNX: per-channel weights in 7 bits, activations int8.
 
     Seven bits (`reduce_range`), because on x86-64 without VNNI the products of full 8-bit weights
     saturate (docs/stack.md). `calibration` are uint8 (N, H, W, C) pictures, `method` is "min-max"
-    or "percentile", and the nodes `as_float` stay float32. Raises BackendError.
+    or "percentile", and the nodes `as_float` stay float32. `table` (C, 256) says what the model
+    takes for a pixel. Raises BackendError.
     """
     quantization = need("onnxruntime.quantization", "export", "to quantize ONNX")
     calibrate = {"min-max": "MinMax", "percentile": "Percentile"}[method]
@@ -98,7 +117,7 @@ def convert_int8(
                 quantization.quantize_static(
                     source,
                     target,
-                    _Reader(fp32, calibration),
+                    _Reader(fp32, calibration, table),
                     quant_format=quantization.QuantFormat.QDQ,
                     per_channel=True,
                     reduce_range=True,
@@ -149,7 +168,12 @@ def entropy_ranges(samples: Mapping[str, NDArray[np.float32]]) -> dict[str, tupl
     return {name: (float(low), float(high)) for name, (low, high, *_) in ranges.items()}
 
 
-def with_corrected_biases(fp32: bytes, int8: bytes, calibration: NDArray[np.uint8]) -> bytes:
+def with_corrected_biases(
+    fp32: bytes,
+    int8: bytes,
+    calibration: NDArray[np.uint8],
+    table: NDArray[np.float32] = RAW_PIXELS,
+) -> bytes:
     """`fp32`, as `folded` gives it, with biases that make up for the rounding of its weights.
 
     `int8` was made from it. Rounded weights W' shift an output channel's mean by (W' - W) E[x],
@@ -166,7 +190,7 @@ def with_corrected_biases(fp32: bytes, int8: bytes, calibration: NDArray[np.uint
     ]
     if not nodes:
         return fp32
-    means = _channel_means(fp32, [node.input[0] for node in nodes], calibration)
+    means = _channel_means(fp32, [node.input[0] for node in nodes], calibration, table)
     for node in nodes:
         if node.input[1] not in rounded:
             continue  # a node that stays float
@@ -191,7 +215,12 @@ def _mean_shift(
     return np.asarray(error[:, 0] * np.repeat(means, len(error) // len(means)))
 
 
-def worst_nodes(fp32: bytes, int8: bytes, pictures: NDArray[np.uint8]) -> list[str]:
+def worst_nodes(
+    fp32: bytes,
+    int8: bytes,
+    pictures: NDArray[np.uint8],
+    table: NDArray[np.float32] = RAW_PIXELS,
+) -> list[str]:
     """Names of the nodes with weights, those that lose most (in SQNR) first.
 
     `fp32` is what `int8` was made from; the comparison is ONNX Runtime's own. Each node is judged
@@ -205,7 +234,8 @@ def worst_nodes(fp32: bytes, int8: bytes, pictures: NDArray[np.uint8]) -> list[s
             plain, watched = Path(folder, f"{name}.onnx"), Path(folder, f"{name}-watched.onnx")
             plain.write_bytes(model)
             debug.modify_model_output_intermediate_tensors(str(plain), str(watched))
-            activations.append(debug.collect_activations(str(watched), _Reader(model, pictures)))
+            reader = _Reader(model, pictures, table)
+            activations.append(debug.collect_activations(str(watched), reader))
         errors = debug.compute_activation_error(
             debug.create_activation_matching(*reversed(activations))
         )
@@ -233,9 +263,11 @@ def opset(model: bytes) -> int:
 class _Reader:
     """What ONNX Runtime's tools draw their pictures from (its CalibrationDataReader protocol)."""
 
-    def __init__(self, model: bytes, pictures: NDArray[np.uint8]) -> None:
+    def __init__(
+        self, model: bytes, pictures: NDArray[np.uint8], table: NDArray[np.float32]
+    ) -> None:
         name = _input_name(model)
-        self._feeds = ({name: picture[np.newaxis].astype(np.float32)} for picture in pictures)
+        self._feeds = ({name: looked_up(table, picture[np.newaxis])} for picture in pictures)
 
     def __iter__(self) -> Iterator[dict[str, NDArray[np.float32]]]:
         return self._feeds
@@ -273,7 +305,10 @@ def _dequantized(int8: bytes) -> dict[str, NDArray[np.float64]]:
 
 
 def _channel_means(
-    fp32: bytes, tensors: Sequence[str], pictures: NDArray[np.uint8]
+    fp32: bytes,
+    tensors: Sequence[str],
+    pictures: NDArray[np.uint8],
+    table: NDArray[np.float32],
 ) -> dict[str, NDArray[np.float64]]:
     """float64 (channels,) means over the pictures of an ONNX model's tensors (1, channels, ...)."""
     onnx, runtime = (
@@ -295,9 +330,8 @@ def _channel_means(
     (source,) = inputs
     totals = {name: np.zeros(()) for name in names}
     for picture in pictures:
-        for name, value in zip(
-            names, session.run(names, {source: picture[np.newaxis].astype(np.float32)}), strict=True
-        ):
+        values = session.run(names, {source: looked_up(table, picture[np.newaxis])})
+        for name, value in zip(names, values, strict=True):
             totals[name] = totals[name] + value.reshape(*value.shape[:2], -1).mean(
                 axis=(0, 2), dtype=np.float64
             )

@@ -11,8 +11,14 @@ from edgeemo.cli.shell import say
 from edgeemo.errors import BackendError
 from edgeemo.proof.selftest import OPTIMIZED_BOUND_LSB
 from export.convert import onnx
-from export.convert.artifacts import FP16_ONNX, FP32_ONNX, Candidate, infer, open_candidate
-from export.convert.calibration import SPLIT
+from export.convert.artifacts import (
+    FP16_ONNX,
+    FP32_ONNX,
+    INT8_TFLITE,
+    Candidate,
+    infer,
+    open_candidate,
+)
 from export.job import FLOAT_TOLERANCE, Job, Pictures
 from export.prove.gate import judge
 from export.prove.ladder import climb
@@ -28,21 +34,27 @@ def quantize(job: Job) -> list[Measurement]:
     Raises:
         BackendError: a conversion fails, or the float ONNX file is another network than the run's.
     """
-    say(
-        f"profile {job.profile.name}: {', '.join(job.profile.files)}; "
-        f"calibration: {len(job.calibration)} pictures of {SPLIT}"
+    of = (
+        f"{len(job.calibration)} pictures of {job.calibrated_on}"
+        if len(job.calibration)
+        else "none here"
     )
+    say(f"profile {job.profile.name}: {', '.join(job.profile.files)}; calibration: {of}")
     if job.run.note:
         say(job.run.note)
+    if job.run.given is not None:
+        given = Candidate(INT8_TFLITE, job.run.given, "quantized elsewhere, taken as it came")
+        measurement = measured(job, given, job.test, progress=True)
+        return [replace(measurement, faults=tuple(_kernel_faults(job, given)))]
     exact: Measurement | None = None
     if job.profile.with_onnx:  # before the ladder, which could not help it
-        exact = measured(job, Candidate(FP32_ONNX, onnx.convert_fp32(job.run.model)), job.test)
+        exact = measured(job, Candidate(FP32_ONNX, job.run.float_onnx()), job.test)
         _check_float(job, exact)
     say(attempt_heading())
-    measurements = [climbed(job, _tflite_maker(job))]
+    measurements = [climbed(job, _tflite_maker(job))] if job.profile.with_tflite else []
     if exact is not None:
         fp32 = exact.candidate.model
-        measurements.append(climbed(job, OnnxMaker(fp32, job.calibration)))
+        measurements.append(climbed(job, OnnxMaker(fp32, job.calibration, job.run.spec)))
         halved = Candidate(FP16_ONNX, onnx.convert_fp16(fp32))
         measurements += [measured(job, halved, job.test, progress=True), exact]
     return measurements
@@ -98,7 +110,11 @@ def _tflite_maker(job: Job) -> Maker:
     if job.run.simulated is not None:
         return TrainedMaker(job.run.simulated)
     return TfliteMaker(
-        job.run.model, job.calibration, job.seed, may_be_mixed=job.profile.wide_tflite
+        job.run.float_tflite(),
+        job.calibration,
+        job.seed,
+        job.run.spec,
+        may_be_mixed=job.profile.wide_tflite,
     )
 
 

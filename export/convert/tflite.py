@@ -5,13 +5,15 @@ The only importer of TensorFlow (but for training on several machines) and of ai
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.backends.litert import open_interpreter
+from edgeemo.contract.input_spec import Arithmetic
 from edgeemo.errors import BackendError
 from edgeemo.optional import need
 from export.convert.graph import ALIGNMENT, check_full_int8, read_graph
@@ -30,6 +32,63 @@ def convert_fp32(model: Any) -> bytes:
     tensorflow = need("tensorflow", "export", "to convert to TFLite")
     converter = tensorflow.lite.TFLiteConverter.from_keras_model(_batch_of_one(model))
     return _converted(converter, model)
+
+
+def convert_function(function: Any, shape: Sequence[int], name: str) -> bytes:
+    """Float .tflite of a TensorFlow function of one float32 tensor of that shape.
+
+    Raises BackendError.
+    """
+    tensorflow = need("tensorflow", "export", "to convert to TFLite")
+    spec = tensorflow.TensorSpec(shape, tensorflow.float32, name="pixels")
+    concrete = tensorflow.function(function, autograph=False).get_concrete_function(spec)
+    converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([concrete], function)
+    try:
+        with quiet():
+            return bytes(converter.convert())
+    except Exception as error:  # as below
+        raise BackendError(
+            f"TensorFlow cannot convert {name} to TFLite ({_in_short(error)})"
+        ) from None
+
+
+def cast(values: Any, dtype: str) -> Any:
+    """A tensor with elements of the type of that name."""
+    tensorflow = need("tensorflow", "export", "to convert to TFLite")
+    return tensorflow.cast(values, dtype)
+
+
+def load_saved_model(path: Path, signature: str) -> Any:
+    """A SavedModel and its signature, which must have been looked at before: it is a program.
+
+    Returns:
+        (what keeps its variables alive, the signature's concrete function).
+
+    Raises BackendError.
+    """
+    tensorflow = need("tensorflow", "export", "to read a SavedModel")
+    try:
+        with quiet():
+            loaded = tensorflow.saved_model.load(str(path))
+    except Exception as error:  # TensorFlow's own and C++ kinds
+        raise BackendError(f"{path}: cannot be loaded ({_in_short(error)})") from None
+    if signature not in loaded.signatures:
+        raise BackendError(
+            f"{path}: has no signature {signature!r} (only {', '.join(loaded.signatures)[:200]}); "
+            "export it again with model.export(PATH)"
+        )
+    return loaded, loaded.signatures[signature]
+
+
+def parse_saved_model(data: bytes) -> Any:
+    """The message that saved_model.pb holds; nothing of it is run. Raises BackendError."""
+    pb = need("tensorflow.core.protobuf.saved_model_pb2", "export", "to read a SavedModel")
+    message = pb.SavedModel()
+    try:
+        message.ParseFromString(data)
+    except Exception as error:  # protobuf's own
+        raise BackendError(f"no SavedModel ({_in_short(error)})") from None
+    return message
 
 
 def convert_trained(simulated: Any) -> bytes:
@@ -51,13 +110,18 @@ def convert_trained(simulated: Any) -> bytes:
 
 
 def quantize(
-    fp32: bytes, ranges: Mapping[str, tuple[float, float]], *, wide: Collection[str] = ()
+    fp32: bytes,
+    ranges: Mapping[str, tuple[float, float]],
+    *,
+    wide: Collection[str] = (),
+    arithmetic: Arithmetic = Arithmetic.GRAPH,
 ) -> bytes:
     """int8 .tflite of a float one, with per-channel weights.
 
     Args:
         ranges: low and high of each tensor, by name.
         wide: tensors whose operators get 16-bit activations.
+        arithmetic: whether the model takes pixels, or what the runtime makes of them.
 
     Raises:
         BackendError: the quantizer fails, or there is an operator without an int8 kernel; the
@@ -90,7 +154,7 @@ def quantize(
         raise BackendError(
             f"ai-edge-quantizer cannot quantize the model ({_in_short(error)})"
         ) from None
-    check_full_int8(quantized, wide=bool(wide))
+    check_full_int8(quantized, wide=bool(wide), arithmetic=arithmetic)
     return quantized
 
 
@@ -122,7 +186,7 @@ def with_corrected_biases(
         written.buffers[written.subgraphs[0].tensors[bias].buffer].data = np.frombuffer(
             corrected.tobytes(), np.uint8
         )
-    return _packed(written, len(fp32))
+    return packed(written, len(fp32))
 
 
 def _mean_shift(
@@ -180,10 +244,10 @@ def _with_short_names(tflite: bytes, layers: Collection[str]) -> bytes:
         name = _short_name(tensor.name.decode(), layers)
         uses[name] += 1
         tensor.name = name if uses[name] == 1 else f"{name}.{uses[name]}"
-    return _packed(graph, len(tflite))
+    return packed(graph, len(tflite))
 
 
-def _packed(graph: Any, size: int) -> bytes:
+def packed(graph: Any, size: int) -> bytes:
     """The bytes of a .tflite object of about `size` bytes."""
     flatbuffers = need("flatbuffers", "export", "to write TFLite")
 

@@ -24,7 +24,7 @@ _SOFTMAX = """
 void edgeemo_softmax_q15(const int8_t logits[EDGEEMO_LABEL_COUNT],
                          uint16_t scores[EDGEEMO_LABEL_COUNT])
 {
-    edgeemo_scores_q15(exponentials, logits, scores, EDGEEMO_LABEL_COUNT);
+    edgeemo_scores_q15(@TABLE@, logits, scores, EDGEEMO_LABEL_COUNT);
 }"""
 _SELFTEST = """
 int edgeemo_selftest(void)
@@ -56,7 +56,7 @@ def model_source(network: Network, plan: Plan, title: str) -> str:
         _MEMORY,
         *_check(network),
         *_inference(network, plan),
-        _SOFTMAX,
+        _SOFTMAX.replace("@TABLE@", _exponentials(network)),
     ]
     return "\n".join(lines) + "\n"
 
@@ -94,7 +94,8 @@ def _constants(network: Network) -> Iterator[str]:
             if values.size:
                 kind = f"{values.dtype.newbyteorder('=')}_t"
                 yield from _array(f"static const {kind} {name}_{i}[{values.size}]", values)
-    yield from _array("static const uint16_t exponentials[256]", exponentials(network.logits))
+    if not network.probabilities:
+        yield from _array("static const uint16_t exponentials[256]", exponentials(network.logits))
     if network.pixel_table.size:
         size = network.pixel_table.size
         yield from _array(f"static const int8_t pixel_tables[{size}]", network.pixel_table)
@@ -111,7 +112,7 @@ def _layer(i: int, layer: Layer, plan: Plan, scratch: int) -> Iterator[str]:
     tables = layer_tables(layer).items()
     arrays = [f"{name}_{i}" if values.size else "NULL" for name, values in tables]
     offsets = [plan.offsets[number] for number in (*layer.inputs[:1], layer.inputs[-1])]
-    offsets += [plan.offsets[layer.output], scratch]
+    offsets += [plan.offsets[layer.output] + layer.start, scratch]
     numbers = [layer.table.size, *offsets, *layer.in_shape, *layer.out_shape, layer.bias.size]
     bytes_ = [*layer.kernel, *layer.stride, *layer.pad, *layer.zeros, *layer.bounds]
     yield f"    {{{', '.join(arrays)},"
@@ -124,9 +125,15 @@ def _network(network: Network, plan: Plan) -> Iterator[str]:
     tables = "pixel_tables" if network.pixel_table.size else "NULL"
     yield ""
     yield "const edgeemo_network edgeemo_builtin_network = {"
-    yield f"    layers, exponentials, {tables}, {len(network.pixel_table)}, {len(network.layers)},"
+    softmax = _exponentials(network)
+    yield f"    layers, {softmax}, {tables}, {len(network.pixel_table)}, {len(network.layers)},"
     yield f"    EDGEEMO_ARENA_BYTES, {ends}, EDGEEMO_INPUT_BYTES, EDGEEMO_LABEL_COUNT,"
     yield "};"
+
+
+def _exponentials(network: Network) -> str:
+    """The table of the scores in C; none where the network itself ends in a softmax."""
+    return "NULL" if network.probabilities else "exponentials"
 
 
 def _check(network: Network) -> Iterator[str]:

@@ -15,7 +15,7 @@ from export.prove.gate import float_fault
 # On so many pictures of a class, never answering it shows a recall below 10 % at 95 %.
 _SURELY_NEVER = math.ceil(math.log(0.05) / math.log(1 - 0.10))
 
-_ADVICE = (
+ADVICE = (
     "quantization cannot help: look at the labels (python -m training stats), and train on more "
     "faces of the weak classes, longer, or with --class-weight or --balance "
     "(python -m training train)"
@@ -40,12 +40,16 @@ def _why(minimum: int) -> str:
 
 
 def check_float_model(
-    logits: NDArray[np.float32], labels: NDArray[np.int64], class_names: Sequence[str], run: Path
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    class_names: Sequence[str],
+    run: Path,
+    advice: str = ADVICE,
 ) -> str:
     """Refuse a float model that fails by itself on the test split.
 
     Finite float32 (N, classes) `logits` of pictures whose true label numbers (N,) are positions in
-    `class_names`.
+    `class_names`; `advice` says what to do.
 
     Returns:
         In words, which classes it never answers, of so many pictures that their recall is surely
@@ -64,7 +68,7 @@ def check_float_model(
         )
     if fault := float_fault(card):
         raise GateFailed(
-            f"{run}: the float model fails by itself, so nothing was quantized: {fault}; {_ADVICE}"
+            f"{run}: the float model fails by itself, so nothing was quantized: {fault}; {advice}"
         )
     never = [
         f"{name} ({sum(row):,} test pictures)"
@@ -73,4 +77,4 @@ def check_float_model(
     ]
     if not never:
         return ""
-    return f"note: the float model never answers {', '.join(never)}; {_ADVICE}"
+    return f"note: the float model never answers {', '.join(never)}; {advice}"

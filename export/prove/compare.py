@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.backends import open_backend
+from edgeemo.contract.answers import picture_ids
 from edgeemo.contract.bundle import Bundle, read_bundle
 from edgeemo.contract.labels import check_same_labels
 from edgeemo.data.ferplus import ferplus_majority, group_votes
@@ -15,6 +16,7 @@ from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import DataError, SpecMismatch
 from edgeemo.proof.evaluation import PairedDrop, Scorecard, paired_drop, score
 from export.convert.artifacts import infer
+from workstation.seen import unlisted
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,14 @@ def compare(
 
 
 def _check_split(bundle: Bundle, data: Prepared, split: str) -> None:
-    if split == "test" and bundle.manifest.data.split_hash != data.split_hash:
+    if split != "test":
+        return
+    count = unlisted(bundle, data.split_hash, picture_ids(data.images[data.indices(split)]))
+    if count:
         raise DataError(
             f"{bundle.path} was trained on another split than {data.path} holds (hashes "
             f"{bundle.manifest.data.split_hash[:12]} and {data.split_hash[:12]}), so it may have "
-            "seen these pictures; compare on the data that both were trained on"
+            f"seen {count:,} of these pictures; compare on the data that both were trained on"
         )
 
 

@@ -6,7 +6,6 @@ from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.run import check_finished, read_run_config
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import MissingFile
-from export.convert import tflite
 from export.convert.artifacts import Candidate
 from export.convert.calibration import calibration_set, thinned
 from export.prove.layers import Layer, compare_layers, worst
@@ -36,10 +35,10 @@ def inspect_run(
     run = load_float_run(run_path, config, data)
     candidate: Candidate
     if run.simulated is None:
-        candidate = TfliteMaker(run.model, calibration, seed).calibrated(method)
+        candidate = TfliteMaker(run.float_tflite(), calibration, seed).calibrated(method)
     else:
         candidate = TrainedMaker(run.simulated).make(TRAINED, None)
-    fp32 = candidate.source or tflite.convert_fp32(run.model)
+    fp32 = candidate.source or run.float_tflite()
     return candidate.detail, compare_layers(fp32, candidate.model, thinned(calibration, count))
 
 

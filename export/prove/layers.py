@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.backends.litert import open_interpreter
-from edgeemo.contract.quantize import pixels_to_int8
+from edgeemo.contract.quantize import Quantization, looked_up
 from edgeemo.errors import BackendError
+from export.convert.calibration import RAW_PIXELS
 from export.convert.graph import CASTS, Graph, read_graph
 
 # Shares of values outside of the range, and of the range that is used.
@@ -59,10 +60,16 @@ class Layer:
         )
 
 
-def compare_layers(fp32: bytes, int8: bytes, pictures: NDArray[np.uint8]) -> list[Layer]:
+def compare_layers(
+    fp32: bytes,
+    int8: bytes,
+    pictures: NDArray[np.uint8],
+    table: NDArray[np.float32] = RAW_PIXELS,
+) -> list[Layer]:
     """Each operator of an int8 .tflite against the same one of the float .tflite, in order.
 
-    They see the same uint8 (N, H, W, C) pictures.
+    They see the same uint8 (N, H, W, C) pictures; `table` (C, 256) says what the float model takes
+    for a pixel.
 
     Raises:
         BackendError: the two are not the same network.
@@ -82,9 +89,11 @@ def compare_layers(fp32: bytes, int8: bytes, pictures: NDArray[np.uint8]) -> lis
         open_interpreter(model, "model", kernels="plain", keep_tensors=True)
         for model in (fp32, int8)
     )
+    scale, zero_point = graphs[1].input["quantization"]
+    int8_table = Quantization(float(scale), int(zero_point)).quantize(table)
     for picture in pictures:
-        real.set_tensor(graphs[0].input["index"], picture[np.newaxis].astype(np.float32))
-        stored.set_tensor(graphs[1].input["index"], pixels_to_int8(picture[np.newaxis]))
+        real.set_tensor(graphs[0].input["index"], looked_up(table, picture[np.newaxis]))
+        stored.set_tensor(graphs[1].input["index"], looked_up(int8_table, picture[np.newaxis]))
         real.invoke()
         stored.invoke()
         for pair, of_real, of_stored in zip(sums, *outputs, strict=True):

@@ -6,9 +6,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
+from edgeemo.contract.quantize import scaled_pixels
 from edgeemo.errors import BackendError
 from export.convert import onnx, tflite
-from export.convert.activations import METHODS, Activation, Ranges, record
+from export.convert.activations import METHODS, Activation, for_max_pools, record
 from export.convert.artifacts import INT8_ONNX, INT8_TFLITE, MIXED_ONNX, MIXED_TFLITE, Candidate
 from export.convert.calibration import thinned
 from export.prove.layers import Layer, compare_layers, worst
@@ -35,8 +37,9 @@ class _CalibratedMaker(ABC):
 
     steps: tuple[str, ...] = STEPS
 
-    def __init__(self, fp32: bytes, calibration: NDArray[np.uint8]) -> None:
-        self._fp32, self._calibration = fp32, calibration
+    def __init__(self, fp32: bytes, calibration: NDArray[np.uint8], spec: InputSpec) -> None:
+        self._fp32, self._calibration, self._spec = fp32, calibration, spec
+        self._table = scaled_pixels(spec)
 
     def make(self, step: str, best: Candidate | None) -> Candidate:
         """As Maker says."""
@@ -71,21 +74,28 @@ class _CalibratedMaker(ABC):
 
 
 class TfliteMaker(_CalibratedMaker):
-    """int8 TFLite of a float network, calibrated on uint8 (N, H, W, C) pictures.
+    """int8 TFLite of a float .tflite, calibrated on uint8 (N, H, W, C) pictures.
 
     Its mixed step has 16-bit activations.
     """
 
     def __init__(
-        self, model: Any, calibration: NDArray[np.uint8], seed: int, *, may_be_mixed: bool = True
+        self,
+        fp32: bytes,
+        calibration: NDArray[np.uint8],
+        seed: int,
+        spec: InputSpec = DEFAULT_SPEC,
+        *,
+        may_be_mixed: bool = True,
     ) -> None:
-        super().__init__(tflite.convert_fp32(model), calibration)
+        super().__init__(fp32, calibration, spec)
         self.steps = tuple(step for step in STEPS if may_be_mixed or step != "mixed")
-        self._activations: dict[str, Activation] = record(self._fp32, calibration, seed)
+        self._activations: dict[str, Activation] = record(fp32, calibration, seed, self._table)
 
     def mixed(self, best: Candidate) -> Candidate:
         """`best` with 16-bit activations in its worst layers."""
-        layers = compare_layers(best.source, best.model, thinned(self._calibration, _LOOKED_AT))
+        pictures = thinned(self._calibration, _LOOKED_AT)
+        layers = compare_layers(best.source, best.model, pictures, self._table)
         try:
             return self._wide(best, layers)
         except BackendError:
@@ -107,9 +117,9 @@ class TfliteMaker(_CalibratedMaker):
     def _quantized(
         self, step: str, method: str, detail: str, source: bytes, wide: tuple[str, ...] = ()
     ) -> Candidate:
-        ranges: Ranges = METHODS[method](self._activations)
+        ranges = for_max_pools(source, METHODS[method](self._activations))
         kind = MIXED_TFLITE if wide else INT8_TFLITE
-        model = tflite.quantize(source, ranges, wide=wide)
+        model = tflite.quantize(source, ranges, wide=wide, arithmetic=self._spec.arithmetic)
         return Candidate(kind, model, detail, step, method, source, wide)
 
 
@@ -123,24 +133,27 @@ class OnnxMaker(_CalibratedMaker):
     # again.
     steps = tuple(step for step in STEPS if step != "entropy")
 
-    def __init__(self, fp32: bytes, calibration: NDArray[np.uint8]) -> None:
-        super().__init__(onnx.folded(fp32), calibration)
+    def __init__(
+        self, fp32: bytes, calibration: NDArray[np.uint8], spec: InputSpec = DEFAULT_SPEC
+    ) -> None:
+        super().__init__(onnx.folded(fp32), calibration, spec)
 
     def mixed(self, best: Candidate) -> Candidate:
         """`best` with its worst nodes in float."""
         pictures = thinned(self._calibration, _LOOKED_AT)
-        wide = tuple(onnx.worst_nodes(best.source, best.model, pictures)[:_WORST])
+        worst_first = onnx.worst_nodes(best.source, best.model, pictures, self._table)
+        wide = tuple(worst_first[:_WORST])
         detail = f"float in {', '.join(wide)}"
         return self._quantized("mixed", best.method, detail, best.source, wide)
 
     def _with_corrected_biases(self, best: Candidate) -> bytes:
-        return onnx.with_corrected_biases(self._fp32, best.model, self._calibration)
+        return onnx.with_corrected_biases(self._fp32, best.model, self._calibration, self._table)
 
     def _quantized(
         self, step: str, method: str, detail: str, source: bytes, wide: tuple[str, ...] = ()
     ) -> Candidate:
         kind = MIXED_ONNX if wide else INT8_ONNX
-        model = onnx.convert_int8(source, self._calibration, method, wide)
+        model = onnx.convert_int8(source, self._calibration, method, wide, self._table)
         return Candidate(kind, model, detail, step, method, source, wide)
 
 

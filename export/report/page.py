@@ -21,7 +21,7 @@ from edgeemo.proof.conditions import too_few_pictures
 from edgeemo.proof.evaluation import Scorecard, recall_intervals
 from export.prove.measurement import Measurement
 from export.report.words import decibels, interval, percent, points
-from export.run import FloatRun
+from export.run import Subject
 from workstation import html
 
 _FLIPS = 120  # pictures shown of an artifact
@@ -70,7 +70,7 @@ def write_html(
     path: Path,
     name: str,
     report: Mapping[str, Any],
-    run: FloatRun,
+    run: Subject,
     pictures: NDArray[np.uint8],
     measurements: Sequence[Measurement],
 ) -> None:
@@ -88,7 +88,7 @@ def write_html(
         part.write_text(html.page(title, sections, _STYLE), encoding="utf-8")
 
 
-def _headline(report: Mapping[str, Any], run: FloatRun, measurements: Sequence[Measurement]) -> str:
+def _headline(report: Mapping[str, Any], run: Subject, measurements: Sequence[Measurement]) -> str:
     refused = [
         f'<p class="bad">{html.text(m.file)} is refused: {html.text("; ".join(m.reasons))}.</p>'
         for m in measurements
@@ -101,10 +101,10 @@ def _headline(report: Mapping[str, Any], run: FloatRun, measurements: Sequence[M
     rows = [of_float, *map(_summary_row, measurements)]
     low, high = full.float_card.interval
     about = (
-        f"<p>Run <code>{html.text(str(run.path))}</code>, split {html.text(report['split'])}, "
+        f"<p>Network <code>{html.text(str(run.path))}</code>, split {html.text(report['split'])}, "
         f"{report['n']:,} pictures. The float model's top-1 is {top1} (95 % interval "
         f"{percent(low)} to {percent(high)}). A drop is float less artifact on the same pictures; "
-        f"the gate looks at the upper end of its interval. {run.note}</p>"
+        f"the gate looks at the upper end of its interval. {html.text(run.note)}</p>"
     )
     table = html.table(_SUMMARY, rows, "Against the float model")
     return (
@@ -148,7 +148,7 @@ def _limits(limits: Mapping[str, float]) -> str:
     return html.details("The gate's limits", html.table(["limit", "value"], rows))
 
 
-def _artifact(run: FloatRun, pictures: NDArray[np.uint8], measurement: Measurement) -> str:
+def _artifact(run: Subject, pictures: NDArray[np.uint8], measurement: Measurement) -> str:
     verdict, names = measurement.verdict, run.class_names
     detail = measurement.candidate.detail or "not quantized"
     parts = [
@@ -255,7 +255,7 @@ def _recalls(measurement: Measurement, names: Sequence[str]) -> str:
     return html.table([*head, "drop, pp", "90 % interval"], rows, "Recall of each class")
 
 
-def _flips(run: FloatRun, pictures: NDArray[np.uint8], measurement: Measurement) -> str:
+def _flips(run: Subject, pictures: NDArray[np.uint8], measurement: Measurement) -> str:
     """The pictures whose top label changed, those first of which the float model was surest."""
     scores = softmax(run.logits), softmax(measurement.logits)
     tops = [one.argmax(axis=1) for one in scores]

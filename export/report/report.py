@@ -15,7 +15,7 @@ from edgeemo.proof.limits import LIMITS
 from edgeemo.version import __version__
 from export.prove.gate import judge
 from export.prove.measurement import Measurement
-from export.run import FloatRun
+from export.run import Subject
 
 FORMAT = 2
 _PACKAGES = (
@@ -32,7 +32,7 @@ _PACKAGES = (
 
 
 def report_dict(
-    run: FloatRun, data: Prepared, measurements: Sequence[Measurement]
+    run: Subject, data: Prepared, measurements: Sequence[Measurement]
 ) -> dict[str, Any]:
     """The report as plain JSON values, without the self-test's trace."""
     rows = data.indices("test")
@@ -52,7 +52,7 @@ def report_dict(
     }
 
 
-def _artifact(run: FloatRun, data: Prepared, measurement: Measurement) -> dict[str, Any]:
+def _artifact(run: Subject, data: Prepared, measurement: Measurement) -> dict[str, Any]:
     verdict, candidate = measurement.verdict, measurement.candidate
     cards = (("float", verdict.float_card), ("artifact", verdict.card))
     return verdict.to_dict() | {
@@ -75,7 +75,7 @@ def _artifact(run: FloatRun, data: Prepared, measurement: Measurement) -> dict[s
 
 
 def _against_ferplus(
-    run: FloatRun, data: Prepared, logits: NDArray[np.float32]
+    run: Subject, data: Prepared, logits: NDArray[np.float32]
 ) -> dict[str, Any] | None:
     """The same comparison on the faces where more than half of FER+'s taggers agree.
 

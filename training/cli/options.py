@@ -11,6 +11,7 @@ import click
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.reading import read_regular, why_no_file
 from edgeemo.errors import InvalidInput, MissingFile
+from edgeemo.models import shipped_models
 from training.fit.recipe import LABEL_CHOICES, PRECISIONS, Recipe
 from training.networks import NETWORKS
 
@@ -118,8 +119,13 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
     ),
     "init": click.option(
         "--init",
-        metavar="RUN",
-        help="Start from the weights of a finished run of the same network and split.",
+        metavar="RUN|BUNDLE|NAME",
+        help=(
+            "Start from the weights of a finished run, of a bundle, or of a shipped one such as "
+            "small: of the same network and input, for the same labels or for others. From a "
+            "bundle the defaults are those of fine-tuning: 20 epochs, batch 32, learning rate "
+            "0.001, one epoch of warm-up, no mixup, no moving average."
+        ),
     ),
     "teachers": click.option(
         "--distill",
@@ -203,9 +209,14 @@ class Given:
         return (
             data,
             self.file,
-            self.choices.get("init"),
+            self._init_path(),
             *self.choices.get("teachers", ()),
         )
+
+    def _init_path(self) -> str | None:
+        """What `--init` reads, where that is no shipped name."""
+        init = self.choices.get("init")
+        return None if init in shipped_models() else init
 
     def recipe(self, begun: Recipe | None = None) -> Recipe:
         """The given choices over the recipe in the file; without a file, over `begun` or the

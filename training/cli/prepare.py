@@ -11,6 +11,7 @@ from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_apart
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec, parse_size
 from edgeemo.contract.labels import LABELS, check_labels
+from edgeemo.data.prepared import SPLITS
 from edgeemo.errors import InvalidInput
 from training.data.conflicts import POLICIES
 from training.data.own.layout import LAYOUTS, Asked
@@ -18,7 +19,7 @@ from training.data.own.own_set import FACES, LARGEST_CROP, OwnSource
 from training.data.own.pattern import Pattern
 from training.data.own.words import NUMBERINGS
 from training.data.sources import SOURCES, Source, choose_sources
-from training.data.splits import SPLITTERS
+from training.data.splits import WAYS
 
 
 def _spec(_: click.Context, __: click.Parameter, value: str) -> InputSpec:
@@ -146,12 +147,23 @@ def _pattern(_: click.Context, __: click.Parameter, text: str | None) -> Pattern
 )
 @click.option(
     "--split",
-    type=click.Choice(list(SPLITTERS)),
+    type=click.Choice(WAYS),
     default="grouped",
     help=(
-        "grouped: 60/20/20, copies together, FER-2013's own test part in test. official: that "
-        "part "
-        "alone is test, its copies are left out, and the rest is 90/10."
+        "grouped: 60/20/20, copies together; a test part that the field compares on (FER-2013's) is "
+        "test with its copies, the rest then 75/25. official: that part alone is test, its copies "
+        "are left out, the rest is 90/10. given: the parts that folders or rows name are kept; "
+        "one that lacks is cut from train."
+    ),
+)
+@click.option(
+    "--split-from",
+    type=click.Path(path_type=Path),
+    metavar="FILE|FOLDER|BUNDLE",
+    help=(
+        "Keep the parts of a split file or prepared folder (split.json), or the test pictures of a "
+        "bundle; other pictures go with their copies, else by hash. [default: for FER-2013 with "
+        "seed 1 the split of the shipped models]"
     ),
 )
 @click.option(
@@ -220,7 +232,11 @@ def prepare(
     chosen = _own(choose_sources(sources, accept_license=accept_license), choices)
     given = [path for _, path in chosen]
     check_apart(
-        out, (*given, *(choices[name] for name in ("ferplus", "pixels", "reviewed", "labels")))
+        out,
+        (
+            *given,
+            *(choices[n] for n in ("ferplus", "pixels", "reviewed", "labels", "split_from")),
+        ),
     )
     archives = [(source, path or _downloaded(source.kaggle)) for source, path in chosen]
     dataset = run_prepare(archives, out, **choices)
@@ -231,6 +247,7 @@ def prepare(
     _show_counts(dataset)
     _show_matched(dataset["ferplus_matched"])
     _show_settled(dataset)
+    _show_split(dataset)
     say(
         f"wrote {out}: {dataset['images']:,} pictures in {dataset['groups']:,} groups; look at "
         f"{out / 'report.html'}"
@@ -312,3 +329,39 @@ def _show_settled(dataset: dict[str, Any]) -> None:
         f"copies; policy {settled['policy']}: {settled['changed']:,} labels changed, "
         f"{settled['dropped']:,} copies dropped"
     )
+
+
+def _show_split(dataset: dict[str, Any]) -> None:
+    """What parts were taken over, and which classes lack in a part."""
+    counts = dataset["split_from"]
+    if counts and counts["known"]:
+        say(
+            f"split from {counts['origin']}: {counts['known']:,} pictures known, "
+            f"{counts['with_their_copies']:,} with their copies, {counts['by_hash']:,} by hash"
+        )
+        if counts["apart"]:
+            say(
+                f"warning: {counts['apart']:,} groups of copies lie in several parts there and "
+                "stay so",
+                err=True,
+            )
+    if given := dataset.get("given"):
+        say(
+            f"split as given: {given['kept']:,} pictures kept their part, "
+            f"{given['cut_from_train']:,} cut from train by hash"
+        )
+        if given["copies_left_out"]:
+            say(
+                f"warning: {given['copies_left_out']:,} pictures left out of train or validation, "
+                "because a copy is in a part that judges",
+                err=True,
+            )
+    for split in SPLITS:
+        sums = [parts.get(split, {}) for parts in dataset["counts"].values()]
+        lacking = [name for name in dataset["labels"] if not any(s.get(name) for s in sums)]
+        if lacking:
+            say(
+                f"warning: {split} has no picture of {', '.join(lacking)}; add pictures, or choose "
+                "another --seed",
+                err=True,
+            )

@@ -74,6 +74,7 @@ def train(
 
     choose_backend()
     from training.fit.events import Events
+    from training.fit.start import is_bundle
     from training.fit.train import begun
     from training.fit.train import train as run_train
     from training.machines.choose import choose_devices
@@ -81,7 +82,13 @@ def train(
 
     check_apart(out, given.inputs(data))
     used = choose_devices(devices)
-    recipe = given.recipe(begun(out, used).recipe if resume else None)
+    recipe = given.recipe(begun(out, used).recipe if resume else _under(given))
+    if is_bundle(recipe.init) and used.chief and not resume:
+        say(
+            f"fine-tuning: {recipe.epochs} epochs, batch {recipe.batch_size}, learning rate "
+            f"{recipe.learning_rate:g}, {recipe.warmup_epochs} of warm-up, mixup {recipe.mixup:g}, "
+            f"moving average {recipe.ema:g}"
+        )
     run_train(
         recipe,
         data,
@@ -94,3 +101,13 @@ def train(
     if used.chief:
         print_cards(scorecards(out, data, "test"), f"{out}, float, test")
         say(f"wrote {out}")
+
+
+def _under(given: Given) -> Any:
+    """The recipe that the given choices go over: that of fine-tuning where a bundle is the start,
+    else None for the defaults.
+    """
+    from training.fit.start import fine_tuning, is_bundle
+
+    init = str(given.choices.get("init", ""))
+    return fine_tuning(init) if given.file is None and is_bundle(init) else None

@@ -1,5 +1,6 @@
 """Label, split and, where it is left out, reason of every picture that was read."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.data.prepared import EXCLUDED
+from edgeemo.contract.answers import picture_ids
+from edgeemo.data.prepared import EXCLUDED, SPLITS
 from training.data.conflicts import CONFLICTING, Given, settle
 from training.data.read import Faces
-from training.data.splits import COPY_OF_TEST, SPLITTERS
+from training.data.split_files import KnownSplit
+from training.data.splits import (
+    COPY_OF_TEST,
+    COPY_OF_VALIDATION,
+    ToSplit,
+    given_split,
+    grouped_split,
+    official_split,
+)
 
 DROPPED_IN_REVIEW = "dropped in review"
 
@@ -24,11 +34,13 @@ class Choices:
     reviewed: Mapping[str, str]
     """A person's decisions by sha256: "keep", "drop" or a class name."""
     split: str = "grouped"
-    """One of SPLITTERS."""
+    """One of WAYS."""
     conflicts: str = "majority"
     """One of POLICIES."""
     seed: int = 1
     """Of the split."""
+    known: KnownSplit | None = None
+    """Parts that pictures have already; None without."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ class Decided:
     reasons: NDArray[np.str_]
     """(N,) why a picture is excluded, "" for the others."""
     summary: dict[str, Any]
-    """For dataset.json: what conflicts and review came to."""
+    """For dataset.json: what conflicts, review and known parts came to."""
 
 
 def decide(faces: Faces, groups: NDArray[np.int64], choices: Choices) -> Decided:
@@ -59,14 +71,86 @@ def decide(faces: Faces, groups: NDArray[np.int64], choices: Choices) -> Decided
     reasons = np.where(dropped, DROPPED_IN_REVIEW, np.where(settled.dropped, CONFLICTING, ""))
     used = reasons == ""
     splits = np.full(len(groups), EXCLUDED, "U10")  # room for "validation"
-    split = SPLITTERS[choices.split]
-    splits[used] = split(settled.labels[used], groups[used], held_out[used], choices.seed)
-    reasons = np.where((splits == EXCLUDED) & used, COPY_OF_TEST, reasons)
+    pictures = _to_split(faces, settled.labels, groups, used)
+    known, counts = _known(faces, pictures, used, choices.known)
+    splits[used] = _split(pictures, choices, known)
+    if counts is not None:
+        counts["apart"] = _apart(groups, splits)
+    left_out = (splits == EXCLUDED) & used
+    reasons = np.where(left_out, _why_left_out(groups, splits), reasons)
     summary = {
         "conflicts": settled.summary,
         "reviewed": _review_counts(decisions, held_out, len(choices.reviewed)),
+        "split_from": counts,
     }
+    if choices.split == "given":
+        summary["given"] = _given_counts(pictures, splits[used])
     return Decided(settled.labels, splits, reasons, summary)
+
+
+def _to_split(
+    faces: Faces, labels: NDArray[np.int64], groups: NDArray[np.int64], used: NDArray[np.bool_]
+) -> ToSplit:
+    ids = [faces.pictures[i].id for i in np.flatnonzero(used)]
+    return ToSplit(ids, labels[used], groups[used], faces.held_out[used], faces.given[used])
+
+
+def _split(pictures: ToSplit, choices: Choices, known: NDArray[np.str_] | None) -> NDArray[np.str_]:
+    if choices.split == "given":
+        return given_split(pictures, choices.seed)
+    if choices.split == "official":
+        return official_split(pictures, choices.seed, known)
+    of_bundle = choices.known is not None and choices.known.spec is not None
+    return grouped_split(pictures, choices.seed, known, test_known=of_bundle)
+
+
+def _known(
+    faces: Faces, pictures: ToSplit, used: NDArray[np.bool_], known: KnownSplit | None
+) -> tuple[NDArray[np.str_] | None, dict[str, Any] | None]:
+    """Parts (n,) that the pictures have already, and for dataset.json where from and how many."""
+    if known is None:
+        return None, None
+    ids = pictures.ids if known.spec is None else picture_ids(faces.images[used])
+    parts = known.of(ids)
+    named = parts != ""
+    copies = ~named & np.isin(pictures.groups, pictures.groups[named])
+    return parts, {
+        "origin": known.origin,
+        "known": int(named.sum()),
+        "with_their_copies": int(copies.sum()),
+        "by_hash": int((~named & ~copies).sum()),
+    }
+
+
+def _apart(groups: NDArray[np.int64], splits: NDArray[np.str_]) -> int:
+    """How many groups lie in several parts.
+
+    Known parts win over copies that were found here and not where the split was made: else a
+    neighbour that one machine finds would change the split again.
+    """
+    several = Counter(
+        group for part in SPLITS for group in np.unique(groups[splits == part]).tolist()
+    )
+    return sum(count > 1 for count in several.values())
+
+
+def _why_left_out(groups: NDArray[np.int64], splits: NDArray[np.str_]) -> NDArray[np.str_]:
+    """(N,) the reason that a picture of no split would have."""
+    of_validation = np.isin(groups, groups[splits == "validation"])
+    of_test = np.isin(groups, groups[splits == "test"])
+    return np.where(of_validation & ~of_test, COPY_OF_VALIDATION, COPY_OF_TEST)
+
+
+def _given_counts(pictures: ToSplit, splits: NDArray[np.str_]) -> dict[str, int]:
+    """For dataset.json: what became of the parts that the sets came in."""
+    given = pictures.given
+    moved = (given == "train") & np.isin(splits, ("validation", "test"))
+    return {
+        "kept": int((given == splits).sum()),
+        "cut_from_train": int(moved.sum()),
+        "without_a_part": int((given == "").sum()),
+        "copies_left_out": int((splits == EXCLUDED).sum()),
+    }
 
 
 def _persons_labels(

@@ -82,8 +82,9 @@ class _Candidates:
     """int64 (M,), number of the change, see `_variant`."""
 
 
-def find_duplicates(images: Pixels, *, progress: bool = True) -> Duplicates:
-    """Group uint8 (N, H, W, C) pictures.
+def find_duplicates(images: Pixels, *, progress: bool = True, warped: bool = True) -> Duplicates:
+    """Group uint8 (N, H, W, C) pictures; without `warped`, turned, zoomed and mirrored ones are
+    not looked for.
 
     Deterministic for the same pictures on the same machine.
     """
@@ -95,9 +96,10 @@ def find_duplicates(images: Pixels, *, progress: bool = True) -> Duplicates:
     usable = np.flatnonzero([picture.std() >= MIN_CONTRAST for picture in plain])
     groups = np.arange(count)
     pairs, detail = np.empty((0, 2), np.int64), np.empty(0, np.float32)
-    passes = 2 + len(ANGLES) * len(ZOOMS)
+    steps = (_plain_pairs, _warped_pairs) if warped else (_plain_pairs,)
+    passes = 1 + (1 + len(ANGLES) * len(ZOOMS)) * warped
     with tqdm(total=passes, desc="near copies", unit="pass", disable=not progress) as bar:
-        for step in (_plain_pairs, _warped_pairs):
+        for step in steps:
             rows = usable[np.unique(groups[usable], return_index=True)[1]]
             if len(rows) < 2:
                 break

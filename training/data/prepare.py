@@ -18,6 +18,7 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import LABELS, check_labels
 from edgeemo.data.prepared import (
     DATASET,
+    EXCLUDED,
     IMAGES,
     INDEX,
     INDEX_COLUMNS,
@@ -34,6 +35,15 @@ from training.data.own.words import read_rules
 from training.data.read import Faces, read_faces
 from training.data.reviewed import read_reviewed
 from training.data.sources import Source
+from training.data.split_files import (
+    SPLIT_FILE,
+    KnownSplit,
+    check_spec,
+    official_fer2013,
+    read_known_split,
+    write_split,
+)
+from training.data.splits import COPY_OF_TEST
 from training.data.votes import Votes, open_votes
 from training.runs.report import Pictures, write_report
 
@@ -54,6 +64,9 @@ class Options(TypedDict, total=False):
     it."""
     split: str
     """One of training/data/splits.py; "grouped" by default."""
+    split_from: Path | None
+    """A split file, a prepared folder or a bundle whose parts are kept; None by default: of
+    FER-2013 the official split, where the seed is 1."""
     conflicts: str
     """A policy of training/data/conflicts.py for copies of different labels; "majority" by
     default."""
@@ -79,6 +92,7 @@ _DEFAULTS = Options(
     pixels=None,
     reviewed=None,
     split="grouped",
+    split_from=None,
     conflicts="majority",
     seed=1,
     class_names=None,
@@ -120,7 +134,8 @@ def _prepare(sources: Opened, out: Path, names: tuple[str, ...], chosen: Options
     spec, progress = chosen["spec"], chosen["progress"]
     votes = open_votes(chosen["ferplus"], chosen["pixels"], names)
     decisions = read_reviewed(chosen["reviewed"], names) if chosen["reviewed"] else {}
-    choices = Choices(names, decisions, chosen["split"], chosen["conflicts"], chosen["seed"])
+    known = _known_split(chosen, sources)
+    choices = Choices(names, decisions, chosen["split"], chosen["conflicts"], chosen["seed"], known)
     with folder_written_beside(out) as folder:
         faces = read_faces(
             sources,
@@ -134,6 +149,7 @@ def _prepare(sources: Opened, out: Path, names: tuple[str, ...], chosen: Options
         _check_reviewed(chosen["reviewed"], decisions, faces)
         duplicates = find_duplicates(faces.images, progress=progress)
         decided = decide(faces, duplicates.groups, choices)
+        _check_known(chosen["split_from"], decided)
         matched = dict(votes.matched) if votes else {}
         return _write(folder, sources, spec, faces, duplicates, decided, choices, matched)
 
@@ -150,6 +166,35 @@ def _in_order(sources: Sources, split: str) -> Sources:
             "grouped"
         )
     return sorted(sources, key=lambda pair: (not pair[0].official_test, pair[0].name))
+
+
+def _known_split(chosen: Options, sources: Opened) -> KnownSplit | None:
+    """The parts that pictures have already, from --split-from or of FER-2013.
+
+    Raises:
+        InvalidInput: --split-from beside a split that takes the sets' own parts.
+        MissingFile, DataError, BundleError, SpecMismatch: what it names cannot be taken.
+    """
+    path, split = chosen["split_from"], chosen["split"]
+    if path is None:
+        official = any(source.official_test for source, _ in sources)
+        return official_fer2013(split, chosen["seed"]) if official else None
+    if split == "given":
+        raise InvalidInput(
+            "expected --split-from or --split given, received both; leave one of them out"
+        )
+    known = read_known_split(path, split)
+    check_spec(known, chosen["spec"])
+    return known
+
+
+def _check_known(path: Path | None, decided: Decided) -> None:
+    counts = decided.summary["split_from"]
+    if path is not None and not counts["known"]:
+        raise DataError(
+            f"{path}: none of its pictures is among the sources; give the split of these sources, "
+            "or leave --split-from out"
+        )
 
 
 def _check_votes(path: Path | None, votes: Votes | None, faces: Faces) -> None:
@@ -184,6 +229,7 @@ def _write(
     with_votes = any(picture.votes for picture in faces.pictures)
     np.save(folder / IMAGES, faces.images, allow_pickle=False)
     _write_index(folder / INDEX, faces, rows, with_votes=with_votes)
+    _write_split(folder / SPLIT_FILE, faces, decided, choices)
     dataset = {
         "format": 2,
         "edgeemo": __version__,
@@ -270,6 +316,17 @@ def _write_index(path: Path, faces: Faces, rows: list[Row], *, with_votes: bool)
         for picture, row in zip(faces.pictures, rows, strict=True):
             votes = (picture.votes or unknown) if with_votes else ()
             writer.writerow([*row.values(), *votes])
+
+
+def _write_split(path: Path, faces: Faces, decided: Decided, choices: Choices) -> None:
+    """The folder's split as a file, but for pictures that conflicts or a review dropped."""
+    placed = [
+        i
+        for i, part in enumerate(decided.splits)
+        if part != EXCLUDED or decided.reasons[i] == COPY_OF_TEST
+    ]
+    ids = [faces.pictures[i].id for i in placed]
+    write_split(path, ids, {choices.split: decided.splits[placed]}, choices.seed)
 
 
 def _counts(rows: list[Row], class_names: Sequence[str]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from training.data.hidden import look_closer
 from training.data.left_out import BROKEN, NO_FACE, check_whole
 from training.data.own.own_set import LARGEST_CROP, OwnSet, check_parts
 from training.data.sources import Source
+from training.data.split_files import picture_id
 from training.data.votes import Votes
 
 _MAX_LOST = 0.1
@@ -42,6 +43,8 @@ class Picture:
     """Where it lies inside the set's archive."""
     sha256: str
     """Of its file, in hex."""
+    id: str
+    """What splits know it by, `picture_id`: equal for equal pixels."""
     label: int
     """Position in the class names, as the set says."""
     held_out: bool
@@ -150,12 +153,14 @@ class _Reading:
             ):
                 face = _read_one(archive, file, self._spec, detector if source.photos else None)
                 if face is not None:
-                    votes = known.of_file(file, face[2]) if known else None
+                    votes = known.of_file(file, face[3]) if known else None
                     held_out = source.official_test and file.split == "test"
                     label = self._class_names.index(file.label)
                     self.images.append(face[0])
                     self.pictures.append(
-                        Picture(source.name, file.path, face[1], label, held_out, file.split, votes)
+                        Picture(
+                            source.name, file.path, *face[1:3], label, held_out, file.split, votes
+                        )
                     )
             look_closer(archive)
         self._finish(source, path, before, archive.rejected)
@@ -179,6 +184,7 @@ class _Reading:
                     source.name,
                     row.path,
                     sha256,
+                    picture_id(row.pixels),
                     self._class_names.index(label),
                     row.held_out,
                     "test" if row.held_out else "train",
@@ -215,8 +221,8 @@ class _Reading:
 
 def _read_one(
     archive: PictureArchive | OwnSet, file: LabelledFile, spec: InputSpec, detector: Detector | None
-) -> tuple[NDArray[np.uint8], str, NDArray[np.uint8]] | None:
-    """Input, sha256 and pixels of one picture; None where it is rejected, as the archive notes."""
+) -> tuple[NDArray[np.uint8], str, str, NDArray[np.uint8]] | None:
+    """Input, sha256, id and pixels of one picture; None where the archive notes it as rejected."""
     try:
         data = archive.read(file.path)
         frame = decode_picture(data, file.path, pixel_bound(MAX_PIXELS_OF_MANY))
@@ -232,7 +238,8 @@ def _read_one(
             archive.reject(file.path, NO_FACE)
             return None
         box, crop = faces[0].as_tuple(), crop_of(detector)
-    return face_to_input(frame, box, spec, crop), hashlib.sha256(data).hexdigest(), frame
+    sha256 = hashlib.sha256(data).hexdigest()
+    return face_to_input(frame, box, spec, crop), sha256, picture_id(frame), frame
 
 
 def _check_guess(

@@ -125,6 +125,16 @@ def _mostly(source: Source, paths: Sequence[str], share: float) -> bool:
 
 _RESPLIT = "not stated for the pictures, which are FER-2013's (DbCL, research use)"
 
+# Sets of the same pictures.
+FER2013_AGAIN = frozenset(
+    {
+        "fer2013",
+        "facial-emotion-expressions",
+        "face-emotion-dataset",
+        "facial-emotion-dataset",
+    }
+)
+
 SOURCES = {
     source.name: source
     for source in (

@@ -1,6 +1,6 @@
 """Runs that another run learns from: teachers, and the run whose weights training starts from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from edgeemo.contract.run import WEIGHTS, SourceRun
 from edgeemo.data.ferplus import group_votes
 from edgeemo.data.prepared import Prepared, file_sha256
 from edgeemo.errors import RunError
+from training.data.sources import FER2013_AGAIN
 from training.fit.recipe import Recipe
 from training.machines.compute import computing_in, fuse_normalization
 from training.runs.predict import mirrored, predict
@@ -22,8 +23,10 @@ from training.runs.run import Run, check_fits, load_run
 Inform = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-def trusted_run(path: str, data: Prepared, recipe: Recipe) -> Run:
+def trusted_run(path: str, data: Prepared, recipe: Recipe, *, any_labels: bool = False) -> Run:
     """The finished run at `path`, if it has learned nothing of what is held out from `recipe`.
+
+    With `any_labels` it may be of other labels, and of other sets, whose pictures these are not.
 
     Raises:
         MissingFile, RunError: no run, of other labels, unfinished, trained on another split or on
@@ -31,25 +34,40 @@ def trusted_run(path: str, data: Prepared, recipe: Recipe) -> Run:
         SpecMismatch: trained for another input spec.
     """
     run = load_run(path)
-    check_fits(run, data)
-    if run.config.split_hash != data.split_hash:
-        raise RunError(
-            f"{path}: was trained on another split than {data.path} holds (hashes "
-            f"{run.config.split_hash[:12]} and {data.split_hash[:12]}), so it may have seen the "
-            "test "
-            f"pictures; train it on {data.path} first"
-        )
-    if run.recipe.with_validation and not recipe.with_validation:
-        raise RunError(
-            f"{path}: was trained on the validation pictures too, which would no longer judge what "
-            "learns from it; add --with-validation or take a run without it"
-        )
+    check_fits(run, data, any_labels=any_labels)
+    if not (any_labels and _of_other_sets(run, data)):
+        _check_unseen(path, run, data, recipe)
     if not (run.path / WEIGHTS).is_file():
         raise RunError(
             f"{path}: is not finished; finish it with: python -m training train --resume --out "
             f"{path}"
         )
     return run
+
+
+def _of_other_sets(run: Run, data: Prepared) -> bool:
+    return bool(run.config.data_sets) and not common_sets(run.config.learned_from, data)
+
+
+def common_sets(sets: Sequence[str], data: Prepared) -> list[str]:
+    """The sets of `data` whose pictures are among those of `sets`."""
+    mine = [source["name"] for source in data.dataset["sources"]]
+    again = FER2013_AGAIN if FER2013_AGAIN & set(sets) else frozenset()
+    return [name for name in mine if name in sets or name in again]
+
+
+def _check_unseen(path: str, run: Run, data: Prepared, recipe: Recipe) -> None:
+    if run.config.split_hash != data.split_hash:
+        raise RunError(
+            f"{path}: was trained on another split than {data.path} holds (hashes "
+            f"{run.config.split_hash[:12]} and {data.split_hash[:12]}), so it may have seen the "
+            f"test pictures; train it on {data.path} first"
+        )
+    if run.recipe.with_validation and not recipe.with_validation:
+        raise RunError(
+            f"{path}: was trained on the validation pictures too, which would no longer judge what "
+            "learns from it; add --with-validation or take a run without it"
+        )
 
 
 class Teachers:
@@ -146,14 +164,8 @@ def informed(
     return inform
 
 
-def leaned_on(recipe: Recipe, data: Prepared) -> tuple[SourceRun, ...]:
-    """For config.json: each run that the recipe names, what it is for, and what its weights are."""
-    init = [("init", recipe.init)] if recipe.init else []
-    named = init + [("teacher", path) for path in recipe.teachers]
-    return tuple(_identity(use, trusted_run(path, data, recipe)) for use, path in named)
-
-
-def _identity(use: str, run: Run) -> SourceRun:
+def run_identity(use: str, run: Run) -> SourceRun:
+    """For config.json: a run that is learned from, what it is for, and what its weights are."""
     return SourceRun(
         use=use,
         run=str(run.path),
@@ -161,4 +173,5 @@ def _identity(use: str, run: Run) -> SourceRun:
         model=run.recipe.model,
         labels=run.recipe.labels,
         seed=run.recipe.seed,
+        data_sets=run.config.learned_from,
     )

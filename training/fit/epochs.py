@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgeemo.cli.shell import say
 from edgeemo.contract.input_spec import InputSpec
+from edgeemo.contract.run import SourceRun
 from edgeemo.proof.evaluation import score
 from training.fit.events import Events
 from training.fit.loop import Faces, averaged_weights, fit_epoch
@@ -46,6 +47,8 @@ class Fitting:
     """The weights that are kept so far."""
     events: Events | None = None
     """TensorBoard's event files, where they are asked for."""
+    learned_from: tuple[SourceRun, ...] = ()
+    """Runs and bundles that the recipe starts from and learns from."""
 
     def run(self) -> None:
         """Fit the epochs that are left.

@@ -20,16 +20,16 @@ from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import Interrupted, RunError
 from edgeemo.proof.evaluation import Scorecard
 from edgeemo.version import __version__
-from training.fit.distill import leaned_on, trusted_run
 from training.fit.epochs import Fitting, kept_row
 from training.fit.events import Events
 from training.fit.loop import Faces, chosen_targets, new_model, steps_per_epoch, training_faces
 from training.fit.recipe import Recipe
+from training.fit.start import leaned_on, put_weights, start_line, start_of
 from training.fit.targets import Targets
 from training.machines.devices import ONE, Devices
 from training.networks.cost import multiply_accumulates
 from training.networks.layers import without_simulation
-from training.networks.qat import network, simulated
+from training.networks.qat import network
 from training.runs.evaluate import write_split
 from training.runs.plots import plot_curves
 from training.runs.run import (
@@ -183,13 +183,17 @@ def _begun_fitting(
 ) -> Fitting:
     """The network with its pictures, at its first epoch or at the one after the checkpoint."""
     classes = len(data.class_names)
-    leaned_on(recipe, data)  # refuses a run that does not fit before anything is built
+    # Refuses runs that do not fit before anything is built.
+    start = start_of(recipe, data) if recipe.init else None
+    learned = leaned_on(recipe, data, start)
     steps = steps_per_epoch(recipe, len(chosen["train"].rows), classes)
     with devices.scope():
         model = new_model(recipe, steps, data.spec, classes)
-        if recipe.init:
-            _start_from(model, recipe, data)
+        if start is not None and not resume:
+            put_weights(model, start, recipe, data.class_names)
         history, best = read_checkpoint(out, model) if resume else ([], model.get_weights())
+    if start is not None and devices.chief and not resume:
+        say(start_line(start, data.class_names))
     devices.check_agreement({"checkpoints": [len(history), _digest(model)]})
     judged = chosen["validation"]
     return Fitting(
@@ -205,23 +209,8 @@ def _begun_fitting(
         out=out,
         history=history,
         best=best,
+        learned_from=learned,
     )
-
-
-def _start_from(model: keras.Model, recipe: Recipe, data: Prepared) -> None:
-    run = trusted_run(recipe.init, data, recipe)
-    if run.recipe.model != recipe.model:
-        raise RunError(
-            f"{recipe.init}: is a {run.recipe.model}, a {recipe.model} cannot start from it; add "
-            f"--model {run.recipe.model}"
-        )
-    if run.recipe.qat:
-        raise RunError(
-            f"{recipe.init}: was trained in simulated int8, its normalization is gone; start from "
-            f"the float run {run.recipe.init}"
-        )
-    trained = run.build()
-    model.set_weights((simulated(trained) if recipe.qat else trained).get_weights())
 
 
 def _write_begun(
@@ -234,7 +223,7 @@ def _write_begun(
         if resume
         else replace(
             run_config(recipe, data, fitting.model),
-            leaned_on=leaned_on(recipe, data),
+            leaned_on=fitting.learned_from,
             faces={split: len(part.rows) for split, part in chosen.items()},
             left_out={split: part.left_out for split, part in chosen.items()},
             kept_hard={split: part.kept_hard for split, part in chosen.items()},

@@ -102,8 +102,9 @@ def load_run(path: str | Path) -> Run:
     return Run(folder, config, recipe)
 
 
-def check_fits(run: Run, data: Prepared) -> None:
-    """Check that a run was trained for the input and the labels that `data` was prepared for.
+def check_fits(run: Run, data: Prepared, *, any_labels: bool = False) -> None:
+    """Check that a run was trained for the input and the labels that `data` was prepared for, or,
+    with `any_labels`, for the input alone.
 
     Raises:
         SpecMismatch: it was trained for another input spec.
@@ -115,7 +116,8 @@ def check_fits(run: Run, data: Prepared) -> None:
             f"{data.path} was prepared for {data.spec.size} ({data.fingerprint}); prepare the data "
             "or train the run again"
         )
-    check_same_labels(run.class_names, data.class_names, str(run.path), RunError)
+    if not any_labels:
+        check_same_labels(run.class_names, data.class_names, str(run.path), RunError)
 
 
 def write_weights(path: Path, model: keras.Model) -> None:

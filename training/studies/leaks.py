@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.answers import picture_ids
 from edgeemo.data.labelled import SPLIT_WORDS, plain_word
 from edgeemo.data.prepared import Prepared
 from training.data.duplicates import exact_groups
 from training.data.sources import SOURCES
-from training.data.splits import grouped_split
+from training.data.splits import ToSplit, grouped_split
 from training.fit.balance import balanced_rows
 from training.studies.stats import sources_of
 
@@ -107,7 +108,9 @@ def grouped_names(data: Prepared, seed: int) -> Names:
     """(N,) split names: the folder's own where its split is grouped, else a grouped one of all."""
     if data.dataset["split"] == "grouped":
         return data.splits
-    return grouped_split(data.given_labels, data.groups, official_test(data), seed)
+    ids, parts = picture_ids(data.images), np.full(len(data.groups), "", "U10")
+    pictures = ToSplit(ids, data.given_labels, data.groups, official_test(data), parts)
+    return grouped_split(pictures, seed)
 
 
 def official_test(data: Prepared) -> NDArray[np.bool_]:

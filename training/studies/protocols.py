@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import trange
 
+from edgeemo.contract.answers import picture_ids
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import DataError
 from edgeemo.proof.evaluation import recalls, score
-from training.data.splits import grouped_split
+from training.data.splits import ToSplit, grouped_split
 from training.fit.augment import augmented_epoch
 from training.fit.balance import balanced_rows
 from training.fit.recipe import Augmentation
@@ -65,7 +66,11 @@ def honest_protocol(faces: Faces, per_class: int, seed: int) -> tuple[Faces, Fac
 
     It is brought to 60 % of `per_class`.
     """
-    names = grouped_split(faces.labels, faces.groups, np.zeros(len(faces.labels), bool), seed)
+    ids, count = picture_ids(faces.images), len(faces.labels)
+    parts = np.full(count, "", "U10")
+    names = grouped_split(
+        ToSplit(ids, faces.labels, faces.groups, np.zeros(count, bool), parts), seed
+    )
     train = balanced(
         faces[names == "train"], round(TRAIN_SHARE * per_class), np.random.default_rng([seed, 12])
     )

@@ -25,9 +25,9 @@ from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import Interrupted, InvalidInput, RunError, StorageError
-from training.fit.distill import leaned_on
 from training.fit.loop import Diverged, Faces, chosen_targets, fitted_epochs
 from training.fit.recipe import Augmentation, Recipe
+from training.fit.start import leaned_on
 from training.runs.predict import predict
 from training.studies.sweep_report import (
     SECONDS,
@@ -106,7 +106,7 @@ def sweep(
     space = search_space(base, fixed)
     _check_searchable(base, space)
     data = load_prepared(data_path)
-    leaned_on(base, data)  # refuses a teacher that does not fit before anything is fitted
+    leaned_on(base, data, None)  # refuses a teacher that does not fit before anything is fitted
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with _opened(out / STORAGE, _settings(base, data, space)) as study:
         try:

@@ -130,12 +130,36 @@ static int same_shape(const edgeemo_layer *l)
            l->in_channels == l->out_channels;
 }
 
+/* A second input has the output's sides, or 1 where one value serves for all. */
+static int second_meets(const edgeemo_layer *l)
+{
+    return (l->in_height == l->out_height || l->in_height == 1) &&
+           (l->in_width == l->out_width || l->in_width == 1) &&
+           (l->in_channels == l->out_channels || l->in_channels == 1);
+}
+
+/* Of a kernel of two inputs: the second lies in the arena or, as the layer's weights, in the
+ * image. */
+static void find_inputs(const edgeemo_layer *l, needs *n)
+{
+    const uint64_t second = n->in;
+    n->in = n->out;
+    n->weights = l->weight_bytes ? second : 0;
+    n->in2 = l->weight_bytes ? 0 : second;
+}
+
 /* Every window of a kernel must meet the picture. */
 static int windows_meet(const edgeemo_layer *l)
 {
     return l->kernel_height > l->pad_top && l->kernel_width > l->pad_left &&
            (uint32_t)(l->out_height - 1) * l->stride_height < (uint32_t)l->in_height + l->pad_top &&
            (uint32_t)(l->out_width - 1) * l->stride_width < (uint32_t)l->in_width + l->pad_left;
+}
+
+/* Of a table of a resize: for a row or a column. */
+static uint32_t table_bytes(const edgeemo_layer *l)
+{
+    return l->op == EDGEEMO_RESIZE_BILINEAR ? 6 : 2;
 }
 
 static int find_needs(const edgeemo_layer *l, needs *n)
@@ -153,6 +177,7 @@ static int find_needs(const edgeemo_layer *l, needs *n)
     switch (l->op) {
     case EDGEEMO_LOOKUP: n->weights = 256; return n->in == n->out;
     case EDGEEMO_CONV_2D:
+    case EDGEEMO_WIDE_CONV_2D:
         n->weights =
             size * channels + (16 - size % 16) % 16; /* the zeros at the end are for wide loads */
         n->parameters = channels;
@@ -160,6 +185,7 @@ static int find_needs(const edgeemo_layer *l, needs *n)
         n->scratch = 4 * ((size + 15) / 16 * 16) + 8 * channels;
         return windows_meet(l);
     case EDGEEMO_DEPTHWISE_CONV_2D:
+    case EDGEEMO_WIDE_DEPTHWISE_CONV_2D:
         n->weights = area * channels;
         n->parameters = channels;
         n->terms = area;
@@ -175,6 +201,29 @@ static int find_needs(const edgeemo_layer *l, needs *n)
         n->in2 = n->in;
         n->scratch = 2048;
         return same_shape(l);
+    case EDGEEMO_BROADCAST_ADD:
+        n->parameters = 3;
+        n->scratch = 2048;
+        find_inputs(l, n);
+        return second_meets(l);
+    case EDGEEMO_MUL:
+        n->parameters = 1;
+        find_inputs(l, n);
+        return second_meets(l);
+    case EDGEEMO_SOFTMAX:
+        n->weights = 4 * 256;
+        n->terms = 4;
+        return same_shape(l) && channels <= EDGEEMO_IMAGE_MAX_SOFTMAX;
+    case EDGEEMO_RESIZE_NEAREST:
+    case EDGEEMO_RESIZE_BILINEAR:
+        n->weights = (uint64_t)table_bytes(l) * ((uint64_t)l->out_height + l->out_width);
+        n->terms = l->op == EDGEEMO_RESIZE_BILINEAR ? 4 : 1;
+        return l->in_channels == channels;
+    case EDGEEMO_CONCATENATION: /* from the first byte that it writes to the last */
+        n->out = ((uint64_t)(l->in_height - 1) * l->out_width + l->in_width - 1) * channels +
+                 l->in_channels;
+        return l->in_height <= l->out_height && l->in_width <= l->out_width &&
+               l->in_channels <= channels;
     case EDGEEMO_AVERAGE_POOL_2D:
     case EDGEEMO_MAX_POOL_2D:
         n->terms = area;
@@ -196,41 +245,62 @@ static int apart(uint32_t a, uint64_t a_bytes, uint32_t b, uint64_t b_bytes)
     return !a_bytes || !b_bytes || a + a_bytes <= b || b + b_bytes <= a;
 }
 
+static int adds(const edgeemo_layer *l)
+{
+    return l->op == EDGEEMO_ADD || l->op == EDGEEMO_BROADCAST_ADD;
+}
+
+static int works_in_place(const edgeemo_layer *l)
+{
+    return l->op == EDGEEMO_LOOKUP || adds(l) || l->op == EDGEEMO_MUL || l->op == EDGEEMO_SOFTMAX;
+}
+
 /* A kernel's parts of the arena lie within it and apart, but for outputs in the place of an input
  * of a kernel that can work so. */
 static int places_good(const edgeemo_layer *l, const needs *n, uint32_t arena_bytes)
 {
-    const int in_place = l->op == EDGEEMO_LOOKUP || l->op == EDGEEMO_ADD;
+    const int in_place = works_in_place(l);
     return fits(l->in, n->in, arena_bytes) && fits(l->in2, n->in2, arena_bytes) &&
            fits(l->out, n->out, arena_bytes) && fits(l->scratch, n->scratch, arena_bytes) &&
            l->scratch % 4 == 0 && apart(l->scratch, n->scratch, l->in, n->in) &&
            apart(l->scratch, n->scratch, l->in2, n->in2) &&
            apart(l->scratch, n->scratch, l->out, n->out) &&
            ((in_place && l->out == l->in) || apart(l->out, n->out, l->in, n->in)) &&
-           ((in_place && l->out == l->in2) || apart(l->out, n->out, l->in2, n->in2));
+           ((in_place && n->in2 == n->out && l->out == l->in2) ||
+            apart(l->out, n->out, l->in2, n->in2));
 }
 
-/* Whether all numbers from `low` to `high` stay below the limit when they are shifted left. */
+/* Whether all numbers from `low` to `high` stay below a limit when they are shifted left. */
+static int below(int64_t limit, int64_t low, int64_t high, int32_t shift)
+{
+    limit >>= shift > 0 ? shift : 0;
+    return low > -limit && high < limit;
+}
+
 static int below_limit(int64_t low, int64_t high, int32_t shift)
 {
-    const int64_t limit = SUM_LIMIT >> (shift > 0 ? shift : 0);
-    return low > -limit && high < limit;
+    return below(SUM_LIMIT, low, high, shift);
 }
 
 /* The sums of all inputs that there can be. A part of a sum lies between the same ends. */
 static int products_below_limit(const edgeemo_layer *l, uint64_t terms)
 {
-    const int depthwise = l->op == EDGEEMO_DEPTHWISE_CONV_2D;
+    /* The others double their sums. */
+    const int64_t limit = l->op == EDGEEMO_CONV_2D || l->op == EDGEEMO_DEPTHWISE_CONV_2D
+                              ? SUM_LIMIT
+                              : 2 * SUM_LIMIT;
+    const int depthwise =
+        l->op == EDGEEMO_DEPTHWISE_CONV_2D || l->op == EDGEEMO_WIDE_DEPTHWISE_CONV_2D;
     const size_t first = depthwise ? 1 : (size_t)terms, next = depthwise ? l->out_channels : 1;
     for (size_t c = 0; c < l->out_channels; ++c) {
-        int64_t above = 0, below = 0;
+        int64_t above = 0, under = 0;
         for (size_t i = 0; i < terms; ++i) {
             const int8_t w = l->weights[c * first + i * next];
             above += w > 0 ? w : 0;
-            below += w < 0 ? w : 0;
+            under += w < 0 ? w : 0;
         }
-        if (!below_limit(l->bias[c] + 127 * below - 128 * above,
-                         l->bias[c] + 127 * above - 128 * below, l->shift[c])) {
+        if (!below(limit, l->bias[c] + 127 * under - 128 * above,
+                   l->bias[c] + 127 * above - 128 * under, l->shift[c])) {
             return 0;
         }
     }
@@ -243,6 +313,7 @@ static int addition_below_limit(const edgeemo_layer *l)
     int64_t sum = 0;
     for (int i = 0; i < 2; ++i) {
         const int32_t bias = l->bias[i], shift = l->shift[i];
+        const int64_t multiplier = l->multiplier[i];
         int64_t largest;
         if (bias < -127 || bias > 128) {
             return 0; /* the negative of no int8 */
@@ -251,24 +322,69 @@ static int addition_below_limit(const edgeemo_layer *l)
         if (!below_limit(0, largest, shift)) {
             return 0;
         }
-        largest = (largest << (shift > 0 ? shift : 0)) * l->multiplier[i] >> 31;
+        largest = (largest << (shift > 0 ? shift : 0)) *
+                      (multiplier < 0 ? -multiplier : multiplier) >> 31;
         sum += (largest >> (shift < 0 ? -shift : 0)) + 2; /* it is rounded twice */
     }
     return below_limit(-sum, sum, l->shift[2]);
 }
 
+static int product_below_limit(const edgeemo_layer *l)
+{
+    const int64_t a = l->in_zero, b = l->bias[0];
+    const int64_t largest = (a < 0 ? 127 - a : 128 + a) * (b > 0 ? 127 + b : 128 - b);
+    return b >= -127 && b <= 128 && below_limit(-largest, largest, l->shift[0]);
+}
+
+/* The largest difference has the exponential 1; the others are no larger, and not negative. */
+static int softmax_good(const int8_t *weights)
+{
+    const uint8_t *table = (const uint8_t *)weights;
+    uint32_t before = INT32_MAX;
+    for (int i = 0; i < 256; ++i) {
+        const uint32_t value = u32_at(table + 4 * i);
+        if (value > before || (i == 0 && value != INT32_MAX)) {
+            return 0;
+        }
+        before = value;
+    }
+    return 1;
+}
+
+/* Rows or columns of the input that are there, and 0 to 1024 of 1024 for the second of two. */
+static int sources_good(const edgeemo_layer *l)
+{
+    const uint32_t bytes = table_bytes(l), count = (uint32_t)l->out_height + l->out_width;
+    const uint8_t *p = (const uint8_t *)l->weights;
+    for (uint32_t i = 0; i < count; ++i, p += bytes) {
+        const uint32_t side = i < l->out_height ? l->in_height : l->in_width;
+        if (u16_at(p) >= side || (bytes > 2 && (u16_at(p + 2) >= side || u16_at(p + 4) > 1024))) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 static int numbers_good(const edgeemo_layer *l, const needs *n)
 {
     for (uint32_t i = 0; i < l->parameters; ++i) {
-        if (l->multiplier[i] < 0 || l->shift[i] < -31 || l->shift[i] > 29) {
+        const int subtracts = adds(l) && i < 2 && l->multiplier[i] != INT32_MIN;
+        if ((l->multiplier[i] < 0 && !subtracts) || l->shift[i] < -31 || l->shift[i] > 29) {
             return 0;
         }
     }
     switch (l->op) {
     case EDGEEMO_CONV_2D:
     case EDGEEMO_DEPTHWISE_CONV_2D:
+    case EDGEEMO_WIDE_CONV_2D:
+    case EDGEEMO_WIDE_DEPTHWISE_CONV_2D:
     case EDGEEMO_FULLY_CONNECTED: return products_below_limit(l, n->terms);
-    case EDGEEMO_ADD: return addition_below_limit(l);
+    case EDGEEMO_ADD:
+    case EDGEEMO_BROADCAST_ADD: return addition_below_limit(l);
+    case EDGEEMO_MUL: return product_below_limit(l);
+    case EDGEEMO_SOFTMAX: return softmax_good(l->weights);
+    case EDGEEMO_RESIZE_NEAREST:
+    case EDGEEMO_RESIZE_BILINEAR: return sources_good(l);
     case EDGEEMO_MEAN:
         return below_limit(l->bias[0] - 128 * (int64_t)n->terms,
                            l->bias[0] + 127 * (int64_t)n->terms, l->shift[0]);
@@ -365,11 +481,13 @@ static edgeemo_image_error read_network(edgeemo_image *image, const uint8_t *dat
         !fits(layers_at, (uint64_t)network->layer_count * LAYER_BYTES, image->image_bytes)) {
         return EDGEEMO_IMAGE_LAYERS_BAD;
     }
-    network->exponentials = table_at(data, image->image_bytes, exponentials_at, 512, 2, &good);
+    /* None where the network itself ends in a softmax. */
+    network->exponentials = table_at(data, image->image_bytes, exponentials_at,
+                                     exponentials_at ? 512 : 0, 2, &good);
     network->pixel_tables = table_at(data, image->image_bytes, pixel_tables_at,
                                      256 * (uint64_t)network->pixel_table_count, 1, &good);
     image->vectors = table_at(data, image->image_bytes, vectors_at, vector_bytes, 1, &good);
-    good = good && exponentials_good(network->exponentials);
+    good = good && (!network->exponentials || exponentials_good(network->exponentials));
     for (uint32_t i = 0; good && i < network->layer_count; ++i) {
         good = read_layer(&image->layers[i], data + layers_at + i * LAYER_BYTES, data,
                           image->image_bytes, network->arena_bytes, &work);

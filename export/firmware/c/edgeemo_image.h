@@ -10,11 +10,12 @@
 #include <stdint.h>
 
 #define EDGEEMO_IMAGE_SCHEMA 1
-#define EDGEEMO_IMAGE_MAX_LAYERS 64
+#define EDGEEMO_IMAGE_MAX_LAYERS 128
 #define EDGEEMO_IMAGE_NAME_BYTES 64
 /* Larger images are refused; edgeemo/firmware/image_rules.py holds the same numbers. */
 #define EDGEEMO_IMAGE_MAX_VECTORS 64
 #define EDGEEMO_IMAGE_MAX_ARENA (1U << 28) /* bytes */
+#define EDGEEMO_IMAGE_MAX_SOFTMAX 511      /* channels */
 #ifndef EDGEEMO_IMAGE_MAX_WORK
 #define EDGEEMO_IMAGE_MAX_WORK (1U << 30) /* numbers that one inference sums */
 #endif

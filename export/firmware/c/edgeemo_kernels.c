@@ -28,6 +28,13 @@
 #endif
 #endif
 
+/* What has a variant as its argument becomes a function a variant, of which unused ones go. */
+#ifdef __GNUC__
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#else
+#define ALWAYS_INLINE static inline
+#endif
+
 /* C leaves the right shift of negative numbers to the compiler; ours must repeat the sign, as all
  * common ones do. */
 typedef char edgeemo_shifts_are_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
@@ -93,8 +100,9 @@ void edgeemo_lookup(const edgeemo_layer *l, int8_t *arena)
     }
 }
 
-/* How a convolution is computed: in plain C, with SMLAD on pairs of numbers, or with AVX2. */
-typedef enum { PLAIN, PAIRS, AVX2 } variant;
+/* How a convolution is computed: in plain C, with SMLAD on pairs of numbers, with AVX2, or in plain
+ * C with sums of all 32 bits. */
+typedef enum { PLAIN, PAIRS, AVX2, WIDE } variant;
 
 #if EDGEEMO_DSP
 /* What fill() has written as single numbers. */
@@ -186,6 +194,19 @@ UNSCHEDULED STEP void products_dsp(const edgeemo_layer *l, const int16_t *patche
 }
 #endif
 
+/* gemmlowp's SaturatingRoundingDoublingHighMul for all 32 bits but the lowest number, and its
+ * RoundingDivideByPOT, halves away from zero. */
+static int32_t high_product(int32_t a, int32_t b)
+{
+    return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
+}
+
+static int32_t divided_by_power(int32_t value, int32_t exponent)
+{
+    const int32_t mask = (int32_t)(((uint32_t)1 << exponent) - 1), remainder = value & mask;
+    return (value >> exponent) + (remainder > (mask >> 1) + (value < 0));
+}
+
 /* The sums of the output channels from `first` on as int8. */
 STEP void requantize_row(const edgeemo_layer *l, const int32_t *sums, int8_t *out, uint32_t first)
 {
@@ -193,6 +214,19 @@ STEP void requantize_row(const edgeemo_layer *l, const int32_t *sums, int8_t *ou
     const uint32_t channels = l->out_channels;
     for (uint32_t c = first; c < channels; ++c) {
         out[c] = clamped(requantize(sums[c], l->multiplier[c], l->shift[c]) + zero, low, high);
+    }
+}
+
+/* The same for sums that may have all of 32 bits. */
+static void requantize_wide_row(const edgeemo_layer *l, const int32_t *sums, int8_t *out)
+{
+    const int32_t zero = l->out_zero, low = l->low - zero, high = l->high - zero;
+    for (uint32_t c = 0; c < l->out_channels; ++c) {
+        const int32_t shift = l->shift[c], left = shift > 0 ? shift : 0;
+        const int32_t value = high_product(sums[c] * ((int32_t)1 << left), l->multiplier[c]);
+        int32_t placed = divided_by_power(value, left - shift);
+        placed = placed < low ? low : placed > high ? high : placed;
+        out[c] = (int8_t)(placed + zero);
     }
 }
 
@@ -290,7 +324,7 @@ STEP void gather(const edgeemo_layer *l, const int8_t *in, int32_t y, int32_t x,
 
 /* The layer's scratch: two patches, each with zeros up to a multiple of 16 numbers, and two rows of
  * sums. */
-INLINE void conv_2d(const edgeemo_layer *layer, int8_t *arena, variant how)
+ALWAYS_INLINE void conv_2d(const edgeemo_layer *layer, int8_t *arena, variant how)
 {
     /* A copy: what is written to the arena cannot change it. */
     const edgeemo_layer copy = *layer, *l = &copy;
@@ -322,8 +356,13 @@ INLINE void conv_2d(const edgeemo_layer *layer, int8_t *arena, variant how)
             continue;
         }
 #endif
-        if (how == PLAIN) {
+        if (how == PLAIN || how == WIDE) {
             products(l, p0, p1, size, 0, sums);
+        }
+        if (how == WIDE) {
+            requantize_wide_row(l, sums, out + pixel * channels);
+            requantize_wide_row(l, sums + channels, out + other * channels);
+            continue;
         }
         requantize_row(l, sums, out + pixel * channels, 0);
         requantize_row(l, sums + channels, out + other * channels, 0);
@@ -331,7 +370,7 @@ INLINE void conv_2d(const edgeemo_layer *layer, int8_t *arena, variant how)
 }
 
 /* The layer's scratch: a row of sums. */
-INLINE void depthwise_conv_2d(const edgeemo_layer *l, int8_t *arena, variant how)
+ALWAYS_INLINE void depthwise_conv_2d(const edgeemo_layer *l, int8_t *arena, variant how)
 {
     const int8_t *in = arena + l->in;
     int8_t *out = arena + l->out;
@@ -368,12 +407,13 @@ INLINE void depthwise_conv_2d(const edgeemo_layer *l, int8_t *arena, variant how
 #if EDGEEMO_AVX2
             if (how == AVX2) {
                 requantize_row_avx2(l, sums, out);
-            } else
+            }
 #endif
-            {
+            if (how == WIDE) {
+                requantize_wide_row(l, sums, out);
+            } else if (how != AVX2) {
                 requantize_row(l, sums, out, 0);
             }
-            (void)how;
             out += channels;
         }
     }
@@ -420,6 +460,16 @@ void edgeemo_depthwise_conv_2d(const edgeemo_layer *layer, int8_t *arena)
     depthwise_conv_2d(layer, arena, PLAIN);
 }
 
+void edgeemo_wide_conv_2d(const edgeemo_layer *layer, int8_t *arena)
+{
+    conv_2d(layer, arena, WIDE);
+}
+
+void edgeemo_wide_depthwise_conv_2d(const edgeemo_layer *layer, int8_t *arena)
+{
+    depthwise_conv_2d(layer, arena, WIDE);
+}
+
 void edgeemo_add(const edgeemo_layer *layer, int8_t *arena)
 {
 #if EDGEEMO_AVX2
@@ -429,6 +479,64 @@ void edgeemo_add(const edgeemo_layer *layer, int8_t *arena)
     }
 #endif
     add(layer, arena);
+}
+
+/* The second input of a kernel of two, and how far its next value lies in each direction: nowhere
+ * where it has one value for all. */
+typedef struct {
+    const int8_t *values;
+    uint32_t row, column, channel;
+} second_input;
+
+static second_input second_of(const edgeemo_layer *l, const int8_t *arena)
+{
+    second_input s;
+    s.values = l->weights ? l->weights : arena + l->in2;
+    s.row = l->in_height > 1 ? (uint32_t)l->in_width * l->in_channels : 0;
+    s.column = l->in_width > 1 ? l->in_channels : 0;
+    s.channel = l->in_channels > 1;
+    return s;
+}
+
+/* The layer's scratch: the terms of both inputs. */
+void edgeemo_broadcast_add(const edgeemo_layer *l, int8_t *arena)
+{
+    const int8_t *a = arena + l->in;
+    const second_input second = second_of(l, arena);
+    int8_t *out = arena + l->out;
+    int32_t *a_terms = (int32_t *)(void *)(arena + l->scratch), *b_terms = a_terms + 256;
+    const int32_t multiplier = l->multiplier[2], shift = l->shift[2], zero = l->out_zero,
+                  low = l->low, high = l->high;
+    add_terms(l, 0, a_terms);
+    add_terms(l, 1, b_terms);
+    for (uint32_t y = 0; y < l->out_height; ++y) {
+        for (uint32_t x = 0; x < l->out_width; ++x) {
+            const int8_t *b = second.values + y * second.row + x * second.column;
+            for (uint32_t c = 0; c < l->out_channels; ++c, b += second.channel) {
+                const int32_t sum = a_terms[*a++ + 128] + b_terms[*b + 128];
+                *out++ = clamped(requantize(sum, multiplier, shift) + zero, low, high);
+            }
+        }
+    }
+}
+
+void edgeemo_mul(const edgeemo_layer *l, int8_t *arena)
+{
+    const int8_t *a = arena + l->in;
+    const second_input second = second_of(l, arena);
+    int8_t *out = arena + l->out;
+    const int32_t a_zero = l->in_zero, b_bias = l->bias[0], multiplier = l->multiplier[0],
+                  shift = l->shift[0];
+    for (uint32_t y = 0; y < l->out_height; ++y) {
+        for (uint32_t x = 0; x < l->out_width; ++x) {
+            const int8_t *b = second.values + y * second.row + x * second.column;
+            for (uint32_t c = 0; c < l->out_channels; ++c, b += second.channel) {
+                const int32_t product = (*a++ - a_zero) * (*b + b_bias);
+                *out++ = clamped(requantize(product, multiplier, shift) + l->out_zero, l->low,
+                                 l->high);
+            }
+        }
+    }
 }
 
 /* Rounded once, unlike all others: the reference kernel does so. */
@@ -540,6 +648,117 @@ void edgeemo_pad(const edgeemo_layer *l, int8_t *arena)
     }
 }
 
+static uint32_t u16_in(const int8_t *p)
+{
+    return (uint32_t)(uint8_t)p[0] | (uint32_t)(uint8_t)p[1] << 8;
+}
+
+static int32_t i32_in(const int8_t *p)
+{
+    return (int32_t)(u16_in(p) | u16_in(p + 2) << 16);
+}
+
+/* 1 / (1 + x) for 0 <= x < 1, all in 31 bits: Newton's division as gemmlowp has it, with 3 rounds
+ * from 48/17 - 32/17 of half the denominator, in 29 bits. */
+static int32_t reciprocal_of_one_plus(int32_t x)
+{
+    const int32_t half = (int32_t)(((int64_t)x + INT32_MAX + 1) / 2);
+    int64_t r = 1515870810 + (int64_t)high_product(half, -1010580540);
+    for (int i = 0; i < 3; ++i) {
+        const int32_t rest = ((int32_t)1 << 29) - high_product(half, (int32_t)r);
+        r += (int64_t)high_product((int32_t)r, rest) * 4;
+    }
+    return (int32_t)(r >= 1 << 30 ? INT32_MAX : r * 2);
+}
+
+/* Along the channels. The exponentials are those of the differences to the largest, in 31 bits;
+ * their sum has 19 bits behind the point. */
+void edgeemo_softmax(const edgeemo_layer *l, int8_t *arena)
+{
+    const int8_t *in = arena + l->in;
+    int8_t *out = arena + l->out;
+    const uint32_t rows = (uint32_t)l->in_height * l->in_width, channels = l->in_channels;
+    for (uint32_t row = 0; row < rows; ++row, in += channels, out += channels) {
+        int32_t largest = -128, sum = 0, zeros = 0, scale;
+        for (uint32_t c = 0; c < channels; ++c) {
+            largest = in[c] > largest ? in[c] : largest;
+        }
+        for (uint32_t c = 0; c < channels; ++c) {
+            sum += divided_by_power(i32_in(l->weights + 4 * (largest - in[c])), 12);
+        }
+        while (!((uint32_t)sum << zeros & 0x80000000U)) {
+            ++zeros;
+        }
+        scale = reciprocal_of_one_plus((int32_t)(((uint32_t)sum << zeros) - 0x80000000U));
+        for (uint32_t c = 0; c < channels; ++c) {
+            const int32_t part = high_product(scale, i32_in(l->weights + 4 * (largest - in[c])));
+            out[c] = clamped(divided_by_power(part, 12 - zeros + 31 - 8) - 128, -128, 127);
+        }
+    }
+}
+
+void edgeemo_resize_nearest(const edgeemo_layer *l, int8_t *arena)
+{
+    const int8_t *in = arena + l->in, *rows = l->weights, *columns = rows + 2 * l->out_height;
+    int8_t *out = arena + l->out;
+    for (uint32_t y = 0; y < l->out_height; ++y) {
+        const int8_t *row = in + u16_in(rows + 2 * y) * l->in_width * l->in_channels;
+        for (uint32_t x = 0; x < l->out_width; ++x, out += l->out_channels) {
+            memcpy(out, row + u16_in(columns + 2 * x) * l->in_channels, l->out_channels);
+        }
+    }
+}
+
+/* Two rows or columns of the input and how many 1024ths count of each. */
+typedef struct {
+    uint32_t first, second;
+    int32_t of_first, of_second;
+} between;
+
+static between between_at(const int8_t *p)
+{
+    between b;
+    b.first = u16_in(p);
+    b.second = u16_in(p + 2);
+    b.of_second = (int16_t)u16_in(p + 4);
+    b.of_first = 1024 - b.of_second;
+    return b;
+}
+
+void edgeemo_resize_bilinear(const edgeemo_layer *l, int8_t *arena)
+{
+    const int8_t *in = arena + l->in, *rows = l->weights, *columns = rows + 6 * l->out_height;
+    int8_t *out = arena + l->out;
+    const uint32_t channels = l->in_channels, row_bytes = l->in_width * channels;
+    for (uint32_t y = 0; y < l->out_height; ++y) {
+        const between v = between_at(rows + 6 * y);
+        const int8_t *upper = in + v.first * row_bytes, *lower = in + v.second * row_bytes;
+        for (uint32_t x = 0; x < l->out_width; ++x) {
+            const between h = between_at(columns + 6 * x);
+            const uint32_t left = h.first * channels, right = h.second * channels;
+            for (uint32_t c = 0; c < channels; ++c) {
+                const int32_t above = upper[left + c] * h.of_first + upper[right + c] * h.of_second,
+                              below = lower[left + c] * h.of_first + lower[right + c] * h.of_second;
+                *out++ = (int8_t)rounded_quotient(above * v.of_first + below * v.of_second,
+                                                  1 << 20);
+            }
+        }
+    }
+}
+
+void edgeemo_concatenation(const edgeemo_layer *l, int8_t *arena)
+{
+    const int8_t *in = arena + l->in;
+    for (uint32_t y = 0; y < l->in_height; ++y) {
+        int8_t *out = arena + l->out + y * l->out_width * l->out_channels;
+        for (uint32_t x = 0; x < l->in_width; ++x) {
+            memcpy(out, in, l->in_channels);
+            in += l->in_channels;
+            out += l->out_channels;
+        }
+    }
+}
+
 void edgeemo_run_layer(const edgeemo_layer *layer, int8_t *arena)
 {
     switch (layer->op) {
@@ -552,6 +771,14 @@ void edgeemo_run_layer(const edgeemo_layer *layer, int8_t *arena)
     case EDGEEMO_MEAN: edgeemo_mean(layer, arena); break;
     case EDGEEMO_PAD: edgeemo_pad(layer, arena); break;
     case EDGEEMO_FULLY_CONNECTED: edgeemo_fully_connected(layer, arena); break;
+    case EDGEEMO_MUL: edgeemo_mul(layer, arena); break;
+    case EDGEEMO_SOFTMAX: edgeemo_softmax(layer, arena); break;
+    case EDGEEMO_RESIZE_NEAREST: edgeemo_resize_nearest(layer, arena); break;
+    case EDGEEMO_RESIZE_BILINEAR: edgeemo_resize_bilinear(layer, arena); break;
+    case EDGEEMO_CONCATENATION: edgeemo_concatenation(layer, arena); break;
+    case EDGEEMO_WIDE_CONV_2D: edgeemo_wide_conv_2d(layer, arena); break;
+    case EDGEEMO_WIDE_DEPTHWISE_CONV_2D: edgeemo_wide_depthwise_conv_2d(layer, arena); break;
+    case EDGEEMO_BROADCAST_ADD: edgeemo_broadcast_add(layer, arena); break;
     default: break;
     }
 }
@@ -571,6 +798,12 @@ void edgeemo_run(const edgeemo_network *network, int8_t *arena, const uint8_t *p
     memcpy(logits, arena + network->out, network->out_bytes);
 }
 
+/* What a label has of the sum of all. */
+static uint32_t share_of(const uint16_t *exponentials, int32_t logit, int32_t largest)
+{
+    return exponentials ? exponentials[largest - logit] : (uint32_t)(logit + 128);
+}
+
 void edgeemo_scores_q15(const uint16_t *exponentials, const int8_t *logits, uint16_t *scores,
                         uint32_t count)
 {
@@ -580,11 +813,11 @@ void edgeemo_scores_q15(const uint16_t *exponentials, const int8_t *logits, uint
         largest = logits[i] > largest ? logits[i] : largest;
     }
     for (uint32_t i = 0; i < count; ++i) {
-        sum += exponentials[largest - logits[i]];
+        sum += share_of(exponentials, logits[i], largest);
     }
     for (uint32_t i = 0; i < count; ++i) {
-        scores[i] =
-            (uint16_t)(((uint32_t)exponentials[largest - logits[i]] * 32768U + sum / 2) / sum);
+        const uint32_t share = share_of(exponentials, logits[i], largest);
+        scores[i] = (uint16_t)(sum ? (share * 32768U + sum / 2) / sum : 0U);
     }
 }
 

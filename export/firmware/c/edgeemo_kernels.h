@@ -21,16 +21,35 @@ typedef enum {
     EDGEEMO_MAX_POOL_2D = 6,
     EDGEEMO_MEAN = 7,
     EDGEEMO_PAD = 8,
-    EDGEEMO_FULLY_CONNECTED = 9
+    EDGEEMO_FULLY_CONNECTED = 9,
+    EDGEEMO_MUL = 10,
+    EDGEEMO_SOFTMAX = 11,
+    EDGEEMO_RESIZE_NEAREST = 12,
+    EDGEEMO_RESIZE_BILINEAR = 13,
+    EDGEEMO_CONCATENATION = 14,
+    EDGEEMO_WIDE_CONV_2D = 15, /* for sums of 2^30 to 2^31, which the others do not have */
+    EDGEEMO_WIDE_DEPTHWISE_CONV_2D = 16,
+    EDGEEMO_BROADCAST_ADD = 17
 } edgeemo_op;
 
 /* One layer. Offsets are bytes into the arena. `bias`, `multiplier` and `shift` have `parameters`
  * entries: one an output channel of the convolutions, whose bias has the input's zero point folded
- * in; the two inputs and the output for ADD, whose bias is the zero points' negatives; one for
- * MEAN, whose bias is the zero point's share of the sum. */
+ * in; the two inputs and the output for the additions, whose bias is the zero points' negatives
+ * (what is subtracted has a negative multiplier); one for MEAN, whose bias is the zero point's
+ * share of the sum, and for MUL, whose bias is the negative of the second input's zero point.
+ *
+ * For BROADCAST_ADD and MUL the first input has the output's sides, and the in_ sides are those of
+ * the second: the same, or 1 where one value serves for all. The second is `weights` where there
+ * are any.
+ *
+ * CONCATENATION copies one input; `out` is where it begins in the whole. */
 typedef struct {
     const int8_t *weights; /* conv: [out][kernel h][kernel w][in]; depthwise: [kernel h][kernel
-                              w][out]; fully connected: [out][in]; lookup: 256 */
+                              w][out]; fully connected: [out][in]; lookup: 256; softmax: the
+                              exponentials of 256 differences in 31 bits; resize: for each row, then
+                              for each column of the output, the input's (nearest), or the two that
+                              it lies between and the 1024ths of the second, as 16-bit numbers; all
+                              little-endian */
     const int32_t *bias;
     const int32_t *multiplier;
     const int8_t *shift; /* left if positive */
@@ -46,7 +65,8 @@ typedef struct {
 
 typedef struct {
     const edgeemo_layer *layers;
-    const uint16_t *exponentials; /* 256: exp(-i * scale of the logits) in Q15 */
+    const uint16_t *exponentials; /* 256: exp(-i * scale of the logits) in Q15; none where the
+                                     network itself ends in a softmax */
     const int8_t *pixel_tables;   /* 256 each: the input's int8 by pixel; none: pixel - 128 */
     uint32_t pixel_table_count;   /* one for each channel, one for all, or 0 */
     uint32_t layer_count;
@@ -64,6 +84,14 @@ void edgeemo_max_pool_2d(const edgeemo_layer *layer, int8_t *arena);
 void edgeemo_mean(const edgeemo_layer *layer, int8_t *arena);
 void edgeemo_pad(const edgeemo_layer *layer, int8_t *arena);
 void edgeemo_fully_connected(const edgeemo_layer *layer, int8_t *arena);
+void edgeemo_mul(const edgeemo_layer *layer, int8_t *arena);
+void edgeemo_softmax(const edgeemo_layer *layer, int8_t *arena);
+void edgeemo_resize_nearest(const edgeemo_layer *layer, int8_t *arena);
+void edgeemo_resize_bilinear(const edgeemo_layer *layer, int8_t *arena);
+void edgeemo_concatenation(const edgeemo_layer *layer, int8_t *arena);
+void edgeemo_broadcast_add(const edgeemo_layer *layer, int8_t *arena);
+void edgeemo_wide_conv_2d(const edgeemo_layer *layer, int8_t *arena);
+void edgeemo_wide_depthwise_conv_2d(const edgeemo_layer *layer, int8_t *arena);
 
 /* Pixels 0..255 as the int8 that a network's first layer reads: pixel - 128, or what the tables, of
  * which one belongs to each channel in turn, have for it. */
@@ -76,7 +104,8 @@ void edgeemo_run_layer(const edgeemo_layer *layer, int8_t *arena);
 void edgeemo_run(const edgeemo_network *network, int8_t *arena, const uint8_t *pixels,
                  int8_t *logits);
 
-/* Scores of `count` logits in Q15: 32768 is 1. `exponentials` as in edgeemo_network. */
+/* Scores of `count` logits in Q15: 32768 is 1. `exponentials` as in edgeemo_network; without them
+ * the logits are probabilities in 256ths above -128, and are only brought to a sum of 1. */
 void edgeemo_scores_q15(const uint16_t *exponentials, const int8_t *logits, uint16_t *scores,
                         uint32_t count);
 

@@ -217,7 +217,7 @@ def set_at(*path: Any) -> Callable[[Json, Any], None]:
         (("tensor_arena_bytes",), -1, "tensor arena"),
         (("tensor_arena_bytes",), 10**90, "tensor arena of 0 to 4,294,967,296 bytes"),
         (("tensor_arena_bytes",), 10**300, "a number of 301 digits, expected at most 100"),
-        (("calibration", "n"), 0, "1 to 1,000,000,000 calibration pictures"),
+        (("calibration", "n"), -1, "0 to 1,000,000,000 calibration pictures"),
         (("evaluation", 0, "drop"), 30.0, "a drop of shares"),
         (("evaluation", 0, "drop_interval"), [-50.0, -40.0], "a drop of shares"),
         (("evaluation", 0, "top1"), 99.0, "shares of 0 to 1"),

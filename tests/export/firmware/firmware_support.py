@@ -23,6 +23,7 @@ from edgeemo.firmware.layers import Network
 from edgeemo.firmware.network import read_network
 from edgeemo.firmware.plan import Plan, plan_arena
 from edgeemo.models import find_model
+from export.firmware.generate import generate
 from export.firmware.source import model_source
 from tests.support import REPOSITORY
 
@@ -236,3 +237,31 @@ def drawn_pixels(spec: InputSpec, count: int, seed: int = 0) -> NDArray[np.uint8
     fine = rng.integers(0, 40, blocks.shape, dtype=np.uint8)
     ends = [np.full(spec.shape, value, np.uint8) for value in (0, 255)]
     return np.stack([*(blocks // 2 + fine), *ends])
+
+
+def opened(bundle: Bundle, image: bytes, folder: Path) -> tuple[str, NDArray[np.int8]]:
+    """What the loader of the ESP32's firmware for `bundle` says of an image, and the logits of the
+    first pattern."""
+    component = folder / "component"
+    generate(bundle, component, target="esp32")
+    (component / "size.c").write_text(
+        '#include "edgeemo_image.h"\nsize_t image_size(void);\n'
+        "size_t image_size(void)\n{\n    return sizeof(edgeemo_image);\n}\n"
+    )
+    sources = [component / f"{n}.c" for n in ("edgeemo_image", "edgeemo_kernels", "size")]
+    library = folder / "loader.so"
+    run("gcc", "-O1", *STRICT, f"-I{component}", "-shared", "-fPIC", "-o", library, *sources)
+    c = ctypes.CDLL(str(library))
+    c.edgeemo_image_text.restype = ctypes.c_char_p
+    data = np.frombuffer(image.ljust(-(-len(image) // 4) * 4, b"\0"), np.uint8).copy()
+    place, arena = ctypes.create_string_buffer(c.image_size()), np.zeros(1 << 18, np.uint32)
+    memory, flash = ctypes.c_void_p(arena.ctypes.data), ctypes.c_void_p(data.ctypes.data)
+    error = c.edgeemo_image_open(place, flash, ctypes.c_size_t(len(image)), arena.nbytes)
+    error = error or c.edgeemo_image_selftest(place, memory)
+    logits = np.zeros(len(bundle.labels), np.int8)
+    if not error:
+        pixels = np.ascontiguousarray(bundle.selftest().inputs[0])
+        c.edgeemo_run(
+            place, memory, ctypes.c_void_p(pixels.ctypes.data), ctypes.c_void_p(logits.ctypes.data)
+        )
+    return c.edgeemo_image_text(error).decode(), logits

@@ -147,10 +147,23 @@ static uint32_t place(uint32_t *next, uint64_t bytes)
     return at;
 }
 
+/* The second input of a kernel of two: of the output's sides or of 1, in the arena or constant. */
+static void draw_second(edgeemo_layer *l)
+{
+    l->out_height = l->in_height;
+    l->out_width = l->in_width;
+    l->in_height = one_in(2) ? 1 : l->in_height;
+    l->in_width = one_in(2) ? 1 : l->in_width;
+    l->in_channels = one_in(4) ? 1 : l->in_channels;
+    if (one_in(3)) {
+        l->weight_bytes = (uint32_t)l->in_height * l->in_width * l->in_channels;
+    }
+}
+
 /* A shape that the operator's kernel can run, most often. */
 static void draw_shapes(edgeemo_layer *l)
 {
-    l->op = (uint8_t)(1 + drawn(9));
+    l->op = (uint8_t)(1 + drawn(17));
     l->in_height = (uint16_t)(1 + drawn(9));
     l->in_width = (uint16_t)(1 + drawn(9));
     l->in_channels = (uint16_t)(1 + drawn(one_in(4) ? 40 : 6));
@@ -163,12 +176,22 @@ static void draw_shapes(edgeemo_layer *l)
     l->out_height = (uint16_t)((l->in_height + l->pad_top - 1) / l->stride_height + 1);
     l->out_width = (uint16_t)((l->in_width + l->pad_left - 1) / l->stride_width + 1);
     l->out_channels = l->in_channels;
-    if (l->op == EDGEEMO_LOOKUP || l->op == EDGEEMO_ADD) {
+    if (l->op == EDGEEMO_LOOKUP || l->op == EDGEEMO_SOFTMAX || l->op == EDGEEMO_ADD) {
         l->out_height = l->in_height;
         l->out_width = l->in_width;
-    } else if (l->op == EDGEEMO_CONV_2D) {
+    } else if (l->op == EDGEEMO_BROADCAST_ADD || l->op == EDGEEMO_MUL) {
+        draw_second(l);
+    } else if (l->op == EDGEEMO_RESIZE_NEAREST || l->op == EDGEEMO_RESIZE_BILINEAR) {
+        l->out_height = (uint16_t)(1 + drawn(12));
+        l->out_width = (uint16_t)(1 + drawn(12));
+    } else if (l->op == EDGEEMO_CONCATENATION) {
+        l->out_height = (uint16_t)(l->in_height + drawn(3));
+        l->out_width = (uint16_t)(l->in_width + drawn(3));
+        l->out_channels = (uint16_t)(l->in_channels + drawn(5));
+    } else if (l->op == EDGEEMO_CONV_2D || l->op == EDGEEMO_WIDE_CONV_2D) {
         l->out_channels = (uint16_t)(1 + drawn(20));
-    } else if (l->op == EDGEEMO_DEPTHWISE_CONV_2D) {
+    } else if (l->op == EDGEEMO_DEPTHWISE_CONV_2D ||
+               l->op == EDGEEMO_WIDE_DEPTHWISE_CONV_2D) {
         l->out_channels = (uint16_t)(l->in_channels * (1 + drawn(3)));
     } else if (l->op == EDGEEMO_FULLY_CONNECTED) {
         l->in_height = l->in_width = l->out_height = l->out_width = 1;
@@ -178,6 +201,28 @@ static void draw_shapes(edgeemo_layer *l)
     } else if (l->op == EDGEEMO_PAD) {
         l->out_height = (uint16_t)(l->in_height + l->pad_top + drawn(3));
         l->out_width = (uint16_t)(l->in_width + l->pad_left + drawn(3));
+    }
+}
+
+/* A table that the operator's kernel can use, most often, where it has one. */
+static void draw_table(const edgeemo_layer *l, uint8_t *table)
+{
+    const uint32_t bytes = table_bytes(l), count = (uint32_t)l->out_height + l->out_width;
+    if (l->op == EDGEEMO_SOFTMAX) {
+        uint32_t value = one_in(16) ? drawn(1U << 31) : INT32_MAX;
+        const uint32_t step = drawn(1U << drawn(32));
+        for (uint32_t i = 0; i < 256; ++i, value -= value < step ? value : step) {
+            put32(table + 4 * i, value);
+        }
+    } else if (l->op == EDGEEMO_RESIZE_NEAREST || l->op == EDGEEMO_RESIZE_BILINEAR) {
+        for (uint32_t i = 0; i < count; ++i, table += bytes) {
+            const uint32_t side = i < l->out_height ? l->in_height : l->in_width;
+            put16(table, drawn(side + (uint32_t)one_in(400)));
+            if (bytes > 2) {
+                put16(table + 2, drawn(side + (uint32_t)one_in(400)));
+                put16(table + 4, one_in(400) ? drawn(65536) : drawn(1025));
+            }
+        }
     }
 }
 
@@ -192,12 +237,15 @@ static void draw_layer(uint8_t *image, uint8_t *p)
     (void)find_needs(&l, &n);
     kind = drawn(12);
     put32(p, added(image, (uint32_t)n.weights, drawn_weight));
+    if (u32_at(p)) {
+        draw_table(&l, image + u32_at(p));
+    }
     add_parameters(image, p, (uint32_t)n.parameters, tame);
     put32(p + 16, (uint32_t)n.weights);
     put32(p + 20, place(&next, n.in));
     put32(p + 24, place(&next, n.in2));
     put32(p + 32, place(&next, n.scratch));
-    put32(p + 28, (l.op == EDGEEMO_ADD || l.op == EDGEEMO_LOOKUP) && one_in(2)
+    put32(p + 28, works_in_place(&l) && one_in(2)
                       ? u32_at(p + 20)
                       : place(&next, n.out));
     put16(p + 36, l.in_height);
@@ -230,7 +278,7 @@ uint32_t drawn_image(uint64_t seed, uint8_t *image)
     for (uint32_t i = 0; i < 256; ++i) {
         put16(image + softmax + 2 * i, i < 128 ? 32768 - 256 * i : 0);
     }
-    put32(image + 32, softmax);
+    put32(image + 32, one_in(8) ? 0 : softmax);
     put32(image + 40, one_in(16) ? 0 : 1 + drawn(2));
     put32(image + 36, added(image, u32_at(image + 40) * (EDGEEMO_INPUT_BYTES + EDGEEMO_LABEL_COUNT),
                             any_byte));
@@ -273,10 +321,12 @@ uint32_t tried(const uint8_t *bytes, uint32_t size, uint32_t *crc)
         memset(arena, 3, arena_bytes);
         for (uint32_t i = 0; i < image.network.layer_count; ++i) {
             edgeemo_run_layer(&image.layers[i], arena);
-            /* The scratch is whatever a variant leaves. */
-            *crc = edgeemo_crc32(*crc, arena + image.layers[i].out,
-                                 (size_t)image.layers[i].out_height * image.layers[i].out_width *
-                                     image.layers[i].out_channels);
+            /* The scratch is whatever a variant leaves. A part of a concatenation may begin so that
+             * the whole would end beyond the arena. */
+            const size_t most = arena_bytes - image.layers[i].out,
+                         whole = (size_t)image.layers[i].out_height * image.layers[i].out_width *
+                                 image.layers[i].out_channels;
+            *crc = edgeemo_crc32(*crc, arena + image.layers[i].out, whole < most ? whole : most);
             memset(arena, (int)i, arena_bytes);
         }
         edgeemo_run(&image.network, arena, image.vectors, logits);

@@ -13,8 +13,9 @@ from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.manifest import Manifest
 from edgeemo.contract.quantize import Quantization
+from edgeemo.firmware.exponential import exponentials_q31
 from edgeemo.firmware.image import network_image
-from edgeemo.firmware.layers import Layer, Network, Op
+from edgeemo.firmware.layers import ADDITIONS, PRODUCTS, Layer, Network, Op
 from edgeemo.models import find_model
 from export.firmware.settings import settings_header
 from tests.export.firmware.firmware_support import STRICT, C, program, run
@@ -49,6 +50,9 @@ def layers() -> dict[str, Layer]:
             "shift": np.full(count, -7, np.int8),
         }
 
+    def sources(size: int, *sides: int) -> np.ndarray[Any, np.dtype[np.int8]]:
+        return rng.integers(0, 2, (sum(sides), size // 2)).astype("<u2").view(np.int8).ravel()
+
     square: dict[str, Any] = {"kernel": (3, 3), "pad": (1, 1)}
     steps = (
         (Op.LOOKUP, (8, 8, 3), {"weights": weights(256)}),
@@ -56,20 +60,33 @@ def layers() -> dict[str, Layer]:
         (Op.CONV_2D, (5, 5, 6), {"stride": (2, 2), "weights": weights(6, 3, 3, 3), **square}),
         (Op.DEPTHWISE_CONV_2D, (5, 5, 6), {"weights": weights(3, 3, 6), **square}),
         (Op.ADD, (5, 5, 6), {"bias": np.array([3, -4, 0], np.int32)}),
+        (Op.BROADCAST_ADD, (5, 5, 6), {"weights": weights(5), "in_shape": (5, 1, 1)}),
+        (Op.WIDE_CONV_2D, (5, 5, 6), {"weights": weights(6, 3, 3, 6), **square}),
+        (Op.WIDE_DEPTHWISE_CONV_2D, (5, 5, 6), {"weights": weights(3, 3, 6), **square}),
         (Op.AVERAGE_POOL_2D, (4, 4, 6), {"kernel": (2, 2)}),
         (Op.MAX_POOL_2D, (3, 3, 6), {"kernel": (2, 2)}),
-        (Op.MEAN, (1, 1, 6), {}),
-        (Op.FULLY_CONNECTED, (1, 1, 2), {"weights": weights(2, 6)}),
+        (Op.MUL, (3, 3, 6), {"weights": weights(6), "in_shape": (1, 1, 6)}),
+        (Op.RESIZE_NEAREST, (5, 4, 6), {"weights": sources(2, 5, 4)}),
+        (Op.RESIZE_BILINEAR, (2, 3, 6), {"weights": sources(6, 2, 3)}),
+        (Op.CONCATENATION, (2, 4, 8), {"start": 8}),
+        (Op.MEAN, (1, 1, 8), {}),
+        (Op.FULLY_CONNECTED, (1, 1, 2), {"weights": weights(2, 8)}),
+        (Op.SOFTMAX, (1, 1, 2), {"weights": exponentials_q31(0.1, 1.0).view(np.int8)}),
     )  # fmt: skip
     made: dict[str, Layer] = {}
     before: tuple[int, int, int] = SPEC.shape
     for number, (op, shape, more) in enumerate(steps):
         inputs = (number, number - 1) if op is Op.ADD else (number,)
-        count = {Op.ADD: 3, Op.MEAN: 1}.get(op, shape[2] if "weights" in more else 0)
-        parameters = numbers(count) if op is not Op.LOOKUP else {}
-        if op is Op.ADD:
+        parameters = numbers(shape[2] if op in PRODUCTS else 3 if op in ADDITIONS else 1)
+        if op not in (*PRODUCTS, *ADDITIONS, Op.MEAN, Op.MUL):
+            parameters = {}
+        if op in ADDITIONS:
+            parameters["bias"] = np.array([7, -9, 0], np.int32)
             parameters["shift"] = np.array([-1, 0, -19], np.int8)
-        made[op.name] = Layer(op, op.name, inputs, number + 1, before, shape, **(parameters | more))
+        if op is Op.MUL:
+            parameters["bias"] = np.array([5], np.int32)
+        shapes = {"in_shape": before, "out_shape": shape}
+        made[op.name] = Layer(op, op.name, inputs, number + 1, **(shapes | parameters | more))
         before = shape
     return made
 

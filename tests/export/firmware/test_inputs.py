@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from edgeemo.backends import RuntimeOptions
 from edgeemo.backends.litert import LiteRtBackend
-from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.quantize import softmax
 from edgeemo.errors import BackendError
@@ -33,6 +31,7 @@ from tests.export.firmware.firmware_support import (
     compiled,
     drawn_bundle,
     drawn_pixels,
+    opened,
     program,
     run,
 )
@@ -100,34 +99,6 @@ def test_the_runtime_and_the_c_code_give_the_same_logits(name: str, tmp_path: Pa
     pixels = drawn_pixels(drawn.spec, 6, seed=9)
     logits = np.stack([ours.network.logits.dequantize(ours.logits(p)) for p in pixels])
     assert np.array_equal(backend.infer(pixels), logits)
-
-
-def opened(bundle: Bundle, image: bytes, folder: Path) -> tuple[str, NDArray[np.int8]]:
-    """What the loader of the ESP32's firmware for `bundle` says of an image, and the logits of the
-    first pattern."""
-    component = folder / "component"
-    generate(bundle, component, target="esp32")
-    (component / "size.c").write_text(
-        '#include "edgeemo_image.h"\nsize_t image_size(void);\n'
-        "size_t image_size(void)\n{\n    return sizeof(edgeemo_image);\n}\n"
-    )
-    sources = [component / f"{n}.c" for n in ("edgeemo_image", "edgeemo_kernels", "size")]
-    library = folder / "loader.so"
-    run("gcc", "-O1", *STRICT, f"-I{component}", "-shared", "-fPIC", "-o", library, *sources)
-    c = ctypes.CDLL(str(library))
-    c.edgeemo_image_text.restype = ctypes.c_char_p
-    data = np.frombuffer(image.ljust(-(-len(image) // 4) * 4, b"\0"), np.uint8).copy()
-    place, arena = ctypes.create_string_buffer(c.image_size()), np.zeros(1 << 18, np.uint32)
-    memory, flash = ctypes.c_void_p(arena.ctypes.data), ctypes.c_void_p(data.ctypes.data)
-    error = c.edgeemo_image_open(place, flash, ctypes.c_size_t(len(image)), arena.nbytes)
-    error = error or c.edgeemo_image_selftest(place, memory)
-    logits = np.zeros(len(bundle.labels), np.int8)
-    if not error:
-        pixels = np.ascontiguousarray(bundle.selftest().inputs[0])
-        c.edgeemo_run(
-            place, memory, ctypes.c_void_p(pixels.ctypes.data), ctypes.c_void_p(logits.ctypes.data)
-        )
-    return c.edgeemo_image_text(error).decode(), logits
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -36,7 +36,7 @@ def network() -> keras.Model:
 
 @pytest.fixture(scope="module")
 def maker(network: keras.Model) -> TfliteMaker:
-    return TfliteMaker(network, PICTURES, seed=1)
+    return TfliteMaker(tflite.convert_fp32(network), PICTURES, seed=1)
 
 
 def values_of(model: keras.Model, layer: str) -> np.ndarray:
@@ -192,7 +192,7 @@ def test_mixed_step_gives_16_bits_to_the_worst_layers_and_8_to_the_others(
 def test_mixed_step_takes_a_calibration_set_smaller_than_what_it_looks_at(
     network: keras.Model,
 ) -> None:
-    maker = TfliteMaker(network, drawn_faces(5), seed=1)
+    maker = TfliteMaker(tflite.convert_fp32(network), drawn_faces(5), seed=1)
     assert len(maker.mixed(maker.calibrated("min-max")).wide) == 3
 
 
@@ -237,7 +237,8 @@ def test_operator_without_int8_kernel_is_named_with_its_layer(
         keras.layers.Conv2D(4, 3, strides=4, name="first")(x)
     )
     logits = keras.layers.Dense(7, name="logits")(keras.layers.GlobalAveragePooling2D()(x))
-    maker = TfliteMaker(keras.Model(pixels, logits, name="strange"), PICTURES, seed=1)
+    strange = tflite.convert_fp32(keras.Model(pixels, logits, name="strange"))
+    maker = TfliteMaker(strange, PICTURES, seed=1)
     with pytest.raises(
         BackendError,
         match=rf"the operator {operator} of layer odd/\w+ works on float32.*no int8 kernel",
@@ -300,3 +301,24 @@ def test_a_reason_from_outside_the_gate_refuses_too(
     (_, attempt), *_ = climb(maker, STEPS[:1], measure, lambda: 0.0)
     assert not attempt.passed
     assert attempt.reasons == ("kernels disagree",)
+
+
+def test_ranges_before_a_max_pool_end_where_nothing_lower_comes_out() -> None:
+    keras.utils.set_random_seed(3)
+    pixels = keras.Input((48, 48, 1))
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(pixels)
+    x = keras.layers.MaxPooling2D(4, name="pool")(keras.layers.Conv2D(4, 3, name="both")(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    fp32 = tflite.convert_fp32(keras.Model(pixels, keras.layers.Dense(7)(x)))
+    ranges = activations.min_max(activations.record(fp32, PICTURES, seed=1))
+    before, after = (
+        next(name for name in ranges if name.startswith(layer)) for layer in ("both/", "pool/")
+    )
+    assert ranges[before][0] < ranges[after][0] < 0
+    narrowed = activations.for_max_pools(fp32, ranges)
+    assert narrowed == ranges | {before: (ranges[after][0], ranges[before][1])}
+    # The same steps on both sides, finer than before, and the pool's values are all there.
+    int8 = read_graph(tflite.quantize(fp32, narrowed))
+    details = {tensor["name"]: tensor["quantization"] for tensor in int8.tensors.values()}
+    scale = next(q[0] for name, q in details.items() if name.startswith("pool/"))
+    assert scale == pytest.approx((ranges[before][1] - ranges[after][0]) / 255, rel=1e-3)

@@ -16,7 +16,7 @@ from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import BundleError, RunError
 from export.build import build
 from tests.networks import known_run
-from tests.support import rezip
+from tests.support import matching_hashes, rezip
 from training.fit.recipe import Recipe
 from training.fit.train import train
 from training.runs.restore import restore
@@ -106,11 +106,22 @@ def test_bundle_of_another_split_or_network_is_refused(
     with pytest.raises(BundleError, match="does not hold a network that training knows"):
         restore(tiny_bundle, prepared, tmp_path / "x")
 
-    def change(entries: dict[str, bytes]) -> None:
+    def another_hash(entries: dict[str, bytes]) -> None:
         entries["manifest.json"] = entries["manifest.json"].replace(
             trained.manifest.data.split_hash.encode(), b"0" * len(trained.manifest.data.split_hash)
         )
 
-    with pytest.raises(RunError, match="trained on another split"):
-        restore(rezip(trained.path, tmp_path / "other.edgeemo", change), prepared, tmp_path / "x")
+    def another_test_part(entries: dict[str, bytes]) -> None:
+        another_hash(entries)
+        report = json.loads(entries["report.json"])
+        ids = report["pictures"]["ids"]
+        report["pictures"]["ids"] = "0" * 24 + ids[24:]
+        entries["report.json"] = json.dumps(report).encode()
+        matching_hashes(entries, json.loads(entries["manifest.json"]))
+
+    other = rezip(trained.path, tmp_path / "other.edgeemo", another_test_part)
+    with pytest.raises(RunError, match="another split .* seen 2 of its test .*--split-from other"):
+        restore(other, prepared, tmp_path / "x")
     assert not (tmp_path / "x").exists()
+    # A training picture's label or part is another one; the test pictures are the very same.
+    restore(rezip(trained.path, tmp_path / "same.edgeemo", another_hash), prepared, tmp_path / "x")
