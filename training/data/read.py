@@ -4,13 +4,13 @@ not.
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edgeemo.contract.crop import BOX
 from edgeemo.contract.input_spec import InputSpec
@@ -28,6 +28,9 @@ from training.data.own.own_set import LARGEST_CROP, OwnSet, check_parts
 from training.data.sources import Source
 from training.data.split_files import picture_id
 from training.data.votes import Votes
+from workstation.progress import counted
+
+_Item = TypeVar("_Item")
 
 _MAX_LOST = 0.1
 """Of photos, those in which no face is found: a few percent of real ones, half of large crops."""
@@ -148,9 +151,7 @@ class _Reading:
         known = self._votes if source.official_test else None
         before = len(self.pictures)
         with source.open(path, self._class_names) as archive:
-            for file in tqdm(
-                archive.files, source.name, unit="picture", disable=not self._progress
-            ):
+            for file in self._counted(archive.files, source):
                 face = _read_one(archive, file, self._spec, detector if source.photos else None)
                 if face is not None:
                     votes = known.of_file(file, face[3]) if known else None
@@ -170,7 +171,7 @@ class _Reading:
         before = len(self.pictures)
         rejected: list[dict[str, str]] = []
         box, count = (0, 0, SIDE, SIDE), 0
-        for row in tqdm(table.rows(), source.name, unit="picture", disable=not self._progress):
+        for row in self._counted(table.rows(), source):
             count += 1
             votes = self._votes.of_row(row) if self._votes else None
             label = match_label_or_none(row.label, self._class_names)
@@ -194,6 +195,9 @@ class _Reading:
         if self._votes:
             self._votes.check_rows(count)
         self._finish(source, table.path, before, rejected)
+
+    def _counted(self, items: Iterable[_Item], source: Source | OwnSet) -> Iterator[_Item]:
+        return counted(items, source.name, "pictures", shown=self._progress, keep=True)
 
     def _finish(
         self, source: Source | OwnSet, path: Path, before: int, rejected: list[dict[str, str]]
