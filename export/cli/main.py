@@ -32,4 +32,4 @@ def main() -> None:
 
 def run() -> None:
     """Entry point of `python -m export`."""
-    shell.run(main, "python -m export")
+    shell.run(main, "python -m export", extra="export")

@@ -45,8 +45,9 @@ def sweep(data: Path, trials: int, given: Given, out: Path, as_json: bool) -> No
     check_apart(out, given.inputs(data))
     check_apart(out / "best.json", (given.file,))
     from training.machines.backend import choose_backend
+    from training.machines.seen import announce
 
-    choose_backend()
+    announce(choose_backend(), err=True)
     from training.fit.recipe import Recipe
     from training.studies.sweep import BEST
     from training.studies.sweep import sweep as run_sweep
