@@ -37,7 +37,8 @@ def crossval(data: Path, folds: int, given: Given, out: Path, as_json: bool) -> 
     with the folds that are done.
 
     \b
-    python -m training crossval prepared/ --model small --epochs 30 --out crossval/
+    python -m training crossval prepared/ --model small --epochs 30 \\
+        --out crossval/
     """
     check_apart(out, given.inputs(data))
     from training.machines.backend import choose_backend

@@ -1,5 +1,6 @@
 """`prepare`: archives to a prepared folder."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -225,7 +226,8 @@ def prepare(
     python -m training prepare --source fer2013=fer2013.zip \\
         --ferplus ferplus_votes.csv --out prepared/
     python -m training prepare --source mine=faces/ --out prepared/
-    python -m training prepare --source mine=faces.csv --input 96x96-rgb --out prepared/
+    python -m training prepare --source mine=faces.csv --input 96x96-rgb \\
+        --out prepared/
     """
     from training.data.prepare import prepare as run_prepare
 
@@ -252,6 +254,7 @@ def prepare(
         f"wrote {out}: {dataset['images']:,} pictures in {dataset['groups']:,} groups; look at "
         f"{out / 'report.html'}"
     )
+    say(f"next: python -m training train --data {shlex.quote(str(out))} --out runs/NAME")
 
 
 Chosen = list[tuple[Source | OwnSource, Path | None]]

@@ -39,7 +39,8 @@ def sweep(data: Path, trials: int, given: Given, out: Path, as_json: bool) -> No
 
     \b
     python -m training sweep --data prepared/ --model nano --out sweep/
-    python -m training train --data prepared/ --recipe sweep/best.json --epochs 120 --out runs/nano
+    python -m training train --data prepared/ \\
+        --recipe sweep/best.json --epochs 120 --out runs/nano
     """
     check_apart(out, given.inputs(data))
     check_apart(out / "best.json", (given.file,))

@@ -259,7 +259,7 @@ class _Reading:
         try:
             columns = columns_of(line, where, self.asked.columns, number=number)
             if columns is None and line:
-                text = printable(line.decode(errors="replace").strip())[:200]
+                text = printable(line.decode("utf-8-sig", errors="replace").strip())[:200]
                 raise _NoTable(
                     f"{where}: expected columns of a path (or pixels) and of a label, or lines of "
                     f"a path and a label, received '{text}'; name them with --columns"

@@ -4,6 +4,7 @@ by line as if they were hostile.
 
 import csv
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -24,10 +25,14 @@ _DELIMITERS = "\t,;|"
 _PATHS = (
     "path", "filepath", "imagepath", "subdirectoryfilepath", "pth", "file", "filename", "image",
     "imagename", "imagefile", "img", "imgpath", "imgname", "picture", "photo", "name", "imageid",
+    "fichier", "chemin", "archivo", "ruta", "imagen", "datei", "dateiname", "pfad", "bild",
+    "arquivo", "ficheiro", "caminho", "imagem", "percorso", "immagine",
 )  # fmt: skip
 _LABELS = (
     "label", "emotion", "expression", "class", "classname", "category", "emotionlabel",
     "labelname", "target", "mood", "facialexpression", "emotions", "labels", "choice", "y",
+    "etiquette", "classe", "etiqueta", "emocion", "clase", "klasse", "ausdruck", "emocao",
+    "expressao", "emozione", "espressione", "etichetta",
 )  # fmt: skip
 _PARTS = ("split", "usage", "subset", "partition", "part", "set", "phase")
 _PIXELS = ("pixels", "pixel")
@@ -109,7 +114,7 @@ def _columns_of(text: str, where: str, asked: Sequence[str]) -> Columns | None:
     if delimiter is None:
         return _blanks(text, asked, where)
     fields = _fields(text, delimiter, where)
-    plain = [re.sub(r"[\W_]", "", field.casefold()) for field in fields]
+    plain = [_plain(field) for field in fields]
     if asked:
         places = [_asked(name, fields, where) for name in asked]
         is_pixels = plain[places[0]] in _PIXELS
@@ -224,6 +229,11 @@ def _fields(text: str, delimiter: str, where: str) -> list[str]:
             "table of pictures?"
         )
     return [field.strip() for field in fields]
+
+
+def _plain(field: str) -> str:
+    """A column's name in lower case, letters and digits alone, without accents."""
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFKD", field.casefold()))
 
 
 def _first(names: Sequence[str], plain: Sequence[str]) -> int | None:

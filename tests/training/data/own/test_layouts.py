@@ -276,6 +276,8 @@ def table(folder: Path, name: str, delimiter: str, header: list[str] | None) -> 
     [
         ("a.csv", ",", ["Image Path", "Emotion", "Split"]),
         ("a.csv", ";", ["file_name", "LABEL", "usage"]),
+        ("a.csv", ";", ["Fichier", "Émotion", "usage"]),
+        ("a.csv", ";", ["Dateiname", "Ausdruck", "usage"]),
         ("a.tsv", "\t", ["img", "expression", "subset"]),
         ("a.CSV", ",", None),
         ("a.txt", " ", None),

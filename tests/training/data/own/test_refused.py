@@ -34,6 +34,10 @@ TABLES = {
         "a,b\n1,2\n",
         "expected columns of a path .* received 'a,b'; name them with --c",
     ),
+    "no columns, with a mark": (
+        "\ufeffa;b\n1;2\n",
+        "expected columns of a path .* received 'a;b';",
+    ),
     "no list": ("1.jpg 0 28 113 22.9 3\n", "received '1.jpg 0 28 113 22.9 3'"),
     "UTF-16 without its mark": ("i\0m\0a\0g\0e\0", "expected text in UTF-8 .it is UTF-16"),
     "no line but separators": ("sep=;\n" * 30, "expected a table .* which --columns can name"),
