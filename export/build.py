@@ -30,12 +30,10 @@ def build(
     data_path: Path,
     out: Path,
     *,
-    name: str | None = None,
-    version: str = "0.1.0",
+    named: Named | None = None,
     seed: int = 1,
     profile: str = "all",
     max_step: str = STEPS[-1],
-    licence: str | None = None,
     gate_min: int = PICTURES_NEEDED,
 ) -> tuple[Bundle, dict[str, Measurement]]:
     """Convert a finished run and write `out` if every artifact of the profile passes the gate.
@@ -44,11 +42,10 @@ def build(
     and no bundle is.
 
     Args:
-        name: of the bundle; by default the file's.
+        named: the bundle's name, version and licence; by default the file's name.
         seed: of the calibration draw and the self-test's patterns.
         profile: one of PROFILES.
         max_step: the last step of the ladder that may be tried.
-        licence: what one may do with the bundle, in words; by default what the data sets say.
         gate_min: fewest test pictures that are judged by. It loosens no limit; the report has it.
 
     Returns:
@@ -62,7 +59,7 @@ def build(
     """
     steps = STEPS[: STEPS.index(max_step) + 1]
     job = load_job(run_path, data_path, PROFILES.get(profile), steps, seed)
-    return prove(job, out, Named(name or out.stem, version, licence), gate_min)
+    return prove(job, out, named or Named(out.stem), gate_min)
 
 
 def prove(

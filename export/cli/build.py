@@ -103,18 +103,17 @@ def build(
     for ending in (out.suffix, *REPORTS):
         check_output(out.with_suffix(ending), inputs)
     from export.build import build as run_build
+    from export.manifest import Named
     from export.report.tables import measurement_lines
 
     bundle, measurements = run_build(
         run,
         data,
         out,
-        name=name,
-        version=version,
+        named=Named(name or out.stem, version, licence),
         seed=seed,
         profile=profile,
         max_step=max_step,
-        licence=licence,
         gate_min=gate_min,
     )
     for line in measurement_lines(list(measurements.values())):

@@ -112,7 +112,7 @@ class _Page(HTMLParser):
 def test_page_is_whole_and_shows_each_picture_that_changed_its_label(
     tiny_run: Path, prepared: Path, tmp_path: Path
 ) -> None:
-    bundle, made = build(tiny_run, prepared, tmp_path / "shown.edgeemo", name="shown", gate_min=1)
+    bundle, made = build(tiny_run, prepared, tmp_path / "shown.edgeemo", gate_min=1)
     text = (tmp_path / "shown.report.html").read_text()
     page = _Page()
     page.feed(text)
