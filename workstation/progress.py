@@ -108,7 +108,7 @@ def progress(
     """Show on stderr how far `title` is: `done` of `total` (None: not known), in units of the
     plural `unit`, and the time left.
 
-    On a terminal it is a bar with `note` at its end, which goes away when all is done unless `keep`.
+    On a terminal it is a bar with `note` at its end, which goes away at the end unless `keep`.
     Elsewhere it is a line whenever `pulse` lets one through, so short work says nothing. Bytes (the
     unit "B") are counted in millions. With `shown` false nothing is shown.
     """

@@ -151,7 +151,8 @@ def _pattern(_: click.Context, __: click.Parameter, text: str | None) -> Pattern
     type=click.Choice(WAYS),
     default="grouped",
     help=(
-        "grouped: 60/20/20, copies together; a test part that the field compares on (FER-2013's) is "
+        "grouped: 60/20/20, copies together; a test part that the field compares on (FER-2013's) "
+        "is "
         "test with its copies, the rest then 75/25. official: that part alone is test, its copies "
         "are left out, the rest is 90/10. given: the parts that folders or rows name are kept; "
         "one that lacks is cut from train."

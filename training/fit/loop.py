@@ -182,8 +182,8 @@ def fitted_epochs(
 ) -> Iterator[tuple[keras.Model, float]]:
     """Fit a network to some rows (n,) of prepared data as `train` does.
 
-    With a `title` it says how far it is. Yields it and its loss after every epoch. Nothing is written and nothing validated, so the
-    result is what the last epoch made.
+    With a `title` it says how far it is. Yields it and its loss after every epoch. Nothing is
+    written and nothing validated, so the result is what the last epoch made.
 
     Raises:
         RunError: the recipe is of a run in simulated int8, which starts from a float run that has

@@ -108,7 +108,7 @@ def _settings() -> Iterator[Check]:
 
 
 def _own_keras_settings() -> Iterator[str]:
-    """What Keras' settings file says other than Keras itself, which writes one when there is none."""
+    """What Keras' settings file says other than Keras, which writes one when there is none."""
     file = settings_file()
     try:
         settings = strict.loads(read_regular(file, strict.MAX_BYTES))

@@ -15,9 +15,9 @@ OLDEST_GPU = 7.5
 _FIELDS = ("name", "driver_version", "memory.total", "memory.used", "compute_cap")
 _PATIENCE = 30  # seconds; without persistence mode nvidia-smi wakes the driver first
 
-# Tera floating-point operations a second, dense, in bfloat16 (T4: float16, it has no bfloat16), by a
-# part of the name; NVIDIA's data sheets, which print the double of it for sparse matrices. GeForce:
-# with sums in float32, from the white papers of GA102, AD102 and GB202.
+# Tera floating-point operations a second, dense, in bfloat16 (T4: float16, it has no bfloat16), by
+# a part of the name; NVIDIA's data sheets, which print the double of it for sparse matrices.
+# GeForce: with sums in float32, from the white papers of GA102, AD102 and GB202.
 _PEAKS = (
     (("B200",), 2250.0),
     (("H200", "NVL"), 836.0),
@@ -61,7 +61,7 @@ class Driver:
     gpus: tuple[Gpu, ...] = ()
     """Those that it can use."""
     fault: str = ""
-    """What nvidia-smi said instead of naming any, on one line; empty where there is no nvidia-smi."""
+    """What nvidia-smi said instead of naming any, on one line; empty where there is none."""
     nodes: tuple[str, ...] = ()
     """Device files of GPUs, as "/dev/nvidia0"."""
 

@@ -204,7 +204,8 @@ def class_names_of(labels: Iterable[str], left_out: str = "") -> tuple[str, ...]
     if not 2 <= len(names) <= MAX_LABELS:
         raise InvalidInput(
             f"expected 2 to {MAX_LABELS} classes, the sets hold {len(names)}"
-            f"{f' ({shown(names)})' if names else ''}{left_out}; give pictures of more classes, or other "
+            f"{f' ({shown(names)})' if names else ''}{left_out}; give pictures of more classes, "
+            "or other "
             "--labels"
         )
     return tuple(names)

@@ -1,4 +1,4 @@
-"""Layouts as the sets of others and people's own folders have them; made pictures in those shapes."""
+"""Layouts as the sets of others and people's own folders have them; made pictures in them."""
 
 import csv
 import io
