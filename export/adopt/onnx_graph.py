@@ -82,7 +82,11 @@ _NO_ONNX = "not a readable ONNX model; expected the file that torch.onnx.export 
 def _with_external(path: Path, data: bytes) -> Any:
     """The model with weights from files beside it, as PyTorch's exporter writes large ones."""
     onnx = need("onnx", "export", "to read ONNX")
-    for tensor in onnx.load_from_string(data).graph.initializer:
+    try:
+        parsed = onnx.load_from_string(data)
+    except Exception:  # protobuf's own
+        raise ModelError(f"{path}: {_NO_ONNX}") from None
+    for tensor in parsed.graph.initializer:
         for entry in tensor.external_data:
             if entry.key != "location":
                 continue
@@ -107,6 +111,10 @@ def _with_external(path: Path, data: bytes) -> Any:
 
 def _check_nodes(path: Path, model: Any) -> None:
     for node in model.graph.node:
+        # protobuf hands out what is no UTF-8 as bytes
+        texts = (node.name, node.op_type, node.domain, *node.input, *node.output)
+        if not all(isinstance(text, str) for text in texts):
+            raise ModelError(f"{path}: {_NO_ONNX}")
         if node.domain not in _DOMAINS:
             raise ModelError(
                 f"{path}: has the operator {node.op_type} of {node.domain[:40]!a}, which ONNX "

@@ -1,9 +1,14 @@
 """The program `python -m export`: loads a verb's file only when the verb is used."""
 
+import sys
+from collections.abc import Sequence
+
 import click
 
 from edgeemo.cli import shell
+from export.cli.apart import is_child, run_apart
 
+_NAME = "python -m export"
 _VERBS = {
     "build": "a trained run as a bundle, in int8, proved",
     "adopt": "a model from elsewhere as a bundle, proved",
@@ -31,5 +36,17 @@ def main() -> None:
 
 
 def run() -> None:
-    """Entry point of `python -m export`."""
-    shell.run(main, "python -m export", extra="export")
+    """Entry point of `python -m export`; `adopt` reads files of others, and does so apart."""
+    words = sys.argv[1:]
+    if words[:1] == ["adopt"] and not is_child():
+        shell.run(
+            click.Command("adopt", callback=lambda: _adopt_apart(words)), _NAME, [], extra="export"
+        )
+    shell.run(main, _NAME, extra="export")
+
+
+def _adopt_apart(words: Sequence[str]) -> None:
+    from export.cli.adopt import adopt
+
+    with adopt.make_context("adopt", [*words[1:]], resilient_parsing=True) as context:
+        run_apart(words, str(context.params.get("model") or "adopt"))

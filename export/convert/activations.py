@@ -101,17 +101,20 @@ def for_max_pools(fp32: bytes, ranges: Ranges) -> Ranges:
     """The ranges, where what only a max pool reads ends below at what comes out of the pool.
 
     Such a pool never passes on anything lower, and TFLite asks for one scale on both sides of it:
-    steps below that end would be spent on values that nobody sees.
+    steps below that end would be spent on values that nobody sees. It is exact: rounding and
+    clipping keep the order of numbers, so that the largest of the rounded is the largest, rounded.
     """
     graph = read_graph(fp32, "fp32.tflite")
     readers = Counter(int(tensor) for op in graph.operators for tensor in op["inputs"])
     narrower = dict(ranges)
-    for operator in graph.operators:
+    for operator in reversed(graph.operators):  # of pools in a row, the last one first
+        if operator["op_name"] != "MAX_POOL_2D":
+            continue
         source, target = (int(operator[ends][0]) for ends in ("inputs", "outputs"))
-        if operator["op_name"] == "MAX_POOL_2D" and readers[source] == 1:
+        if readers[source] == 1:
             name = graph.tensors[source]["name"]
             low, high = ranges[name]
-            end = min(0.0, ranges[graph.tensors[target]["name"]][0])
+            end = min(0.0, narrower[graph.tensors[target]["name"]][0])
             narrower[name] = max(low, end), high
     return narrower
 

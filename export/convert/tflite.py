@@ -22,6 +22,8 @@ from workstation.quiet import quiet
 # Where the operators with weights have their parts: input, weights, bias.
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _INT8, _INT16 = 8, 16  # bits
+BIAS_LIMIT = 1 << 28
+"""Most steps of a bias: a quarter of what sums may have in C, and less than 32 bits for LiteRT."""
 
 
 def convert_fp32(model: Any) -> bytes:
@@ -154,8 +156,67 @@ def quantize(
         raise BackendError(
             f"ai-edge-quantizer cannot quantize the model ({_in_short(error)})"
         ) from None
+    quantized = with_fitting_biases(fp32, quantized)
     check_full_int8(quantized, wide=bool(wide), arithmetic=arithmetic)
     return quantized
+
+
+def with_fitting_biases(fp32: bytes, int8: bytes) -> bytes:
+    """The int8 .tflite, with coarser weights where a bias would not fit into 32 bits.
+
+    A bias is stored in steps of its input's scale times its channel's. The scale of a channel
+    whose weights are all zero is next to nothing, so that the quantizer clips its bias to next to
+    nothing too, and the C kernels have no room left for sums. Steps that bring the float bias of
+    `fp32` to BIAS_LIMIT are fine enough: what they round weights by is far below the bias.
+    """
+    utils = need("tensorflow.lite.tools.flatbuffer_utils", "export", "to write TFLite")
+    graph, floats = read_graph(int8), open_interpreter(fp32, "fp32.tflite", kernels="plain")
+    numbers = {tensor["name"]: tensor["index"] for tensor in floats.get_tensor_details()}
+    written, changed = utils.convert_bytearray_to_object(int8), False
+    for operator in graph.operators:
+        if operator["op_name"] not in WEIGHTED or len(operator["inputs"]) < 3:
+            continue
+        places = [int(tensor) for tensor in operator["inputs"][:3]]
+        if places[2] < 0 or graph.tensors[places[2]]["dtype"] != np.int32:
+            continue
+        tensors = [written.subgraphs[0].tensors[place] for place in places]
+        stored = written.buffers[tensors[2].buffer].data.view(np.int32)
+        step = np.asarray(tensors[2].quantization.scale, np.float64)
+        large = np.abs(stored.astype(np.int64)) > BIAS_LIMIT
+        if not large.any() or len(step) != len(stored):
+            continue
+        real = floats.get_tensor(numbers[graph.tensors[places[2]]["name"]]).astype(np.float64)
+        _coarsen(written, tensors, large, np.maximum(1, np.abs(real) / (BIAS_LIMIT * step)), real)
+        changed = True
+    return packed(written, len(int8)) if changed else int8
+
+
+def _coarsen(
+    model: Any,
+    tensors: Sequence[Any],
+    channels: NDArray[np.bool_],
+    factors: NDArray[np.float64],
+    bias: NDArray[np.float64],
+) -> None:
+    """Make the steps of those channels `factors` (outputs,) times as large.
+
+    `tensors` are an operator's input, weights and bias in `model`; `bias` is the float one.
+    """
+    _, kernel, offsets = tensors
+    factors = np.where(channels, factors, 1.0)
+    shape = [1] * len(kernel.shape)
+    shape[kernel.quantization.quantizedDimension] = -1
+    weights = model.buffers[kernel.buffer].data.view(np.int8).reshape(kernel.shape)
+    rounded = np.round(weights / factors.reshape(shape)).astype(np.int8)
+    scales = [
+        (np.asarray(tensor.quantization.scale, np.float64) * factors).astype(np.float32)
+        for tensor in (kernel, offsets)
+    ]
+    kernel.quantization.scale, offsets.quantization.scale = scales
+    stored = model.buffers[offsets.buffer].data.view(np.int32)
+    again = np.where(channels, np.round(bias / scales[1].astype(np.float64)), stored)
+    model.buffers[kernel.buffer].data = np.frombuffer(rounded.tobytes(), np.uint8)
+    model.buffers[offsets.buffer].data = np.frombuffer(again.astype(np.int32).tobytes(), np.uint8)
 
 
 def with_corrected_biases(

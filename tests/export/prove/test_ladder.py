@@ -322,3 +322,50 @@ def test_ranges_before_a_max_pool_end_where_nothing_lower_comes_out() -> None:
     details = {tensor["name"]: tensor["quantization"] for tensor in int8.tensors.values()}
     scale = next(q[0] for name, q in details.items() if name.startswith("pool/"))
     assert scale == pytest.approx((ranges[before][1] - ranges[after][0]) / 255, rel=1e-3)
+
+
+def test_pools_in_a_row_all_have_the_last_one_s_end() -> None:
+    keras.utils.set_random_seed(3)
+    pixels = keras.Input((48, 48, 1))
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(pixels)
+    x = keras.layers.Conv2D(4, 3, name="both")(x)
+    x = keras.layers.MaxPooling2D(4, name="one")(x)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.MaxPooling2D(3, name="two")(x))
+    fp32 = tflite.convert_fp32(keras.Model(pixels, keras.layers.Dense(7)(x)))
+    ranges = activations.min_max(activations.record(fp32, PICTURES, seed=1))
+    names = [
+        next(name for name in ranges if name.startswith(f"{layer}/"))
+        for layer in ("both", "one", "two")
+    ]
+    narrowed = activations.for_max_pools(fp32, ranges)
+    end = min(0.0, ranges[names[2]][0])
+    assert [narrowed[name][0] for name in names[:2]] == [end, end]
+    assert ranges[names[0]][0] < end
+
+
+def test_the_bias_of_a_channel_without_weights_is_not_lost() -> None:
+    keras.utils.set_random_seed(3)
+    pixels = keras.Input((48, 48, 1))
+    conv = keras.layers.Conv2D(4, 3, activation="relu", name="dead")
+    x = conv(keras.layers.Rescaling(1 / 127.5, -1.0)(pixels))
+    x = keras.layers.Dense(7, name="scores")(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(pixels, x)
+    weights, _ = conv.get_weights()
+    weights[..., 1], weights[..., 2] = 0, weights[..., 2] * 1e-12
+    conv.set_weights([weights, np.array([0.1, 0.5, -0.7, 0.2], np.float32)])
+    fp32 = tflite.convert_fp32(model)
+    int8 = tflite.quantize(fp32, activations.min_max(activations.record(fp32, PICTURES, seed=1)))
+    interpreter = open_interpreter(int8, "int8.tflite", kernels="reference")
+    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    scale, zero = target["quantization"]
+    for picture in PICTURES[:8]:
+        stored = (picture[np.newaxis].astype(np.int16) - 128).astype(np.int8)
+        interpreter.set_tensor(source["index"], stored)
+        interpreter.invoke()
+        answer = (interpreter.get_tensor(target["index"]).astype(float) - zero) * scale
+        expected = model.predict_on_batch(picture[np.newaxis].astype(np.float32))
+        assert np.abs(answer - expected).max() < 2 * scale  # 0.35 where the bias is clipped
+    for operator in read_graph(int8).operators:
+        if operator["op_name"] == "CONV_2D":
+            bias = interpreter.get_tensor(operator["inputs"][2]).astype(np.int64)
+            assert np.abs(bias).max() <= tflite.BIAS_LIMIT
