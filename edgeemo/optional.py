@@ -7,7 +7,9 @@ They are imported late, by whichever thread comes first, and here alone: OpenCV 
 import importlib
 import importlib.util
 import os
+import shlex
 import threading
+from pathlib import Path
 from types import ModuleType
 
 from edgeemo.errors import BrokenDependency, MissingDependency
@@ -42,6 +44,29 @@ def is_installed(module: str) -> bool:
     return spec is not None and spec.origin is not None
 
 
+def install_line(extras: str, *, anew: bool = False) -> str:
+    """The command that installs the extras of edgeemo ("train" or "train,gpu"); `anew` over what is
+    there.
+
+    Where edgeemo is installed and knows these extras, its name does; beside a checkout that is not
+    installed, or was when it had fewer extras, the folder is named.
+    """
+    import importlib.metadata  # takes 20 ms, and only errors need it
+
+    options = " --force-reinstall" * anew
+    checkout = Path(__file__).resolve().parent.parent
+    known: set[str] = set()
+    for installed in importlib.metadata.distributions(name="edgeemo"):
+        if (
+            Path(str(installed.locate_file(""))).resolve() != checkout
+        ):  # what a build left there is not
+            known.update(installed.metadata.get_all("Provides-Extra") or [])
+    if set(extras.split(",")) <= known or not (checkout / "pyproject.toml").is_file():
+        return f"pip install{options} 'edgeemo[{extras}]'"
+    folder = "." if checkout == Path.cwd() else str(checkout)
+    return f"pip install{options} -e {shlex.quote(f'{folder}[{extras}]')}"
+
+
 def need(module: str, extra: str, purpose: str) -> ModuleType:
     """Import `module`, which the extra `extra` installs.
 
@@ -51,8 +76,7 @@ def need(module: str, extra: str, purpose: str) -> ModuleType:
     """
     if not is_installed(module):
         raise MissingDependency(
-            f"{module} is needed {purpose} and is not installed; run: pip install"
-            f" 'edgeemo[{extra}]'"
+            f"{module} is needed {purpose} and is not installed; run: {install_line(extra)}"
         )
     send_nothing()
     try:
@@ -61,6 +85,6 @@ def need(module: str, extra: str, purpose: str) -> ModuleType:
     except Exception as error:
         raise BrokenDependency(
             f"{module} is installed but does not import ({type(error).__name__}:"
-            f" {str(error).splitlines()[0] if str(error) else ''}); run: pip install"
-            f" --force-reinstall 'edgeemo[{extra}]'"
+            f" {str(error).splitlines()[0] if str(error) else ''}); run:"
+            f" {install_line(extra, anew=True)}"
         ) from error

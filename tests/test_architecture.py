@@ -57,6 +57,8 @@ _ON_ALL_SIDES = (
     "edgeemo.optional",
     "edgeemo.registry",
     "edgeemo.version",
+    "edgeemo.cli.checks",
+    "edgeemo.cli.processor",
     "edgeemo.cli.shell",
     "edgeemo.cli.tables",
 )
@@ -70,7 +72,7 @@ WORKSTATION: dict[str, tuple[str, ...]] = {
         "edgeemo.firmware", "edgeemo.models", "edgeemo.proof", "training.data.duplicates",
         "training.networks.layers", "workstation", *_ON_ALL_SIDES,
     ),
-    "workstation": ("edgeemo.contract", "edgeemo.errors", "edgeemo.optional"),
+    "workstation": ("edgeemo.contract", "edgeemo.errors", "edgeemo.optional", "edgeemo.cli.shell"),
 }  # fmt: skip
 
 # Import statements for packages from outside. edgeemo takes optional ones through `need`, which
@@ -93,21 +95,25 @@ STATEMENTS: dict[str, set[str]] = {
         "requests",
         "scipy",
         "sklearn",
-        "tqdm",
     },
-    "export": {"numpy", "click", "matplotlib", "tqdm"},
-    "workstation": {"numpy", "matplotlib"},
+    "export": {"numpy", "click", "matplotlib"},
+    "workstation": {"numpy", "matplotlib", "tqdm"},
 }
 
 # Imported in one place each, by statement or by `need`; empty: nowhere.
 SITES: dict[str, set[str]] = {
     # Conversion; and, the one exception, the strategies for several machines, which Keras has under
     # TensorFlow alone.
-    "tensorflow": {"export/convert/tflite.py", "training/machines/workers.py"},
+    "tensorflow": {
+        "export/convert/tflite.py",
+        "training/machines/workers.py",
+        "training/machines/seen.py",
+    },
     "ai_edge_quantizer": {"export/convert/tflite.py"},
     "tensorboard": {"training/fit/events.py"},
-    "torch": {"training/machines/compute.py"},  # one kernel that Keras does not use
-    "jax": {"training/fast/xla.py"},  # the fast path
+    # One kernel that Keras does not use; names of GPUs.
+    "torch": {"training/machines/compute.py", "training/machines/seen.py"},
+    "jax": {"training/fast/xla.py", "training/machines/seen.py"},  # the fast path; names of GPUs
     "ai_edge_litert": {"edgeemo/backends/litert.py"},
     "tflite_runtime": {"edgeemo/backends/litert.py"},
     "onnxruntime": {
@@ -380,6 +386,7 @@ def test_the_checker_sees_the_imports_that_are_there() -> None:
     found = all_imports(sources(REPOSITORY))
     assert {i.file for i in found if i.top == "tensorflow"} == {
         "export/convert/tflite.py",
+        "training/machines/seen.py",
         "training/machines/workers.py",
     }
     assert {i.file for i in found if i.top == "onnxruntime"} == {
@@ -508,7 +515,7 @@ PLANTED = [
         site_violations,
         "export/new.py",
         "need('tensorflow', 'export', 'x')",
-        "only in export/convert/tflite.py, training/machines/workers.py",
+        "only in export/convert/tflite.py, training/machines/seen.py, training/machines/workers.py",
     ),
     (
         site_violations,

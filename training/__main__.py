@@ -1,11 +1,12 @@
 """python -m training: prepare, stats, leaks, train, family, finetune, evaluate, crossval, sweep,
-review, restore.
+review, restore, doctor.
 """
 
 import click
 
 from edgeemo.cli import shell
 from training.cli.crossval import crossval
+from training.cli.doctor import doctor
 from training.cli.evaluate import evaluate
 from training.cli.family import family
 from training.cli.finetune import finetune
@@ -23,6 +24,7 @@ def main() -> None:
     """From archives of labelled faces to a trained float model.
 
     \b
+    python -m training doctor
     python -m training prepare --source fer2013=fer2013.zip --out prepared/
     python -m training stats prepared/
     python -m training leaks prepared/
@@ -49,8 +51,9 @@ for command in (
     sweep,
     review,
     restore,
+    doctor,
 ):
     main.add_command(command)
 
 if __name__ == "__main__":
-    shell.run(main, "python -m training")
+    shell.run(main, "python -m training", extra="train")

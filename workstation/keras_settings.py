@@ -16,12 +16,17 @@ from workstation.quiet import quiet
 BACKENDS = ("tensorflow", "torch", "jax")
 
 # They cut training short, choose other layers, or have TensorFlow convert with Keras 2.
-_IGNORED = (
+IGNORED = (
     "KERAS_MAX_EPOCHS",
     "KERAS_MAX_STEPS_PER_EPOCH",
     "KERAS_NNX_ENABLED",
     "TF_USE_LEGACY_KERAS",
 )
+
+
+def settings_file() -> Path:
+    """Where Keras reads a user's settings, whether or not there is such a file."""
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras", "keras.json").expanduser()
 
 
 def check_backend(name: str) -> None:
@@ -34,9 +39,11 @@ def check_backend(name: str) -> None:
     if name in here:
         return
     wrong = "is not installed" if name in BACKENDS else "is no backend that trains"
+    expected = f"one of {', '.join(here)}" if here else "a backend, of which none is installed"
+    out = "set one of them, or" * bool(here) or "to see what to install,"
     raise MissingDependency(
-        f"KERAS_BACKEND={name}: expected one of {', '.join(here) or 'none that is installed'}, "
-        f"and {name[:40]!r} {wrong}; set one of them, or run: unset KERAS_BACKEND"
+        f"KERAS_BACKEND={name[:40]}: expected {expected}, and {name[:40]!r} {wrong}; {out} run: "
+        "unset KERAS_BACKEND"
     )
 
 
@@ -50,7 +57,7 @@ def load_keras(extra: str, purpose: str) -> ModuleType:
         MissingDependency: not installed.
         BrokenDependency: it does not import, or runs on another backend already.
     """
-    for name in _IGNORED:
+    for name in IGNORED:
         os.environ.pop(name, None)
     with quiet():
         try:
@@ -76,8 +83,7 @@ def load_keras(extra: str, purpose: str) -> ModuleType:
 
 def _with_settings_file(error: BrokenDependency) -> BrokenDependency:
     """The error, or where Keras refuses its settings file, one that names the file."""
-    home = os.environ.get("KERAS_HOME") or "~/.keras"
-    path = Path(home, "keras.json").expanduser()
+    path = settings_file()
     if not path.is_file() or not (
         "configuration" in str(error) or isinstance(error.__cause__, AttributeError)
     ):

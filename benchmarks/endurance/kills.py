@@ -293,8 +293,12 @@ def _served(file: Path) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Nothing: the table is what is printed."""
 
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """Nothing: whoever fetches is killed."""
+
     handler = partial(Quiet, directory=str(file.parent))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/{file.name}"
         server.shutdown()

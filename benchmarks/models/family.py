@@ -17,7 +17,6 @@ from typing import Any
 import click
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from benchmarks.models.beside_peer import open_peer
 from edgeemo.backends import open_backend
@@ -34,6 +33,7 @@ from edgeemo.models import shipped_models
 from edgeemo.proof.evaluation import PairedDrop, paired_drop, score
 from edgeemo.recognizer import load_bundle
 from export.report.words import percent, points
+from workstation.progress import counted
 
 _COLUMNS = (
     "model",
@@ -158,7 +158,7 @@ def _truths(
 
 def _logits(bundle: Bundle, file: str, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     backend = open_backend(bundle, file)
-    starts = tqdm(range(0, len(pictures), 64), f"{bundle.manifest.name} {file}", leave=False)
+    starts = counted(range(0, len(pictures), 64), f"{bundle.manifest.name} {file}", "batches")
     return np.concatenate(
         [backend.infer(np.ascontiguousarray(pictures[i : i + 64])) for i in starts]
     )

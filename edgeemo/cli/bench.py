@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from edgeemo.cli.options import PlainPath, artifact_option, threads_option
+from edgeemo.cli.processor import processor_name
 from edgeemo.cli.shell import say
 from edgeemo.models import DEFAULT_MODEL
 
@@ -83,19 +84,7 @@ def bench(
 
 def machine() -> str:
     """This machine's processor and system, in words."""
-    names = ("model name", "Model", "Hardware")
-    try:
-        lines = [
-            line.partition(":")
-            for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-        ]
-    except OSError:
-        lines = []
-    fields = {key.strip(): value.strip() for key, _, value in lines}
-    name = next(
-        (fields[key] for key in names if key in fields), platform.processor() or "unknown processor"
-    )
-    return f"{name}, {platform.machine()}, {platform.system()} {platform.release()}"
+    return f"{processor_name()}, {platform.machine()}, {platform.system()} {platform.release()}"
 
 
 def _other(path: Path, threads: int) -> Callable[[], object]:

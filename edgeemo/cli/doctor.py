@@ -7,14 +7,14 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from edgeemo.cli.checks import Check, show
 from edgeemo.cli.options import detector_options, model_option
-from edgeemo.cli.shell import say
+from edgeemo.cli.processor import processor_features
 from edgeemo.errors import EdgeemoError
 
 if TYPE_CHECKING:
@@ -22,22 +22,6 @@ if TYPE_CHECKING:
 
 # Instruction sets that decide how fast int8 runs, as /proc/cpuinfo names them.
 _INT8_FEATURES = ("avx2", "avx512_vnni", "avx_vnni", "neon", "asimd", "asimddp", "i8mm", "sve")
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the diagnosis: `state` is "ok", "note" (works without) or "problem"; `fix` is
-    the command that fixes it.
-    """
-
-    name: str
-    """What was looked at."""
-    state: str
-    """"ok", "note" (works without) or "problem"."""
-    text: str
-    """What was seen."""
-    fix: str = ""
-    """The command that fixes it; empty where nothing is to be done."""
 
 
 @click.command()
@@ -67,22 +51,7 @@ def doctor(
 
     Exit code 1 when something that `predict` needs does not work.
     """
-    from edgeemo.contract.checked import strict
-
-    problems = 0
-    for check in _checks(model, detector, detector_model, time_limit):
-        problems += check.state == "problem"
-        if as_json:
-            say(strict.dumps_line(asdict(check)))
-            continue
-        colour = {"ok": "green", "note": "yellow", "problem": "red"}[check.state]
-        say(f"{check.state:<8}", colour=colour, end="")
-        say(f"{check.name:<13}{check.text}")
-        if check.fix:
-            say(" " * 21 + f"fix: {check.fix}")
-    if problems:
-        say(f"edgeemo: {problems} problem(s)", err=True)
-        sys.exit(1)
+    show(_checks(model, detector, detector_model, time_limit), "edgeemo", as_json)
 
 
 def _checks(
@@ -131,14 +100,7 @@ def _python() -> Iterator[Check]:
 def _cpu() -> Check:
     from edgeemo.cli.bench import machine
 
-    words: set[str] = set()
-    try:
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() in ("flags", "Features"):
-                words.update(value.split())
-    except OSError:
-        pass
+    words = processor_features()
     known = [feature for feature in _INT8_FEATURES if feature in words]
     return Check(
         "CPU",

@@ -52,7 +52,7 @@ def models() -> None:
 
     \b
     edgeemo models list          what there is
-    edgeemo models pull yunet    fetch the YuNet face detector into the user's cache
+    edgeemo models pull yunet    fetch the YuNet face detector
     """
 
 

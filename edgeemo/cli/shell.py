@@ -14,7 +14,7 @@ import click
 
 from edgeemo.contract.checked.text import printable
 from edgeemo.errors import EdgeemoError, Interrupted, StorageError
-from edgeemo.optional import send_nothing
+from edgeemo.optional import install_line, is_installed, send_nothing
 
 
 class LazyVerbs(click.Group):
@@ -79,8 +79,12 @@ class _Printable(logging.Formatter):
         return printable(super().formatMessage(record))
 
 
-def run(group: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:
-    """Run a click command as the program `name` and exit; EDGEEMO_DEBUG=1 shows tracebacks."""
+def run(
+    group: click.Command, name: str, arguments: Sequence[str] | None = None, *, extra: str = ""
+) -> None:
+    """Run a click command as the program `name` and exit; EDGEEMO_DEBUG=1 shows tracebacks. `extra`
+    is the one of pyproject.toml that brings what its files import.
+    """
     debug = os.environ.get("EDGEEMO_DEBUG") == "1"
     _open_standard()
     send_nothing()
@@ -125,6 +129,8 @@ def run(group: click.Command, name: str, arguments: Sequence[str] | None = None)
             raise
         if isinstance(error, OSError) and _is_of_click(error):  # its own words, as of --help
             _fail(name, str(_refused_output(error)))
+        if missing := _missing_package(error, extra):
+            _fail(name, f"{missing} is not installed; run: {install_line(extra)}")
         text = " ".join(str(error).split())[:500]
         _fail(
             name,
@@ -135,6 +141,14 @@ def run(group: click.Command, name: str, arguments: Sequence[str] | None = None)
 
 def _interrupt() -> None:
     raise KeyboardInterrupt
+
+
+def _missing_package(error: Exception, extra: str) -> str:
+    """The package that an import did not find, where an extra is to bring it; "" otherwise."""
+    if not extra or not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    package = error.name.partition(".")[0]
+    return "" if is_installed(package) else package
 
 
 def _usage_of(error: click.UsageError) -> click.UsageError:

@@ -45,7 +45,7 @@ _REDRAW = 0.1  # seconds between two live lines
 _HELP = """Watch a camera, or read a video, folder or picture (SOURCE), and say who looks how.
 
 \b
-edgeemo watch                            the first camera that works; a live line
+edgeemo watch                            the first camera that works
 edgeemo watch --camera 0 --json          one JSON object a frame and face
 edgeemo watch visit.mp4 --json           each frame of a file, none dropped
 edgeemo watch pictures/                  each picture by itself, 2 before 10

@@ -1,5 +1,5 @@
-"""What data sets and people call the usual seven and contempt, in eight languages, and how words are
-compared.
+"""What data sets and people call the usual seven and contempt, in eight languages, and how words
+are compared.
 
 Words are those of class folders, label columns and labels in published sets and code (FER+, RAF-DB,
 AffectNet, KDEF; French, Spanish, German, Portuguese, Italian, Chinese, Japanese).

@@ -7,6 +7,7 @@ Labels belong to the bundle, the prepared data and the run that carry them. `LAB
 
 from collections.abc import Sequence
 
+from edgeemo.contract.checked.text import printable
 from edgeemo.contract.label_words import WORDS, plain_label
 from edgeemo.errors import InvalidInput, UnknownLabel
 
@@ -139,4 +140,4 @@ def _is_name(label: object) -> bool:
 
 
 def _shown(labels: Sequence[str]) -> str:
-    return ascii(", ".join(map(str, labels))[:200])[1:-1]
+    return printable(", ".join(map(str, labels)))[:200]

@@ -6,6 +6,7 @@ import stat
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
@@ -20,9 +21,14 @@ MAX_TOTAL_BYTES = 16 * 1024**3
 MAX_RATIO = (
     200  # unpacked over packed; pictures are packed already, so an honest archive stays near 1
 )
+NO_PICTURE = "not a picture file"
+"""Why a file is left out whose name does not end as a picture's."""
 LINKED_FOLDER = "a link to a folder, which is not followed"
 """Why nothing below such a folder is read: nobody knows how much it is."""
-_NEVER_PICTURES = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
+_IS_UTF_8 = 0x800
+_MAX_NAME = 255  # bytes, of ext4, APFS and NTFS
+_MAX_PATH = 4096
+_NEVER_PICTURES = frozenset({"thumbs.db", ".ds_store", "desktop.ini", "icon\r"})
 # A path is stored in index.csv as it is, and must lead back to its file.
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -95,6 +101,17 @@ class FileStore:
             raise PictureError(f"{self.path}/{path}: unpacks to more than {MAX_BYTES:,} bytes")
         return data
 
+    def start(self, path: str, count: int) -> bytes:
+        """The first bytes of one entry; fewer where it cannot be read."""
+        try:
+            if self._zip is None:
+                with open_regular(self.path / path) as file:
+                    return file.read(count)
+            with self._zip.open(self._entries[path]) as entry:
+                return entry.read(count)
+        except Exception:  # as in `read`; a file that cannot be read begins like nothing
+            return b""
+
     def reject(self, path: str, reason: str) -> None:
         """Note that `path` was left out, and why."""
         self.rejected.append({"path": path, "reason": reason})
@@ -139,43 +156,61 @@ class FileStore:
             raise ArchiveError(
                 f"{self.path}: expected a folder or a zip archive, received neither ({error})"
             ) from None
-        # Not is_dir(): before Python 3.12 that fails for an entry without a name.
-        entries = [entry for entry in self._zip.infolist() if not entry.filename.endswith("/")]
         seen: set[str] = set()
         total = 0
-        for entry in entries:
-            reason = _entry_fault(entry, seen)
-            seen.add(entry.filename)
+        for entry in self._zip.infolist():
+            name = _entry_name(entry)
+            # Not is_dir(): before Python 3.12 that fails for an entry without a name.
+            if name.endswith("/"):
+                continue
+            reason = _entry_fault(entry, name, seen)
+            seen.add(name)
             if reason is None:
                 total += entry.file_size
                 reason = "beyond what an archive may unpack to" if total > MAX_TOTAL_BYTES else None
             if reason:
-                self.reject(entry.filename, reason)
+                self.reject(name, reason)
             else:
-                self._entries[entry.filename] = (
-                    entry  # by name alone, zipfile would open the last of several
-                )
-                yield entry.filename
+                # By name alone, zipfile would open the last of several.
+                self._entries[name] = entry
+                yield name
 
 
 def name_fault(name: str) -> str | None:
     """Why a file is none of a set's pictures, by its name alone; None where it may be one."""
     path = PurePosixPath(name)
-    if _UNWRITABLE.search(name):
-        return "a name with control characters or that is no UTF-8"
     system = path.name.lower() in _NEVER_PICTURES or path.name.startswith("._")
     if system or "__MACOSX" in path.parts[:-1]:
         return "system file"
-    return None if path.suffix.lower() in SUFFIXES else "not a picture file"
+    if _UNWRITABLE.search(name):
+        return "a name with control characters or that is no UTF-8"
+    if len(name) > _MAX_PATH or any(len(os.fsencode(part)) > _MAX_NAME for part in path.parts):
+        return "a name longer than a file's can be"
+    return None if path.suffix.lower() in SUFFIXES else NO_PICTURE
 
 
-def _entry_fault(entry: zipfile.ZipInfo, seen: set[str]) -> str | None:
-    parts = PurePosixPath(entry.filename).parts
+def _entry_name(entry: zipfile.ZipInfo) -> str:
+    """An entry's path as its maker meant it.
+
+    Archives of macOS and of Info-ZIP hold UTF-8 without the flag that says so, and Python reads
+    them as code page 437. Those that .NET made on Windows before 4.6.1 have `\\` between folders;
+    the rule is that of Info-ZIP's unzip.
+    """
+    name = entry.filename
+    if not entry.flag_bits & _IS_UTF_8 and not name.isascii():
+        with suppress(ValueError):
+            name = name.encode("cp437").decode("utf-8")
+    windows = entry.create_system == 0 and "/" not in name
+    return name.replace("\\", "/") if windows else name
+
+
+def _entry_fault(entry: zipfile.ZipInfo, name: str, seen: set[str]) -> str | None:
+    parts = PurePosixPath(name).parts
     if not parts:
         return "an entry without a name"
-    if entry.filename.startswith("/") or ".." in parts or "\\" in entry.filename:
+    if name.startswith("/") or ".." in parts or "\\" in name:
         return "path that leads outside"
-    if entry.filename in seen:
+    if name in seen:
         return "second entry of the same name"
     if stat.S_ISLNK(entry.external_attr >> 16):
         return "a link or special file"

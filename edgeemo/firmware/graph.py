@@ -66,10 +66,12 @@ class Graph:
     def refused(self, why: str) -> BackendError:
         """That the operator at hand cannot become C, because it `why`; names it and its layer."""
         tensor = self.tensors[int(self.operator.outputs[0])]
+        kinds = sorted(BUILTINS.values())
+        # Of an operator that C has, its numbers are at fault, and the list would mislead.
+        covered = "" if self.kind in kinds else f"the C kernels cover int8 {', '.join(kinds)}: "
         return BackendError(
             f"{self.name}: operator {self.kind} of layer {text_of(tensor.name)} cannot become C: "
-            f"it {why}; the C kernels cover int8 {', '.join(sorted(BUILTINS.values()))}: use "
-            "another layer there and train again, or run it with LiteRT"
+            f"it {why}; {covered}use another layer there and train again, or run it with LiteRT"
         )
 
     @property

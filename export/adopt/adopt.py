@@ -157,7 +157,7 @@ def _job(
         logits["test"],
         pictures["test"].labels,
         {"adopted": about},
-        f"Training data unknown: the model may have seen the test pictures. Among these: {copies}.",
+        f"Training data unknown: the model may have seen the test pictures. Near copies: {copies}.",
         model.tflite,
         model.onnx,
         given.tflite if given else None,

@@ -20,7 +20,8 @@ _SIGNATURE = "serving_default"
 _FORBIDDEN = (
     "ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc",
     "WholeFileReader", "WholeFileReaderV2", "TextLineReader", "FixedLengthRecordReader",
-    "TFRecordReader", "TFRecordReaderV2", "IdentityReader", "LMDBReader", "InitializeTableFromTextFile",
+    "TFRecordReader", "TFRecordReaderV2", "IdentityReader", "LMDBReader",
+    "InitializeTableFromTextFile",
     "InitializeTableFromTextFileV2", "PrintV2", "Print", "SaveSlices", "Save", "Restore",
     "RestoreSlice", "RemoteCall", "RpcCall", "DebugIdentityV2", "DebugIdentity",
     "TensorArrayV3", "ImportEvent", "CreateSummaryFileWriter", "CreateSummaryDbWriter",

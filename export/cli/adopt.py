@@ -1,5 +1,6 @@
 """python -m export adopt."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -158,9 +159,12 @@ def adopt(
     assumed is printed and stands in the report.
 
     \b
-    adopt mine.keras --labels happy,sad,angry --data faces/ --out mine.edgeemo
-    adopt net.onnx --labels a,b --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 ...
-    adopt int8.tflite --reference float.tflite --scale 1/127.5 --offset -1 ...
+    python -m export adopt mine.keras --labels happy,sad,angry \\
+        --data faces/ --out mine.edgeemo
+    python -m export adopt net.onnx --labels a,b --mean 0.485,0.456,0.406 \\
+        --std 0.229,0.224,0.225 ...
+    python -m export adopt int8.tflite --reference float.tflite \\
+        --scale 1/127.5 --offset -1 ...
 
     A .tflite becomes a bundle of TFLite, an .onnx one of ONNX alone (no microcontroller), the
     others one of both. PyTorch's .pt and .pth files hold pickled code and are never read: export
@@ -200,3 +204,4 @@ def adopt(
         f"wrote {out}: {bundle.manifest.name} {bundle.manifest.version}, "
         f"{out.stat().st_size:,} bytes, and {out.with_suffix('.report.html')}"
     )
+    say(f"next: edgeemo evaluate {shlex.join((str(out), str(data)))} --against report")

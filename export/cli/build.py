@@ -1,5 +1,6 @@
 """python -m export build."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -78,6 +79,11 @@ def build(
 ) -> None:
     """Convert RUN, climb the ladder until int8 passes, and write the bundle if all pass the gate.
 
+    \b
+    python -m export build runs/small --data prepared/ --out small.edgeemo
+    python -m export build runs/mine --data mine/ --gate-min 60 --profile mcu \\
+        --out mine.edgeemo
+
     A step is tried on the validation split; what passes there has to pass on the whole test split,
     and no option loosens the gate. Beside the bundle lies NAME.report.html, which shows both
     confusion matrices, their difference, and each picture whose label changed. When the gate
@@ -106,3 +112,4 @@ def build(
         f"wrote {out}: {bundle.manifest.name} {bundle.manifest.version}, "
         f"{out.stat().st_size:,} bytes, and {out.with_suffix('.report.html')}"
     )
+    say(f"next: edgeemo evaluate {shlex.join((str(out), str(data)))} --against report")

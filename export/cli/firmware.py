@@ -30,12 +30,15 @@ def firmware(bundle: str, out: Path, target: str, max_ram: int | None, as_json: 
     No interpreter, no heap, no dependencies.
 
     \b
-    edgeemo_model.c/.h       tables, a static memory plan, edgeemo_init, edgeemo_infer,
-                             edgeemo_softmax_q15
-    edgeemo_kernels.c/.h     the kernels: the logits are those of LiteRT's reference kernels,
-                             bit for bit
-    edgeemo_preprocess.c/.h  crop, grey and resize of a camera's frame, with the bytes that
-                             training saw
+    python -m export firmware nano --out firmware/
+
+    \b
+    edgeemo_model.c/.h       tables, a static memory plan, edgeemo_init,
+                             edgeemo_infer, edgeemo_softmax_q15
+    edgeemo_kernels.c/.h     the kernels: the logits are those of LiteRT's
+                             reference kernels, bit for bit
+    edgeemo_preprocess.c/.h  crop, grey and resize of a camera's frame, with
+                             the bytes that training saw
     edgeemo_vectors.c        edgeemo_selftest
     model_settings.h         labels, input, scales, smoothing, hashes
     README.md, Makefile      how to build and call it

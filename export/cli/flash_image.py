@@ -22,6 +22,9 @@ from export.cli.options import as_json, max_ram, out
 def flash_image(bundle: str, out: Path, max_ram: int | None, as_json: bool) -> None:
     """Write BUNDLE's int8 model (a file, or a shipped name) as the content of a flash partition.
 
+    \b
+    python -m export flash-image nano --out model.bin
+
     Firmware made with `firmware --target esp32` loads it without being built again: it checks
     header, SHA-256, label order, input and layers, runs the self-test, and keeps its old model when
     anything is wrong. `edgeemo flash` writes it to a device.

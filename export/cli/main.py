@@ -39,8 +39,10 @@ def run() -> None:
     """Entry point of `python -m export`; `adopt` reads files of others, and does so apart."""
     words = sys.argv[1:]
     if words[:1] == ["adopt"] and not is_child():
-        shell.run(click.Command("adopt", callback=lambda: _adopt_apart(words)), _NAME, [])
-    shell.run(main, _NAME)
+        shell.run(
+            click.Command("adopt", callback=lambda: _adopt_apart(words)), _NAME, [], extra="export"
+        )
+    shell.run(main, _NAME, extra="export")
 
 
 def _adopt_apart(words: Sequence[str]) -> None:

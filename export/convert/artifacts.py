@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edgeemo.backends import Backend, RuntimeOptions
 from edgeemo.backends.litert import LiteRtBackend
 from edgeemo.backends.onnx import OnnxBackend
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.manifest import Format, Precision
+from workstation.progress import counted
 
 _BATCH = 64
 
@@ -87,11 +87,5 @@ def infer(
     backend: Backend, pictures: NDArray[np.uint8], *, progress: bool = False
 ) -> NDArray[np.float32]:
     """float32 (N, labels) logits of uint8 (N, H, W, C) pictures; `progress` shows a bar."""
-    starts = tqdm(
-        range(0, len(pictures), _BATCH),
-        desc=backend.artifact,
-        unit="batch",
-        disable=not progress,
-        leave=False,
-    )
+    starts = counted(range(0, len(pictures), _BATCH), backend.artifact, "batches", shown=progress)
     return np.concatenate([backend.infer(pictures[start : start + _BATCH]) for start in starts])

@@ -64,7 +64,10 @@ def for_pictures(model: Any, shape: Sequence[int]) -> Any:
 
 
 def convert_function(function: Any, shape: Sequence[int], name: str) -> bytes:
-    """fp32 ONNX of a TensorFlow function of one float32 tensor of that shape. Raises BackendError."""
+    """fp32 ONNX of a TensorFlow function of one float32 tensor of that shape.
+
+    Raises BackendError.
+    """
     keras = need("keras", "export", "to convert to ONNX")
     pixels = keras.Input(batch_shape=tuple(shape), name=_INPUT)
     layer = keras.layers.Lambda(function, name="network")

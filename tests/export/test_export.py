@@ -328,7 +328,10 @@ def test_command_line_builds_and_refuses_bad_places(
         capture_output=True, text=True, timeout=300, cwd=support.REPOSITORY,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith(f"wrote {tmp_path / 'good.edgeemo'}: good 0.1.0")
+    wrote, after = done.stdout.splitlines()[-2:]
+    assert wrote.startswith(f"wrote {tmp_path / 'good.edgeemo'}: good 0.1.0")
+    assert after.startswith(f"next: edgeemo evaluate {tmp_path / 'good.edgeemo'} ")
+    assert after.endswith(" --against report")
     assert support.done_here(main, "export", *words, "good.zip").returncode == 2
     done = support.done_here(main, "export", *words, "/proc/good.edgeemo")
     assert done.returncode == 1

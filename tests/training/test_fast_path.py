@@ -12,6 +12,12 @@ from tests import support
 
 FOLDER = Path(__file__).parent / "fast"
 FAMILY = FOLDER / "test_family.py"
+# Compiled without LLVM's slow passes: the programs run for milliseconds.
+JAX = {
+    "KERAS_BACKEND": "jax",
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": "--xla_backend_optimization_level=0",
+}
 
 
 def run_on_jax(*words: str) -> None:
@@ -19,7 +25,7 @@ def run_on_jax(*words: str) -> None:
         pytest.skip("jax is not installed; it is part of the dev environment")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *words],
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        env=os.environ | JAX,
         cwd=support.REPOSITORY,
         capture_output=True,
         text=True,

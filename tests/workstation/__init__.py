@@ -1,0 +1,1 @@
+"""What training and export share on the workstation."""

@@ -37,12 +37,14 @@ def crossval(data: Path, folds: int, given: Given, out: Path, as_json: bool) -> 
     with the folds that are done.
 
     \b
-    python -m training crossval prepared/ --model small --epochs 30 --out crossval/
+    python -m training crossval prepared/ --model small --epochs 30 \\
+        --out crossval/
     """
     check_apart(out, given.inputs(data))
     from training.machines.backend import choose_backend
+    from training.machines.seen import announce
 
-    choose_backend()
+    announce(choose_backend(), err=True)
     from training.studies.crossval import PICTURE, table_lines
     from training.studies.crossval import crossval as run_crossval
 

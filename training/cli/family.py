@@ -47,17 +47,22 @@ def family(data: Path, out: Path, device: str | None, finish: bool, **given: Any
     python -m training family --data prepared/ --out runs/family --budget 12m
     """
     from training.machines.backend import choose_backend
+    from training.machines.seen import announce, need_gpu
 
     check_apart(out, (data, given["unlabelled"]))
     if finish:
-        choose_backend("tensorflow")
+        choose_backend("tensorflow", "to measure finished runs")
         from training.runs.finish import finish_runs
 
         say(*finish_runs(out, data).split("\n"))
         return
     if device is not None:
         os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda,cpu"}[device]
-    choose_backend("jax")
+    backend = choose_backend("jax", "to train the family")
+    if device == "gpu":
+        need_gpu(backend)
+    announce(backend)
     from training.fast.run import run_family
+    from workstation.progress import say_above
 
-    say(*run_family(data, out, given, say).split("\n"))
+    say(*run_family(data, out, given, say_above).split("\n"))

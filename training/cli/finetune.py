@@ -38,7 +38,8 @@ def finetune(run: str, data: Path, out: Path, resume: bool, given: Given) -> Non
     ranges of activations from such a run instead of calibrating them.
 
     \b
-    python -m training finetune --qat runs/small --data prepared/ --out runs/small-qat
+    python -m training finetune --qat runs/small --data prepared/ \\
+        --out runs/small-qat
     """
     from training.machines.backend import choose_backend
 

@@ -1,5 +1,6 @@
 """`prepare`: archives to a prepared folder."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,8 @@ def _pattern(_: click.Context, __: click.Parameter, text: str | None) -> Pattern
     type=click.Choice(WAYS),
     default="grouped",
     help=(
-        "grouped: 60/20/20, copies together; a test part that the field compares on (FER-2013's) is "
+        "grouped: 60/20/20, copies together; a test part that the field compares on (FER-2013's) "
+        "is "
         "test with its copies, the rest then 75/25. official: that part alone is test, its copies "
         "are left out, the rest is 90/10. given: the parts that folders or rows name are kept; "
         "one that lacks is cut from train."
@@ -225,7 +227,8 @@ def prepare(
     python -m training prepare --source fer2013=fer2013.zip \\
         --ferplus ferplus_votes.csv --out prepared/
     python -m training prepare --source mine=faces/ --out prepared/
-    python -m training prepare --source mine=faces.csv --input 96x96-rgb --out prepared/
+    python -m training prepare --source mine=faces.csv --input 96x96-rgb \\
+        --out prepared/
     """
     from training.data.prepare import prepare as run_prepare
 
@@ -252,6 +255,7 @@ def prepare(
         f"wrote {out}: {dataset['images']:,} pictures in {dataset['groups']:,} groups; look at "
         f"{out / 'report.html'}"
     )
+    say(f"next: python -m training train --data {shlex.quote(str(out))} --out runs/NAME")
 
 
 Chosen = list[tuple[Source | OwnSource, Path | None]]

@@ -29,7 +29,8 @@ def restore(bundle: Path, data: Path, out: Path) -> None:
 
     \b
     python -m training restore small.edgeemo --data prepared/ --out runs/small
-    python -m training train --init runs/small --data prepared/ --out runs/small-longer
+    python -m training train --init runs/small --data prepared/ \\
+        --out runs/small-longer
     """
     from training.machines.backend import choose_backend
 

@@ -60,13 +60,15 @@ def review(data: Path, run: Path, out: Path | None, as_json: bool, **choices: An
     python -m training review prepared/ --run runs/small
     """
     from training.machines.backend import choose_backend
+    from training.machines.seen import announce
 
-    choose_backend()
+    backend = choose_backend()
     from training.studies.review import review as run_review
     from training.studies.review_files import summary_lines
 
     out = out or run / "review"
     check_apart(out, (data, run))
+    announce(backend, err=True)
     summary = run_review(data, run, out, **choices)
     if as_json:
         say(strict.dumps(summary, indent=None))

@@ -39,13 +39,15 @@ def sweep(data: Path, trials: int, given: Given, out: Path, as_json: bool) -> No
 
     \b
     python -m training sweep --data prepared/ --model nano --out sweep/
-    python -m training train --data prepared/ --recipe sweep/best.json --epochs 120 --out runs/nano
+    python -m training train --data prepared/ \\
+        --recipe sweep/best.json --epochs 120 --out runs/nano
     """
     check_apart(out, given.inputs(data))
     check_apart(out / "best.json", (given.file,))
     from training.machines.backend import choose_backend
+    from training.machines.seen import announce
 
-    choose_backend()
+    announce(choose_backend(), err=True)
     from training.fit.recipe import Recipe
     from training.studies.sweep import BEST
     from training.studies.sweep import sweep as run_sweep

@@ -1,5 +1,6 @@
 """`train`: a prepared folder to a run."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,12 @@ def train(
     """Fit a network and write its run folder. Ctrl-C stops it; --resume goes on from the last
     epoch.
 
+    \b
+    python -m training train --data prepared/ --model small --out runs/small
+    python -m training train --init small --data mine/ --out runs/mine
+
+    The second goes on from a shipped model, for labels of your own (docs/own-faces.md).
+
     Several machines share each batch when the same command is started on each with its TF_CONFIG
     (docs/distributed.md).
     """
@@ -101,6 +108,8 @@ def train(
     if used.chief:
         print_cards(scorecards(out, data, "test"), f"{out}, float, test")
         say(f"wrote {out}")
+        words = (str(out), "--data", str(data), "--out", f"{out.name}.edgeemo")
+        say(f"next: python -m export build {shlex.join(words)}")
 
 
 def _under(given: Given) -> Any:

@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from tqdm import tqdm
 
 from edgeemo.contract.preprocess import resize_grey, to_grey
+from workstation.progress import Bar, counted
+from workstation.progress import progress as progress_of
 
 _SIDE = 48  # pixels that the thresholds, margins and sigmas below are measured at
 # Set by eye on sheets of FER-2013's own near copies (docs/data.md): above 0.85 all pairs looked at
@@ -97,13 +98,13 @@ def find_duplicates(images: Pixels, *, progress: bool = True, warped: bool = Tru
     groups = np.arange(count)
     pairs, detail = np.empty((0, 2), np.int64), np.empty(0, np.float32)
     steps = (_plain_pairs, _warped_pairs) if warped else (_plain_pairs,)
-    passes = 1 + (1 + len(ANGLES) * len(ZOOMS)) * warped
-    with tqdm(total=passes, desc="near copies", unit="pass", disable=not progress) as bar:
+    passes = 2 + len(ANGLES) * len(ZOOMS) * warped
+    with progress_of("near copies", passes, "passes", shown=progress, keep=True) as bar:
         for step in steps:
             rows = usable[np.unique(groups[usable], return_index=True)[1]]
             if len(rows) < 2:
                 break
-            of_step, agreement = step(plain[rows], bar)
+            of_step, agreement = step(plain[rows], bar, progress)
             pairs = np.concatenate([pairs, rows[of_step]])
             detail = np.concatenate([detail, agreement])
             groups = _joined(count, pairs)
@@ -129,9 +130,9 @@ def exact_groups(images: Pixels) -> NDArray[np.int64]:
     return np.array([numbers.setdefault(digest, len(numbers)) for digest in hashes], np.int64)
 
 
-def _plain_pairs(pictures: Pixels, bar: Any) -> tuple[NDArray[np.int64], Floats]:
+def _plain_pairs(pictures: Pixels, bar: Bar, shown: bool) -> tuple[NDArray[np.int64], Floats]:
     descriptors, _ = _described(pictures)
-    bar.update()
+    bar.advance()
     candidates = _neighbours(_index(descriptors), descriptors, "plain", 0)
     detail = np.concatenate(
         [
@@ -142,11 +143,11 @@ def _plain_pairs(pictures: Pixels, bar: Any) -> tuple[NDArray[np.int64], Floats]
         ]
         or [np.empty(0, np.float32)]
     )
-    bar.update()
+    bar.advance()
     return _confirmed(candidates, detail)
 
 
-def _warped_pairs(pictures: Pixels, bar: Any) -> tuple[NDArray[np.int64], Floats]:
+def _warped_pairs(pictures: Pixels, bar: Bar, shown: bool) -> tuple[NDArray[np.int64], Floats]:
     descriptors, basis = _described(pictures)
     index = _index(descriptors)
     passes = []
@@ -159,7 +160,7 @@ def _warped_pairs(pictures: Pixels, bar: Any) -> tuple[NDArray[np.int64], Floats
             passes.append(
                 _neighbours(index, _projected(seen, basis), "warped", 2 * number + mirrored)
             )
-        bar.update()
+        bar.advance()
     candidates = _best_of_each_pair(passes)
     with ThreadPoolExecutor() as threads:
         score = threads.map(
@@ -172,13 +173,7 @@ def _warped_pairs(pictures: Pixels, bar: Any) -> tuple[NDArray[np.int64], Floats
             chunksize=256,
         )
         detail = np.fromiter(
-            tqdm(
-                score,
-                desc="aligning",
-                total=len(candidates.first),
-                unit="pair",
-                disable=bar.disable,
-            ),
+            counted(score, "aligning", "pairs", len(candidates.first), shown=shown),
             np.float32,
         )
     return _confirmed(candidates, detail)

@@ -20,12 +20,13 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import requests
-from tqdm import tqdm
 
 from edgeemo.cache import cache_folder
 from edgeemo.contract.checked.files import sync_folder
 from edgeemo.errors import BrokenDependency, DownloadError, StorageError
 from edgeemo.optional import need
+from workstation.progress import Bar
+from workstation.progress import progress as progress_of
 
 MAX_BYTES = 4 * 1024**3
 ATTEMPTS = (
@@ -199,15 +200,10 @@ def _complete(part: Path, origin: _Origin, timeout: float, progress: bool) -> No
     """Bring `part` to the whole archive; one that is no archive in the end is removed."""
     with part.open("ab") as file:
         _lock(file, origin.dataset)
-        bar = {
-            "desc": origin.dataset,
-            "total": origin.size,
-            "initial": file.tell(),
-            "unit": "B",
-            "unit_scale": True,
-        }
-        with tqdm(**bar, disable=not progress) as shown:
-            _transfer(file, origin, timeout, shown)
+        with progress_of(
+            origin.dataset, origin.size, "B", done=file.tell(), shown=progress, keep=True
+        ) as bar:
+            _transfer(file, origin, timeout, bar)
         file.flush()
         os.fsync(file.fileno())
     if not zipfile.is_zipfile(part):
@@ -219,7 +215,7 @@ def _complete(part: Path, origin: _Origin, timeout: float, progress: bool) -> No
         )
 
 
-def _transfer(file: BinaryIO, origin: _Origin, timeout: float, bar: tqdm) -> None:
+def _transfer(file: BinaryIO, origin: _Origin, timeout: float, bar: Bar) -> None:
     """Append to `file` until it has the origin's size."""
     for attempt in range(ATTEMPTS):
         had = file.tell()
@@ -243,7 +239,7 @@ def _transfer(file: BinaryIO, origin: _Origin, timeout: float, bar: tqdm) -> Non
     raise _cut_off(file, origin, f"{ATTEMPTS} times")
 
 
-def _append(file: BinaryIO, origin: _Origin, timeout: float, bar: tqdm) -> None:
+def _append(file: BinaryIO, origin: _Origin, timeout: float, bar: Bar) -> None:
     """Append what one request brings; where the server does not continue this file, start again."""
     if not origin.validator:
         _restart(file)  # nothing says of which file its bytes are
@@ -259,7 +255,7 @@ def _append(file: BinaryIO, origin: _Origin, timeout: float, bar: tqdm) -> None:
             _restart(file)
         for chunk in response.iter_content(_CHUNK):
             file.write(chunk)
-            bar.update(file.tell() - bar.n)
+            bar.reach(file.tell())
             if file.tell() > origin.size:
                 return
 

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from edgeemo.data.file_store import LINKED_FOLDER
+from edgeemo.contract.checked.text import printable
+from edgeemo.data.file_store import LINKED_FOLDER, NO_PICTURE
 from edgeemo.data.labelled import NO_PLACE
 from edgeemo.errors import ArchiveError
+from training.data.hidden import INNER_ARCHIVE, PICTURE_SUFFIXES
 from training.data.own.table_rows import NOT_NAMED
 from training.data.own.words import LEFT_OUT
 from training.data.sources import SECOND_COPY
@@ -19,7 +21,6 @@ BROKEN = "not a usable picture: "
 """How the reasons of files begin that are pictures by their name alone."""
 NO_FACE = "no face found"
 _NO_PART = frozenset({"system file", SECOND_COPY, NO_PLACE, NO_FACE, LEFT_OUT, NOT_NAMED})
-_NOT_READ = frozenset({".gif", ".heic", ".heif", ".avif", ".jfif", ".jpe", ".jp2", ".svg", ".raw"})
 
 
 def check_whole(
@@ -34,8 +35,8 @@ def check_whole(
 
     Broken files, system files, second copies, classes that are none of the class names or are to be
     left out, photos without a face, files that are no pictures and pictures that a set's table does
-    not name do not count; a folder that could not be read,
-    and a link to one, count whatever their share, since nobody knows what is in them.
+    not name do not count; a folder that could not be read, a link to one, and an archive inside the
+    set count whatever their share, since nobody knows what is in them.
 
     Args:
         name: of the set.
@@ -57,17 +58,17 @@ def check_whole(
     first = next(row["path"] for row in rows if _is_part(row))
     raise ArchiveError(
         f"{path}: expected all of {name}, {left:,} of {files:,} files ({100 * left / files:.1f} %) "
-        f"would be left out: {reasons}; the first is {first[:120]!a}; {way_out}, or add "
+        f"would be left out: {reasons}; the first is '{printable(first)[:120]}'; {way_out}, or add "
         "--allow-left-out to go on without them"
     )
 
 
 def _hides_more(reason: str) -> bool:
-    return "cannot be read" in reason or reason == LINKED_FOLDER
+    return "cannot be read" in reason or reason in (LINKED_FOLDER, INNER_ARCHIVE)
 
 
 def _is_part(row: Mapping[str, str]) -> bool:
     reason = row["reason"]
-    if reason == "not a picture file":
-        return PurePosixPath(row["path"]).suffix.lower() in _NOT_READ
+    if reason == NO_PICTURE:
+        return PurePosixPath(row["path"]).suffix.lower() in PICTURE_SUFFIXES
     return reason not in _NO_PART and not reason.startswith(BROKEN)

@@ -4,13 +4,13 @@ not.
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edgeemo.contract.crop import BOX
 from edgeemo.contract.input_spec import InputSpec
@@ -22,11 +22,18 @@ from edgeemo.data.prepared import VOTE_COLUMNS
 from edgeemo.errors import ArchiveError, PictureError
 from edgeemo.faces import Detector, crop_of, open_detector
 from training.data.competition import SIDE, Table, find_table
+from training.data.hidden import look_closer
 from training.data.left_out import BROKEN, NO_FACE, check_whole
-from training.data.own.own_set import OwnSet, check_parts
+from training.data.own.own_set import LARGEST_CROP, OwnSet, check_parts
 from training.data.sources import Source
 from training.data.split_files import picture_id
 from training.data.votes import Votes
+from workstation.progress import counted
+
+_Item = TypeVar("_Item")
+
+_MAX_LOST = 0.1
+"""Of photos, those in which no face is found: a few percent of real ones, half of large crops."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +151,7 @@ class _Reading:
         known = self._votes if source.official_test else None
         before = len(self.pictures)
         with source.open(path, self._class_names) as archive:
-            for file in tqdm(
-                archive.files, source.name, unit="picture", disable=not self._progress
-            ):
+            for file in self._counted(archive.files, source):
                 face = _read_one(archive, file, self._spec, detector if source.photos else None)
                 if face is not None:
                     votes = known.of_file(file, face[3]) if known else None
@@ -158,6 +163,7 @@ class _Reading:
                             source.name, file.path, *face[1:3], label, held_out, file.split, votes
                         )
                     )
+            look_closer(archive)
         self._finish(source, path, before, archive.rejected)
 
     def table(self, source: Source | OwnSet, table: Table) -> None:
@@ -165,7 +171,7 @@ class _Reading:
         before = len(self.pictures)
         rejected: list[dict[str, str]] = []
         box, count = (0, 0, SIDE, SIDE), 0
-        for row in tqdm(table.rows(), source.name, unit="picture", disable=not self._progress):
+        for row in self._counted(table.rows(), source):
             count += 1
             votes = self._votes.of_row(row) if self._votes else None
             label = match_label_or_none(row.label, self._class_names)
@@ -190,6 +196,9 @@ class _Reading:
             self._votes.check_rows(count)
         self._finish(source, table.path, before, rejected)
 
+    def _counted(self, items: Iterable[_Item], source: Source | OwnSet) -> Iterator[_Item]:
+        return counted(items, source.name, "pictures", shown=self._progress, keep=True)
+
     def _finish(
         self, source: Source | OwnSet, path: Path, before: int, rejected: list[dict[str, str]]
     ) -> None:
@@ -209,6 +218,7 @@ class _Reading:
         if isinstance(source, OwnSet):
             check_parts(source.name, path, ((p.sha256, p.given) for p in pictures))
             if not self._allow_left_out:
+                _check_guess(source, path, len(pictures), rejected)
                 source.check_classes(path, {self._class_names[p.label] for p in pictures})
         self.rejected += [{"source": source.name, **row} for row in rejected]
 
@@ -234,6 +244,19 @@ def _read_one(
         box, crop = faces[0].as_tuple(), crop_of(detector)
     sha256 = hashlib.sha256(data).hexdigest()
     return face_to_input(frame, box, spec, crop), sha256, picture_id(frame), frame
+
+
+def _check_guess(
+    source: OwnSet, path: Path, read: int, rejected: Sequence[Mapping[str, str]]
+) -> None:
+    """Raise ArchiveError where a guess that pictures are photos would leave many of them out."""
+    lost = sum(row["reason"] == NO_FACE for row in rejected)
+    if source.guessed and lost > _MAX_LOST * (read + lost):
+        raise ArchiveError(
+            f"{path}: no face found in {lost:,} of {read + lost:,} pictures, which were taken as "
+            f"photos for their size (half have a longer side of over {LARGEST_CROP} pixels); add "
+            "--faces crop where each is a face, or --faces detect to leave those out"
+        )
 
 
 def _no_picture(

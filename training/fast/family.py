@@ -4,7 +4,7 @@ them, each also in simulated int8.
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from training.fast import lessons
 from training.fast.choices import TEACHER, Choice
 from training.fast.engine import Programs, on_device
 from training.fast.faces import FaceSet
-from training.fast.job import Job, Lesson, drawn, fitted, remember, write_half
+from training.fast.job import Job, Lesson, drawn, epochs_done, fitted, remember, write_half
 from training.fast.optimizer import new_state
 from training.fast.plan import TeacherPlan, plan_teachers, spare
 from training.fast.results import measured
 from training.fast.xla import jnp
+from workstation.progress import counted, progress
+from workstation.text import duration
 
 _VIEWS_SEED = 7  # added to the family's, for the views that teachers score
 
@@ -97,8 +99,13 @@ class Family:
     def wait(self, name: str) -> None:
         """Return when everything of that name is compiled."""
         futures = self.waiting.pop(name, [])
-        for future in futures:
-            future.result()
+        ahead: set[Future[None]] = set(futures)
+        with progress(f"compiling {name}", len(futures), "programs") as bar:
+            while ahead:
+                done, ahead = wait(ahead, timeout=1, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                bar.reach(len(futures) - len(ahead))
         if futures:
             self.say(f"{name}: compiled")
 
@@ -116,22 +123,26 @@ class Family:
     def train(
         self, job: Job, begin: Callable[[], Any], every: float = 30.0
     ) -> tuple[Any, list[float], float]:
-        """State, losses and seconds of a job, of which every eighth epoch or so is told."""
+        """State, losses and seconds of a job, of which about every sixth part is told."""
         start, step = time.monotonic(), max(1, job.epochs // 6)
+        before = epochs_done(job.folder)
         head = slice(0, 7)
 
         def watch(done: int, state: Any, loss: float) -> None:
+            bar.reach(done)
             if done % step and done != job.epochs:
                 return
             logits = job.programs.scores(state, self.faces.validation.images)[:, head]
             named = (logits.argmax(axis=1) == self.faces.validation.labels).mean()
-            pace = (time.monotonic() - start) / done
+            pace = (time.monotonic() - start) / (done - before)
             self.say(
                 f"{job.name}: epoch {done}/{job.epochs}, loss {loss:.4f}, FER-2013 labels of "
-                f"validation {named:.2%}, {pace:.2f} s an epoch"
+                f"validation {named:.2%}, {pace:.2f} s an epoch, "
+                f"{duration(self.options.budget - self.passed())} of the budget left"
             )
 
-        state, losses = fitted(job, begin, watch, every)
+        with progress(job.name, job.epochs, "epochs", done=before) as bar:
+            state, losses = fitted(job, begin, watch, every)
         return state, losses, time.monotonic() - start
 
 
@@ -202,7 +213,7 @@ class Teaching:
         views = np.stack(
             [
                 np.asarray(programs.scores_of_view(state, family.everything, view))
-                for view in range(plan.views)
+                for view in counted(range(plan.views), f"{name} looks at views", "views")
             ]
         )
         for head, what in ((slice(0, 7), "votes"), (slice(7, 14), "labels")):

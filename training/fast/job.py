@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from training.networks import NETWORKS
 from training.networks.qat import simulated
 
 CHECKPOINT = "state.npz"
+# What NumPy raises of an .npz that is damaged, or of something else.
+_UNREADABLE = (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile)
 _MAKING = threading.RLock()
 _LISTS = ("weights", "average", "first", "second", "others")
 
@@ -114,6 +117,15 @@ def write_state(folder: Path, state: Any, losses: list[float]) -> None:
         np.savez(file, step=host["step"], losses=np.array(losses), **arrays)
 
 
+def epochs_done(folder: Path) -> int:
+    """How many epochs a folder's checkpoint has behind it, 0 where none can be read."""
+    try:
+        with np.load(folder / CHECKPOINT, allow_pickle=False) as stored:
+            return len(stored["losses"])
+    except _UNREADABLE:
+        return 0
+
+
 def read_state(folder: Path, begin: Callable[[], Any]) -> tuple[Any, list[float]]:
     """State and losses of a folder's checkpoint; those of the start where there is none."""
     state = begin()
@@ -129,7 +141,7 @@ def read_state(folder: Path, begin: Callable[[], Any]) -> tuple[Any, list[float]
                 state[name] = values
             state["step"] = np.int32(stored["step"])
             return state, [float(loss) for loss in stored["losses"]]
-    except (ValueError, KeyError, OSError) as error:
+    except _UNREADABLE as error:
         raise RunError(f"{file}: does not fit the network ({error}); take another --out") from None
 
 

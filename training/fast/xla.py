@@ -8,7 +8,7 @@ from edgeemo.optional import need
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-jax: Any = need("jax", "train", "to train on the fast path")
+jax: Any = need("jax", "gpu", "to train on the fast path")
 jnp: Any = jax.numpy
 
 

@@ -1,8 +1,9 @@
 """Runs that another run learns from: teachers, and the run whose weights training starts from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
@@ -92,7 +93,10 @@ class Teachers:
         images = data.images[rows]
         # (teachers, 2, n, classes): of each picture and its mirror image.
         self._logits = np.array(
-            [[predict(model, x) for x in (images, mirrored(images))] for model in self._models]
+            [
+                [predict(model, x, title) for x in (images, mirrored(images))]
+                for title, model in self._titled()
+            ]
         )
         if recipe.informed:
             logits = _side_by_side(self._logits.mean(axis=1))
@@ -113,9 +117,17 @@ class Teachers:
         The teachers are asked once for each `view`.
         """
         if view not in self._views:
-            logits = [predict(model, images) for model in self._models]
+            logits = [
+                predict(model, images, f"{title}, view {view + 1}")
+                for title, model in self._titled()
+            ]
             self._views[view] = self._softened(np.array(logits)[:, np.newaxis])
         return self._views[view]
+
+    def _titled(self) -> Iterator[tuple[str, keras.Model]]:
+        """The teachers, and what each is called while it is asked."""
+        for number, model in enumerate(self._models):
+            yield f"asking teacher {number + 1} of {len(self._models)}", model
 
     def _softened(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, classes) scores from logits (teachers, 1 or 2, n, classes)."""

@@ -18,6 +18,7 @@ from training.fit.recipe import Recipe
 from training.machines.devices import Devices
 from training.runs.predict import predict
 from training.runs.run import write_checkpoint, write_history
+from workstation.progress import time_left
 from workstation.text import percent
 
 
@@ -65,17 +66,23 @@ class Fitting:
             if kept_row(recipe, [*self.history, row]) is row:
                 self.best = weights
             self._keep(row)
+            left = self._time_left()
             say(
                 f"epoch {epoch + 1}/{recipe.epochs}  loss {row['loss']:.4f}  validation: loss "
                 f"{row['validation_loss']:.4f} top-1 {percent(row['validation_top1'], 2)} macro-F1 "
                 f"{percent(row['validation_macro_f1'], 2)}  {row['seconds']:.0f} s"
+                f"{left and f', {left}'}"
             )
 
     def _epoch(self, epoch: int) -> tuple[dict[str, Any], list[NDArray[Any]]]:
         """The epoch's row of history.csv, and the weights that it speaks of."""
         start = time.perf_counter()
         with self.devices.scope():
-            loss = fit_epoch(self.model, self.recipe, epoch, self.training, devices=self.devices)
+            left = self._time_left()
+            note = f"run: {left}" if left else ""
+            loss = fit_epoch(
+                self.model, self.recipe, epoch, self.training, note=note, devices=self.devices
+            )
         with averaged_weights(self.model):
             if self.answering is not self.model:
                 self.answering.set_weights(self.model.get_weights())
@@ -97,6 +104,10 @@ class Fitting:
             "seconds": round(time.perf_counter() - start, 1),
         }
         return row, weights
+
+    def _time_left(self) -> str:
+        seconds = [row["seconds"] for row in self.history]
+        return time_left(seconds, self.recipe.epochs - len(seconds))
 
     def _keep(self, row: dict[str, Any]) -> None:
         """Add the row to the history, and write what resuming needs."""

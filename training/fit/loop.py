@@ -1,7 +1,7 @@
 """The gradient steps: what they are given, and one seeded pass over the training faces."""
 
 import math
-import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.data.prepared import Prepared
@@ -25,6 +24,7 @@ from training.fit.targets import Targets, targets
 from training.machines.compute import computing_in, fuse_normalization
 from training.machines.devices import ONE, Devices
 from training.networks.qat import network
+from workstation.progress import counted, time_left
 
 _OF_VIEWS = 1  # apart from the streams of the epochs
 # How the three backends begin to say that a GPU's memory is full.
@@ -114,12 +114,14 @@ def fit_epoch(
     epoch: int,
     faces: Faces,
     *,
-    progress: bool = True,
+    title: str = "epoch",
+    note: str = "",
     devices: Devices = ONE,
 ) -> float:
     """One pass over the training faces; returns its mean loss.
 
-    Every worker makes the same epoch from the same seed.
+    Under a `title` it says how far it is, with `note` at the end of that line
+    (workstation/progress.py). Every worker makes the same epoch from the same seed.
 
     Raises:
         Diverged: the loss is no number.
@@ -128,9 +130,8 @@ def fit_epoch(
     x, y, weights = _epoch_of(recipe, epoch, faces)
     steps = steps_per_epoch(recipe, len(faces.images), len(faces.class_names))
     losses = []
-    title = f"epoch {epoch + 1}/{recipe.epochs}"
-    hidden = not (progress and sys.stderr.isatty())
-    for step in tqdm(range(steps), title, unit="step", leave=False, disable=hidden):
+    whole = f"{title} {epoch + 1}/{recipe.epochs}"
+    for step in counted(range(steps), whole, "steps", note=note, shown=bool(title)):
         part = slice(step * recipe.batch_size, (step + 1) * recipe.batch_size)
         part_weights = None if weights is None else weights[part]
         loss = _step(devices, model, recipe, x[part], y[part], part_weights)
@@ -177,12 +178,12 @@ def _inner_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
 
 
 def fitted_epochs(
-    recipe: Recipe, data: Prepared, rows: NDArray[np.int64]
+    recipe: Recipe, data: Prepared, rows: NDArray[np.int64], title: str = ""
 ) -> Iterator[tuple[keras.Model, float]]:
     """Fit a network to some rows (n,) of prepared data as `train` does.
 
-    Yields it and its loss after every epoch. Nothing is written and nothing validated, so the
-    result is what the last epoch made.
+    With a `title` it says how far it is. Yields it and its loss after every epoch. Nothing is
+    written and nothing validated, so the result is what the last epoch made.
 
     Raises:
         RunError: the recipe is of a run in simulated int8, which starts from a float run that has
@@ -199,8 +200,14 @@ def fitted_epochs(
     classes = len(data.class_names)
     steps = steps_per_epoch(recipe, len(faces.images), classes)
     model = new_model(recipe, steps, data.spec, classes)
+    seconds: list[float] = []
     for epoch in range(recipe.epochs):
-        loss = fit_epoch(model, recipe, epoch, faces, progress=False)
+        start = time.monotonic()
+        left = time_left(seconds, recipe.epochs - epoch)
+        loss = fit_epoch(
+            model, recipe, epoch, faces, title=title, note=left and f"all epochs: {left}"
+        )
+        seconds.append(time.monotonic() - start)
         with averaged_weights(model):
             yield model, loss
 

@@ -27,6 +27,7 @@ from training.fit.recipe import Recipe
 from training.fit.start import leaned_on, put_weights, start_line, start_of
 from training.fit.targets import Targets
 from training.machines.devices import ONE, Devices
+from training.machines.seen import announce
 from training.networks.cost import multiply_accumulates
 from training.networks.layers import without_simulation
 from training.networks.qat import network
@@ -71,6 +72,7 @@ def train(
     chosen = _targets_by_split(recipe, data)
     _check_out(out, data, recipe, resume)
     _check_devices(devices, recipe, data, len(chosen["train"].rows), resume)
+    announce(keras.backend.backend(), devices.count // devices.workers)
 
     fitting = _begun_fitting(recipe, data, chosen, out, resume, devices)
     fitting.events = events

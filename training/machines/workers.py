@@ -268,4 +268,4 @@ def _answers(address: str) -> bool:
 
 
 def _tensorflow() -> Any:
-    return need("tensorflow", "export", "to train on several machines or GPUs")
+    return need("tensorflow", "cpu", "to train on several machines or GPUs")

@@ -40,8 +40,9 @@ def write_split(
     """
     rows = data.indices(split)
     images, labels = data.images[rows], data.labels[rows]
-    logits = predict(model, images)
-    predictions = Predictions(logits, predict(model, mirrored(images)), labels, rows)
+    logits = predict(model, images, f"predicting {split}")
+    of_mirrored = predict(model, mirrored(images), f"predicting {split}, mirrored")
+    predictions = Predictions(logits, of_mirrored, labels, rows)
     write_predictions(out, split, predictions)
     names = data.class_names
     for against, truth, known in _truths(data, rows) if pictures else ():

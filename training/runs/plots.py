@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from edgeemo.contract.quantize import softmax
 from edgeemo.contract.run import CURVES
 from edgeemo.proof.evaluation import expected_calibration_error
-from workstation.figures import plt, save_figure
+from workstation.figures import Figure, plt, save_figure
 from workstation.text import percent
 
 _BINS, _PANELS = 10, 4  # of scores; diagrams side by side
@@ -19,17 +20,30 @@ _BINS, _PANELS = 10, 4  # of scores; diagrams side by side
 
 def plot_curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
     """Write curves.png: loss and validation top-1 over the epochs."""
+    save_figure(curves(history), path / CURVES)
+
+
+def curves(history: Sequence[dict[str, Any]]) -> Figure:
+    """Loss and validation top-1 and macro-F1 over the epochs, of rows of history.csv."""
     epochs = [row["epoch"] for row in history]
+    figure: Figure
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    left.plot(epochs, [row["loss"] for row in history], label="training (augmented)")
-    left.plot(epochs, [row["validation_loss"] for row in history], label="validation")
+    alone = {"marker": "o"} if len(epochs) == 1 else {}  # no line joins a single point
+    left.plot(epochs, [row["loss"] for row in history], label="training (augmented)", **alone)
+    left.plot(epochs, [row["validation_loss"] for row in history], label="validation", **alone)
     left.set(xlabel="epoch", ylabel="cross-entropy", title="Loss")
-    left.legend()
-    right.plot(epochs, [100 * row["validation_top1"] for row in history], label="top-1")
-    right.plot(epochs, [100 * row["validation_macro_f1"] for row in history], label="macro-F1")
+    top1, f1 = (
+        [100 * row[f"validation_{what}"] for row in history] for what in ("top1", "macro_f1")
+    )
+    right.plot(epochs, top1, label="top-1", **alone)
+    right.plot(epochs, f1, label="macro-F1", **alone)
     right.set(xlabel="epoch", ylabel="%", title="Validation")
-    right.legend()
-    save_figure(figure, path / CURVES)
+    for axes in (left, right):
+        axes.legend()
+        if alone:
+            axes.set_xlim(epochs[0] - 1, epochs[0] + 1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no epoch 2.5
+    return figure
 
 
 def plot_confusion(

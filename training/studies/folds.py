@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
-from tqdm import tqdm
 
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import make_folder, written_beside
@@ -18,6 +17,7 @@ from edgeemo.errors import DataError, Interrupted, RunError
 from training.fit.loop import Diverged, fitted_epochs
 from training.fit.recipe import Recipe
 from training.runs.predict import predict
+from workstation.progress import counted
 
 
 def out_of_fold(
@@ -132,9 +132,9 @@ def _one_fold(
     logits = _read(file, key, fold, len(data.class_names))
     if logits is None:
         title = f"fold {fold.number + 1} of {fold.of}"
-        epochs = fitted_epochs(recipe, data, fold.fitted)
-        hidden = not progress
-        shown = tqdm(epochs, title, recipe.epochs, unit="epoch", disable=hidden)
+        inner = f"{title}, epoch" if progress else ""
+        epochs = fitted_epochs(recipe, data, fold.fitted, inner)
+        shown = counted(epochs, title, "epochs", recipe.epochs, shown=progress, keep=True)
         model, _ = list(shown)[-1]
         logits = predict(model, data.images[fold.rows])
         arrays: dict[str, Any] = {

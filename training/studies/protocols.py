@@ -12,7 +12,6 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import trange
 
 from edgeemo.contract.answers import picture_ids
 from edgeemo.contract.input_spec import InputSpec
@@ -26,6 +25,7 @@ from training.fit.recipe import Augmentation
 from training.networks import NETWORKS
 from training.runs.predict import predict
 from training.studies.leaks import TRAIN_SHARE, has_copy, official_test, random_split, repeated
+from workstation.progress import counted
 
 # What the reference work stored: brightness, zoom, rotation. Nothing is augmented on the fly, in
 # either protocol.
@@ -148,7 +148,7 @@ def _fitted(faces: Faces, spec: InputSpec, epochs: int, seed: int, name: str) ->
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer=keras.optimizers.AdamW(rate, weight_decay=0.05), loss=loss)
-    for epoch in trange(epochs, desc=f"{name} protocol", unit="epoch"):
+    for epoch in counted(range(epochs), f"{name} protocol", "epochs", keep=True):
         order = np.random.default_rng([seed, 13, epoch]).permutation(len(faces.labels))
         images = faces.images[order].astype(np.float32)
         model.fit(images, faces.labels[order], batch_size=BATCH, shuffle=False, verbose=0)

@@ -19,7 +19,6 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.trial import FrozenTrial, TrialState
-from tqdm import tqdm
 
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import make_folder, written_beside
@@ -37,6 +36,8 @@ from training.studies.sweep_report import (
     reached,
     write_table,
 )
+from workstation.progress import progress as progress_of
+from workstation.progress import say_above
 from workstation.text import percent
 
 STORAGE, BEST, TABLE, PICTURE = "sweep.db", "best.json", "trials.csv", "sweep.png"
@@ -225,8 +226,8 @@ def _run(
         # Counts for nothing, neither here nor for the sampler.
         study.tell(broken_off.number, state=TrialState.FAIL)
     done = len(_finished(study))
-    with tqdm(
-        total=trials, initial=min(done, trials), desc="sweep", unit="trial", disable=not progress
+    with progress_of(
+        "sweep", trials, "trials", done=min(done, trials), shown=progress, keep=True
     ) as bar:
         for number in range(done, trials):
             if number == 0:
@@ -235,10 +236,11 @@ def _run(
                 seed=sampler_seed(base.seed, number), constant_liar=False
             )
             trial = study.ask(space)
-            _one_trial(study, trial, trial_recipe(base, trial.params), data)
-            bar.update()
+            title = f"trial {number + 1} of {trials}, epoch" if progress else ""
+            _one_trial(study, trial, trial_recipe(base, trial.params), data, title)
+            bar.advance()
             if progress:
-                bar.write(_trial_line(_finished(study), trials), file=bar.fp)
+                say_above(_trial_line(_finished(study), trials), err=True)
 
 
 def _holds(choice: BaseDistribution, value: Any) -> bool:
@@ -254,13 +256,15 @@ def _begin_with(study: optuna.Study, base: Recipe, space: Mapping[str, BaseDistr
         study.enqueue_trial({name: values[name] for name in space})
 
 
-def _one_trial(study: optuna.Study, trial: optuna.Trial, recipe: Recipe, data: Prepared) -> None:
+def _one_trial(
+    study: optuna.Study, trial: optuna.Trial, recipe: Recipe, data: Prepared, title: str
+) -> None:
     """Fit the trial's recipe, and tell the study its best validation top-1 or that it was given
     up.
     """
     start, scores, state = time.perf_counter(), list[float](), TrialState.COMPLETE
     try:
-        for top1 in validated_epochs(recipe, data):
+        for top1 in validated_epochs(recipe, data, title):
             scores.append(top1)
             trial.report(top1, len(scores))
             if len(scores) < recipe.epochs and trial.should_prune():
@@ -277,9 +281,9 @@ def _one_trial(study: optuna.Study, trial: optuna.Trial, recipe: Recipe, data: P
     keras.utils.clear_session()  # or the networks of all trials stay in memory
 
 
-def validated_epochs(recipe: Recipe, data: Prepared) -> Iterator[float]:
+def validated_epochs(recipe: Recipe, data: Prepared, title: str = "") -> Iterator[float]:
     """Fit a network to the split train as `train` does; yields its validation top-1 after every
-    epoch.
+    epoch. With a `title` it says how far it is.
 
     Raises:
         Diverged: the loss is no number.
@@ -288,7 +292,7 @@ def validated_epochs(recipe: Recipe, data: Prepared) -> Iterator[float]:
     """
     held_out = chosen_targets(recipe, data, data.indices("validation"), fitted=False)
     faces = Faces(data.images[held_out.rows], held_out.values, data.class_names)
-    fitted = fitted_epochs(recipe, data, data.indices("train"))
+    fitted = fitted_epochs(recipe, data, data.indices("train"), title)
     with closing(fitted) as epochs:  # type: ignore[type-var]
         for model, _ in epochs:
             yield float((predict(model, faces.images).argmax(axis=1) == faces.labels).mean())

@@ -1,4 +1,4 @@
-"""Constants that lie behind the flatbuffer of a .tflite, as ai-edge-quantizer writes larger models."""
+"""Constants behind the flatbuffer of a .tflite, as ai-edge-quantizer writes larger models."""
 
 from typing import Any
 

@@ -256,6 +256,11 @@ def test_another_order_raises_the_error_asked_for(
     assert "make it again" in message
 
 
+def test_labels_of_other_languages_are_named_in_their_letters() -> None:
+    with pytest.raises(DataError, match="expected the labels joie, colère, in this order"):
+        check_same_labels(["angry", "happy"], ("joie", "colère"), "file", DataError)
+
+
 def test_hostile_labels_cannot_break_the_message_into_lines_or_flood_it() -> None:
     with pytest.raises(BundleError) as caught:
         check_same_labels(["a\nb\x1b[31m", *["x" * 10_000] * 6], SEVEN, "file", BundleError)

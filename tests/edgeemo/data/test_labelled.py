@@ -126,11 +126,12 @@ def test_system_files_are_counted_as_such(tmp_path: Path) -> None:
         "happy/Thumbs.db": b"x",
         "happy/.DS_Store": b"x",
         "happy/desktop.ini": b"x",
+        "happy/Icon\r": b"",
         "__MACOSX/happy/._1.png": b"x",
         "__MACOSX/happy/2.png": HAPPY,
         "happy/._3.png": HAPPY,
     }
-    assert left_out_beside_one_picture(tmp_path, odd) == {"system file": 6}
+    assert left_out_beside_one_picture(tmp_path, odd) == {"system file": 7}
 
 
 def test_files_that_are_no_pictures_are_counted(tmp_path: Path) -> None:
@@ -164,6 +165,53 @@ def test_entry_whose_path_leads_outside_is_counted_and_never_written(
 ) -> None:
     assert left_out_beside_one_picture(tmp_path, {name: HAPPY}) == {"path that leads outside": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["data.zip"]
+
+
+class _Foreign(zipfile.ZipInfo):
+    """An entry as other systems' packers write it: UTF-8 without the flag that says so."""
+
+    def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802, zipfile's own name
+        return self.filename.encode(), self.flag_bits & ~0x800
+
+
+@pytest.mark.parametrize("name", ["heureux/été.png", "嬉しい/一.png", "fro\u0308hlich/a.png"])
+def test_names_in_utf_8_are_read_without_the_archive_s_flag(name: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr(_Foreign(name), HAPPY)
+    with PictureArchive(tmp_path / "x.zip", LABELS) as read:
+        assert [(file.path, file.label) for file in read.files] == [(name, "happy")]
+        assert read.read(name) == HAPPY
+
+
+def test_names_in_code_page_437_stay_as_they_are(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr(_Foreign("happy/aaaa.png"), HAPPY)
+    packed = (tmp_path / "x.zip").read_bytes().replace(b"happy/aaaa", b"happy/m\x81de")
+    (tmp_path / "x.zip").write_bytes(packed)
+    with PictureArchive(tmp_path / "x.zip", LABELS) as read:
+        assert [file.path for file in read.files] == ["happy/müde.png"]
+        assert read.read("happy/müde.png") == HAPPY
+
+
+def test_backslashes_in_an_archive_made_on_windows_lie_between_folders(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in ("faces\\happy\\", "faces\\happy\\a.png", "..\\happy\\b.png", "\\happy\\c.png"):
+            entry = zipfile.ZipInfo("x")
+            entry.filename, entry.create_system = name, 0
+            archive.writestr(entry, b"" if name.endswith("\\") else HAPPY)
+    with PictureArchive(tmp_path / "x.zip", LABELS) as read:
+        assert [file.path for file in read.files] == ["faces/happy/a.png"]
+        assert read.read("faces/happy/a.png") == HAPPY
+        assert read.rejected_counts() == {"path that leads outside": 2}
+
+
+def test_names_that_no_file_can_have_are_counted(tmp_path: Path) -> None:
+    odd = {
+        f"{'x' * 300}/1.png": HAPPY,
+        f"happy/{'é' * 150}.png": HAPPY,
+        "/".join(["happy"] * 900) + "/1.png": HAPPY,
+    }
+    assert left_out_beside_one_picture(tmp_path, odd) == {"a name longer than a file's can be": 3}
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")

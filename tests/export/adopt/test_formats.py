@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -63,7 +64,9 @@ def written(kind: str, folder: Path) -> Path:
     return path
 
 
-def answers(model: Foreign, scaling: Scaling = SCALED, images=IMAGES) -> list[np.ndarray]:  # type: ignore[no-untyped-def]
+def answers(
+    model: Foreign, scaling: Scaling = SCALED, images: np.ndarray = IMAGES
+) -> list[np.ndarray]:
     """Scores of each of its networks through the code that ships."""
     spec = with_scaling(model.size, scaling)
     made = [
@@ -176,7 +179,7 @@ def test_sides_that_a_file_leaves_open_come_from_the_command_line(tmp_path: Path
     ],
     ids=lambda changed: str(*changed),
 )
-def test_onnx_files_as_exporters_write_them(changed: dict, tmp_path: Path) -> None:  # type: ignore[type-arg]
+def test_onnx_files_as_exporters_write_them(changed: dict[str, Any], tmp_path: Path) -> None:
     onnx.save(onnx_model(**changed), path := tmp_path / "net.onnx")
     model = read_model(path, WANTED, Notes())
     expected = softmax(EIGHT.logits(IMAGES).astype(np.float32))

@@ -1,4 +1,4 @@
-"""Models that are not adopted: one line that names the thing and the way out, and nothing is run."""
+"""Models that are not adopted: one line names the thing and the way out, and nothing is run."""
 
 import contextlib
 import io

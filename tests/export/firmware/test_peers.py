@@ -1,5 +1,5 @@
-"""Networks that others have made: mini_XCEPTION as emotion packages ship it, which ends in a softmax
-and has a channel without weights, and MobileNetV3 with its HARD_SWISH and squeeze-and-excite."""
+"""Networks that others have made: mini_XCEPTION as emotion packages ship it, which ends in a
+softmax and has a channel without weights, and MobileNetV3 with HARD_SWISH."""
 
 import subprocess
 from pathlib import Path

@@ -16,7 +16,7 @@ from edgeemo.errors import DataError
 from export.build import Settings, build
 from export.cli.main import main
 from export.prove.compare import compare
-from tests.support import done_here, quadrant_logits, rezip, store_model
+from tests.support import done_here, matching_hashes, quadrant_logits, rezip, store_model
 
 pytestmark = pytest.mark.rounding
 
@@ -84,8 +84,21 @@ def test_bundle_that_may_have_seen_the_test_pictures_is_refused(
         manifest["data"]["split_hash"] = sha256(b"another")
         entries["manifest.json"] = json.dumps(manifest).encode()
 
+    # Its report lists these pictures as those that it was tested on.
     other = rezip(tiny_bundle, tmp_path / "other.edgeemo", change)
-    with pytest.raises(DataError, match="so it may have seen these pictures"):
+    assert len(compare((tiny_bundle, other), prepared)[1]) == 1
+
+    def forget(entries: dict[str, bytes]) -> None:
+        report = json.loads(entries["report.json"])
+        ids = report["pictures"]["ids"]
+        report["pictures"]["ids"] = "0" * (len(ids) // 2) + ids[len(ids) // 2 :]
+        entries["report.json"] = json.dumps(report).encode()
+        manifest = json.loads(entries["manifest.json"])
+        manifest["data"]["split_hash"] = sha256(b"another")
+        matching_hashes(entries, manifest)
+
+    other = rezip(tiny_bundle, tmp_path / "another.edgeemo", forget)
+    with pytest.raises(DataError, match="so it may have seen 28 of these pictures"):
         compare((tiny_bundle, other), prepared)
 
 

@@ -73,6 +73,7 @@ def test_no_option_of_build_reaches_the_gate() -> None:
         "--profile",
         "--max-step",
         "--gate-min",
+        "--licence",
     }
     assert isinstance(build, click.Command)
 

@@ -213,10 +213,7 @@ def test_download_equals_the_bytes_of_the_server_and_nothing_else_stays(
     assert path == cache / "msambare--fer2013.zip"
     assert path.read_bytes() == ARCHIVE
     assert names(cache) == ["msambare--fer2013.zip"]
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert DATASET in shown.err
-    assert "100%" in shown.err
+    assert capsys.readouterr() == ("", "")  # where there is no terminal, and all is quick
 
 
 def test_kaggle_gets_the_key_and_the_storage_does_not(kaggle: Kaggle, cache: Path) -> None:

@@ -1,5 +1,6 @@
 """A set goes in whole: real names, real nestings, and an error where a part would be left out."""
 
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.file_store import LINKED_FOLDER
+from edgeemo.data.labelled import PictureArchive
 from edgeemo.errors import ArchiveError
 from tests import support
+from training.data.hidden import ANOTHER_NAME, look_closer
 from training.data.left_out import check_whole
 from training.data.read import read_faces
 from training.data.sources import SOURCES
@@ -138,6 +141,30 @@ def test_a_picture_of_a_format_that_is_not_read_is_a_part_and_a_note_is_none() -
     check_whole("x", "x.zip", 10, rows)
     with pytest.raises(ArchiveError, match=r"1 of 11 files .* 1 x not a picture file"):
         check_whole("x", "x.zip", 10, [*rows, {"path": "b.GIF", "reason": "not a picture file"}])
+
+
+@pytest.mark.parametrize("name", ["happy/9", "happy/9.jpg_large", "happy/9.png.download"])
+def test_a_picture_of_another_ending_is_a_part_of_its_set(name: str, tmp_path: Path) -> None:
+    names = [f"x/happy/{number}.png" for number in range(9)]
+    path = archive_of(tmp_path / "a.zip", [*names, f"x/{name}", "x/happy/README"])
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x/LICENSE", "MIT")
+        archive.writestr("x/weights.h5", "\x89HDF\r\n")
+    with PictureArchive(path, LABELS) as opened:
+        look_closer(opened)
+    counts = {ANOTHER_NAME: 2, "not a picture file": 2}
+    assert opened.rejected_counts() == counts
+    with pytest.raises(ArchiveError, match="2 of 11 files .* 2 x a picture whose name does not"):
+        check_whole("x", path, 9, opened.rejected)
+
+
+@pytest.mark.parametrize("name", ["test.zip", "Test.RAR", "test.tar.gz", "test.tgz"])
+def test_an_archive_inside_a_set_is_an_error_whatever_its_share(name: str, tmp_path: Path) -> None:
+    path = archive_of(tmp_path / "a.zip", ["happy/1.png", name])
+    with PictureArchive(path, LABELS) as opened:
+        look_closer(opened)
+    with pytest.raises(ArchiveError, match="1 of 100,001 files .* 1 x an archive inside the set"):
+        check_whole("x", path, 100_000, opened.rejected)
 
 
 def test_a_folder_that_cannot_be_read_is_an_error_whatever_its_share() -> None:

@@ -172,7 +172,9 @@ def test_the_command_prints_counts_and_warns_of_what_is_left_out(tmp_path: Path)
         "fer2013 train 58 angry",
         "fer2013 validation 12 angry",
     ]
-    assert lines[-1].startswith(f"wrote {tmp_path / 'out'}: 98 pictures in 98 groups")
+    assert lines[-2].startswith(f"wrote {tmp_path / 'out'}: 98 pictures in 98 groups")
+    data = tmp_path / "out"
+    assert lines[-1] == f"next: python -m training train --data {data} --out runs/NAME"
     assert "warning: 1 files left out: not a picture file" in done.stderr
 
 

@@ -92,7 +92,7 @@ def test_teachers_score_the_very_pixels_that_a_student_sees(
     devices = Noting()
     seen = []
     for epoch in range(3):
-        fit_epoch(model, recipe, epoch, faces, progress=False, devices=devices)
+        fit_epoch(model, recipe, epoch, faces, title="", devices=devices)
         seen.append(devices.taken())
     networks = [load_run(path).build() for path in teachers]
     for x, y in seen:

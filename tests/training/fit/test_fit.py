@@ -94,7 +94,7 @@ def test_mixup_and_cutmix_together_give_each_picture_one_of_the_two(prepared: Pa
     model = new_model(
         recipe, steps_per_epoch(recipe, len(faces.images), len(LABELS)), DEFAULT_SPEC, len(LABELS)
     )
-    assert 0 < fit_epoch(model, recipe, 0, faces, progress=False) < 10
+    assert 0 < fit_epoch(model, recipe, 0, faces, title="") < 10
 
 
 def test_an_epoch_leaves_what_fills_no_batch_and_never_runs_dry() -> None:
@@ -117,7 +117,7 @@ def test_averaged_weights_are_the_moving_average_of_the_weights_after_each_step(
     average = None
     # Epochs of one step each, so that the weights can be read after every one.
     for epoch in range(4):
-        fit_epoch(model, replace(recipe, batch_size=64, epochs=4), epoch, faces, progress=False)
+        fit_epoch(model, replace(recipe, batch_size=64, epochs=4), epoch, faces, title="")
         now = [variable.numpy() for variable in model.trainable_variables]
         average = (
             now
@@ -142,7 +142,7 @@ def test_the_average_begins_with_the_warm_up_s_end(prepared: Path) -> None:
         recipe, steps_per_epoch(recipe, len(faces.images), len(LABELS)), DEFAULT_SPEC, len(LABELS)
     )
     for epoch, differs in ((0, False), (1, True)):
-        fit_epoch(model, recipe, epoch, faces, progress=False)
+        fit_epoch(model, recipe, epoch, faces, title="")
         fitted = [variable.numpy() for variable in model.trainable_variables]
         with averaged_weights(model):
             averaged = [variable.numpy() for variable in model.trainable_variables]
@@ -243,10 +243,10 @@ def test_a_full_memory_names_the_batch_size_to_try(words: str) -> None:
         RunError, match="too small for a batch of 32 with quick; try --batch-size 16 "
     ):
         device: Any = FullDevice(RuntimeError(words))
-        fit_epoch(device, RECIPE, 0, faces, progress=False)
+        fit_epoch(device, RECIPE, 0, faces, title="")
     with pytest.raises(RuntimeError, match="something else"):
         device = FullDevice(RuntimeError("something else"))
-        fit_epoch(device, RECIPE, 0, faces, progress=False)
+        fit_epoch(device, RECIPE, 0, faces, title="")
 
 
 def test_a_loss_that_becomes_no_number_later_leaves_the_best_weights_so_far(

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from edgeemo.contract.checked.text import printable
-from edgeemo.data.file_store import FileStore, name_fault
-from edgeemo.errors import ArchiveError, DataError, InvalidInput
+from edgeemo.data.file_store import NO_PICTURE, FileStore, name_fault
+from edgeemo.errors import ArchiveError, DataError, EdgeemoError, InvalidInput
+from training.data.hidden import look_closer
 from training.data.own.folders import Entry, by_folders
 from training.data.own.pattern import Pattern, name_set_of
 from training.data.own.table_rows import (
@@ -19,12 +20,12 @@ from training.data.own.table_rows import (
 )
 from training.data.own.tables import (
     LIST_SUFFIXES,
-    MAX_LINE,
     TABLE_SUFFIXES,
     Columns,
     columns_of,
+    first_line,
 )
-from training.data.own.words import Rules
+from training.data.own.words import Rules, shown
 
 LAYOUTS = ("auto", "folders", "csv", "list", "names")
 NO_FOLDER = "in no class folder"
@@ -42,6 +43,16 @@ class Asked:
     """Names of a table's columns of paths, labels and, perhaps, parts."""
     pattern: Pattern | None = None
     """Of names with the label in them."""
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInput where one of them is of another layout than is asked for."""
+        if self.columns and (self.pattern or self.layout not in ("auto", "csv")):
+            other = "--pattern" if self.pattern else f"--layout {self.layout}"
+            raise InvalidInput(f"--columns is for tables, {other} is not; leave one of the two out")
+        if self.pattern and self.layout not in ("auto", "names"):
+            raise InvalidInput(
+                f"--pattern is for names, --layout {self.layout} is not; leave one of the two out"
+            )
 
 
 def read_contents(store: FileStore, table: Path | None, asked: Asked, rules: Rules) -> Contents:
@@ -68,13 +79,22 @@ def read_contents(store: FileStore, table: Path | None, asked: Asked, rules: Rul
     contents = reading.auto() if asked.layout == "auto" else reading.asked_layout()
     for name in store.names:
         if _is_table(name) and name not in contents.tables:
-            store.reject(name, "not a picture file")
+            store.reject(name, NO_PICTURE)
     if not contents.entries:
+        look_closer(store)
+        first = (
+            f" (the first is '{printable(store.rejected[0]['path'])[:120]}')"
+            if store.rejected
+            else ""
+        )
         raise ArchiveError(
             f"{table or store.path}: expected pictures with labels, received "
-            f"{left_out(store) or 'none'}; give the folder that holds class folders, or see "
+            f"{left_out(store) or 'none'}{first}; give the folder that holds class folders, or see "
             "--layout and --pattern"
         )
+    # A packed archive is read forwards: in a table's order it would be unpacked for each picture.
+    places = {name: place for place, name in enumerate(store.names)}
+    contents.entries.sort(key=lambda entry: places.get(entry.path, -1))
     return contents
 
 
@@ -86,7 +106,11 @@ def left_out(store: FileStore) -> str:
 
 def _is_table(name: str) -> bool:
     suffix = PurePosixPath(name).suffix.lower()
-    return suffix in TABLE_SUFFIXES | LIST_SUFFIXES and name_fault(name) == "not a picture file"
+    return suffix in TABLE_SUFFIXES | LIST_SUFFIXES and name_fault(name) == NO_PICTURE
+
+
+class _NoTable(DataError):
+    """A first line that is none of a table of pictures; there may be another one."""
 
 
 class _Reading:
@@ -97,6 +121,7 @@ class _Reading:
     ) -> None:
         self.store, self.table, self.asked, self.rules = store, table, asked, rules
         self.pictures = pictures
+        self.faults: list[str] = []
 
     def asked_layout(self) -> Contents:
         """What is asked for."""
@@ -129,12 +154,21 @@ class _Reading:
         words = {entry.word for entry in self._by_folders(codes)}
         if words and all(self.rules.label(word, codes).known for word in words):
             return self.folders()
-        return self.names() or self.tables() or self.folders()
+        contents = self.names() or self.tables()
+        if contents is None and len(words) < 2 and self.faults:
+            raise ArchiveError(
+                f"{self.store.path}: expected class folders or a table of labels, received "
+                f"{f'one folder ({shown(list(words))})' if words else 'no folders'} and a table "
+                f"that cannot be read: {self.faults[0]}"
+            )
+        return contents or self.folders()
 
     def _raise(self, layout: str) -> Contents:
         raise self._no_layout(layout)
 
-    def _no_layout(self, layout: str) -> ArchiveError:
+    def _no_layout(self, layout: str) -> EdgeemoError:
+        if self.faults:
+            return DataError(self.faults[0])
         expected = {
             "names": "names of files with the label in them, as JAFFE, KDEF and RaFD have them or "
             "as --pattern says",
@@ -172,19 +206,19 @@ class _Reading:
         pattern = self.asked.pattern
         codes: Mapping[str, str | None] = {}
         if pattern is not None:
-            shown, label = f"names like {printable(pattern.text)}", pattern.label
+            told, label = f"names like {printable(pattern.text)}", pattern.label
         else:
             known = name_set_of(self.pictures)
             if known is None:
                 return None
-            shown, codes, label = f"names as in {known.name}", known.codes, known.label
+            told, codes, label = f"names as in {known.name}", known.codes, known.label
         entries = []
         for name in self.pictures:
             if word := label(name):
                 entries.append(Entry(name, word, folder_part(name)))
             else:
                 self.store.reject(name, NO_LABEL)
-        return Contents("names", shown, entries, codes) if entries else None
+        return Contents("names", told, entries, codes) if entries else None
 
     # --- tables and lists
 
@@ -212,14 +246,29 @@ class _Reading:
         for name in names[:_MAX_TABLES]:
             if tables and name.count("/") > tables[0][0].count("/"):
                 break
-            with open_table(self.store, name) as stream:
-                line = stream.readline(MAX_LINE)
-            try:
-                columns = columns_of(line, where_of(self.store, name), self.asked.columns)
-            except (DataError, InvalidInput):
-                if self.table is not None or self.asked.layout != "auto" or self.asked.columns:
-                    raise
-                continue
+            columns = self._columns(name)
             if columns is not None:
                 tables.append((name, columns))
         return tables
+
+    def _columns(self, name: str) -> Columns | None:
+        """Of a table; None where it is none, and nobody says that it is one."""
+        with open_table(self.store, name) as stream:
+            number, line = first_line(stream)
+        where = where_of(self.store, name)
+        try:
+            columns = columns_of(line, where, self.asked.columns, number=number)
+            if columns is None and line:
+                text = printable(line.decode("utf-8-sig", errors="replace").strip())[:200]
+                raise _NoTable(
+                    f"{where}: expected columns of a path (or pixels) and of a label, or lines of "
+                    f"a path and a label, received '{text}'; name them with --columns"
+                )
+        except (DataError, InvalidInput) as error:
+            is_asked = self.asked.layout != "auto" or bool(self.asked.columns)
+            if self.table is not None or (is_asked and not isinstance(error, _NoTable)):
+                raise
+            if is_asked or PurePosixPath(name).suffix.lower() != ".txt":  # often a note
+                self.faults.append(str(error))
+            return None
+        return columns

@@ -82,6 +82,7 @@ class OwnSet:
         self.photos = source.faces == "detect" or (
             source.faces == "auto" and self.longer_side > LARGEST_CROP
         )
+        self.guessed = source.faces == "auto"
 
     def _understood(self, rules: Rules) -> dict[str, Meant]:
         words = dict.fromkeys(entry.word for entry in self._contents.entries)
@@ -152,6 +153,10 @@ class OwnSet:
     def read(self, path: str) -> bytes:
         """A picture file's bytes. Raises PictureError."""
         return self._read(path)
+
+    def start(self, path: str, count: int) -> bytes:
+        """A file's first bytes."""
+        return self._store.start(path, count)
 
     def reject(self, path: str, reason: str) -> None:
         """Note that `path` was left out, and why."""

@@ -12,7 +12,7 @@ from typing import IO
 from edgeemo.contract.checked.reading import open_regular
 from edgeemo.contract.checked.text import printable
 from edgeemo.contract.label_words import plain_label
-from edgeemo.data.file_store import FileStore
+from edgeemo.data.file_store import NO_PICTURE, FileStore, name_fault
 from edgeemo.data.labelled import SPLIT_WORDS, plain_word
 from edgeemo.errors import ArchiveError, DataError
 from training.data.competition import SIDE, parse_pixels
@@ -24,6 +24,7 @@ from training.data.own.words import NUMBERINGS
 NOT_NAMED = "not named in the table"
 """Why pictures beside a table are left out; the table says what the set is."""
 NOT_THERE = "named in the table and not there"
+NAMED_AND_NONE = "named in the table and not a picture file"
 _RAF = re.compile(r"(?:train|test)_\d{4,5}(?:_aligned)?")
 _PREFIX = re.compile(r"(train|test|valid|val|validation)[_-]", re.IGNORECASE)
 
@@ -79,8 +80,11 @@ class TableRows:
         else:
             given = checked_path(row.path, at)
             found = self._place(given, str(PurePosixPath(table).parent), at)
-            if found is None:
-                self._store.reject(given, NOT_THERE)
+            fault = NOT_THERE if found is None else name_fault(found)
+            if found is None or fault:
+                # The set's own table says that it is a picture of the set.
+                reason = NAMED_AND_NONE if fault == NO_PICTURE else str(fault)
+                self._store.reject(given, reason)
                 return
             path = found
             part = part or folder_part(path)

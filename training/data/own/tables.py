@@ -4,8 +4,9 @@ by line as if they were hostile.
 
 import csv
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import IO
 
@@ -24,13 +25,19 @@ _DELIMITERS = "\t,;|"
 _PATHS = (
     "path", "filepath", "imagepath", "subdirectoryfilepath", "pth", "file", "filename", "image",
     "imagename", "imagefile", "img", "imgpath", "imgname", "picture", "photo", "name", "imageid",
+    "fichier", "chemin", "archivo", "ruta", "imagen", "datei", "dateiname", "pfad", "bild",
+    "arquivo", "ficheiro", "caminho", "imagem", "percorso", "immagine",
 )  # fmt: skip
 _LABELS = (
     "label", "emotion", "expression", "class", "classname", "category", "emotionlabel",
-    "labelname", "target", "mood", "facialexpression", "emotions", "labels", "y",
+    "labelname", "target", "mood", "facialexpression", "emotions", "labels", "choice", "y",
+    "etiquette", "classe", "etiqueta", "emocion", "clase", "klasse", "ausdruck", "emocao",
+    "expressao", "emozione", "espressione", "etichetta",
 )  # fmt: skip
 _PARTS = ("split", "usage", "subset", "partition", "part", "set", "phase")
 _PIXELS = ("pixels", "pixel")
+_SEPARATOR = re.compile(rb"sep=.?", re.IGNORECASE)
+_MAX_BEFORE = 20  # lines before a table's first one
 
 
 @dataclass(frozen=True)
@@ -69,26 +76,45 @@ class Columns:
     """Whether the first line is one."""
     names: tuple[str, ...] = ()
     """Of the columns that are used, for what is printed."""
+    first: int = 1
+    """The number of the first line; those before it are blank, or say Excel's separator."""
 
 
-def columns_of(line: bytes, where: str, asked: Sequence[str] = ()) -> Columns | None:
+def first_line(stream: IO[bytes]) -> tuple[int, bytes]:
+    """The first line that is neither blank nor Excel's `sep=;`, with its number."""
+    for number in range(1, _MAX_BEFORE + 1):
+        line = stream.readline(MAX_LINE)
+        text = line.removeprefix(b"\xef\xbb\xbf").strip()
+        if not line or (text and not _SEPARATOR.fullmatch(text)):
+            return number, line
+    return _MAX_BEFORE, b""
+
+
+def columns_of(
+    line: bytes, where: str, asked: Sequence[str] = (), *, number: int = 1
+) -> Columns | None:
     """The columns of a table by its first line; None where it is none.
 
     Args:
-        line: the first one.
+        line: the first one, of `first_line`.
         where: of the message.
         asked: names of the columns of paths, labels and, perhaps, parts.
+        number: of the line.
 
     Raises:
         InvalidInput: an asked column is not there.
         DataError: the line is no text.
     """
-    text = _decoded(line, where)
+    columns = _columns_of(_decoded(line, where), where, asked)
+    return columns and replace(columns, first=number)
+
+
+def _columns_of(text: str, where: str, asked: Sequence[str]) -> Columns | None:
     delimiter = next((mark for mark in _DELIMITERS if mark in text), None)
     if delimiter is None:
         return _blanks(text, asked, where)
     fields = _fields(text, delimiter, where)
-    plain = [re.sub(r"[\W_]", "", field.casefold()) for field in fields]
+    plain = [_plain(field) for field in fields]
     if asked:
         places = [_asked(name, fields, where) for name in asked]
         is_pixels = plain[places[0]] in _PIXELS
@@ -129,7 +155,7 @@ def rows(stream: IO[bytes], where: str, columns: Columns) -> Iterator[Row]:
             message names its line.
     """
     for number, line in enumerate(_lines(stream, where), start=1):
-        if number == 1 and columns.header:
+        if number < columns.first + columns.header:
             continue
         at = f"{where}: line {number}"
         text = _decoded(line, at)
@@ -177,7 +203,7 @@ def _lines(stream: IO[bytes], where: str) -> Iterator[bytes]:
 
 def _decoded(line: bytes, where: str) -> str:
     try:
-        if line.startswith((b"\xff\xfe", b"\xfe\xff")):
+        if line.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in line:
             raise ValueError("it is UTF-16")
         text = line.decode("utf-8-sig").rstrip("\r\n")
     except ValueError as error:
@@ -190,7 +216,8 @@ def _decoded(line: bytes, where: str) -> str:
 
 def _fields(text: str, delimiter: str, where: str) -> list[str]:
     try:
-        (fields,) = csv.reader([text], delimiter=delimiter, strict=True) if text else [[]]
+        reader = csv.reader([text], delimiter=delimiter, strict=True, skipinitialspace=True)
+        (fields,) = reader if text else [[]]
     except (csv.Error, ValueError) as error:
         raise DataError(
             f"{where}: expected a row of a table on one line ({printable(str(error))[:80]}); "
@@ -202,6 +229,11 @@ def _fields(text: str, delimiter: str, where: str) -> list[str]:
             "table of pictures?"
         )
     return [field.strip() for field in fields]
+
+
+def _plain(field: str) -> str:
+    """A column's name in lower case, letters and digits alone, without accents."""
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFKD", field.casefold()))
 
 
 def _first(names: Sequence[str], plain: Sequence[str]) -> int | None:

@@ -67,6 +67,16 @@ class Rules:
 
     def label(self, word: str, codes: Mapping[str, str | None]) -> "Meant":
         """What a word stands for; `codes` are those of the set itself, by plain word."""
+        meant = self._label(word, codes)
+        if meant.known:
+            return meant
+        # "0_happy", "01 sad": numbers before words put folders in an order.
+        plain = plain_label(word)
+        numbered = _NUMBER.match(plain)
+        return self._label(plain[numbered.end() :], {}) if numbered else meant
+
+    def _label(self, word: str, codes: Mapping[str, str | None]) -> "Meant":
+        """The same for a word as it is."""
         plain = plain_label(word)
         if plain in self.dropped:
             return Meant(None, LEFT_OUT)
@@ -78,9 +88,7 @@ class Rules:
             return self._placed(codes[plain])
         if meant := meaning(word):
             return self._placed(meant)
-        # "0_happy", "01 sad": numbers before words put folders in an order.
-        numbered = _NUMBER.match(plain)
-        return self.label(plain[numbered.end() :], {}) if numbered else Meant(None, None)
+        return Meant(None, None)
 
     def _placed(self, label: str | None) -> "Meant":
         if label is None or plain_label(label) in self.dropped:
@@ -115,6 +123,9 @@ def read_rules(class_names: Sequence[str] | None, labels: str | None, drop: Sequ
     """
     if any(not plain_label(word) for word in drop):
         raise InvalidInput("expected a word after --drop, received an empty one")
+    if labels == "":
+        known = ", ".join(NUMBERINGS)
+        raise InvalidInput(f"expected a file or one of {known} after --labels, received nothing")
     names = tuple(class_names) if class_names is not None else None
     mapped = {} if labels is None else NUMBERINGS.get(labels) or _read_map(Path(labels))
     for name in {label for label in mapped.values() if label} if names else ():
@@ -193,7 +204,8 @@ def class_names_of(labels: Iterable[str], left_out: str = "") -> tuple[str, ...]
     if not 2 <= len(names) <= MAX_LABELS:
         raise InvalidInput(
             f"expected 2 to {MAX_LABELS} classes, the sets hold {len(names)}"
-            f"{f' ({shown(names)})' if names else ''}{left_out}; give pictures of more classes, or other "
+            f"{f' ({shown(names)})' if names else ''}{left_out}; give pictures of more classes, "
+            "or other "
             "--labels"
         )
     return tuple(names)
@@ -220,7 +232,7 @@ def write_missing(out: Path, meant: Mapping[str, Meant], sets: Sequence[str]) ->
     unknown = [word for word, what in meant.items() if not what.known]
     words = "1 word" if len(unknown) == 1 else f"{len(unknown):,} words"
     text = f"{' and '.join(sets)}: {words} that no vocabulary knows ({shown(unknown)})"
-    if len(unknown) > MAX_LABELS:
+    if len(set(map(plain_label, meant))) < 2 or len(unknown) > MAX_LABELS:
         return DataError(
             f"{text}, expected 2 to {MAX_LABELS} classes; is the label elsewhere? See --layout, "
             "--pattern and --columns"

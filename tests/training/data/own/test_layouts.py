@@ -1,4 +1,4 @@
-"""Layouts as the sets of others and people's own folders have them; made pictures in those shapes."""
+"""Layouts as the sets of others and people's own folders have them; made pictures in them."""
 
 import csv
 import io
@@ -12,6 +12,7 @@ import pytest
 
 from edgeemo.contract.input_spec import parse_size
 from edgeemo.contract.labels import LABELS
+from edgeemo.errors import ArchiveError
 from tests import support
 from tests.training.data.own.made import Read, picture, write
 from training.data.own.layout import Asked
@@ -86,6 +87,21 @@ def test_folder_zip_and_tar_give_the_same(tmp_path: Path) -> None:
         assert read.rows == rows
         for p, image in zip(read.faces.pictures, read.faces.images, strict=True):
             assert np.array_equal(image, pixels[p.path])
+
+
+def test_pictures_of_a_packed_archive_are_read_in_its_order_and_not_in_its_table_s(
+    tmp_path: Path,
+) -> None:
+    names = [f"img/{number}.png" for number in (2, 0, 3, 1)]
+    folder = write(tmp_path / "set", names)
+    rows = "".join(f"img/{number}.png,{('happy', 'sad')[number % 2]}\n" for number in range(4))
+    (folder / "a.csv").write_text("path,label\n" + rows)
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        for name in (*names, "a.csv"):
+            archive.add(folder / name, arcname=name)
+    read = Read(tmp_path / "a.tar.gz", tmp_path / "out")
+    assert list(read.rows) == names
+    assert [label for label, _ in read.rows.values()] == ["happy", "happy", "sad", "sad"]
 
 
 def test_classes_are_those_that_are_there_in_their_usual_order(tmp_path: Path) -> None:
@@ -260,6 +276,8 @@ def table(folder: Path, name: str, delimiter: str, header: list[str] | None) -> 
     [
         ("a.csv", ",", ["Image Path", "Emotion", "Split"]),
         ("a.csv", ";", ["file_name", "LABEL", "usage"]),
+        ("a.csv", ";", ["Fichier", "Émotion", "usage"]),
+        ("a.csv", ";", ["Dateiname", "Ausdruck", "usage"]),
         ("a.tsv", "\t", ["img", "expression", "subset"]),
         ("a.CSV", ",", None),
         ("a.txt", " ", None),
@@ -279,6 +297,24 @@ def test_tables_and_lists_name_pictures_and_labels(
         "p/c.png": ("sad", parts[1]),
         "q.png": ("sad", parts[2]),
     }
+
+
+BEFORE = {
+    "Excel's separator": "sep=;\r\npath;label\r\nhappy/1.png;happy\r\nsad/1.png;sad\r\n",
+    "blank lines": "\n\npath,label\nhappy/1.png,happy\n\nsad/1.png,sad\n",
+    "blanks before quotes": 'path, "label"\n"happy/1.png", "happy"\n"sad/1.png", "sad"\n',
+    "Label Studio": "image,id,choice\nhappy/1.png,1,happy\nsad/1.png,2,sad\n",
+    "a list": "\nhappy/1.png happy\nsad/1.png sad\n",
+}
+
+
+@pytest.mark.parametrize("text", BEFORE.values(), ids=BEFORE)
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "BOM"])
+def test_a_table_is_read_from_its_first_line_on(text: str, mark: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", ["happy/1.png", "sad/1.png"])
+    (folder / "a.csv").write_text(mark + text, newline="")
+    read = Read(folder / "a.csv", tmp_path / "out")
+    assert read.rows == {"happy/1.png": ("happy", None), "sad/1.png": ("sad", None)}
 
 
 def test_columns_can_be_named(tmp_path: Path) -> None:
@@ -332,3 +368,18 @@ def test_photos_are_searched_for_a_face_and_crops_are_not(tmp_path: Path) -> Non
     crops = write(tmp_path / "set", ["happy/1.png", "sad/1.png"], side=224)
     assert Read(crops, tmp_path / "out").faces.detector is None
     assert Read(photos, tmp_path / "out", asked=asked, faces="crop").faces.detector is None
+
+
+def test_a_guess_that_pictures_are_photos_loses_none_of_them_quietly(tmp_path: Path) -> None:
+    whole = support.shared("data", "kaggle_layouts", "facial-emotion-recognition.zip")
+    with zipfile.ZipFile(whole) as archive:
+        photo = archive.read("images/1/Anger.jpg")
+    folder = write(tmp_path / "set", ["happy/1.png", "sad/1.png", "sad/2.png"], side=300)
+    (folder / "happy" / "1.jpg").write_bytes(photo)
+    with pytest.raises(ArchiveError, match="no face found in 3 of 4 pictures, .*--faces crop wher"):
+        Read(folder, tmp_path / "out")
+    assert len(Read(folder, tmp_path / "out", faces="crop").rows) == 4
+    with pytest.raises(ArchiveError, match="expected pictures of sad, not one can be used"):
+        Read(folder, tmp_path / "out", faces="detect")
+    read = Read(folder, tmp_path / "out", allow_left_out=True)
+    assert list(read.rows) == ["happy/1.jpg"]

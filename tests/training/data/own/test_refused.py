@@ -6,6 +6,7 @@ import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,17 @@ TABLES = {
     "back": (ROWS + "happy\\..\\..\\1.png,sad\n", "line 4: expected a path below the table's own"),
     "not there": (ROWS + "sad/2.png,sad\n", "1 of 3 files .* 1 x named in the table and not there"),
     "twice": (ROWS + "sad/1.png,happy\n", "line 4: expected each picture once, .*'sad' and as 'ha"),
-    "no columns": ("a,b\n1,2\n", "expected a table .* which --columns can name, received none"),
+    "no columns": (
+        "a,b\n1,2\n",
+        "expected columns of a path .* received 'a,b'; name them with --c",
+    ),
+    "no columns, with a mark": (
+        "\ufeffa;b\n1;2\n",
+        "expected columns of a path .* received 'a;b';",
+    ),
+    "no list": ("1.jpg 0 28 113 22.9 3\n", "received '1.jpg 0 28 113 22.9 3'"),
+    "UTF-16 without its mark": ("i\0m\0a\0g\0e\0", "expected text in UTF-8 .it is UTF-16"),
+    "no line but separators": ("sep=;\n" * 30, "expected a table .* which --columns can name"),
     "empty": ("", "expected a table .* which --columns can name, received none"),
     "header alone": ("image,emotion\n", "expected pictures with labels, received none"),
     "a long line": ("image,emotion\n" + "x" * 40_000, "line 2: expected at most 32,768 bytes"),
@@ -67,6 +78,70 @@ def test_a_link_that_leads_outside_is_not_followed(tmp_path: Path) -> None:
     (folder / "a.csv").write_text(ROWS + "out/1.png,sad\n")
     with pytest.raises(ArchiveError, match="1 x named in the table and not there"):
         Read(folder / "a.csv", tmp_path / "out")
+
+
+def test_what_a_table_names_is_a_part_of_its_set_whatever_it_is(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", [*TWO, "sad/2.png"])
+    (folder / "sad/2.png").rename(folder / "sad/2.gif")
+    (folder / "a.csv").write_text(ROWS + "sad/2.gif,sad\n")
+    for path in (folder / "a.csv", folder):
+        with pytest.raises(ArchiveError, match="would be left out: 1 x .*'sad/2.gif'; correct"):
+            Read(path, tmp_path / "out", asked=Asked("csv"))
+
+
+FAULTS = {
+    "UTF-16": (ROWS.encode("utf-16"), "a.csv: expected text in UTF-8 .it is UTF-16"),
+    "other columns": (b"bild,wort\n1.png,sad\n", "a.csv: expected columns .* 'bild,wort'"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), FAULTS.values(), ids=FAULTS)
+def test_a_table_of_a_folder_without_classes_says_why_it_is_none(
+    text: bytes, message: str, tmp_path: Path
+) -> None:
+    folder = write(tmp_path / "set", ["img/1.png", "img/2.png"])
+    (folder / "a.csv").write_bytes(text)
+    with pytest.raises(ArchiveError, match=f"received one folder .'img'. and a table .*{message}"):
+        Read(folder, tmp_path / "out")
+    with pytest.raises(DataError, match=message):
+        Read(folder, tmp_path / "out", asked=Asked("csv"))
+    assert not (tmp_path / "labels.json").exists()
+
+
+def test_one_unknown_word_is_no_class_to_name(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", ["img/1.png", "img/2.png"])
+    with pytest.raises(DataError, match=r"'img'\), expected 2 to 64 classes; is the label elsewh"):
+        Read(folder, tmp_path / "out")
+    assert not (tmp_path / "labels.json").exists()
+
+
+def test_of_two_tables_that_without_pictures_is_passed_by(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", TWO)
+    (folder / "a.csv").write_text("person,age\nA,9\n")
+    (folder / "b.csv").write_text(ROWS)
+    assert len(Read(folder, tmp_path / "out", asked=Asked("csv")).rows) == 2
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"layout": "names", "columns": ("a", "b")},
+        {"layout": "list", "columns": ("a", "b")},
+        {"columns": ("a", "b"), "pattern": Pattern("{label}")},
+        {"layout": "folders", "pattern": Pattern("{label}")},
+        {"layout": "csv", "pattern": Pattern("{label}")},
+    ],
+)
+def test_an_option_of_another_layout_is_refused(asked: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="^--(columns|pattern) is for .*; leave one of the two"):
+        Asked(**asked)
+
+
+def test_an_empty_map_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        InvalidInput, match="expected a file or one of fer2013, .* received nothing"
+    ):
+        Read(write(tmp_path / "set", TWO), tmp_path / "out", labels="")
 
 
 def test_a_name_in_two_folders_is_not_guessed(tmp_path: Path) -> None:
@@ -125,6 +200,16 @@ def test_where_no_file_can_be_written_the_error_says_how(tmp_path: Path) -> None
     folder = write(tmp_path / "set", ["a/1.png", "b/1.png"])
     with pytest.raises(DataError, match=r"name each in a JSON map .* such as \{\"a\": \"happy\"\}"):
         Read(folder, tmp_path / "nowhere" / "out")
+
+
+def test_a_word_of_numbers_alone_costs_no_more_than_another(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", TWO)
+    (folder / "a.csv").write_text(ROWS + f"sad/1.png,{'1. ' * 10_000}sad\n")
+    with pytest.raises(DataError, match=r"expected each picture once, .* as '1\. 1\. 1\."):
+        Read(folder / "a.csv", tmp_path / "out")
+    (folder / "a.csv").write_text(f"image,emotion\nhappy/1.png,{'1. ' * 10_000}sad\n")
+    with pytest.raises(DataError, match="1 word that no vocabulary knows"):
+        Read(folder / "a.csv", tmp_path / "out")
 
 
 def test_numbers_are_no_words_without_a_map(tmp_path: Path) -> None:
@@ -220,7 +305,7 @@ def strange(folder: Path) -> None:
 SETS: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing": (Path.mkdir, "expected pictures with labels, received none"),
     "one class": (lambda f: write(f, ["happy/1.png"]), r"2 to 64 classes, the sets hold 1 \('happ"),
-    "no folders": (lambda f: write(f, ["1.png"]), "received 1 x in no class folder"),
+    "no folders": (lambda f: write(f, ["1.png"]), "received 1 x in no class folder .*'1.png'"),
     "65 classes": (many, "65 words that no vocabulary knows .* expected 2 to 64 classes"),
     "same parts": (same_parts, "all 2 files of mine's test are in its train too"),
     "a class of broken files": (
@@ -231,6 +316,18 @@ SETS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a picture of another format": (
         lambda f: write(f, [*TWO, "sad/1.bmp"]).joinpath("sad/1.bmp").rename(f / "sad/1.gif"),
         r"1 of 3 files .*; correct that, or add --allow-left-out",
+    ),
+    "pictures without an ending": (
+        lambda f: write(f, [*TWO, "sad/2.png"]).joinpath("sad/2.png").rename(f / "sad/2"),
+        r"1 of 3 files .* 1 x a picture whose name does not end as one \(\.jpg, \.png\)",
+    ),
+    "an archive inside": (
+        lambda f: write(f, [*TWO, "1.png"]).joinpath("1.png").rename(f / "test.zip"),
+        "1 x an archive inside the set, which is not unpacked; the first is 'test.zip'",
+    ),
+    "archives alone": (
+        lambda f: write(f, ["1.png"]).joinpath("1.png").rename(f / "train.zip"),
+        "expected pictures with labels, received 1 x an archive inside the set, which is not unp",
     ),
     "a linked folder": (linked, "1 x a link to a folder, which is not followed"),
     "a name that is no UTF-8": (strange, "and leave out 1 x a name with control characters or"),

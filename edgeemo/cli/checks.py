@@ -1,0 +1,43 @@
+"""What a diagnosis prints: a line a check, and the command that fixes what is wrong."""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from edgeemo.cli.shell import say
+from edgeemo.contract.checked import strict
+
+_COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the diagnosis."""
+
+    name: str
+    """What was looked at."""
+    state: str
+    """"ok", "note" (works without) or "problem"."""
+    text: str
+    """What was seen."""
+    fix: str = ""
+    """The command that fixes it; empty where nothing is to be done."""
+
+
+def show(checks: Iterable[Check], program: str, as_json: bool) -> None:
+    """Print checks as they come, one JSON object each with `as_json`, and exit with 1 where one is
+    a problem.
+    """
+    problems = 0
+    for check in checks:
+        problems += check.state == "problem"
+        if as_json:
+            say(strict.dumps_line(asdict(check)))
+            continue
+        say(f"{check.state:<8}", colour=_COLOURS[check.state], end="")
+        say(f"{check.name:<13}{check.text}")
+        if check.fix:
+            say(" " * 21 + f"fix: {check.fix}")
+    if problems:
+        say(f"{program}: {problems} problem(s)", err=True)
+        sys.exit(1)
