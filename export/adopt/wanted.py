@@ -98,7 +98,10 @@ def settled_size(name: str, sides: Sequence[int | None], wanted: Wanted, notes: 
             f"{name}: leaves its input open ({_sides(sides)}); say what it was trained on, "
             f"such as --input 64x64-grey (sides of {MIN_SIDE} to {MAX_SIDE})"
         )
-    spec = InputSpec(height, width, channels)
+    try:
+        spec = InputSpec(height, width, channels)
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}: {error}") from None
     source = "read from the file" if None not in sides else "of --input"
     notes.read.append(f"input {spec.size}, {source}")
     return spec

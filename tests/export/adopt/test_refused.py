@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 
 from edgeemo.contract.input_spec import parse_size
 from edgeemo.errors import InvalidInput, MissingFile, ModelError
+from export.adopt.checks import check_same_scores
 from export.adopt.read import read_model
 from export.adopt.wanted import Notes, Scores, Wanted, scaling_of
 from tests.foreign_models import NAMES, keras_model, onnx_model, with_config
@@ -284,3 +285,22 @@ def test_onnx_whose_names_or_second_file_are_damaged(tmp_path: Path) -> None:
         (tmp_path / "changed.onnx").write_bytes(changed)
         with contextlib.suppress(ModelError):
             read_model(tmp_path / "changed.onnx", WANTED, Notes())
+
+
+def test_sides_that_no_bundle_has_name_the_file(tmp_path: Path) -> None:
+    model = onnx_model()
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 2**31
+    onnx.save(model, path := tmp_path / "large.onnx")
+    assert "expected an input of 8 to 512 pixels a side" in refusal(path)
+
+
+def test_answers_that_are_not_finite(tmp_path: Path) -> None:
+    model = onnx_model()
+    weights = model.graph.initializer[0]
+    nan = np.full(onnx.numpy_helper.to_array(weights).shape, np.nan, np.float32)
+    weights.CopyFrom(onnx.numpy_helper.from_array(nan, weights.name))
+    onnx.save(model, path := tmp_path / "nan.onnx")
+    adopted = read_model(path, WANTED, Notes())
+    pictures, logits = np.zeros((4, 48, 48, 1), np.uint8), np.zeros((4, 8), np.float32)
+    with pytest.raises(ModelError, match=r"nan.onnx: answers numbers that are not finite to 4"):
+        check_same_scores(adopted, adopted.size, pictures, logits)
