@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,27 @@ from export.report.page import write_html
 from export.report.report import report_dict
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How a build or an adoption is made and judged; no setting loosens the gate."""
+
+    profile: str = "all"
+    """One of PROFILES."""
+    max_step: str = STEPS[-1]
+    """The last step of the ladder that may be tried."""
+    gate_min: int = PICTURES_NEEDED
+    """Fewest test pictures that are judged by; the report has it."""
+    seed: int = 1
+    """Of the calibration draw and the self-test's patterns, and of the parts of adopted data."""
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Steps of the ladder that may be tried."""
+        return STEPS[: STEPS.index(self.max_step) + 1]
+
+
 def build(
-    run_path: Path,
-    data_path: Path,
-    out: Path,
-    *,
-    named: Named | None = None,
-    seed: int = 1,
-    profile: str = "all",
-    max_step: str = STEPS[-1],
-    gate_min: int = PICTURES_NEEDED,
+    run: Path, data: Path, out: Path, named: Named | None = None, settings: Settings | None = None
 ) -> tuple[Bundle, dict[str, Measurement]]:
     """Convert a finished run and write `out` if every artifact of the profile passes the gate.
 
@@ -42,11 +54,11 @@ def build(
     and no bundle is.
 
     Args:
-        named: the bundle's name, version and licence; by default the file's name.
-        seed: of the calibration draw and the self-test's patterns.
-        profile: one of PROFILES.
-        max_step: the last step of the ladder that may be tried.
-        gate_min: fewest test pictures that are judged by. It loosens no limit; the report has it.
+        run: the run's folder.
+        data: the prepared folder that it was trained on.
+        out: the bundle's file.
+        named: what the bundle is called; by default as its file.
+        settings: how it is made and judged; by default as `Settings` has it.
 
     Returns:
         The bundle as read back, and the measurement of each artifact by file.
@@ -57,9 +69,10 @@ def build(
         MissingDependency: a runtime that the profile needs is not installed.
         EdgeemoError: the run, the data or the conversion does not fit.
     """
-    steps = STEPS[: STEPS.index(max_step) + 1]
-    job = load_job(run_path, data_path, PROFILES.get(profile), steps, seed)
-    return prove(job, out, named or Named(out.stem), gate_min)
+    named, settings = named or Named(out.stem), settings or Settings()
+    profile = PROFILES.get(settings.profile)
+    job = load_job(run, data, profile, settings.steps, settings.seed)
+    return prove(job, out, named, settings.gate_min)
 
 
 def prove(

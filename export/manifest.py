@@ -18,7 +18,9 @@ from edgeemo.contract.manifest import (
     Manifest,
     Smoothing,
     TensorInfo,
+    naming_faults,
 )
+from edgeemo.errors import InvalidInput
 from export.convert import onnx
 from export.convert.artifacts import Candidate, open_candidate
 from export.convert.calibration import pixels_sha256
@@ -41,6 +43,11 @@ class Named:
     """Its version."""
     licence: str | None = None
     """What one may do with it, in words; None: what follows from what it was trained on."""
+
+    def __post_init__(self) -> None:
+        """Raise InvalidInput for what no bundle may be called: before it is measured for minutes."""
+        for fault in naming_faults(self.name, self.version):
+            raise InvalidInput(f"--name, --version: {fault}; choose another")
 
 
 def make_manifest(

@@ -168,8 +168,8 @@ def tiny_bundle(tiny_run: Path, prepared: Path, tmp_path_factory: pytest.TempPat
 
     Read only.
     """
-    from export.build import build
+    from export.build import Settings, build
 
     out = tmp_path_factory.mktemp("bundle") / "tiny.edgeemo"
-    build(tiny_run, prepared, out, gate_min=1)
+    build(tiny_run, prepared, out, settings=Settings(gate_min=1))
     return out

@@ -18,7 +18,7 @@ import pytest
 from edgeemo import EmotionSensor, FakeCamera, Recognizer, load_bundle
 from edgeemo.errors import UnknownLabel
 from edgeemo.live.options import SensorOptions
-from export.build import build
+from export.build import Settings, build
 from tests.other_inputs import COLOUR, EIGHT, Case, write_prepared, write_run
 from tests.support import REPOSITORY
 
@@ -31,7 +31,12 @@ class Made:
     def __init__(self, case: Case, folder: Path) -> None:
         self.case, self.data = case, write_prepared(case, folder / "data")
         self.bundle = folder / "made.edgeemo"
-        build(write_run(case, self.data, folder / "run"), self.data, self.bundle, gate_min=1)
+        build(
+            write_run(case, self.data, folder / "run"),
+            self.data,
+            self.bundle,
+            settings=Settings(gate_min=1),
+        )
 
     def picture(self, label: int, folder: Path) -> Path:
         """A picture file of that label, at twice the network's size."""

@@ -342,16 +342,9 @@ def _faults(manifest: Manifest) -> Iterator[str]:
     """What is wrong with a manifest whose fields have the right types, in words."""
     if manifest.schema_version != SCHEMA_VERSION:
         yield f"expected schema {SCHEMA_VERSION}, received {manifest.schema_version}"
-    if not _NAME.fullmatch(manifest.name):
-        yield f"expected a name of a-z, 0-9, . _ -, received {manifest.name[:80]!r}"
-    for version in (manifest.version, manifest.minimum_edgeemo):
-        if not _VERSION.fullmatch(version):
-            yield f"expected a version like 1.2.3, received {version[:40]!r}"
-    if any(int(part) > MAX_VERSION_PART for part in re.findall(r"\d+", manifest.version)):
-        yield (
-            f"expected a version of parts up to {MAX_VERSION_PART}, "
-            f"received {manifest.version[:40]!a}"
-        )
+    yield from naming_faults(manifest.name, manifest.version)
+    if not _VERSION.fullmatch(manifest.minimum_edgeemo):
+        yield f"expected a version like 1.2.3, received {manifest.minimum_edgeemo[:40]!r}"
     yield from _entry_faults(manifest)
     smoothing = manifest.smoothing
     seconds = (smoothing.window, smoothing.hold_time)
@@ -370,6 +363,16 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         yield f"expected crops of at most {_MAX_CROPS} detectors, by names of a-z, 0-9, _ -"
     for evaluation in manifest.evaluation:
         yield from _evaluation_faults(evaluation, manifest)
+
+
+def naming_faults(name: str, version: str) -> Iterator[str]:
+    """What is wrong with a bundle's name and version, in words."""
+    if not _NAME.fullmatch(name):
+        yield f"expected a name of a-z, 0-9, . _ -, received {name[:80]!r}"
+    if not _VERSION.fullmatch(version):
+        yield f"expected a version like 1.2.3, received {version[:40]!r}"
+    if any(int(part) > MAX_VERSION_PART for part in re.findall(r"\d+", version)):
+        yield f"expected a version of parts up to {MAX_VERSION_PART}, received {version[:40]!a}"
 
 
 def _entry_faults(manifest: Manifest) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The work of `python -m export adopt`: a model from elsewhere through ladder and gate."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from edgeemo.cli.shell import say
 from edgeemo.contract.bundle import Bundle
+from edgeemo.contract.checked.reading import why_no_file
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.manifest import Format, Precision
 from edgeemo.contract.run import RunConfig
 from edgeemo.data.prepared import Prepared
-from edgeemo.errors import ModelError
-from edgeemo.proof.conditions import PICTURES_NEEDED
+from edgeemo.errors import MissingFile, ModelError
 from export.adopt.checks import check_same_scores, near_copies, settled_scaling
 from export.adopt.foreign import Foreign
 from export.adopt.network import AdoptedNetwork
@@ -28,7 +28,7 @@ from export.adopt.pictures import (
 )
 from export.adopt.read import read_model
 from export.adopt.wanted import Notes, Wanted, with_scaling
-from export.build import prove
+from export.build import Settings, prove
 from export.convert.artifacts import FP32_ONNX, Candidate, Kind, infer, open_candidate
 from export.convert.calibration import SPLIT
 from export.job import Job, Pictures
@@ -36,7 +36,6 @@ from export.manifest import Named
 from export.profiles import PROFILES, Profile
 from export.prove.measurement import Measurement
 from export.prove.selftest import selftest_inputs
-from export.prove.steps import STEPS
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,8 @@ class Request:
     """The float model of an int8 one."""
     calibration: Path | None = None
     """Pictures without labels to calibrate with."""
-    profile: str = "all"
-    """One of PROFILES."""
-    max_step: str = STEPS[-1]
-    """The last step of the ladder that may be tried."""
-    gate_min: int = PICTURES_NEEDED
-    """Fewest test pictures that are judged by."""
-    seed: int = 1
-    """Of the parts, the calibration draw and the self-test's patterns."""
+    settings: Settings = field(default_factory=Settings)
+    """How it is made and judged."""
 
 
 def adopt(request: Request, out: Path, named: Named) -> tuple[Bundle, dict[str, Measurement]]:
@@ -68,16 +61,21 @@ def adopt(request: Request, out: Path, named: Named) -> tuple[Bundle, dict[str, 
 
     Returns and raises what `export.build.build` does; ModelError too, of the model's file.
     """
+    _check_files(request)
     notes = Notes()
     model = read_model(request.model, request.wanted, notes)
     given = None
     if model.is_int8:
         given, model = model, _reference(model, request, notes)
+    elif request.reference is not None:
+        raise ModelError(
+            f"{request.model}: is a float model, of which int8 is made here; leave --reference out"
+        )
     labelled = load_labelled(
         request.data,
         model.size,
         request.wanted.labels,
-        request.seed,
+        request.settings.seed,
         _needed(request, given),
     )
     for reason, count in labelled.left_out.items():
@@ -90,7 +88,14 @@ def adopt(request: Request, out: Path, named: Named) -> tuple[Bundle, dict[str, 
         say(f"assumed: {line}")
     say(f"pictures: {labelled.words}")
     job = _job(request, model, given, replace(labelled.data, spec=spec), notes)
-    return prove(job, out, named, request.gate_min)
+    return prove(job, out, named, request.settings.gate_min)
+
+
+def _check_files(request: Request) -> None:
+    """Raise MissingFile for what the command line names and is not there, used or not."""
+    for file in map(Path, request.wanted.custom):
+        if why := why_no_file(file):
+            raise MissingFile(f"--custom {file}: {why}; check the path")
 
 
 def _needed(request: Request, given: Foreign | None) -> tuple[str, ...]:
@@ -125,7 +130,7 @@ def _job(
     notes: Notes,
 ) -> Job:
     spec = data.spec
-    profile = _possible(PROFILES.get(request.profile), model, given)
+    profile = _possible(PROFILES.get(request.settings.profile), model, given)
     rows = {part: np.flatnonzero(data.splits == part) for part in ("validation", "test")}
     images = {part: np.asarray(data.images[of]) for part, of in rows.items()}
     float_file = _float_candidate(model)
@@ -157,15 +162,14 @@ def _job(
         model.onnx,
         given.tflite if given else None,
     )
-    steps = STEPS[: STEPS.index(request.max_step) + 1]
     return Job(
         run,
         data,
         profile,
-        steps,
-        request.seed,
+        request.settings.steps,
+        request.settings.seed,
         calibration,
-        selftest_inputs(request.seed, spec),
+        selftest_inputs(request.settings.seed, spec),
         pictures.get("validation", pictures["test"]),
         pictures["test"],
         _calibrated_on(request, given),
@@ -206,8 +210,8 @@ def _calibration(
     if given is not None:
         return np.empty((0, *spec.shape), np.uint8)
     if request.calibration is not None:
-        return with_ends(load_unlabelled(request.calibration, spec, request.seed))
-    return with_ends(drawn_for_calibration(data, request.seed))
+        return with_ends(load_unlabelled(request.calibration, spec, request.settings.seed))
+    return with_ends(drawn_for_calibration(data, request.settings.seed))
 
 
 def _about(request: Request, model: Foreign, data: Prepared, notes: Notes) -> dict[str, Any]:

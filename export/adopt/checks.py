@@ -57,6 +57,11 @@ def check_same_scores(
     """Raise ModelError unless the network in our contract gives the scores that its file gives."""
     some = slice(None, None, max(1, len(pictures) // _COMPARED))
     own = model.probabilities(looked_up(scaled_pixels(spec), pictures[some]))
+    if not np.isfinite(own).all():
+        raise ModelError(
+            f"{model.path}: answers numbers that are not finite to {len(own)} test pictures, or to "
+            "some of them; are its weights whole, and --scale and --offset right?"
+        )
     difference = float(np.abs(own - softmax(logits[some])).max())
     if not difference <= TOLERANCE:
         raise ModelError(

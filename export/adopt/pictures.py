@@ -25,6 +25,8 @@ _SHARE = 0.2
 _PURPOSE = {SPLIT: "calibrates", VALIDATION: "chooses the ladder's step"}
 _MOST = {SPLIT: 8 * FACES, VALIDATION: 8 * FACES, TEST: 20_000}
 # Pictures of each part that are read; of more, so many are drawn.
+_MOST_BYTES = {SPLIT: 1 << 28, VALIDATION: 1 << 28, TEST: 1 << 29}
+# Of their pixels: the test part's 512 MB are 682 pictures of the largest input, 512x512 RGB.
 
 Pixels = NDArray[np.uint8]
 
@@ -104,6 +106,11 @@ def load_labelled(
     return Labelled(data, words, pool.left_out)
 
 
+def most_pictures(part: str, spec: InputSpec) -> int:
+    """How many pictures of a part are read, by their number and by the memory that they take."""
+    return min(_MOST[part], _MOST_BYTES[part] // (spec.height * spec.width * spec.channels))
+
+
 def load_unlabelled(path: Path, spec: InputSpec, seed: int) -> Pixels:
     """At most FACES pictures, uint8 (N, H, W, C), of a folder at whatever depth, drawn by seed.
 
@@ -155,7 +162,8 @@ def _prepared(path: Path, spec: InputSpec, labels: Sequence[str], seed: int) -> 
     left_out: dict[str, int] = {}
     rows: list[NDArray[np.int64]] = []
     rng = np.random.default_rng(seed)
-    for part, most in _MOST.items():
+    for part in _MOST:
+        most = most_pictures(part, spec)
         of_part = np.flatnonzero(data.splits == part)
         known = np.array([place[n] is not None for n in data.labels[of_part]], bool)
         if not known.all():
@@ -187,7 +195,7 @@ def _frame(image: Pixels) -> Pixels:
 def _archive(path: Path, spec: InputSpec, labels: Sequence[str], seed: int) -> _Pool:
     with PictureArchive(path, labels) as archive:
         most = pixel_bound(MAX_PIXELS_OF_MANY)
-        files = _some(archive.files, seed)
+        files = _some(archive.files, spec, seed)
         images, numbers, parts, names = [], [], [], []
         for file in files:
             try:
@@ -209,12 +217,13 @@ def _archive(path: Path, spec: InputSpec, labels: Sequence[str], seed: int) -> _
     )  # fmt: skip
 
 
-def _some(files: Sequence[LabelledFile], seed: int) -> list[LabelledFile]:
+def _some(files: Sequence[LabelledFile], spec: InputSpec, seed: int) -> list[LabelledFile]:
     """The files of each part, or as many of them as are used, drawn by the seed, in order."""
     rng = np.random.default_rng(seed)
     parts = np.array([file.split or TEST for file in files])
     kept: list[int] = []
-    for part, most in _MOST.items():
+    for part in _MOST:
+        most = most_pictures(part, spec)
         rows = np.flatnonzero(parts == part)
         kept += (rows if len(rows) <= most else rng.choice(rows, most, replace=False)).tolist()
     return [files[i] for i in sorted(kept)]

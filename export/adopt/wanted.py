@@ -98,7 +98,10 @@ def settled_size(name: str, sides: Sequence[int | None], wanted: Wanted, notes: 
             f"{name}: leaves its input open ({_sides(sides)}); say what it was trained on, "
             f"such as --input 64x64-grey (sides of {MIN_SIDE} to {MAX_SIDE})"
         )
-    spec = InputSpec(height, width, channels)
+    try:
+        spec = InputSpec(height, width, channels)
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}: {error}") from None
     source = "read from the file" if None not in sides else "of --input"
     notes.read.append(f"input {spec.size}, {source}")
     return spec
@@ -138,11 +141,12 @@ def scaling_of(
 
     Raises InvalidInput.
     """
-    if (scale or offset) and (mean or std):
+    by_scale, by_mean = ((a, b) != (None, None) for a, b in ((scale, offset), (mean, std)))
+    if by_scale and by_mean:
         raise InvalidInput("expected --scale and --offset, or --mean and --std, received both")
-    if mean or std:
-        means = _parsed(mean or "0", "--mean")
-        deviations = _parsed(std or "1", "--std")
+    if by_mean:
+        means = _parsed("0" if mean is None else mean, "--mean")
+        deviations = _parsed("1" if std is None else std, "--std")
         if 0 in deviations:
             raise InvalidInput("--std: expected numbers other than 0")
         width = max(len(means), len(deviations))
@@ -150,8 +154,11 @@ def scaling_of(
         unit = 255.0 if max(map(abs, (*means, *deviations))) <= 1 else 1.0
         pairs = list(zip(means, deviations, strict=True))
         return Scaling(tuple(1 / (unit * d) for _, d in pairs), tuple(-m / d for m, d in pairs))
-    if scale or offset:
-        return Scaling(_parsed(scale or "1", "--scale"), _parsed(offset or "0", "--offset"))
+    if by_scale:
+        return Scaling(
+            _parsed("1" if scale is None else scale, "--scale"),
+            _parsed("0" if offset is None else offset, "--offset"),
+        )
     return None
 
 

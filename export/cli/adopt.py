@@ -10,7 +10,7 @@ from edgeemo.contract.checked.outputs import check_output
 from edgeemo.data.prepared import prepared_files
 from edgeemo.proof.conditions import PICTURES_NEEDED
 from export.cli.build import REPORTS
-from export.cli.options import PATH, out
+from export.cli.options import PATH, checked_licence, out
 from export.profiles import PROFILES, profile_summaries
 from export.prove.steps import STEPS
 
@@ -96,6 +96,7 @@ UNKNOWN_LICENCE = "unknown; ask who made the model"
     "--licence",
     metavar="TEXT",
     default=UNKNOWN_LICENCE,
+    callback=checked_licence,
     help="What one may do with it.",
 )
 @click.option(
@@ -179,6 +180,7 @@ def adopt(
     from export.adopt.adopt import Request
     from export.adopt.adopt import adopt as run_adopt
     from export.adopt.wanted import Scores, Wanted, scaling_of
+    from export.build import Settings
     from export.manifest import Named
     from export.report.tables import measurement_lines
 
@@ -186,16 +188,16 @@ def adopt(
     check_labels(names, "--labels")
     wanted = Wanted(
         names,
-        parse_size(size) if size else None,
+        None if size is None else parse_size(size),
         scaling_of(scale, offset, mean, std),
         Scores(scores) if scores else None,
         trust_code,
         tuple(map(str, custom)),
     )
-    request = Request(
-        model, wanted, data, reference, calibration, profile, max_step, gate_min, seed
-    )
-    bundle, measurements = run_adopt(request, out, Named(name or out.stem, version, licence))
+    named = Named(name or out.stem, version, licence)
+    settings = Settings(profile, max_step, gate_min, seed)
+    request = Request(model, wanted, data, reference, calibration, settings)
+    bundle, measurements = run_adopt(request, out, named)
     for line in measurement_lines(list(measurements.values())):
         say(line)
     say(

@@ -10,19 +10,11 @@ from edgeemo.contract.checked.outputs import check_output
 from edgeemo.contract.run import run_files
 from edgeemo.data.prepared import prepared_files
 from edgeemo.proof.conditions import PICTURES_NEEDED
-from export.cli.options import PATH, out
+from export.cli.options import PATH, checked_licence, out
 from export.profiles import PROFILES, profile_summaries
 from export.prove.steps import STEPS
 
 REPORTS = (".report.html", ".report.json")
-
-
-def _licence(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not (value.strip() and value.isprintable() and len(value) <= 500):
-        raise click.BadParameter(
-            f"expected printable text of 1 to 500 characters, received {value[:60]!a}"
-        )
-    return value
 
 
 @click.command()
@@ -36,7 +28,7 @@ def _licence(_: click.Context, __: click.Parameter, value: str | None) -> str | 
 @click.option(
     "--licence",
     metavar="TEXT",
-    callback=_licence,
+    callback=checked_licence,
     help=(
         "What one may do with the bundle [default: MIT where all comes from FER-2013, else not "
         "stated]."
@@ -102,6 +94,7 @@ def build(
     inputs = (*run_files(run), *prepared_files(data))
     for ending in (out.suffix, *REPORTS):
         check_output(out.with_suffix(ending), inputs)
+    from export.build import Settings
     from export.build import build as run_build
     from export.manifest import Named
     from export.report.tables import measurement_lines
@@ -110,11 +103,8 @@ def build(
         run,
         data,
         out,
-        named=Named(name or out.stem, version, licence),
-        seed=seed,
-        profile=profile,
-        max_step=max_step,
-        gate_min=gate_min,
+        Named(name or out.stem, version, licence),
+        Settings(profile, max_step, gate_min, seed),
     )
     for line in measurement_lines(list(measurements.values())):
         say(line)

@@ -22,6 +22,15 @@ def _bytes(context: click.Context, parameter: click.Parameter, text: str | None)
     return int(digits) * factor
 
 
+def checked_licence(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """--licence as it was typed. Raises click.BadParameter."""
+    if value is not None and not (value.strip() and value.isprintable() and len(value) <= 500):
+        raise click.BadParameter(
+            f"expected printable text of 1 to 500 characters, received {value[:60]!a}"
+        )
+    return value
+
+
 def out(what: str) -> Option:
     """--out, of that meaning."""
     return click.option("--out", type=PATH, required=True, help=what)

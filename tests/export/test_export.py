@@ -24,7 +24,7 @@ from edgeemo.contract.labels import LABELS
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import BackendError, DataError, GateFailed, RunError, SpecMismatch
-from export.build import build
+from export.build import Settings, build
 from export.cli.main import main
 from export.convert.activations import min_max, record
 from export.convert.calibration import calibration_set, faces_per_class
@@ -95,7 +95,7 @@ def test_nano_fits_a_microcontroller(calibration: np.ndarray) -> None:
 def test_report_compares_on_the_ferplus_majority_too(
     tiny_run: Path, voted: Path, tmp_path: Path
 ) -> None:
-    bundle, _ = build(tiny_run, voted, tmp_path / "voted.edgeemo", gate_min=1)
+    bundle, _ = build(tiny_run, voted, tmp_path / "voted.edgeemo", settings=Settings(gate_min=1))
     report = bundle.report()
     data = load_prepared(voted, DEFAULT_SPEC)
     rows = data.indices("test")
@@ -197,7 +197,7 @@ def test_selftest_inputs_of_a_colour_spec_differ_between_channels() -> None:
 def test_same_seed_gives_the_same_model_files(
     tiny_run: Path, prepared: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    again, _ = build(tiny_run, prepared, tmp_path / "tiny.edgeemo", gate_min=1)
+    again, _ = build(tiny_run, prepared, tmp_path / "tiny.edgeemo", settings=Settings(gate_min=1))
     before = read_bundle(tiny_bundle)
     # tf2onnx names the float graph's nodes anew in each call; what it computes is in the
     # self-test's logits.
@@ -213,7 +213,7 @@ def test_unfinished_run_is_refused(
     run = changed_copy(tiny_run, tmp_path / "run")
     (run / name).unlink()
     with pytest.raises(RunError, match=f"the run has no {name}; finish it with"):
-        build(run, prepared, tmp_path / "x.edgeemo", gate_min=1)
+        build(run, prepared, tmp_path / "x.edgeemo", settings=Settings(gate_min=1))
 
 
 def test_run_that_does_not_fit_the_data_is_refused(
@@ -224,14 +224,14 @@ def test_run_that_does_not_fit_the_data_is_refused(
             changed_copy(tiny_run, tmp_path / "a", split_hash="0" * 64),
             prepared,
             tmp_path / "x.edgeemo",
-            gate_min=1,
+            settings=Settings(gate_min=1),
         )
     with pytest.raises(RunError, match="in this order"):
         build(
             changed_copy(tiny_run, tmp_path / "b", labels=list(reversed(LABELS))),
             prepared,
             tmp_path / "x.edgeemo",
-            gate_min=1,
+            settings=Settings(gate_min=1),
         )
     other = InputSpec(height=64, width=64)
     run = changed_copy(
@@ -241,7 +241,7 @@ def test_run_that_does_not_fit_the_data_is_refused(
         input_fingerprint=other.fingerprint(),
     )
     with pytest.raises(SpecMismatch, match=rf"{other.fingerprint()}.*{DEFAULT_SPEC.fingerprint()}"):
-        build(run, prepared, tmp_path / "x.edgeemo", gate_min=1)
+        build(run, prepared, tmp_path / "x.edgeemo", settings=Settings(gate_min=1))
     assert not (tmp_path / "x.edgeemo").exists()
 
 
@@ -255,10 +255,10 @@ def test_float_predictions_of_another_model_prove_nothing(
     with pytest.raises(
         RunError, match="stored float predictions differ from its model's by up to 0.01"
     ):
-        build(run, prepared, tmp_path / "x.edgeemo", gate_min=1)
+        build(run, prepared, tmp_path / "x.edgeemo", settings=Settings(gate_min=1))
     np.savez(run / "predictions_test.npz", **(arrays | {"rows": arrays["rows"] + 1}))
     with pytest.raises(RunError, match="are not those of the test split"):
-        build(run, prepared, tmp_path / "x.edgeemo", gate_min=1)
+        build(run, prepared, tmp_path / "x.edgeemo", settings=Settings(gate_min=1))
 
 
 def lossy_run(run: Path, prepared: Path, out: Path) -> Path:
@@ -290,7 +290,7 @@ def test_gate_refuses_keeps_the_report_and_leaves_the_old_bundle(
     out = tmp_path / "lossy.edgeemo"
     out.write_bytes(b"old bundle")
     with pytest.raises(GateFailed, match="int8.tflite: .*agreement"):
-        build(run, prepared, out, gate_min=1)
+        build(run, prepared, out, settings=Settings(gate_min=1))
     assert out.read_bytes() == b"old bundle"
     report = json.loads((tmp_path / "lossy.report.json").read_text())
     assert report["artifacts"]["int8.tflite"]["passed"] is False
@@ -344,7 +344,7 @@ def test_run_of_another_keras_that_cannot_be_loaded_names_both_versions(
     run = changed_copy(tiny_run, tmp_path / "run", keras="9.9.9")
     # A run of another version that loads all the same is measured like any other.
     assert (
-        build(run, prepared, tmp_path / "x.edgeemo", profile="mcu", gate_min=1)[
+        build(run, prepared, tmp_path / "x.edgeemo", settings=Settings(profile="mcu", gate_min=1))[
             0
         ].manifest.training["keras"]
         == "9.9.9"
@@ -370,7 +370,7 @@ def test_run_of_another_keras_that_cannot_be_loaded_names_both_versions(
             r" keras==9.9.9"
         ),
     ):
-        build(run, prepared, tmp_path / "x.edgeemo", profile="mcu", gate_min=1)
+        build(run, prepared, tmp_path / "x.edgeemo", settings=Settings(profile="mcu", gate_min=1))
 
 
 def test_data_without_a_test_split_is_named_before_anything_is_converted(
@@ -387,7 +387,7 @@ def test_data_without_a_test_split_is_named_before_anything_is_converted(
     with pytest.raises(
         DataError, match="holds no picture in the split 'test'; prepare the data again"
     ):
-        build(tiny_run, data, tmp_path / "x.edgeemo", gate_min=1)
+        build(tiny_run, data, tmp_path / "x.edgeemo", settings=Settings(gate_min=1))
 
 
 @pytest.mark.rounding
@@ -404,7 +404,7 @@ def test_float_onnx_file_that_differs_is_said_before_the_ladder(
     dense.set_weights([weights, support.tiny_bias()])
     support.store_model(run, model, prepared)
     with pytest.raises(BackendError, match=r"fp32.onnx: differs from .*try another version"):
-        build(run, prepared, tmp_path / "x.edgeemo", gate_min=1)
+        build(run, prepared, tmp_path / "x.edgeemo", settings=Settings(gate_min=1))
     assert "min-max" not in capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgeemo import load_bundle
-from export.build import build
+from export.build import Settings, build
 from tests.support import interrupted_after_first_epoch, write_drawn_archive
 from training.data.prepare import prepare
 from training.data.sources import SOURCES
@@ -52,6 +52,8 @@ def test_a_large_network_trains_resumes_teaches_and_exports(
         assert np.array_equal(one, other)
     student = replace(STUDENT, teachers=(str(tmp_path / "whole"), str(tmp_path / "resumed")))
     assert train(student, many, tmp_path / "student", pictures=False).top1 > 0.9
-    bundle, made = build(tmp_path / "whole", many, tmp_path / f"{model}.edgeemo", gate_min=1)
+    bundle, made = build(
+        tmp_path / "whole", many, tmp_path / f"{model}.edgeemo", settings=Settings(gate_min=1)
+    )
     assert all(measured.verdict.passed for measured in made.values())
     assert load_bundle(tmp_path / f"{model}.edgeemo").manifest == bundle.manifest

@@ -13,7 +13,7 @@ from edgeemo.backends import open_backend
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import RunError, SpecMismatch
 from edgeemo.proof.selftest import run_selftest
-from export.build import build
+from export.build import Settings, build
 from export.convert.calibration import calibration_set, faces_per_class
 from export.prove.compare import compare
 from export.report.page import _png
@@ -26,7 +26,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("other")
     data = write_prepared(request.param, folder / "data")
     run = write_run(request.param, data, folder / "run")
-    bundle, measurements = build(run, data, folder / "other.edgeemo", gate_min=1)
+    bundle, measurements = build(run, data, folder / "other.edgeemo", settings=Settings(gate_min=1))
     return {
         "case": request.param,
         "data": data,
@@ -102,7 +102,7 @@ def test_run_of_other_labels_than_the_data_is_refused(made: dict, tmp_path: Path
     other = Case(tuple(reversed(case.names)), case.spec, case.patterns)
     data = write_prepared(other, tmp_path / "data")
     with pytest.raises(RunError, match="in this order"):
-        build(made["run"], data, tmp_path / "x.edgeemo", gate_min=1)
+        build(made["run"], data, tmp_path / "x.edgeemo", settings=Settings(gate_min=1))
 
 
 @pytest.mark.parametrize("channels", [1, 3])

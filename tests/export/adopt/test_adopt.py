@@ -12,15 +12,16 @@ from click.testing import CliRunner
 
 from edgeemo.backends import open_backend
 from edgeemo.contract.bundle import read_bundle
-from edgeemo.contract.input_spec import Arithmetic
+from edgeemo.contract.input_spec import Arithmetic, parse_size
 from edgeemo.contract.quantize import softmax
+from edgeemo.data.prepared import load_prepared
 from edgeemo.proof.agreement import Answered, agree
 from edgeemo.proof.promise import promise_faults
 from edgeemo.proof.selftest import run_selftest
-from export.adopt.pictures import load_labelled
+from export.adopt.pictures import load_labelled, most_pictures
 from export.cli.main import main
 from tests.foreign_models import NAMES, SPEC, keras_model, onnx_model, pictures, write_pictures
-from tests.other_inputs import EIGHT
+from tests.other_inputs import COUNTS, EIGHT, write_prepared
 
 LABELS = ",".join(NAMES)
 IMAGES, NUMBERS = pictures(24)
@@ -102,6 +103,9 @@ def test_an_int8_file_is_judged_against_its_float_one(faces: Path, tmp_path: Pat
     code, text = adopt(int8, *words)
     assert code == 1
     assert "is int8 already, and is judged against the float model that it was made from" in text
+    code, text = adopt(full, "--reference", full, *words)
+    assert code == 1
+    assert "is a float model, of which int8 is made here; leave --reference out" in text
     code, text = adopt(int8, "--reference", full, *words)
     assert code == 0, text
     report = check_bundle(tmp_path / "t.edgeemo", ["int8.tflite"])
@@ -134,11 +138,17 @@ def test_a_command_line_that_does_not_fit(faces: Path, tmp_path: Path) -> None:
         (["--labels", LABELS, "--data", tmp_path / "none"], "no such folder or archive"),
         (["--labels", "1,2,3,4,5,6,7,8", "--data", faces], "not a single usable picture"),
         (["--labels", LABELS, "--data", faces, "--scale", "x"], "--scale: expected a number"),
+        (["--labels", LABELS, "--data", faces, "--scale", ""], "--scale: expected a number"),
+        (["--labels", LABELS, "--data", faces, "--input", ""], "expected an input as HEIGHTx"),
+        (["--labels", LABELS, "--data", faces, "--name", "../x"], "expected a name of a-z"),
+        (["--labels", LABELS, "--data", faces, "--version", "x"], "expected a version like 1.2.3"),
+        (["--labels", LABELS, "--data", faces, "--licence", "\x1b[1m"], "expected printable text"),
+        (["--labels", LABELS, "--data", faces, "--custom", "none.py"], "none.py: no such file"),
     ):
         code, text = adopt(model, *words, "--out", out)
         assert code != 0
         assert message in text
-        assert not out.exists()
+        assert list(tmp_path.iterdir()) == [model]
 
 
 @pytest.mark.parametrize(
@@ -171,3 +181,23 @@ def test_parts_are_the_data_s_own_or_drawn_of_each_class_alike(
     again = load_labelled(path, SPEC, NAMES, 1, needed).data
     assert again.split_hash == data.split_hash
     assert set(data.rows[0]) >= {"sha256", "label", "split"}
+
+
+def test_a_prepared_folder_brings_its_own_parts(tmp_path: Path) -> None:
+    prepared = write_prepared(EIGHT, tmp_path / "prepared")
+    labelled = load_labelled(prepared, SPEC, NAMES, 1, ("train", "validation"))
+    expected = {split: 8 * count for split, count in COUNTS.items()}
+    assert dict(Counter(labelled.data.splits.tolist())) == expected
+    assert labelled.words == "the data's own parts"
+    whole = load_prepared(prepared)
+    assert (labelled.data.images == whole.images).all()
+    assert (labelled.data.labels == whole.labels).all()
+    some = load_labelled(prepared, SPEC, NAMES[:7], 1, ())  # a class fewer, and two parts fewer
+    assert len(some.data.labels) == 7 * COUNTS["test"]
+    assert sum(some.left_out.values()) == sum(COUNTS.values())
+
+
+def test_of_large_pictures_fewer_are_read() -> None:
+    assert most_pictures("test", parse_size("224x224-rgb")) == (1 << 29) // (224 * 224 * 3)
+    assert most_pictures("test", parse_size("512x512-rgb")) == 682
+    assert most_pictures("test", SPEC) == 20_000

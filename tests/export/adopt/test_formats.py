@@ -200,3 +200,18 @@ def test_onnx_weights_beside_the_file_are_read(tmp_path: Path) -> None:
     (tmp_path / "net.data").unlink()
     with pytest.raises(ModelError, match="not beside it; copy both files"):
         read_model(path, WANTED, Notes())
+
+
+def test_shares_without_a_softmax_become_logits_by_their_logarithm(tmp_path: Path) -> None:
+    model = onnx_model()
+    (last,) = (node for node in model.graph.node if node.op_type == "Softmax")
+    last.output[0] = "shares"
+    model.graph.node.append(onnx.helper.make_node("Mul", ["shares", "one"], ["scores"], "/mul"))
+    one = onnx.numpy_helper.from_array(np.ones(1, np.float32), "one")
+    model.graph.initializer.append(one)
+    onnx.save(model, path := tmp_path / "shares.onnx")
+    notes = Notes()
+    made = read_model(path, Wanted(NAMES, scores=Scores.SOFTMAX), notes)
+    expected = softmax(EIGHT.logits(IMAGES).astype(np.float32))
+    assert np.abs(answers(made)[0] - expected).max() < 1e-4
+    assert any("it ends in Mul and its outputs are shares of 1" in line for line in notes.read)

@@ -1,5 +1,6 @@
 """Models that are not adopted: one line names the thing and the way out, and nothing is run."""
 
+import contextlib
 import io
 import pickle
 import struct
@@ -17,6 +18,7 @@ from onnx import TensorProto, helper
 
 from edgeemo.contract.input_spec import parse_size
 from edgeemo.errors import InvalidInput, MissingFile, ModelError
+from export.adopt.checks import check_same_scores
 from export.adopt.read import read_model
 from export.adopt.wanted import Notes, Scores, Wanted, scaling_of
 from tests.foreign_models import NAMES, keras_model, onnx_model, with_config
@@ -250,3 +252,55 @@ def test_scaling_as_the_command_line_says_it(
 def test_scaling_that_is_none(words: tuple[str | None, ...], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         scaling_of(*words)
+
+
+def test_onnx_that_is_quantized_already(tmp_path: Path) -> None:
+    model = onnx_model()
+    names = [("scale", np.array(0.1, np.float32)), ("zero", np.array(0, np.int8))]
+    for name, value in names:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    make = helper.make_node
+    model.graph.node[0].input[0] = "real"
+    model.graph.node.insert(0, make("DequantizeLinear", ["stored", "scale", "zero"], ["real"]))
+    model.graph.node.insert(0, make("QuantizeLinear", ["input", "scale", "zero"], ["stored"]))
+    onnx.save(model, path := tmp_path / "int8.onnx")
+    assert "is quantized already (QuantizeLinear); adopt the float model" in refusal(path)
+
+
+def test_onnx_whose_names_or_second_file_are_damaged(tmp_path: Path) -> None:
+    data = onnx_model().SerializeToString()
+    (path := tmp_path / "names.onnx").write_bytes(data.replace(b"/pool", b"/po\xff\xfe"))
+    assert "not a readable ONNX model" in refusal(path)
+    onnx.save(
+        onnx_model(),
+        tmp_path / "out.onnx",
+        save_as_external_data=True,
+        location="w",
+        size_threshold=0,
+    )
+    whole = (tmp_path / "out.onnx").read_bytes()
+    for place in range(0, len(whole), 7):  # whatever it hits, it is a line
+        changed = bytearray(whole)
+        changed[place] ^= 0xFF
+        (tmp_path / "changed.onnx").write_bytes(changed)
+        with contextlib.suppress(ModelError):
+            read_model(tmp_path / "changed.onnx", WANTED, Notes())
+
+
+def test_sides_that_no_bundle_has_name_the_file(tmp_path: Path) -> None:
+    model = onnx_model()
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 2**31
+    onnx.save(model, path := tmp_path / "large.onnx")
+    assert "expected an input of 8 to 512 pixels a side" in refusal(path)
+
+
+def test_answers_that_are_not_finite(tmp_path: Path) -> None:
+    model = onnx_model()
+    weights = model.graph.initializer[0]
+    nan = np.full(onnx.numpy_helper.to_array(weights).shape, np.nan, np.float32)
+    weights.CopyFrom(onnx.numpy_helper.from_array(nan, weights.name))
+    onnx.save(model, path := tmp_path / "nan.onnx")
+    adopted = read_model(path, WANTED, Notes())
+    pictures, logits = np.zeros((4, 48, 48, 1), np.uint8), np.zeros((4, 8), np.float32)
+    with pytest.raises(ModelError, match=r"nan.onnx: answers numbers that are not finite to 4"):
+        check_same_scores(adopted, adopted.size, pictures, logits)

@@ -15,7 +15,7 @@ import pytest
 
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.errors import BackendError, BundleError
-from export.build import build
+from export.build import Settings, build
 from export.cli.main import main
 from export.convert.tensorrt import build_engines, write_commands
 from tests.support import done_here, matching_hashes, rezip
@@ -125,6 +125,8 @@ def test_command_builds_where_trtexec_is_and_writes_the_script_where_not(
 def test_bundle_without_onnx_says_how_to_get_some(
     tiny_run: Path, prepared: Path, tmp_path: Path
 ) -> None:
-    bundle, _ = build(tiny_run, prepared, tmp_path / "pi.edgeemo", profile="pi", gate_min=1)
+    bundle, _ = build(
+        tiny_run, prepared, tmp_path / "pi.edgeemo", settings=Settings(profile="pi", gate_min=1)
+    )
     with pytest.raises(BundleError, match="--profile jetson"):
         write_commands(bundle, tmp_path / "engines")

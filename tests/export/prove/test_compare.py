@@ -13,7 +13,7 @@ from edgeemo.contract.bundle import sha256
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import DataError
-from export.build import build
+from export.build import Settings, build
 from export.cli.main import main
 from export.prove.compare import compare
 from tests.support import done_here, matching_hashes, quadrant_logits, rezip, store_model
@@ -38,7 +38,7 @@ def blind(tiny_run: Path, prepared: Path, tmp_path_factory: pytest.TempPathFacto
     weights, bias = model.layers[-1].get_weights()
     model.layers[-1].set_weights([weights[:, EXCHANGED], bias[EXCHANGED]])
     store_model(run, model, prepared)
-    build(run, prepared, folder / "blind.edgeemo", profile="mcu", gate_min=1)
+    build(run, prepared, folder / "blind.edgeemo", settings=Settings(profile="mcu", gate_min=1))
     return folder / "blind.edgeemo"
 
 

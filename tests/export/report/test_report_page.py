@@ -16,7 +16,8 @@ from edgeemo.contract.bundle import Bundle, read_bundle
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.prepared import load_prepared
 from edgeemo.proof.evaluation import psnr, wilson_interval
-from export.build import build
+from export.build import Settings, build
+from export.manifest import Named
 from export.profiles import PROFILES
 from tests.support import quadrant_logits
 
@@ -33,7 +34,10 @@ def test_profile_decides_what_is_in_the_bundle(
 ) -> None:
     for name in ("mcu", "pi"):
         bundle, _ = build(
-            tiny_run, prepared, tmp_path / f"{name}.edgeemo", profile=name, gate_min=1
+            tiny_run,
+            prepared,
+            tmp_path / f"{name}.edgeemo",
+            settings=Settings(profile=name, gate_min=1),
         )
         assert [artifact.file for artifact in bundle.manifest.artifacts] == ["int8.tflite"]
 
@@ -112,7 +116,13 @@ class _Page(HTMLParser):
 def test_page_is_whole_and_shows_each_picture_that_changed_its_label(
     tiny_run: Path, prepared: Path, tmp_path: Path
 ) -> None:
-    bundle, made = build(tiny_run, prepared, tmp_path / "shown.edgeemo", gate_min=1)
+    bundle, made = build(
+        tiny_run,
+        prepared,
+        tmp_path / "shown.edgeemo",
+        named=Named(name="shown"),
+        settings=Settings(gate_min=1),
+    )
     text = (tmp_path / "shown.report.html").read_text()
     page = _Page()
     page.feed(text)
@@ -143,7 +153,10 @@ def test_build_says_when_the_run_has_seen_validation(
         config["recipe"]["with_validation"] = seen
         (run / "config.json").write_text(json.dumps(config))
         bundle, _ = build(
-            run, prepared, tmp_path / f"seen-{int(seen)}.edgeemo", profile="mcu", gate_min=1
+            run,
+            prepared,
+            tmp_path / f"seen-{int(seen)}.edgeemo",
+            settings=Settings(profile="mcu", gate_min=1),
         )
         page = (tmp_path / f"seen-{int(seen)}.report.html").read_text()
         for said in (capsys.readouterr().out, page):

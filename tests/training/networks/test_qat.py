@@ -27,7 +27,7 @@ from edgeemo.contract.labels import LABELS
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import InvalidInput, RunError
 from edgeemo.optional import is_installed
-from export.build import build
+from export.build import Settings, build
 from tests import support
 from tests.networks import KNOWN, interrupted_in_second_epoch, known_run
 from training.__main__ import main
@@ -89,9 +89,12 @@ def qat_run(float_run: Path, prepared: Path, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="module")
 def bundle(qat_run: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The bundle of that run, which has passed the gate."""
-    return build(qat_run, prepared, tmp_path_factory.mktemp("bundle") / "nano.edgeemo", gate_min=1)[
-        0
-    ]
+    return build(
+        qat_run,
+        prepared,
+        tmp_path_factory.mktemp("bundle") / "nano.edgeemo",
+        settings=Settings(gate_min=1),
+    )[0]
 
 
 def drawn(count: int, seed: int = 0) -> np.ndarray:

@@ -14,7 +14,7 @@ from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import BundleError, RunError
-from export.build import build
+from export.build import Settings, build
 from tests.networks import known_run
 from tests.support import matching_hashes, rezip
 from training.fit.recipe import Recipe
@@ -30,7 +30,7 @@ def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """nano as a run that knows the drawn faces, as a bundle that has passed the gate."""
     folder = tmp_path_factory.mktemp("restore")
     run = known_run(prepared, folder / "run")
-    return build(run, prepared, folder / "nano.edgeemo", gate_min=1)[0]
+    return build(run, prepared, folder / "nano.edgeemo", settings=Settings(gate_min=1))[0]
 
 
 def test_restored_run_answers_like_the_bundle(
@@ -77,7 +77,10 @@ def test_restored_run_can_be_gone_on_from_and_exported(
     after = load_run(tmp_path / "more").build().get_weights()
     assert max(np.abs(a - b).max() for a, b in zip(before[:1], after[:1], strict=True)) < 1e-2
     bundle, _ = build(
-        tmp_path / "again", prepared, tmp_path / "again.edgeemo", profile="mcu", gate_min=1
+        tmp_path / "again",
+        prepared,
+        tmp_path / "again.edgeemo",
+        settings=Settings(profile="mcu", gate_min=1),
     )
     assert bundle.manifest.training["parameters"] == trained.manifest.training["parameters"]
 
