@@ -45,7 +45,7 @@ class Named:
     """What one may do with it, in words; None: what follows from what it was trained on."""
 
     def __post_init__(self) -> None:
-        """Raise InvalidInput for what no bundle may be called: before it is measured for minutes."""
+        """Raise InvalidInput for what no bundle may be called, before minutes of measuring."""
         for fault in naming_faults(self.name, self.version):
             raise InvalidInput(f"--name, --version: {fault}; choose another")
 
