@@ -26,13 +26,19 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """
     _check_kind(os.stat(path).st_mode, path)
     # Should another file have taken its place meanwhile, nothing is waited for either.
-    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    # The file owns its descriptor from the start: closed by number after an interrupt it would be
+    # closed twice, and the error of that would hide the interrupt.
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115  it is returned open
     try:
-        _check_kind(os.fstat(opened).st_mode, path)
-        return os.fdopen(opened, "rb")
+        _check_kind(os.fstat(file.fileno()).st_mode, path)
     except BaseException:
-        os.close(opened)
+        file.close()
         raise
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
