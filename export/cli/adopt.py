@@ -8,11 +8,9 @@ import click
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked.outputs import check_output
 from edgeemo.data.prepared import prepared_files
-from edgeemo.proof.conditions import PICTURES_NEEDED
 from export.cli.build import REPORTS
-from export.cli.options import PATH, checked_licence, out
-from export.profiles import PROFILES, profile_summaries
-from export.prove.steps import STEPS
+from export.cli.bundle_options import bundle_options
+from export.cli.options import PATH, out
 
 UNKNOWN_LICENCE = "unknown; ask who made the model"
 
@@ -90,42 +88,10 @@ UNKNOWN_LICENCE = "unknown; ask who made the model"
     is_flag=True,
     help="Run the code of Lambda layers in MODEL. Do so only if you trust who made it.",
 )
-@click.option("--name", help="The bundle's name [default: the file's].")
-@click.option("--version", default="0.1.0", help="The bundle's version.")
-@click.option(
-    "--licence",
-    metavar="TEXT",
-    default=UNKNOWN_LICENCE,
-    callback=checked_licence,
-    help="What one may do with it.",
-)
-@click.option(
-    "--profile",
-    type=click.Choice(list(PROFILES)),
-    default="all",
-    help=f"For which devices. {profile_summaries()}",
-)
-@click.option(
-    "--max-step",
-    type=click.Choice(STEPS),
-    default=STEPS[-1],
-    help="The last step of the ladder that may be tried.",
-)
-@click.option(
-    "--gate-min",
-    type=click.IntRange(1),
-    metavar="PICTURES",
-    default=PICTURES_NEEDED,
-    help=(
-        "Judge by so many test pictures or more. It loosens no limit, and less than the default "
-        "is said in the bundle's report."
-    ),
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=1,
-    help="Seed of the parts, the calibration draw and the self-test's patterns.",
+@bundle_options(
+    licence="What one may do with it.",
+    seed="Seed of the parts, the calibration draw and the self-test's patterns.",
+    default_licence=UNKNOWN_LICENCE,
 )
 def adopt(
     model: Path,

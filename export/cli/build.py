@@ -9,10 +9,8 @@ from edgeemo.cli.shell import say
 from edgeemo.contract.checked.outputs import check_output
 from edgeemo.contract.run import run_files
 from edgeemo.data.prepared import prepared_files
-from edgeemo.proof.conditions import PICTURES_NEEDED
-from export.cli.options import PATH, checked_licence, out
-from export.profiles import PROFILES, profile_summaries
-from export.prove.steps import STEPS
+from export.cli.bundle_options import bundle_options
+from export.cli.options import PATH, out
 
 REPORTS = (".report.html", ".report.json")
 
@@ -23,47 +21,12 @@ REPORTS = (".report.html", ".report.json")
     "--data", type=PATH, required=True, help="The prepared folder that the run was trained on."
 )
 @out("The bundle to write, NAME.edgeemo.")
-@click.option("--name", help="The bundle's name [default: the file's].")
-@click.option("--version", default="0.1.0", help="The bundle's version.")
-@click.option(
-    "--licence",
-    metavar="TEXT",
-    callback=checked_licence,
-    help=(
+@bundle_options(
+    licence=(
         "What one may do with the bundle [default: MIT where all comes from FER-2013, else not "
         "stated]."
     ),
-)
-@click.option(
-    "--profile",
-    type=click.Choice(list(PROFILES)),
-    default="all",
-    help=f"For which devices. {profile_summaries()}",
-)
-@click.option(
-    "--max-step",
-    type=click.Choice(STEPS),
-    default=STEPS[-1],
-    help=(
-        "The last step of the ladder that may be tried: ranges by min-max, percentile or entropy, "
-        "corrected biases, mixed precision."
-    ),
-)
-@click.option(
-    "--gate-min",
-    type=click.IntRange(1),
-    metavar="PICTURES",
-    default=PICTURES_NEEDED,
-    help=(
-        "Judge by a test split of so many pictures or more. It loosens no limit, and less than "
-        "the default is said in the bundle's report."
-    ),
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=1,
-    help="Seed of the calibration draw and the self-test's patterns.",
+    seed="Seed of the calibration draw and the self-test's patterns.",
 )
 def build(
     run: Path,
