@@ -18,6 +18,7 @@ import csv
 import json
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from edgeemo.contract.run import (
     write_run_config,
 )
 from edgeemo.data.prepared import DATASET, INDEX, VOTE_COLUMNS, file_sha256, load_prepared
-from tests import support
+from tests import objects, support
 
 # A shell lets its background jobs ignore Ctrl-C, and they pass that on to the programs that they
 # start: cameras that are interrupted would then run on for a second before they are terminated.
@@ -79,6 +80,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first. Each file's tests keep their order."""
     rank = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder of compiled C that all test processes share."""
+    if objects.FOLDER in os.environ:  # of the tests that started these
+        yield
+        return
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "objects"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(objects.FOLDER, str(folder))
+        yield
 
 
 @pytest.fixture(scope="session")
