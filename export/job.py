@@ -15,9 +15,9 @@ from edgeemo.errors import RunError
 from export.convert import onnx
 from export.convert.calibration import SPLIT, calibration_set
 from export.profiles import Profile
-from export.prove.operating_point import chosen_point
 from export.prove.selftest import selftest_inputs
 from export.run import FloatRun, Subject, load_float_run
+from workstation.operating_point import chosen_point
 
 # The network that is converted must be the one whose predictions are stored: only the order of its
 # sums may differ.

@@ -20,8 +20,8 @@ from edgeemo.contract.run import MODEL, WEIGHTS, RunConfig, read_predictions
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import RunError, SpecMismatch
 from export.convert import onnx, tflite
+from export.convert.operating_point import fold
 from export.prove.before import ADVICE
-from export.prove.operating_point import fold
 from workstation.keras_settings import load_keras
 from workstation.quiet import quiet
 

@@ -1,21 +1,11 @@
-"""Which operating point a run gets, and that the network, its int8 simulation and the bundle's
-restored weights have it.
-"""
+"""Which operating point logits on validation choose."""
 
-import keras
 import numpy as np
 import pytest
 
-from edgeemo.contract.input_spec import DEFAULT_SPEC
-from edgeemo.contract.labels import LABELS
-from edgeemo.contract.operating_point import OperatingPoint
-from edgeemo.errors import RunError
 from edgeemo.proof.evaluation import expected_calibration_error
 from edgeemo.proof.standings import standings
-from export.prove.operating_point import COST, FEWEST, chosen_point, fold
-from tests.networks import known_nano
-from tests.support import drawn_faces
-from training.networks.qat import simulated
+from workstation.operating_point import COST, FEWEST, chosen_point
 
 PRIOR = (0.6, 0.25, 0.1, 0.05)
 NAMES = ("a", "b", "c", "d")
@@ -61,29 +51,3 @@ def test_a_class_that_is_never_expected_has_a_share_all_the_same() -> None:
     logits, labels = drawn(1000, 1.0)
     logits[:, 3] = -200
     assert min(chosen_point(logits, labels).prior) > 0
-
-
-POINT = OperatingPoint((0.3, 0.3, 0.01, 0.04, 0.2, 0.1, 0.05), 0.5, 0.4)
-
-
-def test_a_network_and_its_simulation_get_it() -> None:
-    faces = drawn_faces(24).astype(np.float32)
-    network = known_nano()
-    rounded = simulated(network)
-    rounded(faces, training=True)  # it sees its ranges
-    before = network.predict_on_batch(faces)
-    before_rounded = rounded.predict_on_batch(faces)
-    fold(network, POINT)
-    fold(rounded, POINT)
-    np.testing.assert_allclose(network.predict_on_batch(faces), POINT.applied(before), atol=1e-3)
-    step = np.ptp(rounded.layers[-1].get_weights()) / 255
-    differences = rounded.predict_on_batch(faces) - POINT.applied(before_rounded)
-    assert np.abs(differences).max() <= 1.5 * step
-
-
-def test_a_network_that_ends_otherwise_is_refused() -> None:
-    pixels = keras.Input(DEFAULT_SPEC.shape)
-    x = keras.layers.Conv2D(len(LABELS), 48)(pixels)
-    model = keras.Model(pixels, keras.layers.Flatten()(x), name="odd")
-    with pytest.raises(RunError, match="expected logits of a Dense layer .* received Flatten"):
-        fold(model, POINT)
