@@ -365,11 +365,11 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         yield f"expected 0 to {_MAX_PICTURES:,} calibration pictures"
     if len(manifest.crops) > _MAX_CROPS or not all(map(_DETECTOR.fullmatch, manifest.crops)):
         yield f"expected crops of at most {_MAX_CROPS} detectors, by names of a-z, 0-9, _ -"
+    for evaluation in manifest.evaluation:
+        yield from _evaluation_faults(evaluation, manifest)
     point = manifest.operating_point
     if point is not None and len(point.prior) != len(manifest.labels):
         yield f"expected a prior of {len(manifest.labels)} shares, received {len(point.prior)}"
-    for evaluation in manifest.evaluation:
-        yield from _evaluation_faults(evaluation, manifest)
 
 
 def naming_faults(name: str, version: str) -> Iterator[str]:
