@@ -197,9 +197,17 @@ def _one(
 
 
 def _several(
-    data: Path, out: Path, seeds: tuple[int, ...] | None, given: Given, *, resume: bool, **how: bool
+    data: Path,
+    out: Path,
+    seeds: tuple[int, ...] | None,
+    given: Given,
+    *,
+    tensorboard: bool,
+    pictures: bool,
+    resume: bool,
 ) -> dict[str, Any]:
     """Train a run for each seed, and print how they vary; what results.json says."""
+    from training.fit.events import Events
     from training.fit.recipe import Recipe
     from training.machines.choose import choose_devices
     from training.studies.seeds import RESULTS, table_lines, train_seeds
@@ -210,7 +218,14 @@ def _several(
         _say_fine_tuning(recipe)
     chosen = seeds or (there.seeds if there else ())
     results = train_seeds(
-        recipe, chosen, data, out, resume=resume, devices=choose_devices(1), **how
+        recipe,
+        chosen,
+        data,
+        out,
+        resume=resume,
+        devices=choose_devices(1),
+        events=Events if tensorboard else None,
+        pictures=pictures,
     )
     say(*table_lines(results))
     say(f"wrote {out / RESULTS} and a run folder for each seed")

@@ -81,7 +81,7 @@ def together(run_paths: Sequence[Path], data_path: Path, split: str) -> dict[str
     """
     data = load_prepared(data_path)
     answers = [softmax(_predictions(path, data, split).logits) for path in run_paths]
-    return _cards(data, data.indices(split), {"": np.mean(answers, axis=0)})
+    return _cards(data, data.indices(split), {"": np.stack(answers).mean(axis=0)})
 
 
 def _predictions(run_path: Path, data: Prepared, split: str) -> Predictions:

@@ -4,7 +4,7 @@ One run after another: side by side, small networks on one device would each tak
 """
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,14 +52,14 @@ def train_seeds(
     *,
     resume: bool = False,
     devices: Devices = ONE,
-    tensorboard: bool = False,
+    events: Callable[[Path], Events] | None = None,
     pictures: bool = True,
 ) -> dict[str, Any]:
     """Train a run by `recipe` for each of `seeds` into `out`/seed-N; returns what results.json
     says.
 
     Each is what `train` makes of that seed, bit for bit. With `resume` finished runs are read, and
-    the others go on; seeds may be added.
+    the others go on; seeds may be added. `events` makes what writes a run folder's event files.
 
     Raises:
         InvalidInput: no seeds, too many, or one twice.
@@ -88,7 +88,7 @@ def train_seeds(
                 run,
                 resume=(run / CHECKPOINT).is_file(),
                 devices=devices,
-                events=Events(run) if tensorboard else None,
+                events=None if events is None else events(run),
                 pictures=pictures,
             )
         except (Interrupted, KeyboardInterrupt):
@@ -100,7 +100,7 @@ def train_seeds(
 
 def table_lines(results: dict[str, Any]) -> Iterator[str]:
     """What results.json says, in percent: a row a seed, then mean and standard deviation, then all
-    runs as one.
+    runs as one, whose scores are the mean of theirs.
     """
     recipe, runs = results["recipe"], results["runs"]
     fitted = " (validation was fitted to)" if recipe["with_validation"] else ""
@@ -111,31 +111,21 @@ def table_lines(results: dict[str, Any]) -> Iterator[str]:
         for name, title, _, _ in _FIGURES
         if name in runs[0][split]
     ]
-    width = 15
-    yield "".ljust(12) + "".join(split.rjust(width) for split, _, _ in columns)
-    yield (
-        "seed".ljust(12)
-        + "".join(title.rjust(width) for _, _, title in columns)
-        + "best epoch".rjust(12)
-        + "seconds".rjust(10)
-    )
+    yield " " * 10 + "".join(split.rjust(12) for split, _, _ in columns)
+    titles = "".join(title.rjust(12) for _, _, title in columns)
+    yield f"{'seed'.ljust(10)}{titles}{'epoch'.rjust(7)}{'seconds'.rjust(9)}"
+
+    def cells(of: Callable[[str, str], float | None]) -> str:
+        return "".join(_percent(of(split, name)).rjust(12) for split, name, _ in columns)
+
     for row in runs:
-        cells = "".join(_percent(row[split][name]).rjust(width) for split, name, _ in columns)
-        epoch, seconds = f"{row['best_epoch']}".rjust(12), f"{row['seconds']:,.0f}".rjust(10)
-        yield f"{row['seed']}".ljust(12) + cells + epoch + seconds
-    spread = (results["summary"][split][name] for split, name, _ in columns)
-    yield (
-        "mean +- sd".ljust(12)
-        + "".join(
-            f"{_percent(value['mean'])} +- {_percent(value['sd'])}".rjust(width) for value in spread
-        )
-    )
+        figures = cells(lambda split, name, row=row: row[split][name])  # type: ignore[misc]
+        yield f"{row['seed']!s:10}{figures}{row['best_epoch']:7}{row['seconds']:9,.0f}"
+    for what in ("mean", "sd"):
+        spread = cells(lambda split, name, what=what: results["summary"][split][name][what])  # type: ignore[misc]
+        yield what.ljust(10) + spread
     if len(runs) > 1:
-        whole = results["together"]
-        yield (
-            "together".ljust(12)
-            + "".join(_percent(whole[split][name]).rjust(width) for split, name, _ in columns)
-        )
+        yield "together".ljust(10) + cells(lambda split, name: results["together"][split][name])
 
 
 def _check_free(out: Path, begun: Seeds) -> None:
