@@ -97,7 +97,7 @@ def test_interrupted_training_gives_what_an_uninterrupted_one_gives(
 ) -> None:
     def stop(done: int, state: Any, loss: float) -> None:
         if done == 2:
-            write_state(tmp_path / "b", state, [1.0] * 2)
+            write_state(tmp_path / "b", state, [1.0] * 2, 4)
             raise KeyboardInterrupt
 
     whole, _ = fitted(job(setting, tmp_path / "a"), lambda: new_state(network()), nothing)
@@ -107,6 +107,39 @@ def test_interrupted_training_gives_what_an_uninterrupted_one_gives(
     assert same(whole, rest)
     assert len(losses) == 4
     assert read_state(tmp_path / "b", lambda: new_state(network()))[1] == losses
+
+
+def test_where_time_runs_out_the_schedule_ends_earlier_and_a_second_start_adds_nothing(
+    setting: dict[str, Any], tmp_path: Path
+) -> None:
+    def slow(done: int) -> float:
+        return 3 if done >= 2 else 5
+
+    cut, losses = fitted(
+        job(setting, tmp_path / "a", epochs=8), lambda: new_state(network()), nothing, possible=slow
+    )
+    assert len(losses) == 3
+    again, losses = fitted(
+        job(setting, tmp_path / "a", epochs=8), lambda: new_state(network()), nothing
+    )
+    assert same(cut, again)
+    assert len(losses) == 3
+    _, losses = fitted(
+        job(setting, tmp_path / "b"), lambda: new_state(network()), nothing, possible=lambda _: -1.0
+    )
+    assert len(losses) == 1
+
+
+def test_seconds_of_an_epoch_are_measured_without_changing_anything(
+    setting: dict[str, Any],
+) -> None:
+    programs = setting["programs"]
+    before = [np.array(weight) for weight in programs.model.get_weights()]
+    numbers = CHOICE.numbers(programs.shape, 4)
+    seconds = programs.seconds_of_epoch(setting["faces"], setting["table"], numbers)
+    assert 0 < seconds < 60
+    for ours, theirs in zip(programs.model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_scores_are_those_of_the_network_that_is_kept(
