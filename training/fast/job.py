@@ -204,6 +204,7 @@ def remember(folder: Path, name: str, value: Callable[[], dict[str, Any]]) -> di
     """The JSON object in `folder`/`name`; where there is none, `value()`, written there."""
     file = folder / name
     if not file.is_file():
+        text = strict.dumps(value())  # before the file is begun: it may take long, and be killed
         with written_beside(make_folder(folder) / name) as part:
-            part.write_text(strict.dumps(value()))
+            part.write_text(text)
     return dict(strict.loads(read_regular(file, strict.MAX_BYTES)))
