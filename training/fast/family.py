@@ -27,6 +27,7 @@ from training.fast.xla import jnp
 from workstation.progress import counted, progress
 from workstation.text import duration
 
+PLAN = "plan.json"
 _VIEWS_SEED = 7  # added to the family's, for the views that teachers score
 
 
@@ -46,6 +47,18 @@ class Options:
     """Epochs of each student in simulated int8, where there is time for all of them."""
     variants: bool = True
     """Whether students of FER-2013's labels alone follow."""
+
+
+def made_of(options: Options, faces: FaceSet) -> dict[str, Any]:
+    """What a family is made of: with other choices it cannot be gone on with."""
+    return {
+        "teacher": options.teacher,
+        "networks": list(options.networks),
+        "seed": options.seed,
+        "faces": len(faces.train.images),
+        "unlabelled": len(faces.unlabelled),
+        "split_hash": faces.about.get("split_hash", ""),
+    }
 
 
 class Family:
@@ -189,8 +202,13 @@ class Teaching:
         family.waiting["teacher"].append(family.pool.submit(scoring))
         self._targets = targets
 
-    def planned(self) -> TeacherPlan:
-        """How many teachers, of how many epochs and views; measured once and kept in plan.json."""
+    def planned(self, *, keep: bool) -> TeacherPlan:
+        """How many teachers, of how many epochs and views: as plan.json says, where a family was
+        begun. Measured otherwise, and with `keep` kept there.
+
+        Raises:
+            RunError: not compiled in time, or too slow for the budget.
+        """
 
         def plan() -> dict[str, Any]:
             family = self._family
@@ -205,9 +223,11 @@ class Teaching:
             view = time.monotonic() - start
             made = plan_teachers(family.left(), epoch, view)
             family.say(f"a teacher's epoch takes {epoch:.2f} s, a view {view:.2f} s: {made}")
-            return {**vars(made), "epoch_seconds": epoch, "view_seconds": view}
+            measured = {"epoch_seconds": epoch, "view_seconds": view}
+            return {**vars(made), **measured, "made_of": made_of(family.options, family.faces)}
 
-        kept = remember(self._family.out, "plan.json", plan)
+        out = self._family.out
+        kept = remember(out, PLAN, plan) if keep or (out / PLAN).is_file() else plan()
         return TeacherPlan(kept["teachers"], kept["epochs"], kept["views"])
 
     def taught(self, plan: TeacherPlan, rows: list[dict[str, Any]]) -> Taught:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeemo.errors import RunError
 from training.fast.faces import FaceSet, Part, load_faces
-from training.fast.family import Family, Options, Teaching
+from training.fast.family import PLAN, Family, Options, Teaching, made_of
 from training.fast.job import remember
 from training.fast.plan import students_part
 from training.fast.results import write_results
@@ -18,11 +18,10 @@ from training.fast.students import Studying, chosen_students
 from training.fast.xla import check_backend, keep_compiled
 from training.runs.run import check_free
 
-_FAMILY = "family.json"
-
 
 def run_family(data: Path, out: Path, given: dict[str, Any], say: Callable[[str], None]) -> str:
-    """Train a family, or with given["plan"] plan it; returns the table of results, or the plan.
+    """Train a family, or with given["plan"] plan it and write nothing; returns the table of
+    results, or the plan.
 
     `given` are the options of the command by name.
     """
@@ -52,7 +51,7 @@ def _made(family: Family, plan_alone: bool) -> str:
     counts = f"{len(faces.train.images):,} faces to fit in a list of {len(family.rows):,}"
     family.say(f"on {check_backend()}: {counts}, and {family.extra:,} without labels")
     teaching, studying = Teaching(family), Studying(family)
-    plan = teaching.planned()
+    plan = teaching.planned(keep=not plan_alone)
     if plan_alone:
         left = students_part(family.left())
         students = studying.planned(studying.costs(), left)
@@ -68,27 +67,16 @@ def _made(family: Family, plan_alone: bool) -> str:
 
 
 def check_begun(out: Path, options: Options, faces: FaceSet) -> None:
-    """Note in `out` what its family is made of.
-
-    Raises:
-        RunError: it holds another family, or runs that would be replaced.
-    """
-    made_of = {
-        "teacher": options.teacher,
-        "networks": list(options.networks),
-        "seed": options.seed,
-        "faces": len(faces.train.images),
-        "unlabelled": len(faces.unlabelled),
-        "split_hash": faces.about.get("split_hash", ""),
-    }
-    if not (out / _FAMILY).is_file():
+    """Raise RunError where `out` holds a family of other choices, or runs that would be replaced."""
+    if not (out / PLAN).is_file():
         for student in chosen_students(options.networks, options.variants):
             for name in (student.name, f"{student.name}-float"):
                 check_free(out / name)
-    begun = remember(out, _FAMILY, lambda: made_of)
+        return
+    begun = remember(out, PLAN, dict).get("made_of", {})
     changed = ", ".join(
         f"{name} {begun.get(name)} there and {value} here"
-        for name, value in made_of.items()
+        for name, value in made_of(options, faces).items()
         if begun.get(name) != value
     )
     if changed:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -81,7 +82,7 @@ def together(run_paths: Sequence[Path], data_path: Path, split: str) -> dict[str
     """
     data = load_prepared(data_path)
     answers = [softmax(_predictions(path, data, split).logits) for path in run_paths]
-    return _cards(data, data.indices(split), {"": np.stack(answers).mean(axis=0)})
+    return _cards(data, data.indices(split), {"": np.mean(answers, axis=0)})
 
 
 def _predictions(run_path: Path, data: Prepared, split: str) -> Predictions:
@@ -96,7 +97,7 @@ def _predictions(run_path: Path, data: Prepared, split: str) -> Predictions:
 
 
 def _cards(
-    data: Prepared, rows: NDArray[np.int64], answers: Mapping[str, NDArray[np.float32]]
+    data: Prepared, rows: NDArray[np.int64], answers: Mapping[str, NDArray[Any]]
 ) -> dict[str, Scorecard]:
     """Scorecards of answers (n, classes) for `rows` (n,), by what they are judged against and the
     suffix of each.
