@@ -11,6 +11,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -34,24 +35,29 @@ from training.runs.predict import predict
 @click.option("--epochs", default=6, show_default=True)
 @click.option("--part", default=1, show_default=True, help="Every how manieth training face.")
 @click.option("--seeds", default="1,2,3", show_default=True)
+@click.option("--batch-size", default=128, show_default=True)
+@click.option("--warmup-epochs", default=3, show_default=True)
 @click.option(
     "--ema",
     default=0.98,
     show_default=True,
     help="Momentum of the weights' average: the recipe's 0.998 is for longer training.",
 )
-def main(data: Path, model: str, epochs: int, part: int, seeds: str, ema: float) -> None:
+def main(data: Path, part: int, seeds: str, **choices: Any) -> None:
     """Train MODEL in turns on both paths, and show the top-1 on validation of the last epoch."""
     where = check_backend()
     prepared = load_prepared(data)
     rows = prepared.indices("train")[::part]
-    say(f"{model}, {epochs} epochs of {len(rows):,} faces, JAX {jax.__version__} on {where}")
+    recipe = Recipe(**choices)
+    say(
+        f"{recipe.model}, {recipe.epochs} epochs of {len(rows):,} faces, batch "
+        f"{recipe.batch_size}, JAX {jax.__version__} on {where}"
+    )
     reached: dict[str, list[float]] = {"train": [], "fast": []}
     for seed in map(int, seeds.split(",")):
-        recipe = Recipe(model=model, epochs=epochs, seed=seed, ema=ema)
         for name, of in (("train", _by_train), ("fast", _by_fast_path)):
             start = time.monotonic()
-            top1 = _top1(of(recipe, prepared, rows), prepared)
+            top1 = _top1(of(replace(recipe, seed=seed), prepared, rows), prepared)
             reached[name].append(top1)
             say(f"seed {seed}, {name}: top-1 {top1:.2%}, {time.monotonic() - start:.0f} s")
     for name, values in reached.items():

@@ -1,6 +1,7 @@
 """From a folder of faces to a family: what `python -m training family` does."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,12 @@ import numpy as np
 
 from edgeemo.errors import RunError
 from training.fast.faces import FaceSet, Part, load_faces
-from training.fast.family import PLAN, Family, Options, Teaching, made_of
+from training.fast.family import PLAN, Family, Options, made_of
 from training.fast.job import remember
 from training.fast.plan import students_part
 from training.fast.results import write_results
 from training.fast.students import Studying, chosen_students
+from training.fast.teaching import Teaching
 from training.fast.xla import check_backend, keep_compiled
 from training.runs.run import check_free
 
@@ -25,6 +27,7 @@ def run_family(data: Path, out: Path, given: dict[str, Any], say: Callable[[str]
 
     `given` are the options of the command by name.
     """
+    start = time.monotonic()
     options = Options(
         budget=given["budget"],
         teacher=given["teacher"],
@@ -38,7 +41,7 @@ def run_family(data: Path, out: Path, given: dict[str, Any], say: Callable[[str]
     if given["faces"]:
         faces = fewer(faces, given["faces"])
     check_begun(out, options, faces)
-    family = Family(faces, out, options, say)
+    family = Family(faces, out, options, say, start)
     try:
         return _made(family, given["plan"])
     finally:

@@ -20,11 +20,12 @@ from edgeemo.version import __version__
 from training.fast import lessons
 from training.fast.choices import FINE, SOFT_SHARE, STUDENT, Choice
 from training.fast.engine import Programs
-from training.fast.family import Family, Taught
+from training.fast.family import Family
 from training.fast.job import Job, Lesson, drawn, remember, rounding
 from training.fast.optimizer import new_state
 from training.fast.plan import Costs, StudentPlan, plan_students
 from training.fast.results import measured, write_results
+from training.fast.teaching import Taught
 from training.fast.xla import jnp
 from training.fit.recipe import Recipe
 from training.networks.cost import multiply_accumulates
