@@ -23,7 +23,7 @@ from edgeemo.errors import RunError
 from training.fast.engine import Programs
 from training.fast.xla import jax
 from training.fit.loop import Diverged
-from training.machines.compute import computing_in
+from training.machines.compute import computing_in, set_seed
 from training.networks import NETWORKS
 from training.networks.qat import simulated
 
@@ -158,7 +158,7 @@ def drawn(network: str, seed: int, precision: str, heads: int = 1) -> keras.Mode
     FER-2013's labels.
     """
     with at_home():
-        keras.utils.set_random_seed(seed)
+        set_seed(seed)
         with computing_in("float32" if jax.default_backend() == "cpu" else precision):
             model = NETWORKS.get(network)(DEFAULT_SPEC, len(LABELS))
             if heads == 1:

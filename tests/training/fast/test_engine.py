@@ -2,6 +2,7 @@
 had been.
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,19 @@ from keras import layers
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from training.fast.choices import Choice
 from training.fast.engine import Programs, objective, on_device
-from training.fast.job import Job, Lesson, fitted, read_half, read_state, write_half, write_state
+from training.fast.job import (
+    Job,
+    Lesson,
+    drawn,
+    fitted,
+    read_half,
+    read_state,
+    write_half,
+    write_state,
+)
 from training.fast.optimizer import new_state
 from training.fast.xla import jnp
+from training.machines.compute import set_seed
 from training.networks.blocks import classifier, convolution, rescaled_input
 
 COUNT = 240
@@ -23,7 +34,7 @@ CHOICE = Choice(24, 0.02, 1, mixup=0.1, momentum=0.9, precision="float32")
 
 
 def network(seed: int = 1) -> keras.Model:
-    keras.utils.set_random_seed(seed)
+    set_seed(seed)
     pixels, x = rescaled_input(DEFAULT_SPEC)
     x = convolution(layers.AveragePooling2D(8)(x), 8, "one")
     return classifier(pixels, x, "tiny", 7, dropout=0.1)
@@ -140,6 +151,11 @@ def test_seconds_of_an_epoch_are_measured_without_changing_anything(
     assert 0 < seconds < 60
     for ours, theirs in zip(programs.model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_network_is_drawn_without_tensorflow() -> None:
+    drawn("nano", 5, "float32")
+    assert "tensorflow" not in sys.modules
 
 
 def test_scores_are_those_of_the_network_that_is_kept(
