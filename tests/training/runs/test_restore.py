@@ -27,10 +27,13 @@ pytestmark = pytest.mark.rounding
 
 @pytest.fixture(scope="module")
 def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """nano as a run that knows the drawn faces, as a bundle that has passed the gate."""
+    """nano as a run that knows the drawn faces, as a bundle that has passed the gate, at half of its
+    training prior.
+    """
     folder = tmp_path_factory.mktemp("restore")
     run = known_run(prepared, folder / "run")
-    return build(run, prepared, folder / "nano.edgeemo", settings=Settings(gate_min=1))[0]
+    settings = Settings(gate_min=1, adjustment=0.5)
+    return build(run, prepared, folder / "nano.edgeemo", settings=settings)[0]
 
 
 def test_restored_run_answers_like_the_bundle(
@@ -39,7 +42,11 @@ def test_restored_run_answers_like_the_bundle(
     restore(trained.path, prepared, tmp_path / "again")
     data = load_prepared(prepared, DEFAULT_SPEC)
     pictures = np.asarray(data.images[data.indices("train")])
-    expected = open_backend(trained, "fp32.onnx").infer(pictures)
+    point = trained.manifest.operating_point
+    assert point is not None
+    assert point.adjustment == 0.5
+    # What the network was trained to say, which is what one goes on from.
+    expected = open_backend(trained, "fp32.onnx").infer(pictures) + 0.5 * point.log_prior
     run = load_run(tmp_path / "again")
     model = run.build()
     found = np.asarray(model.predict_on_batch(pictures.astype(np.float32)))
