@@ -150,23 +150,27 @@ class Family:
         """
         start, step = time.monotonic(), max(1, job.epochs // 6)
         before = epochs_done(job.folder)
-        told = job.epochs
+        told, first = job.epochs, start
 
         def begun() -> Any:
             nonlocal start
             state = begin()
-            start = time.monotonic()  # an epoch's pace is without what came before
+            start = time.monotonic()  # an epoch's pace is without what came before it
             return state
 
         def pace(done: int) -> float:
-            return (time.monotonic() - start) / max(1, done - before)
+            """Seconds an epoch, the first one left out where there are others: it compiles what is
+            small.
+            """
+            made, now = done - before, time.monotonic()
+            return (now - first) / (made - 1) if made > 1 else now - start
 
         def possible(done: int) -> int:
-            nonlocal told
+            nonlocal told, first
+            if done == before + 1:
+                first = time.monotonic()
             count = done + int((until - self.passed()) / pace(done))
-            if count < told == job.epochs:
-                self.say(f"{job.name}: slower than measured, so epochs are left out")
-            told = max(done, min(told, count))
+            told = max(done, min(job.epochs, count))
             return count
 
         def watch(done: int, state: Any, loss: float) -> None:
@@ -182,6 +186,8 @@ class Family:
 
         with progress(job.name, job.epochs, "epochs", done=before) as bar:
             state, losses = fitted(job, begun, watch, every, possible)
+        if len(losses) < job.epochs:
+            self.say(f"{job.name}: slower than measured, {job.epochs - len(losses)} epochs fewer")
         return state, losses, time.monotonic() - start
 
     def scores(self, job: Job, state: Any) -> NDArray[np.float32]:

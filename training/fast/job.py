@@ -87,7 +87,7 @@ def fitted(
 
     `begin` makes the first state. `watch` is told of every epoch: how many are done, the state, the
     loss. `possible` says after an epoch, by how many are done, how many there is time for in all:
-    where those are fewer, the schedule ends there. A checkpoint is written at most every so many
+    where those are fewer than the job's, the schedule ends there. A checkpoint is written at most every so many
     seconds, and at the end.
 
     Raises:
@@ -106,7 +106,7 @@ def fitted(
         losses.append(float(loss))
         if not math.isfinite(losses[-1]):
             raise Diverged(f"{job.name}: the loss became {losses[-1]} in epoch {epoch + 1}")
-        epochs = int(max(len(losses), min(epochs, possible(len(losses)))))
+        epochs = int(max(len(losses), min(job.epochs, possible(len(losses)))))
         watch(epoch + 1, state, losses[-1])
         if time.monotonic() - saved > every and len(losses) < epochs:
             write_state(job.folder, state, losses, epochs)

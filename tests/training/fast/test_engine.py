@@ -124,7 +124,7 @@ def test_where_time_runs_out_the_schedule_ends_earlier_and_a_second_start_adds_n
     setting: dict[str, Any], tmp_path: Path
 ) -> None:
     def slow(done: int) -> float:
-        return 3 if done >= 2 else 5
+        return {1: 2, 2: 5}.get(done, 3)
 
     cut, losses = fitted(
         job(setting, tmp_path / "a", epochs=8), lambda: new_state(network()), nothing, possible=slow
