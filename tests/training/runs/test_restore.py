@@ -40,6 +40,7 @@ def test_restored_run_answers_like_the_bundle(
     trained: Bundle, prepared: Path, tmp_path: Path
 ) -> None:
     restore(trained.path, prepared, tmp_path / "again")
+    assert len(list((tmp_path / "again").glob("*.png"))) == 4
     data = load_prepared(prepared, DEFAULT_SPEC)
     pictures = np.asarray(data.images[data.indices("train")])
     point = trained.manifest.operating_point
@@ -70,7 +71,7 @@ def _without_dropout(layer: keras.layers.Layer) -> keras.layers.Layer:
 def test_restored_run_can_be_gone_on_from_and_exported(
     trained: Bundle, prepared: Path, tmp_path: Path
 ) -> None:
-    restore(trained.path, prepared, tmp_path / "again")
+    restore(trained.path, prepared, tmp_path / "again", pictures=False)
     more = Recipe(
         model="nano",
         epochs=1,
@@ -100,7 +101,8 @@ def test_restored_run_remembers_that_it_has_seen_validation(
         manifest["training"]["recipe"]["with_validation"] = True
         entries["manifest.json"] = json.dumps(manifest).encode()
 
-    restore(rezip(trained.path, tmp_path / "seen.edgeemo", change), prepared, tmp_path / "again")
+    seen = rezip(trained.path, tmp_path / "seen.edgeemo", change)
+    restore(seen, prepared, tmp_path / "again", pictures=False)
     assert load_run(tmp_path / "again").recipe.with_validation
     with pytest.raises(RunError, match="was trained on the validation pictures too"):
         train(
@@ -134,4 +136,5 @@ def test_bundle_of_another_split_or_network_is_refused(
         restore(other, prepared, tmp_path / "x")
     assert not (tmp_path / "x").exists()
     # A training picture's label or part is another one; the test pictures are the very same.
-    restore(rezip(trained.path, tmp_path / "same.edgeemo", another_hash), prepared, tmp_path / "x")
+    same = rezip(trained.path, tmp_path / "same.edgeemo", another_hash)
+    restore(same, prepared, tmp_path / "x", pictures=False)
