@@ -207,6 +207,11 @@ def read_run_config(path: str | Path) -> RunConfig:
     """
     file = Path(path) / CONFIG
     if not file.is_file():
+        if inside := sorted(Path(path).glob(f"*/{CONFIG}")):
+            raise MissingFile(
+                f"{path}: expected a run folder with {CONFIG}, received a folder of such folders; "
+                f"name one of them, for example {inside[0].parent}"
+            )
         raise MissingFile(
             f"{path}: expected a run folder with {CONFIG}; make one with: "
             f"python -m training train --out {path}"

@@ -29,7 +29,7 @@ def run_on_jax(*words: str) -> None:
         cwd=support.REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1500,
     )
     assert done.returncode == 0, done.stdout[-4000:]
 

@@ -1,6 +1,8 @@
 """Scorecards on the terminal."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 from edgeemo.cli.shell import say
 from edgeemo.cli.tables import scorecard_lines
@@ -19,3 +21,11 @@ def print_cards(cards: Mapping[str, Scorecard], title: str) -> None:
             "ferplus"
         ) + ", flip averaging" * name.endswith("flipped")
         say(next(iter(scorecard_lines(card, f"{title}{against}"))))
+
+
+def cards_json(cards: Mapping[str, Scorecard]) -> dict[str, Any]:
+    """Scorecards as `training.runs.evaluate.scorecards` gives them as plain JSON values: the first
+    one's fields, then the others by name.
+    """
+    values = {name: asdict(card) for name, card in cards.items()}
+    return values.pop("labels") | {"ferplus_majority": None} | values

@@ -1,6 +1,5 @@
 """`evaluate`: a run's float model on one split."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -8,7 +7,7 @@ import click
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.data.prepared import SPLITS
-from training.cli.cards import print_cards
+from training.cli.cards import cards_json, print_cards
 
 
 @click.command()
@@ -39,8 +38,7 @@ def evaluate(run: Path, data: Path, split: str, as_json: bool) -> None:
     evaluate_run(run, data, split)
     cards = scorecards(run, data, split)
     if as_json:
-        values = {name: asdict(card) for name, card in cards.items()}
-        say(strict.dumps(values.pop("labels") | {"ferplus_majority": None} | values, indent=None))
+        say(strict.dumps(cards_json(cards), indent=None))
         return
     fitted = split == "train" or (split == "validation" and load_run(run).recipe.with_validation)
     print_cards(cards, f"{run}, float, {split}{' (fitted to)' * fitted}")

@@ -9,13 +9,35 @@ import click
 
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked.outputs import check_apart
+from training.networks import NETWORKS
+
+_SHORTEST, _LONGEST = 1.0, 100 * 3600.0  # seconds of a budget
 
 
 def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", value)
-    if found is None or float(found[1]) <= 0:
-        raise click.BadParameter(f"expected a time like 90s, 12m or 2h, received {value!r}")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)", value)
+    seconds = float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
+    if not _SHORTEST <= seconds <= _LONGEST:
+        raise click.BadParameter(
+            f"expected a time of 1s to 100h like 90s, 12m or 2h, received {value[:80]!r}"
+        )
+    return seconds
+
+
+def _network(_: click.Context, __: click.Parameter, value: str) -> str:
+    if value not in NETWORKS:
+        raise click.BadParameter(
+            f"expected a network of {', '.join(NETWORKS)}, received {value[:80]!r}"
+        )
+    return value
+
+
+def _networks(context: click.Context, option: click.Parameter, value: str) -> tuple[str, ...]:
+    names = tuple(_network(context, option, name) for name in value.split(","))
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise click.BadParameter(f"expected each network once, received {twice} twice")
+    return names
 
 
 @click.command()
@@ -33,8 +55,10 @@ def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
     "--finish", is_flag=True, help="Measure finished runs in OUT on --data; train nothing."
 )
 @click.option("--unlabelled", type=click.Path(path_type=Path), help="More faces, uint8 .npy.")
-@click.option("--teacher", default="teacher", help="Network of the teachers.")
-@click.option("--networks", default="small,base,nano", help="Students, in this order.")
+@click.option("--teacher", default="teacher", callback=_network, help="Network of the teachers.")
+@click.option(
+    "--networks", default="small,base,nano", callback=_networks, help="Students, in this order."
+)
 @click.option(
     "--faces", type=click.IntRange(100), help="So many training faces alone, to rehearse."
 )

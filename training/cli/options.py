@@ -14,9 +14,17 @@ from edgeemo.errors import InvalidInput, MissingFile
 from edgeemo.models import shipped_models
 from training.fit.recipe import LABEL_CHOICES, PRECISIONS, Recipe
 from training.networks import NETWORKS
+from training.runs.seeds import LARGEST_SEED, runs_at
 
 Command = Callable[..., None]
-_SEEDS = click.IntRange(0, 2**32 - 1)  # what NumPy, scikit-learn and Keras all take
+_SEEDS = click.IntRange(0, LARGEST_SEED)
+
+
+def _teachers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    return tuple(run for path in value.split(",") for run in runs_at(path))
+
 
 _OPTIONS: dict[str, Callable[[Command], Command]] = {
     "model": click.option(
@@ -131,10 +139,10 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
         "--distill",
         "teachers",
         metavar="RUN[,RUN]",
-        callback=lambda _, __, value: None if value is None else tuple(value.split(",")),
+        callback=_teachers,
         help=(
             "Teachers: finished runs on the same split, whose averaged scores are soft targets "
-            "beside the labels."
+            "beside the labels. The folder of `train --seeds` stands for all its runs."
         ),
     ),
     "informed": click.option(

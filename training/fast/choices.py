@@ -32,9 +32,8 @@ class Choice:
 
     def shape(self, slots: int) -> Shape:
         """What programs for a list of so many faces are compiled for."""
-        return Shape(
-            min(self.batch, slots), slots, self.augmentation, Augmentation(), scored=self.batch
-        )
+        batch = min(self.batch, slots)
+        return Shape(batch, slots, self.augmentation, Augmentation(), scored=batch)
 
     def numbers(self, shape: Shape, epochs: int) -> dict[str, Any]:
         """The schedule of so many epochs."""

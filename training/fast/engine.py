@@ -2,6 +2,8 @@
 pictures.
 """
 
+import itertools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,7 @@ from training.fast.xla import jax, jnp
 from training.fit.recipe import Augmentation
 
 CLASSES = 7
+_MEASURED, _LONG = 5, 1.0  # steps, and seconds after which no other one is measured
 _MIXING = 1  # apart from the draws of the augmentation
 
 
@@ -103,6 +106,29 @@ class Programs:
         return self._epoch(
             state, faces, (np.int32(view), table), np.uint32(seed), np.int32(number), numbers
         )
+
+    def seconds_of_epoch(self, faces: Any, table: Any, numbers: Any) -> float:
+        """Seconds of an epoch that trains nothing of use: the shorter of two; where an epoch is a
+        call for each step, by the first steps.
+        """
+        times: list[float] = []
+        state = self.state()
+        if self._epoch != self._by_steps:
+            for _ in range(2):
+                start = time.monotonic()
+                state, loss = self.epoch(state, faces, (0, table), 0, 0, numbers)
+                float(loss)
+                times.append(time.monotonic() - start)
+            return min(times)
+        batches = zip(*self._ordered(np.uint32(0), np.int32(0)), strict=True)
+        for batch in itertools.islice(batches, _MEASURED):
+            start = time.monotonic()
+            state, loss = self._one(state, faces, (np.int32(0), table), batch, numbers)
+            float(loss)
+            times.append(time.monotonic() - start)
+            if sum(times) > _LONG:
+                break
+        return float(np.median(times)) * self.shape.steps
 
     def scores_of_view(self, state: Any, faces: Any, view: int) -> Any:
         """float32 (slots, 7 * heads) logits of the averaged weights on the pixels of a view of

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import make_folder, written_beside
-from edgeemo.contract.checked.reading import open_regular
+from edgeemo.contract.checked.reading import open_regular, why_no_file
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.ferplus import group_votes
 from edgeemo.data.prepared import Prepared, is_prepared, load_prepared
@@ -82,10 +82,12 @@ def load_faces(path: Path, unlabelled: Path | None = None) -> FaceSet:
 
 
 def _array(path: Path) -> NDArray[Any]:
-    """The array of a .npy file. Raises DataError."""
+    """The array of a .npy file. Raises MissingFile and DataError."""
+    if why := why_no_file(path):
+        raise MissingFile(f"{path}: {why}; expected faces as a .npy file")
     try:
         with open_regular(path) as file:
-            return np.asarray(np.load(file, allow_pickle=False))
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path}: not a readable NumPy array ({error})") from None
 

@@ -23,7 +23,7 @@ from edgeemo.errors import RunError
 from training.fast.engine import Programs
 from training.fast.xla import jax
 from training.fit.loop import Diverged
-from training.machines.compute import computing_in
+from training.machines.compute import computing_in, set_seed
 from training.networks import NETWORKS
 from training.networks.qat import simulated
 
@@ -80,41 +80,47 @@ def fitted(
     begin: Callable[[], Any],
     watch: Callable[[int, Any, float], None],
     every: float = 30.0,
+    possible: Callable[[int], float] = lambda done: math.inf,
 ) -> tuple[Any, list[float]]:
     """The state after all epochs of a job, and their mean losses; goes on from the folder's
     checkpoint where one is.
 
     `begin` makes the first state. `watch` is told of every epoch: how many are done, the state, the
-    loss. A
-    checkpoint is written at most every so many seconds, and at the end.
+    loss. `possible` says after an epoch, by how many are done, how many there is time for in all:
+    where those are fewer than the job's, the schedule ends there. A checkpoint is written at most every so many
+    seconds, and at the end.
 
     Raises:
         Diverged: a loss is no number.
         RunError: the checkpoint does not fit the network.
     """
-    state, losses = read_state(job.folder, begin)
+    state, losses, epochs = read_state(job.folder, begin)
+    epochs = min(epochs or job.epochs, job.epochs)
     saved = time.monotonic()
-    for epoch in range(len(losses), job.epochs):
+    while len(losses) < epochs:
+        epoch = len(losses)
+        numbers = job.numbers | {"total": np.float32(epochs * job.programs.shape.steps)}
         state, loss = job.programs.epoch(
-            state, job.faces, job.lesson.of(epoch), job.seed, epoch, job.numbers
+            state, job.faces, job.lesson.of(epoch), job.seed, epoch, numbers
         )
         losses.append(float(loss))
         if not math.isfinite(losses[-1]):
             raise Diverged(f"{job.name}: the loss became {losses[-1]} in epoch {epoch + 1}")
+        epochs = int(max(len(losses), min(job.epochs, possible(len(losses)))))
         watch(epoch + 1, state, losses[-1])
-        if time.monotonic() - saved > every and epoch + 1 < job.epochs:
-            write_state(job.folder, state, losses)
+        if time.monotonic() - saved > every and len(losses) < epochs:
+            write_state(job.folder, state, losses, epochs)
             saved = time.monotonic()
-    write_state(job.folder, state, losses)
+    write_state(job.folder, state, losses, epochs)
     return state, losses
 
 
-def write_state(folder: Path, state: Any, losses: list[float]) -> None:
-    """Write a checkpoint in one step."""
+def write_state(folder: Path, state: Any, losses: list[float], epochs: int) -> None:
+    """Write a checkpoint in one step, of a training that ends after so many `epochs`."""
     host = jax.device_get(state)
     arrays = {f"{name}_{i}": value for name in _LISTS for i, value in enumerate(host[name])}
     with written_beside(make_folder(folder) / CHECKPOINT) as part, part.open("wb") as file:
-        np.savez(file, step=host["step"], losses=np.array(losses), **arrays)
+        np.savez(file, step=host["step"], losses=np.array(losses), epochs=epochs, **arrays)
 
 
 def epochs_done(folder: Path) -> int:
@@ -126,12 +132,14 @@ def epochs_done(folder: Path) -> int:
         return 0
 
 
-def read_state(folder: Path, begin: Callable[[], Any]) -> tuple[Any, list[float]]:
-    """State and losses of a folder's checkpoint; those of the start where there is none."""
+def read_state(folder: Path, begin: Callable[[], Any]) -> tuple[Any, list[float], int]:
+    """State and losses of a folder's checkpoint, and its epochs in all; where there is none, the
+    state of the start, and 0.
+    """
     state = begin()
     file = folder / CHECKPOINT
     if not file.is_file():
-        return state, []
+        return state, [], 0
     try:
         with np.load(file, allow_pickle=False) as stored:
             for name in _LISTS:
@@ -140,7 +148,7 @@ def read_state(folder: Path, begin: Callable[[], Any]) -> tuple[Any, list[float]
                     raise ValueError("other shapes")
                 state[name] = values
             state["step"] = np.int32(stored["step"])
-            return state, [float(loss) for loss in stored["losses"]]
+            return state, [float(loss) for loss in stored["losses"]], int(stored["epochs"])
     except _UNREADABLE as error:
         raise RunError(f"{file}: does not fit the network ({error}); take another --out") from None
 
@@ -150,7 +158,7 @@ def drawn(network: str, seed: int, precision: str, heads: int = 1) -> keras.Mode
     FER-2013's labels.
     """
     with at_home():
-        keras.utils.set_random_seed(seed)
+        set_seed(seed)
         with computing_in("float32" if jax.default_backend() == "cpu" else precision):
             model = NETWORKS.get(network)(DEFAULT_SPEC, len(LABELS))
             if heads == 1:
@@ -196,6 +204,7 @@ def remember(folder: Path, name: str, value: Callable[[], dict[str, Any]]) -> di
     """The JSON object in `folder`/`name`; where there is none, `value()`, written there."""
     file = folder / name
     if not file.is_file():
+        text = strict.dumps(value())  # before the file is begun: it may take long, and be killed
         with written_beside(make_folder(folder) / name) as part:
-            part.write_text(strict.dumps(value()))
+            part.write_text(text)
     return dict(strict.loads(read_regular(file, strict.MAX_BYTES)))

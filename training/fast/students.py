@@ -2,6 +2,7 @@
 it comes.
 """
 
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,12 @@ from edgeemo.version import __version__
 from training.fast import lessons
 from training.fast.choices import FINE, SOFT_SHARE, STUDENT, Choice
 from training.fast.engine import Programs
-from training.fast.family import Family, Taught
+from training.fast.family import Family
 from training.fast.job import Job, Lesson, drawn, remember, rounding
 from training.fast.optimizer import new_state
-from training.fast.plan import Costs, plan_students
+from training.fast.plan import Costs, StudentPlan, plan_students
 from training.fast.results import measured, write_results
+from training.fast.teaching import Taught
 from training.fast.xla import jnp
 from training.fit.recipe import Recipe
 from training.networks.cost import multiply_accumulates
@@ -31,6 +33,9 @@ from training.networks.layers import without_simulation
 from training.runs.run import write_history, write_weights
 
 Rows = list[dict[str, Any]]
+
+_WRITING = 1.0  # seconds for both runs of a student
+_SLOWER = 1.3  # than measured a student's epochs may be before some are left out
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,14 @@ def chosen_students(networks: tuple[str, ...], variants: bool) -> list[Student]:
     return both + (alone if variants else [])
 
 
+def _plan(
+    ahead: list[Student], costs: dict[str, Costs], left: float, fine: int
+) -> dict[str, StudentPlan]:
+    """How long those students ahead are trained whose network has been measured."""
+    jobs = {one.name: costs[one.network] for one in ahead if one.network in costs}
+    return plan_students(left, jobs, fine)
+
+
 class Studying:
     """The students' part of a family."""
 
@@ -67,8 +80,9 @@ class Studying:
         """Trace all programs and begin to compile them, while teachers are trained."""
         family = self._family
         for name in family.options.networks:
+            if family.closed:
+                return
             self._float[name] = family.prepared(name, name, STUDENT, heads=1)
-        for name in family.options.networks:
             model = rounding(drawn(name, family.options.seed, "float32"))
             self._fine[name] = family.begun(f"{name}, int8", model, FINE, family.everything)
 
@@ -89,17 +103,27 @@ class Studying:
         }
 
     def costs(self) -> dict[str, Costs]:
-        """Measured seconds of each network; waits for its programs."""
+        """Measured seconds of each network whose programs are compiled in time."""
         family, made = self._family, {}
-        self._made.result()
         for name in family.options.networks:
-            family.wait(name)
-            family.wait(f"{name}, int8")
+            if not (self._traced(name) and family.wait(name) and family.wait(f"{name}, int8")):
+                family.say(f"{name}: not compiled in time, left out with those after it")
+                break
             epoch = family.seconds_of_epoch(self._float[name], family.everything, STUDENT)
             fine = family.seconds_of_epoch(self._fine[name], family.everything, FINE)
+            start = time.monotonic()
+            images = family.faces.validation.images
+            self._float[name].scores(self._float[name].state(), images)
+            # Told six times, scored once more, of both kinds; and the run is written twice.
+            rest = 14 * (time.monotonic() - start) + _WRITING
             family.say(f"{name}: an epoch takes {epoch:.2f} s, in simulated int8 {fine:.2f} s")
-            made[name] = Costs(epoch, fine * family.options.fine_epochs)
+            made[name] = Costs(epoch, fine, rest)
         return made
+
+    def planned(self, costs: dict[str, Costs], left: float) -> dict[str, StudentPlan]:
+        """How long each student would be trained in `left` seconds."""
+        ahead = chosen_students(self._family.options.networks, self._family.options.variants)
+        return _plan(ahead, costs, left, self._family.options.fine_epochs)
 
     def study(self, costs: dict[str, Costs], rows: Rows) -> None:
         """Train the students that the time left is enough for; `rows` gets two rows for each."""
@@ -109,24 +133,43 @@ class Studying:
             student = ahead[0]
 
             def plan(ahead: list[Student] = ahead) -> dict[str, Any]:
-                jobs = {one.name: costs[one.network] for one in ahead}
-                return {"epochs": plan_students(family.left(), jobs)}
+                made = _plan(ahead, costs, family.left(), family.options.fine_epochs)
+                return {name: vars(of_student) for name, of_student in made.items()}
 
-            folder = family.out / f"{student.name}-float"
-            epochs = remember(folder, "plan.json", plan)["epochs"]
-            ahead = [one for one in ahead[1:] if one.name in epochs]
-            self._one(student, epochs[student.name], rows)
+            kept = remember(family.out / f"{student.name}-float", "plan.json", plan)
+            if student.name not in kept or student.network not in costs:
+                family.say(f"no time is left for {', '.join(one.name for one in ahead)}")
+                return
+            ahead = [one for one in ahead[1:] if one.name in kept]
+            self._one(student, StudentPlan(**kept[student.name]), costs[student.network], rows)
             write_results(family.out, rows)
 
-    def _one(self, student: Student, epochs: int, rows: Rows) -> None:
+    def _traced(self, name: str) -> bool:
+        """Whether the programs of a network are traced in time, which is waited for."""
+        family = self._family
+        while name not in self._fine and family.left() > 0:
+            if self._made.done():
+                self._made.result()  # what went wrong is told
+                break
+            time.sleep(0.05)
+        return name in self._fine
+
+    def _one(self, student: Student, plan: StudentPlan, costs: Costs, rows: Rows) -> None:
         family, seed = self._family, self._family.options.seed
         programs = self._float[student.network]
-        model = self._fit(student, programs, STUDENT, epochs, rows, None)
+        fine = plan.fine * costs.fine + costs.rest
+        end = family.passed() + family.left()
+        until = min(end - fine, family.passed() + _SLOWER * plan.epochs * costs.epoch)
+        model = self._fit(student, programs, STUDENT, plan.epochs, rows, None, until)
+        if not plan.fine:
+            family.say(f"{student.name}: stays in float, since no time is left for simulated int8")
+            return
         plain = drawn(student.network, seed, "float32")
         plain.set_weights(model.get_weights())
-        epochs = family.options.fine_epochs
+        until = min(end - costs.rest / 2, family.passed() + _SLOWER * plan.fine * costs.fine)
         try:
-            self._fit(student, self._fine[student.network], FINE, epochs, rows, plain)
+            fine_programs = self._fine[student.network]
+            self._fit(student, fine_programs, FINE, plan.fine, rows, plain, until)
         except (RunError, RuntimeError, ValueError, TypeError, OSError) as error:
             # The float run is written, and `finetune --qat` takes it from there.
             family.say(f"{student.name}: stays in float ({type(error).__name__}: {error})")
@@ -139,9 +182,10 @@ class Studying:
         epochs: int,
         rows: Rows,
         start: keras.Model | None,
+        until: float,
     ) -> keras.Model:
         """Fit one network in float, or from `start` in simulated int8, and write its run; returns
-        it.
+        it. It ends at `until`, in seconds since the family's start.
         """
         family = self._family
         name = student.name if start is not None else f"{student.name}-float"
@@ -157,12 +201,12 @@ class Studying:
         lesson = self._lessons[student.labels].result()
         numbers = choice.numbers(programs.shape, epochs)
         job = Job(name, programs, family.everything, lesson, numbers, epochs, seed, folder)
-        state, losses, seconds = family.train(job, begin)
+        state, losses, seconds = family.train(job, begin, until)
         model = programs.keep(state)
         logits = programs.scores(state, family.faces.validation.images)
         row = measured(logits, family.faces.validation)
-        rows.append({"name": name, "epochs": epochs, "seconds": seconds} | row)
-        recipe = self._recipe(student, choice, epochs, seed, start is not None)
+        rows.append({"name": name, "epochs": len(losses), "seconds": seconds} | row)
+        recipe = self._recipe(student, choice, len(losses), seed, start is not None)
         write_run(folder, model, recipe, family.faces.about, self._account(losses, seconds, row))
         return model
 

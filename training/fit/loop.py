@@ -21,7 +21,7 @@ from training.fit.distill import Teachers
 from training.fit.objective import Objective, optimizer_of
 from training.fit.recipe import Recipe
 from training.fit.targets import Targets, targets
-from training.machines.compute import computing_in, fuse_normalization
+from training.machines.compute import computing_in, fuse_normalization, set_seed
 from training.machines.devices import ONE, Devices
 from training.networks.qat import network
 from workstation.progress import counted, time_left
@@ -92,7 +92,7 @@ def training_faces(recipe: Recipe, data: Prepared, fitted: Targets) -> Faces:
 
 def new_model(recipe: Recipe, steps: int, spec: InputSpec, classes: int) -> keras.Model:
     """The recipe's network, seeded and compiled for epochs of so many steps, in its precision."""
-    keras.utils.set_random_seed(recipe.seed)
+    set_seed(recipe.seed)
     with computing_in(recipe.precision):
         model = network(recipe, spec, classes)
     fuse_normalization(model)

@@ -19,14 +19,17 @@ from training.fit.distill import common_sets, run_identity, trusted_run
 from training.fit.recipe import Recipe
 from training.networks.qat import simulated
 from training.runs.from_bundle import FP32, float_network, recipe_of
+from training.runs.seeds import holds_seeds
 from workstation.seen import unlisted
 
 LAST_LAYER = "logits"
 
 
 def is_bundle(init: str) -> bool:
-    """Whether `--init` names a bundle: by its file or shipped name, and not a run folder."""
-    return bool(init) and not has_config(init)
+    """Whether `--init` names a bundle: by its file or shipped name, and not a folder of a run or of
+    several.
+    """
+    return bool(init) and not has_config(init) and not holds_seeds(init)
 
 
 def fine_tuning(init: str) -> Recipe:

@@ -1,7 +1,8 @@
-"""How layers compute: in which precision, and under Keras on torch with which kernel they
-normalize.
+"""How layers compute: in which precision, from which seed, and under Keras on torch with which
+kernel they normalize.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -25,6 +26,22 @@ def computing_in(precision: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def set_seed(seed: int) -> None:
+    """Seed all that draws: Python, NumPy, and Keras with its backend.
+
+    Keras seeds TensorFlow too wherever it is installed. Where nothing draws from it, importing it
+    would only cost ten seconds and half a gigabyte, so Keras does not find it here.
+    """
+    if keras.backend.backend() == "tensorflow" or "tensorflow" in sys.modules:
+        keras.utils.set_random_seed(seed)
+        return
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]
+    try:
+        keras.utils.set_random_seed(seed)
+    finally:
+        del sys.modules["tensorflow"]
 
 
 def fuse_normalization(model: keras.Model) -> None:

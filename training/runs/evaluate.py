@@ -1,12 +1,14 @@
 """A run's float network on one split: predictions and pictures into the run, and scorecards."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.quantize import softmax
 from edgeemo.contract.run import Predictions, read_predictions, write_predictions
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared, load_prepared
@@ -68,18 +70,42 @@ def scorecards(run_path: Path, data_path: Path, split: str) -> dict[str, Scoreca
             split.
     """
     data = load_prepared(data_path)
-    names = data.class_names
-    stored = read_predictions(run_path, split, len(names))
+    stored = _predictions(run_path, data, split)
+    averaged = (stored.logits + stored.mirrored) / 2
+    return _cards(data, stored.rows, {"": stored.logits, "_flipped": averaged})
+
+
+def together(run_paths: Sequence[Path], data_path: Path, split: str) -> dict[str, Scorecard]:
+    """Scorecards of several runs as one, whose scores are the mean of theirs, on a split.
+
+    Named and raising as those of `scorecards`, those of mirror images left out.
+    """
+    data = load_prepared(data_path)
+    answers = [softmax(_predictions(path, data, split).logits) for path in run_paths]
+    return _cards(data, data.indices(split), {"": np.mean(answers, axis=0)})
+
+
+def _predictions(run_path: Path, data: Prepared, split: str) -> Predictions:
+    """A run's stored predictions on a split of `data`. Raises RunError where they are of others."""
+    stored = read_predictions(run_path, split, len(data.class_names))
     if not np.array_equal(stored.rows, data.indices(split)):
         raise RunError(
-            f"{run_path}: its predictions are not those of the {split} split of {data_path}; run: "
-            f"python -m training evaluate {run_path} --split {split} --data {data_path}"
+            f"{run_path}: its predictions are not those of the {split} split of {data.path}; run: "
+            f"python -m training evaluate {run_path} --split {split} --data {data.path}"
         )
-    averaged = (stored.logits + stored.mirrored) / 2
+    return stored
+
+
+def _cards(
+    data: Prepared, rows: NDArray[np.int64], answers: Mapping[str, NDArray[Any]]
+) -> dict[str, Scorecard]:
+    """Scorecards of answers (n, classes) for `rows` (n,), by what they are judged against and the
+    suffix of each.
+    """
     return {
-        against + suffix: score(truth[known], logits[known].argmax(axis=1), names)
-        for suffix, logits in (("", stored.logits), ("_flipped", averaged))
-        for against, truth, known in _truths(data, stored.rows)
+        against + suffix: score(truth[known], given[known].argmax(axis=1), data.class_names)
+        for suffix, given in answers.items()
+        for against, truth, known in _truths(data, rows)
     }
 
 

@@ -22,6 +22,7 @@ from training.data.splits import ToSplit, grouped_split
 from training.fit.augment import augmented_epoch
 from training.fit.balance import balanced_rows
 from training.fit.recipe import Augmentation
+from training.machines.compute import set_seed
 from training.networks import NETWORKS
 from training.runs.predict import predict
 from training.studies.leaks import TRAIN_SHARE, has_copy, official_test, random_split, repeated
@@ -137,7 +138,7 @@ def compare(data: Prepared, per_class: int, share: float, epochs: int, seed: int
 
 
 def _fitted(faces: Faces, spec: InputSpec, epochs: int, seed: int, name: str) -> keras.Model:
-    keras.utils.set_random_seed(seed)
+    set_seed(seed)
     model = NETWORKS.get("small")(spec, len(faces.class_names))
     steps = -(-len(faces.labels) // BATCH)
     rate = keras.optimizers.schedules.CosineDecay(

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 from training.fast import augment as fast
 from training.fast.xla import jax, jnp
@@ -119,6 +120,50 @@ def test_greys_are_spread_as_in_numpy(pictures: NDArray[np.uint8], choice: Augme
         assert abs(ours.mean() - theirs.mean()) < error
         # The darkest grey is changed in a few pictures only, so its spread is known less well.
         assert ours.std() == pytest.approx(theirs.std(), rel=0.2, abs=0.05)
+
+
+def same_distribution(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> bool:
+    """By Kolmogorov and Smirnov: of two thousand each, one in ten thousand equal ones fails; the
+    seeds are fixed.
+    """
+    return bool(stats.ks_2samp(ours, theirs).pvalue > 1e-4)
+
+
+def test_angles_are_distributed_as_in_opencv() -> None:
+    """A bar's angle is that of the warp; it is found by the bar's second moments."""
+    bar = np.full((48, 48), 20, np.uint8)
+    bar[21:27, 8:40] = 220
+    bars = np.tile(bar, (COUNT, 1, 1))
+    found = []
+    for made in (in_jax(bars, only(rotation=9.0)), in_opencv(bars, only(rotation=9.0))):
+        _, _, vx, vy, cov = places(made).T
+        found.append(np.rad2deg(0.5 * np.arctan2(2 * cov, vx - vy)))
+    ours, theirs = found
+    assert same_distribution(ours, theirs)
+    assert ours.std() == pytest.approx(9.0, rel=0.05)
+    assert abs(ours.mean()) < 1.0
+    assert not same_distribution(ours, 1.5 * theirs)
+
+
+def test_as_many_pictures_are_mirrored_as_in_opencv(pictures: NDArray[np.uint8]) -> None:
+    mirrored = pictures[0, :, ::-1]
+    for made in (in_jax(pictures, only(flip=0.3)), in_opencv(pictures, only(flip=0.3))):
+        is_mirrored = np.abs(made[..., 0] - mirrored).max(axis=(1, 2)) < 1
+        is_same = np.abs(made[..., 0] - pictures).max(axis=(1, 2)) < 1
+        assert (is_mirrored ^ is_same).all()
+        assert is_mirrored.mean() == pytest.approx(0.3, abs=4 * np.sqrt(0.3 * 0.7 / COUNT))
+
+
+def test_cutouts_are_as_frequent_and_as_large_as_in_opencv() -> None:
+    grey = np.full((COUNT, 48, 48), 128, np.uint8)
+    ours, theirs = (
+        (np.abs(made[..., 0] - 128) > 0.01).mean(axis=(1, 2))
+        for made in (in_jax(grey, only(cutout=0.4)), in_opencv(grey, only(cutout=0.4)))
+    )
+    for shares in (ours, theirs):
+        assert (shares > 0).mean() == pytest.approx(0.4, abs=4 * np.sqrt(0.24 / COUNT))
+    assert same_distribution(ours[ours > 0], theirs[theirs > 0])
+    assert not same_distribution(ours[ours > 0], 1.3 * theirs[theirs > 0])
 
 
 def test_a_view_is_the_same_whatever_batch_it_is_asked_in(pictures: NDArray[np.uint8]) -> None:

@@ -2,6 +2,7 @@
 had been.
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,19 @@ from keras import layers
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from training.fast.choices import Choice
 from training.fast.engine import Programs, objective, on_device
-from training.fast.job import Job, Lesson, fitted, read_half, read_state, write_half, write_state
+from training.fast.job import (
+    Job,
+    Lesson,
+    drawn,
+    fitted,
+    read_half,
+    read_state,
+    write_half,
+    write_state,
+)
 from training.fast.optimizer import new_state
 from training.fast.xla import jnp
+from training.machines.compute import set_seed
 from training.networks.blocks import classifier, convolution, rescaled_input
 
 COUNT = 240
@@ -23,7 +34,7 @@ CHOICE = Choice(24, 0.02, 1, mixup=0.1, momentum=0.9, precision="float32")
 
 
 def network(seed: int = 1) -> keras.Model:
-    keras.utils.set_random_seed(seed)
+    set_seed(seed)
     pixels, x = rescaled_input(DEFAULT_SPEC)
     x = convolution(layers.AveragePooling2D(8)(x), 8, "one")
     return classifier(pixels, x, "tiny", 7, dropout=0.1)
@@ -97,7 +108,7 @@ def test_interrupted_training_gives_what_an_uninterrupted_one_gives(
 ) -> None:
     def stop(done: int, state: Any, loss: float) -> None:
         if done == 2:
-            write_state(tmp_path / "b", state, [1.0] * 2)
+            write_state(tmp_path / "b", state, [1.0] * 2, 4)
             raise KeyboardInterrupt
 
     whole, _ = fitted(job(setting, tmp_path / "a"), lambda: new_state(network()), nothing)
@@ -107,6 +118,44 @@ def test_interrupted_training_gives_what_an_uninterrupted_one_gives(
     assert same(whole, rest)
     assert len(losses) == 4
     assert read_state(tmp_path / "b", lambda: new_state(network()))[1] == losses
+
+
+def test_where_time_runs_out_the_schedule_ends_earlier_and_a_second_start_adds_nothing(
+    setting: dict[str, Any], tmp_path: Path
+) -> None:
+    def slow(done: int) -> float:
+        return {1: 2, 2: 5}.get(done, 3)
+
+    cut, losses = fitted(
+        job(setting, tmp_path / "a", epochs=8), lambda: new_state(network()), nothing, possible=slow
+    )
+    assert len(losses) == 3
+    again, losses = fitted(
+        job(setting, tmp_path / "a", epochs=8), lambda: new_state(network()), nothing
+    )
+    assert same(cut, again)
+    assert len(losses) == 3
+    _, losses = fitted(
+        job(setting, tmp_path / "b"), lambda: new_state(network()), nothing, possible=lambda _: -1.0
+    )
+    assert len(losses) == 1
+
+
+def test_seconds_of_an_epoch_are_measured_without_changing_anything(
+    setting: dict[str, Any],
+) -> None:
+    programs = setting["programs"]
+    before = [np.array(weight) for weight in programs.model.get_weights()]
+    numbers = CHOICE.numbers(programs.shape, 4)
+    seconds = programs.seconds_of_epoch(setting["faces"], setting["table"], numbers)
+    assert 0 < seconds < 60
+    for ours, theirs in zip(programs.model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_network_is_drawn_without_tensorflow() -> None:
+    drawn("nano", 5, "float32")
+    assert "tensorflow" not in sys.modules
 
 
 def test_scores_are_those_of_the_network_that_is_kept(

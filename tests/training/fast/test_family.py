@@ -1,6 +1,11 @@
 """A whole family of tiny networks, from faces to run folders, inside its budget."""
 
+import re
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +15,19 @@ import pytest
 
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.quantize import softmax
+from edgeemo.errors import RunError
+from tests import support
 from training.fast import lessons
 from training.fast.faces import FaceSet, Part, pack_faces
+from training.fast.family import PLAN, Options, made_of
+from training.fast.job import epochs_done, remember
 from training.fast.results import measured
-from training.fast.run import run_family
+from training.fast.run import check_begun, run_family
 from training.networks import NETWORKS
 from training.networks.blocks import classifier, convolution, rescaled_input
 from training.runs.run import load_run
 
-BUDGET = 6.0
+BUDGET = 180.0  # far more than the tiny networks take; a busy machine compiles for long
 
 
 def tiny(spec: InputSpec, classes: int) -> keras.Model:
@@ -44,7 +53,7 @@ def given(**more: Any) -> dict[str, Any]:
     return {
         "budget": BUDGET,
         "teacher": "tiny",
-        "networks": "tiny",
+        "networks": ("tiny",),
         "seed": 1,
         "unlabelled": None,
         "faces": None,
@@ -79,12 +88,82 @@ def test_family_leaves_runs_and_goes_on_where_it_stopped(tmp_path: Path) -> None
     assert [line.rsplit("|", 2)[0] for line in second.splitlines()][: len(strip)] == strip
 
 
+def test_family_that_is_killed_goes_on_and_ends_inside_its_budget(tmp_path: Path) -> None:
+    about = {"data": "x", "data_sets": ["x"], "data_seed": 1, "split_hash": "ab" * 32}
+    faces = FaceSet(part(1, 280), part(2, 70), part(3, 7).images, about)
+    pack_faces(faces, tmp_path / "kit")
+    out = tmp_path / "out"
+    words = f"family --data {tmp_path / 'kit'} --out {out} --budget 3m --device cpu"
+    words += " --teacher tiny --networks tiny"
+    code = (
+        "from tests.training.fast.test_family import tiny; from edgeemo.cli import shell\n"
+        "from training.networks import NETWORKS; from training.__main__ import main\n"
+        f"with NETWORKS.added('tiny', tiny): shell.run(main, 'x', {words.split()!r})"
+    )
+
+    def begun() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=support.REPOSITORY
+        )
+
+    for sign in ("plan.json", "teacher-1/state.npz", "tiny-float/state.npz"):
+        process = begun()
+        while not (out / sign).is_file() and process.poll() is None:
+            time.sleep(0.005)
+        assert process.poll() is None, process.communicate()
+        process.kill()
+        process.communicate()
+    teacher = epochs_done(out / "teacher-1")
+    process = begun()
+    said, _ = process.communicate()
+    assert process.returncode == 0
+    ended = re.search(r"\[ *([0-9.]+) s\] done", said)
+    assert ended
+    assert float(ended[1]) < BUDGET
+    assert epochs_done(out / "teacher-1") == teacher > 0
+    assert "| tiny |" in said
+    assert (out / "results.md").read_text() in said
+    assert load_run(out / "tiny").recipe.qat
+    assert load_run(out / "tiny-fer2013").recipe.labels == "fer2013"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"seed": 2}, "seed 1 there and 2 here"),
+        ({"faces": 100}, "faces 140 there and 100 here"),
+    ],
+)
+def test_other_choices_do_not_go_on_with_a_family(
+    tmp_path: Path, more: dict[str, Any], message: str
+) -> None:
+    options = Options(budget=9.0, teacher="tiny", networks=("tiny",))
+    faces = FaceSet(part(1, 140), part(2, 70), part(3, 7).images, {"split_hash": "ab" * 32})
+    begun = {"made_of": made_of(options, faces)}
+    remember(tmp_path / "out", PLAN, lambda: begun)
+    check_begun(tmp_path / "out", replace(options, budget=90.0), faces)
+    pack_faces(faces, tmp_path / "kit")
+    with pytest.raises(RunError, match=message):
+        run_family(tmp_path / "kit", tmp_path / "out", given(**more), lambda line: None)
+
+
+def test_runs_of_somebody_else_are_not_replaced(tmp_path: Path) -> None:
+    run = tmp_path / "runs/tiny-float"
+    run.mkdir(parents=True)
+    (run / "model.weights.h5").write_bytes(b"mine")
+    pack_faces(FaceSet(part(1, 140), part(2, 70), part(3, 7).images, {}), tmp_path / "kit")
+    with pytest.raises(RunError, match="tiny-float: holds a run already"):
+        run_family(tmp_path / "kit", tmp_path / "runs", given(), lambda line: None)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["tiny-float"]
+
+
 def test_plan_trains_nothing(tmp_path: Path) -> None:
     pack_faces(FaceSet(part(1, 140), part(2, 70), part(3, 7).images, {}), tmp_path / "kit")
     text = run_family(tmp_path / "kit", tmp_path / "out", given(plan=True), lambda line: None)
-    assert text.startswith("TeacherPlan(teachers=")
-    assert "'tiny': " in text
-    assert not list((tmp_path / "out").glob("*/*"))
+    teachers, *students = text.splitlines()
+    assert re.fullmatch(r"teachers: \d x \d+ epochs and \d+ views", teachers)
+    assert re.fullmatch(r"tiny: \d+ epochs, then \d+ in simulated int8", students[0])
+    assert not (tmp_path / "out").exists()
 
 
 def test_targets_blend_votes_and_labels_and_leave_unlabelled_faces_to_the_teachers() -> None:

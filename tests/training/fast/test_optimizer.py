@@ -6,6 +6,7 @@ import pytest
 
 from training.fast.optimizer import decayed, learning_rate, new_state, updated
 from training.fast.xla import jnp
+from training.machines.compute import set_seed
 
 NUMBERS = {
     "peak": np.float32(0.01),
@@ -29,7 +30,7 @@ def test_rate_is_keras_cosine_after_a_warm_up() -> None:
 
 
 def test_weights_and_their_average_move_as_keras_moves_them() -> None:
-    keras.utils.set_random_seed(3)
+    set_seed(3)
     model = keras.Sequential(
         [keras.Input((4,)), keras.layers.Dense(3), keras.layers.BatchNormalization()]
     )
