@@ -1,4 +1,4 @@
-"""What a microcontroller computes: the C that `export firmware` generates, compiled on this machine.
+"""What a microcontroller computes: the C that `export firmware` generates, compiled here.
 
 Its bits are those of LiteRT's reference kernels (docs/microcontrollers.md), in a tenth of the time.
 """
