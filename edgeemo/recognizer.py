@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgeemo.backends import Backend, Providers, open_backend
 from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.operating_point import DEFAULT, Prior
 from edgeemo.contract.preprocess import face_to_input, is_in_frame
 from edgeemo.contract.quantize import softmax
 from edgeemo.data.pictures import read_picture
@@ -42,6 +43,10 @@ class Recognizer:
             one for the artifact's format.
         providers: ONNX Runtime's execution providers by name, or "auto" for an NVIDIA GPU where
             there is one (see edgeemo.backends.open_backend); by default the processor alone.
+        prior: how frequent each emotion is where the model looks: "default" as the bundle has it,
+            "training" as in its training data (best top-1 there), "balanced" (rare emotions as
+            likely as others), or shares 0..1 by label for a site that knows its visitors, such as
+            {"neutral": 0.7, "happy": 0.2}; labels not named share the rest as in training.
         backend: an opened backend instead of the bundle's own, for tests (edgeemo.FakeBackend); it
             brings its labels and its input spec, and `model` is not looked at.
 
@@ -58,6 +63,7 @@ class Recognizer:
         runtime: str | None = None,
         threads: int = 1,
         providers: Providers = None,
+        prior: Prior = DEFAULT,
         backend: Backend | None = None,
     ) -> None:
         self.bundle: Bundle | None = None
@@ -68,6 +74,7 @@ class Recognizer:
             )
         self.backend = backend
         self.labels, self.spec = tuple(backend.labels), backend.spec
+        self._shift = self._shift_to(prior)
         self.detector = open_detector(detector) if isinstance(detector, str) else detector
         overrides = self.bundle.manifest.crops if self.bundle else {}
         self._detecting, self._inferring = threading.Lock(), threading.Lock()
@@ -150,7 +157,7 @@ class Recognizer:
         return face_to_input(frame_rgb, box.as_tuple(), self.spec, self.crop)
 
     def infer(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 (N, labels) logits of uint8 (N, H, W, C) inputs.
+        """float32 (N, labels) logits of uint8 (N, H, W, C) inputs, under the recognizer's prior.
 
         Raises InvalidInput after `close`.
         """
@@ -161,7 +168,20 @@ class Recognizer:
             raise BackendError(
                 f"{self.backend.artifact}: gives answers that are no numbers; do not use this model"
             )
-        return logits
+        return logits if self._shift is None else logits + self._shift
+
+    def _shift_to(self, prior: Prior) -> NDArray[np.float32] | None:
+        """float32 (labels,): what logits gain for the prior; None for the bundle's default."""
+        if isinstance(prior, str) and prior == DEFAULT:
+            return None
+        point = self.bundle.manifest.operating_point if self.bundle else None
+        if point is None:
+            raise InvalidInput(
+                f"{self.bundle.path if self.bundle else 'this backend'}: expected a bundle that "
+                f"knows the prior that it was trained under, for the prior {str(prior)[:80]!r}; "
+                "build it again with this edgeemo, or leave the prior out"
+            )
+        return point.shift(prior, self.labels)
 
     def _check_open(self) -> None:
         if "backend" not in self.__dict__:

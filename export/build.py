@@ -38,6 +38,9 @@ class Settings:
     """Fewest test pictures that are judged by; the report has it."""
     seed: int = 1
     """Of the calibration draw and the self-test's patterns, and of the parts of adopted data."""
+    adjustment: float | None = None
+    """Share of the training prior's log (0..1) that is taken off the logits of a run; None: as
+    validation chooses."""
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -71,7 +74,7 @@ def build(
     """
     named, settings = named or Named(out.stem), settings or Settings()
     profile = PROFILES.get(settings.profile)
-    job = load_job(run, data, profile, settings.steps, settings.seed)
+    job = load_job(run, data, profile, settings.steps, settings.seed, settings.adjustment)
     return prove(job, out, named, settings.gate_min)
 
 

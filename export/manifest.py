@@ -85,6 +85,7 @@ def make_manifest(
         evaluation=tuple(map(_evaluation, measurements)),
         smoothing=Smoothing(),
         tensor_arena_bytes=max(map(activation_bytes, on_device), default=0),
+        operating_point=run.operating_point,
     )
 
 

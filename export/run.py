@@ -6,7 +6,7 @@ that a network may be made of are imported.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.input_spec import Arithmetic, InputSpec
 from edgeemo.contract.labels import check_same_labels
+from edgeemo.contract.operating_point import OperatingPoint
 from edgeemo.contract.run import MODEL, WEIGHTS, RunConfig, read_predictions
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import RunError, SpecMismatch
 from export.convert import onnx, tflite
+from export.convert.operating_point import fold
 from export.prove.before import ADVICE
 from workstation.keras_settings import load_keras
 from workstation.quiet import quiet
@@ -76,6 +78,10 @@ class Subject(Protocol):
         """What to do where it fails by itself, in words."""
 
     @property
+    def operating_point(self) -> OperatingPoint | None:
+        """What its last layer was changed by; None where nothing is known of it."""
+
+    @property
     def about(self) -> Mapping[str, Any]:
         """What the report says of where it comes from, by the report's keys; plain JSON values."""
 
@@ -105,6 +111,8 @@ class FloatRun:
 
     given: None = None
     """Of a run int8 is always made here."""
+    operating_point: OperatingPoint | None = None
+    """What its networks' last layers and its logits were changed by; None: nothing yet."""
 
     @property
     def spec(self) -> InputSpec:
@@ -146,6 +154,15 @@ class FloatRun:
     def about(self) -> Mapping[str, Any]:
         """Nothing: the manifest tells of a run."""
         return {}
+
+    def at(self, point: OperatingPoint) -> "FloatRun":
+        """The run with networks and logits at `point`; the networks are changed in place.
+
+        Raises RunError where their last layer is none that it can be folded into.
+        """
+        for network in filter(None, (self.model, self.simulated)):
+            fold(network, point)
+        return replace(self, logits=point.applied(self.logits), operating_point=point)
 
     def float_tflite(self) -> bytes:
         """The float network as .tflite. Raises BackendError."""

@@ -15,9 +15,11 @@ if (processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
         os.environ.setdefault(threads, str(max(1, (os.cpu_count() or 1) // processes)))
 
 import csv
+import fcntl
 import json
 import shutil
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +35,7 @@ from edgeemo.contract.run import (
     write_run_config,
 )
 from edgeemo.data.prepared import DATASET, INDEX, VOTE_COLUMNS, file_sha256, load_prepared
-from tests import support
+from tests import objects, support
 
 # A shell lets its background jobs ignore Ctrl-C, and they pass that on to the programs that they
 # start: cameras that are interrupted would then run on for a second before they are terminated.
@@ -81,10 +83,39 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
+def of_all_processes(factory: pytest.TempPathFactory) -> Path:
+    """A folder that the test processes of a session share."""
+    base = factory.getbasetemp()
+    # Tests that a test starts have a session of their own, whatever they inherit.
+    return base.parent if base.name.startswith("popen-") else base
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """The product of `make` at the path that it is given, made by the first process that asks."""
+    folder = of_all_processes(factory) / name
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            make(folder / name)
+            (folder / "made").touch()
+    return folder / name
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder of compiled C that all test processes share."""
+    folder = of_all_processes(tmp_path_factory) / "objects"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(objects.FOLDER, str(folder))
+        yield
+
+
 @pytest.fixture(scope="session")
 def drawn_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A zip of drawn pictures in FER-2013's layout."""
-    return support.write_drawn_archive(tmp_path_factory.mktemp("archive") / "drawn.zip")
+    return made_once(tmp_path_factory, "drawn.zip", support.write_drawn_archive)
 
 
 @pytest.fixture(scope="session")
@@ -93,9 +124,10 @@ def prepared(drawn_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     from training.data.prepare import prepare
     from training.data.sources import SOURCES
 
-    out = tmp_path_factory.mktemp("prepared") / "drawn"
-    prepare([(SOURCES["fer2013"], drawn_archive)], out, split="official", progress=False)
-    return out
+    def make(out: Path) -> None:
+        prepare([(SOURCES["fer2013"], drawn_archive)], out, split="official", progress=False)
+
+    return made_once(tmp_path_factory, "drawn", make)
 
 
 @pytest.fixture(scope="session")
@@ -125,10 +157,14 @@ def tiny_run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Read only.
     """
+    return made_once(tmp_path_factory, "tiny", lambda out: make_tiny_run(prepared, out))
+
+
+def make_tiny_run(prepared: Path, out: Path) -> None:
+    """`tiny_run`, by the real code but for training."""
     import keras
 
-    out = tmp_path_factory.mktemp("runs") / "tiny"
-    out.mkdir()
+    out.mkdir(exist_ok=True)
     pixels = keras.Input(DEFAULT_SPEC.shape, name="pixels")
     x = keras.layers.Rescaling(DEFAULT_SPEC.scale[0], DEFAULT_SPEC.offset[0])(pixels)
     x = keras.layers.Flatten()(keras.layers.AveragePooling2D(24)(x))
@@ -159,7 +195,6 @@ def tiny_run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         history=Progress(epochs=0, best_epoch=0, seconds=0.0),
     )
     write_run_config(out, config)
-    return out
 
 
 @pytest.fixture(scope="session")
@@ -170,6 +205,7 @@ def tiny_bundle(tiny_run: Path, prepared: Path, tmp_path_factory: pytest.TempPat
     """
     from export.build import Settings, build
 
-    out = tmp_path_factory.mktemp("bundle") / "tiny.edgeemo"
-    build(tiny_run, prepared, out, settings=Settings(gate_min=1))
-    return out
+    def make(out: Path) -> None:
+        build(tiny_run, prepared, out, settings=Settings(gate_min=1))
+
+    return made_once(tmp_path_factory, "tiny.edgeemo", make)

@@ -256,7 +256,8 @@ def interrupted_after_first_epoch(
 ) -> subprocess.Popen[str]:
     """A real training process that gets Ctrl-C once its first epoch is finished."""
     code = (
-        "from pathlib import Path; from edgeemo.cli import shell; import click, sys\nimport"
+        "from pathlib import Path; from edgeemo.cli import shell; import click, sys\nfrom"
+        " training.machines.backend import choose_backend; choose_backend()\nimport"
         " tests.networks  # its small network\nfrom training.fit.train import train; from"
         " training.fit.recipe import Recipe\nrecipe ="
         f" Recipe.from_dict({recipe.to_dict()!r})\n@click.command()\ndef main(): train(recipe,"

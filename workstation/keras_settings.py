@@ -5,11 +5,14 @@ Keras reads KERAS_HOME/keras.json (~/.keras by default) and KERAS_* variables wh
 """
 
 import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 from edgeemo.errors import BrokenDependency, MissingDependency
-from edgeemo.optional import is_installed, need
+from edgeemo.optional import IMPORTING, is_installed, need
 from workstation.quiet import quiet
 
 # In the order of measured speed on CPUs (docs/stack.md).
@@ -22,6 +25,10 @@ IGNORED = (
     "KERAS_NNX_ENABLED",
     "TF_USE_LEGACY_KERAS",
 )
+
+# Keras, and TensorFlow for JAX, import them if they are there, for features that nobody here uses,
+# and the import then takes twice as long.
+UNUSED = ("sklearn", "matplotlib", "pandas", "jax")
 
 
 def settings_file() -> Path:
@@ -47,6 +54,22 @@ def check_backend(name: str) -> None:
     )
 
 
+@contextmanager
+def hidden(names: Iterable[str]) -> Iterator[None]:
+    """Let imports of these packages fail inside the block, as if they were not installed; those
+    that are imported already stay.
+    """
+    absent = [name for name in names if name not in sys.modules]
+    # None says "not there" to the import system.
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in absent:
+            if sys.modules.get(name) is None:
+                sys.modules.pop(name, None)
+
+
 def load_keras(extra: str, purpose: str) -> ModuleType:
     """Import keras, with KERAS_BACKEND set already, and give it its own defaults.
 
@@ -59,7 +82,8 @@ def load_keras(extra: str, purpose: str) -> ModuleType:
     """
     for name in IGNORED:
         os.environ.pop(name, None)
-    with quiet():
+    asked = os.environ["KERAS_BACKEND"]
+    with quiet(), IMPORTING, hidden(name for name in UNUSED if name != asked):
         try:
             keras = need("keras", extra, purpose)
         except BrokenDependency as error:
@@ -72,7 +96,7 @@ def load_keras(extra: str, purpose: str) -> ModuleType:
     for of_newer_keras in ("set_max_epochs", "set_max_steps_per_epoch"):
         if hasattr(config, of_newer_keras):
             getattr(config, of_newer_keras)(None)
-    asked, used = os.environ["KERAS_BACKEND"], str(config.backend())
+    used = str(config.backend())
     if used != asked:
         raise BrokenDependency(
             f"expected Keras on {asked}, and it was imported on {used} in this process already; "

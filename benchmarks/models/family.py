@@ -10,6 +10,7 @@ are of inference alone on one thread, all models and the peer in turn, as ratios
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared, load_prepared, prepared_files
 from edgeemo.models import shipped_models
 from edgeemo.proof.evaluation import PairedDrop, paired_drop, score
+from edgeemo.proof.standings import standings
 from edgeemo.recognizer import load_bundle
 from export.report.words import percent, points
 from workstation.progress import counted
@@ -116,6 +118,12 @@ def measured(bundle: Bundle, data: Prepared, rows: NDArray[np.int64]) -> dict[st
         )
         answers[key], flipped = plain.argmax(axis=1), (plain + mirrored).argmax(axis=1)
         row[key] = {name: _top1(answers[key], *truth, names) for name, truth in truths.items()}
+        if key == "int8":
+            row["by_prior"] = {
+                name: {prior: asdict(at) for prior, at in by.items()}
+                for name, (truth, known) in truths.items()
+                for by in [standings(plain[known], truth[known], manifest.operating_point, names)]
+            }
         row[key] |= {
             f"{name}_flipped": _top1(flipped, *truth, names) for name, truth in truths.items()
         }
@@ -241,6 +249,13 @@ def _markdown(table: dict[str, dict[str, Any]], class_names: Sequence[str]) -> I
         cells += [_share(int8["ferplus"]), _flip(int8, "ferplus")]
         drops = [f"{key} {points(-drop['drop'])}" for key, drop in row.get("drop", {}).items()]
         yield "| " + " | ".join([*cells, ", ".join(drops)]) + " |"
+    yield ""
+    yield "| int8 on the FER+ majority | prior | top-1 | mean recall | macro-F1 | ECE |"
+    yield "|---|---|---|---|---|---|"
+    for name, row in table.items():
+        for prior, at in row.get("by_prior", {}).get("ferplus", {}).items():
+            shares = " | ".join(percent(at[key]) for key in ("top1", "mean_recall", "macro_f1"))
+            yield f"| `{name}` | {prior} | {shares} | {at['ece']:.3f} |"
     yield ""
     yield "| int8 recall | " + " | ".join(f"{label}" for label in class_names) + " |"
     yield "|---|" + "---|" * len(class_names)

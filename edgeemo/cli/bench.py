@@ -6,20 +6,27 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from edgeemo.cli.options import PlainPath, artifact_option, threads_option
 from edgeemo.cli.processor import processor_name
 from edgeemo.cli.shell import say
 from edgeemo.models import DEFAULT_MODEL
 
+if TYPE_CHECKING:
+    from edgeemo.contract.bundle import Bundle
+
 
 @click.command()
 @click.argument("bundle", default=DEFAULT_MODEL)
 @artifact_option()
 @threads_option()
+@click.option(
+    "--all", "every", is_flag=True, help="Time all models that ship, in turns, and their ratios."
+)
 @click.option(
     "--beside",
     type=PlainPath(),
@@ -33,14 +40,32 @@ from edgeemo.models import DEFAULT_MODEL
     help="Timed inferences of each model.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.pass_context
 def bench(
-    bundle: str, artifact: str | None, threads: int, beside: Path | None, runs: int, as_json: bool
+    context: click.Context,
+    bundle: str,
+    artifact: str | None,
+    threads: int,
+    every: bool,
+    beside: Path | None,
+    runs: int,
+    as_json: bool,
 ) -> None:
     """Time single-face inference on this machine: pixels in, logits out, one face at a time.
 
     Figures hold for this machine alone. --beside runs the two models in turns in one process, so
     that noise meets both.
+
+    \b
+    edgeemo bench small --runs 2000
+    edgeemo bench nano --beside other.tflite
+    edgeemo bench --all
     """
+    if every:
+        if context.get_parameter_source("bundle") is not ParameterSource.DEFAULT or artifact:
+            raise click.UsageError("--all times each model's int8 file; drop BUNDLE and --artifact")
+        _bench_all(threads, beside, runs, as_json)
+        return
     import numpy as np
 
     from edgeemo.backends import open_backend
@@ -80,6 +105,46 @@ def bench(
             "ratio_p50": summary(times[0])["p50"] / other["p50"],
         }
     say(*([strict.dumps_line(result)] if as_json else _lines(result)))
+
+
+def _bench_all(threads: int, beside: Path | None, runs: int, as_json: bool) -> None:
+    from edgeemo.cli.family import family
+    from edgeemo.contract.checked import strict
+
+    bundles = [bundle for _, bundle in family()]
+    calls = [_call(bundle, threads) for bundle in bundles]
+    names = [bundle.manifest.name for bundle in bundles]
+    if beside:
+        calls.append(_other(beside, threads))
+        names.append(beside.name)
+    p50 = {
+        name: summary(times)["p50"]
+        for name, times in zip(names, alternate(calls, runs), strict=True)
+    }
+    base = p50[names[-1] if beside else DEFAULT_MODEL]
+    if as_json:
+        say(strict.dumps_line({"machine": machine(), "threads": threads, "ms": p50}))
+        return
+    say(f"{threads} thread(s)  {machine()}  ({runs:,} runs each, in turns)")
+    against = beside.name if beside else DEFAULT_MODEL
+    for name, ms in p50.items():
+        say(f"{name:<20} p50 {ms:.3f} ms  {ms / base:.2f} x {against}")
+
+
+def times_of(bundles: Sequence["Bundle"], runs: int = 200) -> list[float]:
+    """Median milliseconds of one face through each bundle's int8 file, in turns."""
+    calls = [_call(bundle, 1) for bundle in bundles]
+    return [summary(times)["p50"] for times in alternate(calls, runs)]
+
+
+def _call(bundle: "Bundle", threads: int) -> Callable[[], object]:
+    import numpy as np
+
+    from edgeemo.backends import open_backend
+
+    backend = open_backend(bundle, threads=threads)
+    face = np.random.default_rng(0).integers(0, 256, (1, *bundle.spec.shape), dtype=np.uint8)
+    return lambda: backend.infer(face)
 
 
 def machine() -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeemo.cli.options import PlainPath, artifact_option, threads_option
+from edgeemo.cli.options import PlainPath, artifact_option, prior_option, threads_option
 from edgeemo.cli.shell import say
+from edgeemo.contract.operating_point import DEFAULT, Prior
 from edgeemo.errors import BundleError, MissingFile
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from edgeemo.data.labelled import LabelledInputs
     from edgeemo.proof.agreement import Agreement
     from edgeemo.proof.evaluation import Scorecard
+    from edgeemo.proof.standings import Standing
     from edgeemo.recognizer import Recognizer
 
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 @click.argument("bundle")
 @click.argument("data")
 @artifact_option()
+@prior_option()
 @click.option(
     "--split",
     type=click.Choice(["train", "validation", "test"]),
@@ -54,6 +57,7 @@ def evaluate(
     bundle: str,
     data: str,
     artifact: str | None,
+    prior: Prior,
     split: str,
     threads: int,
     json_path: Path | None,
@@ -69,17 +73,26 @@ def evaluate(
     from edgeemo.contract.checked.outputs import check_output
     from edgeemo.data.prepared import prepared_files
     from edgeemo.proof.evaluation import score
+    from edgeemo.proof.standings import standing_lines
     from edgeemo.recognizer import Recognizer
 
+    if against and prior != DEFAULT:
+        raise click.UsageError("--against compares answers under the default prior; drop --prior")
     if json_path:
         check_output(json_path, (bundle, data, *prepared_files(data), against), option="--json")
-    with Recognizer(bundle, detector="whole", artifact=artifact, threads=threads) as recognizer:
-        labelled, answers = _answers(recognizer, data, split)
+    with Recognizer(
+        bundle, detector="whole", artifact=artifact, threads=threads, prior=prior
+    ) as recognizer:
+        labelled, logits = _logits(recognizer, data, split)
         backend, opened = recognizer.backend, recognizer.bundle
     assert opened is not None
+    answers = logits.argmax(axis=1)
     card = score(labelled.labels, answers, opened.labels)
     ferplus = _against_majority(labelled, answers, opened.labels)
     _print_cards(card, ferplus, f"{bundle} {backend.artifact} on {data}")
+    by_prior = _by_prior(labelled, logits, opened, prior)
+    for against_what, standings in by_prior.items():
+        say(f"by prior, against the {against_what}:", *standing_lines(standings))
     _print_promises(opened, backend.artifact)
     compared = _compared(opened, against, backend.artifact, labelled, answers) if against else None
     if compared:
@@ -91,6 +104,10 @@ def evaluate(
             "split": split,
             "ferplus_majority": asdict(ferplus) if ferplus else None,
             "backend": f"{backend.name} {backend.version}",
+            "by_prior": {
+                what: {name: asdict(at) for name, at in standings.items()}
+                for what, standings in by_prior.items()
+            },
             "left_out": labelled.left_out,
             "against": asdict(compared) if compared else None,
         }
@@ -101,10 +118,10 @@ def evaluate(
         )
 
 
-def _answers(
+def _logits(
     recognizer: "Recognizer", data: str, split: str
-) -> tuple["LabelledInputs", "NDArray[np.int64]"]:
-    """The labelled pictures, and the label numbers (N,) that the bundle gives them."""
+) -> tuple["LabelledInputs", "NDArray[np.float32]"]:
+    """The labelled pictures, and the bundle's logits (N, labels) for them."""
     import numpy as np
 
     from edgeemo.data.labelled import load_inputs
@@ -112,13 +129,36 @@ def _answers(
     labelled = load_inputs(data, split, recognizer.spec, recognizer.labels)
     for reason, count in labelled.left_out.items():
         say(f"warning: {count:,} files left out: {reason}", err=True)
-    answers: list[int] = []
+    logits: list[NDArray[np.float32]] = []
     with click.progressbar(length=len(labelled.labels), label="evaluating", file=sys.stderr) as bar:
         for start in range(0, len(labelled.labels), 64):
             part = labelled.inputs[start : start + 64]
-            answers += recognizer.infer(part).argmax(axis=1).tolist()
+            logits.append(recognizer.infer(part))
             bar.update(len(part))
-    return labelled, np.array(answers, np.int64)
+    return labelled, np.concatenate(logits)
+
+
+def _by_prior(
+    labelled: "LabelledInputs", logits: "NDArray[np.float32]", bundle: "Bundle", prior: Prior
+) -> dict[str, dict[str, "Standing"]]:
+    """What the logits (N, labels) score by prior, against the labels and FER+'s majority; of a
+    prior that was asked for, by that one alone.
+    """
+    from edgeemo.proof.standings import standing, standings
+
+    truths = {"labels": labelled.labels}
+    if labelled.majority is not None and (labelled.majority >= 0).any():
+        truths["FER+ majority"] = labelled.majority
+    result = {}
+    for what, truth in truths.items():
+        known = truth >= 0
+        at, right = logits[known], truth[known]
+        result[what] = (
+            standings(at, right, bundle.manifest.operating_point, bundle.labels)
+            if prior == DEFAULT
+            else {prior if isinstance(prior, str) else "given": standing(at, right)}
+        )
+    return result
 
 
 def _against_majority(

@@ -94,6 +94,14 @@ def _how_it_was_made(bundle: "Bundle") -> Iterator[str]:
     yield "training     " + ", ".join(
         f"{key} {printable(str(recipe[key])[:60])}" for key in choices
     )
+    if point := bundle.manifest.operating_point:
+        prior = ", ".join(
+            f"{label} {share:.1%}" for label, share in zip(bundle.labels, point.prior, strict=True)
+        )
+        yield (
+            f"scores       temperature {point.temperature:.2f}, {point.adjustment:.0%} of the "
+            f"training prior taken off ({prior})"
+        )
     yield (
         f"calibration  {calibration.n} pictures of {_short(calibration.split)}, "
         f"{_short(calibration.method)}"

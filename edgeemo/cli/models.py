@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -46,14 +46,39 @@ def _remotes() -> dict[str, Remote]:
     return {remote.name: remote}
 
 
-@click.group()
-def models() -> None:
-    """Model files: those that ship, and those that are fetched.
+@click.group(invoke_without_command=True)
+@click.option("--time", "timed", is_flag=True, help="Measure the time of one face here, in turns.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a model on stdout.")
+@click.pass_context
+def models(context: click.Context, timed: bool, as_json: bool) -> None:
+    """Which models ship: size, accuracy, what each is for.
+
+    Accuracy is that of the int8 file on FER-2013's PublicTest, as its report has it: against the
+    majority of FER+'s ten taggers, and against FER-2013's own labels. Memory is what activations
+    take at once.
 
     \b
-    edgeemo models list          what there is
+    edgeemo models               the family
+    edgeemo models --time        the same with the time of one face here
+    edgeemo models list          all model files, and where they lie
     edgeemo models pull yunet    fetch the YuNet face detector
     """
+    if context.invoked_subcommand is not None:
+        if timed or as_json:
+            raise click.UsageError("--time and --json belong to `models` alone, without a verb")
+        return
+    from edgeemo.cli.bench import times_of
+    from edgeemo.cli.family import family, family_lines
+
+    rows = family()
+    shipped = [row for row, _ in rows]
+    if timed:
+        ms = times_of([bundle for _, bundle in rows])
+        shipped = [replace(row, ms=p50) for row, p50 in zip(shipped, ms, strict=True)]
+    if as_json:
+        say(*(strict.dumps_line(asdict(row)) for row in shipped))
+    else:
+        say(*family_lines(shipped))
 
 
 @models.command("list")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edgeemo.contract.operating_point import DEFAULT, Prior, parse_prior
 from edgeemo.data.view import TURNS, View
 from edgeemo.errors import InvalidInput
 from edgeemo.faces import DETECTORS
@@ -47,6 +48,28 @@ def artifact_option() -> Decorator:
             " machine can run]."
         ),
     )
+
+
+def prior_option() -> Decorator:
+    """--prior, how frequent the emotions are; the command gets it parsed."""
+    return click.option(
+        "--prior",
+        default=DEFAULT,
+        callback=_prior,
+        metavar="default|training|balanced|LABEL=SHARE,...",
+        help=(
+            "How frequent each emotion is where the model looks: training: as in its training "
+            "data; balanced: rare ones as likely as others; or shares such as "
+            "neutral=0.7,happy=0.2."
+        ),
+    )
+
+
+def _prior(ctx: click.Context, param: click.Parameter, value: str) -> Prior:
+    try:
+        return parse_prior(value)
+    except InvalidInput as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def threads_option() -> Decorator:

@@ -11,12 +11,14 @@ from edgeemo.cli.options import (
     artifact_option,
     detector_options,
     model_option,
+    prior_option,
     view_options,
 )
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import translated
 from edgeemo.contract.checked.outputs import check_output
+from edgeemo.contract.operating_point import Prior
 from edgeemo.data.view import View
 from edgeemo.errors import MissingFile, PictureError
 from edgeemo.results import Face
@@ -28,6 +30,7 @@ _CROP = 256  # pixels of a side; a picture up to that may be a face that was cut
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @model_option()
 @artifact_option()
+@prior_option()
 @detector_options()
 @view_options()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a picture on stdout.")
@@ -41,6 +44,7 @@ def predict(
     images: tuple[str, ...],
     model: str,
     artifact: str | None,
+    prior: Prior,
     detector: str,
     detector_model: str | None,
     as_json: bool,
@@ -71,7 +75,7 @@ def predict(
     failed = 0
     most = pixel_bound(MAX_PIXELS_OF_MANY if len(images) > 1 else MAX_PIXELS)
     finder = open_detector(detector, detector_model)
-    with Recognizer(model, detector=finder, artifact=artifact) as recognizer:
+    with Recognizer(model, detector=finder, artifact=artifact, prior=prior) as recognizer:
         for image in images:
             try:
                 frame = view.turned(read_picture(image, most))

@@ -20,12 +20,14 @@ from edgeemo.cli.options import (
     artifact_option,
     detector_options,
     model_option,
+    prior_option,
     threads_option,
     view_options,
 )
 from edgeemo.cli.shell import log_to_stderr, say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_apart
+from edgeemo.contract.operating_point import Prior
 from edgeemo.data.view import View
 from edgeemo.errors import CameraError
 from edgeemo.faces import SMALLEST_FACE
@@ -89,6 +91,7 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 )
 @model_option()
 @artifact_option()
+@prior_option()
 @detector_options()
 @threads_option()
 @view_options()
@@ -203,6 +206,7 @@ def watch(
     camera: str | None,
     model: str,
     artifact: str | None,
+    prior: Prior,
     detector: str,
     detector_model: str | None,
     threads: int,
@@ -235,7 +239,9 @@ def watch(
     if record:
         check_apart(record, (camera or source, model, detector_model))
     _start_log(verbose)
-    recognizer = _Recognizer(model, artifact, detector, detector_model, threads, smallest_face)
+    recognizer = _Recognizer(
+        model, artifact, prior, detector, detector_model, threads, smallest_face
+    )
     options = SensorOptions(
         smoothing == "on",
         floor=floor,
@@ -259,6 +265,8 @@ class _Recognizer:
     """Name or path of the bundle."""
     artifact: str | None
     """Model file in it."""
+    prior: Prior
+    """How frequent each emotion is."""
     detector: str
     """One of DETECTORS."""
     detector_model: str | None
@@ -276,7 +284,11 @@ class _Recognizer:
             self.detector, self.detector_model, smallest_face=self.smallest_face
         )
         return Recognizer(
-            self.model, detector=detector, artifact=self.artifact, threads=self.threads
+            self.model,
+            detector=detector,
+            artifact=self.artifact,
+            threads=self.threads,
+            prior=self.prior,
         )
 
 

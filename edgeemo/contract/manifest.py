@@ -10,6 +10,7 @@ from edgeemo.contract.checked.words import Word
 from edgeemo.contract.crop import Crop
 from edgeemo.contract.input_spec import InputSpec, parse_spec
 from edgeemo.contract.labels import check_labels
+from edgeemo.contract.operating_point import OperatingPoint
 from edgeemo.errors import BundleError
 
 SCHEMA_VERSION = 2
@@ -234,6 +235,8 @@ class Manifest:
     """Activations alive at once in the int8 model, at their peak."""
     crops: dict[str, Crop] = field(default_factory=dict)
     """By a detector's name, the crop that this bundle wants instead of its own."""
+    operating_point: OperatingPoint | None = None
+    """What the models' logits were adjusted by; None where nothing is known of it."""
 
     def to_json(self) -> str:
         """The manifest as JSON text."""
@@ -306,6 +309,7 @@ def _built(raw: dict[str, Any]) -> Manifest:
         raise ValueError("manifest.input_fingerprint: expected str")
     spec, old_crops = parse_spec(raw.get("input_spec"), fingerprint, "manifest.input_spec")
     plain = {"input_spec": spec.to_dict(), "input_fingerprint": spec.fingerprint()}
+    raw = {"operating_point": None} | raw  # bundles from before it have none
     if old_crops:
         plain["crops"] = {name: asdict(crop) for name, crop in old_crops.items()}
     return strict.from_dict(Manifest, raw | plain, "manifest")
@@ -363,6 +367,9 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         yield f"expected crops of at most {_MAX_CROPS} detectors, by names of a-z, 0-9, _ -"
     for evaluation in manifest.evaluation:
         yield from _evaluation_faults(evaluation, manifest)
+    point = manifest.operating_point
+    if point is not None and len(point.prior) != len(manifest.labels):
+        yield f"expected a prior of {len(manifest.labels)} shares, received {len(point.prior)}"
 
 
 def naming_faults(name: str, version: str) -> Iterator[str]:

@@ -6,6 +6,14 @@ from pathlib import Path
 from edgeemo.errors import MissingFile
 
 DEFAULT_MODEL = "small"
+PURPOSES = {
+    "nano": "microcontrollers",
+    "small": "Pi, Jetson",
+    "base": "rare emotions",
+    "nano-fer2013": "literature",
+    "small-fer2013": "literature",
+}
+"""What each bundle that ships is for, in a few words."""
 _FOLDER = Path(__file__).parent
 
 

@@ -36,6 +36,8 @@ class AdoptedNetwork:
     """An int8 .tflite that came with it."""
     simulated: None = None
     """Nothing of it was trained here."""
+    operating_point: None = None
+    """Its training prior is not known."""
 
     @property
     def spec(self) -> InputSpec:

@@ -28,6 +28,16 @@ REPORTS = (".report.html", ".report.json")
     ),
     seed="Seed of the calibration draw and the self-test's patterns.",
 )
+@click.option(
+    "--adjustment",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help=(
+        "How much of the training prior is taken off the scores, 0 (as trained, for the best top-1) "
+        "to 1 (rare classes as likely as others) [default: as much as costs one point of top-1 on "
+        "validation]."
+    ),
+)
 def build(
     run: Path,
     data: Path,
@@ -39,6 +49,7 @@ def build(
     max_step: str,
     gate_min: int,
     seed: int,
+    adjustment: float | None,
 ) -> None:
     """Convert RUN, climb the ladder until int8 passes, and write the bundle if all pass the gate.
 
@@ -67,7 +78,7 @@ def build(
         data,
         out,
         Named(name or out.stem, version, licence),
-        Settings(profile, max_step, gate_min, seed),
+        Settings(profile, max_step, gate_min, seed, adjustment),
     )
     for line in measurement_lines(list(measurements.values())):
         say(line)

@@ -67,6 +67,17 @@ _STEPS = (
 )
 
 
+_PRIORS = (
+    "artifact",
+    "against",
+    "prior",
+    "top-1",
+    "mean recall",
+    "macro-F1",
+    "expected calibration error",
+)
+
+
 def write_html(
     path: Path,
     name: str,
@@ -82,6 +93,7 @@ def write_html(
     title = f"{name}: int8 against full precision"
     sections = [
         _headline(report, run, measurements),
+        _priors(report, run),
         *(_artifact(run, pictures, measurement) for measurement in measurements),
         _made(report),
     ]
@@ -110,6 +122,38 @@ def _headline(report: Mapping[str, Any], run: Subject, measurements: Sequence[Me
     table = html.table(_SUMMARY, rows, "Against the float model")
     return (
         ("".join(refused) or passed) + _too_few(report) + about + table + _limits(report["limits"])
+    )
+
+
+def _priors(report: Mapping[str, Any], run: Subject) -> str:
+    """What the scores are worth under each prior; "" where the training prior is not known."""
+    point = run.operating_point
+    if point is None:
+        return ""
+    shares = ", ".join(
+        f"{label} {percent(share)}"
+        for label, share in zip(run.class_names, point.prior, strict=True)
+    )
+    rows = [
+        [
+            title,
+            what.replace("_", " "),
+            prior,
+            *map(percent, list(at.values())[:3]),
+            f"{at['ece']:.3f}",
+        ]
+        for title, part in (("float", report["float"]), *report["artifacts"].items())
+        for what, by in part["by_prior"].items()
+        for prior, at in by.items()
+    ]
+    return html.section(
+        "Scores by prior",
+        html.paragraph(
+            f"Trained under the prior {shares}. Scores are divided by a temperature of "
+            f"{point.temperature:.2f}, and {percent(point.adjustment)} of the log prior is taken "
+            "off (default); training: none of it; balanced: all. Chosen on validation."
+        ),
+        html.table(_PRIORS, rows, "On the test split"),
     )
 
 

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared
 from edgeemo.proof.evaluation import recall_intervals
 from edgeemo.proof.limits import LIMITS
+from edgeemo.proof.standings import standings
 from edgeemo.version import __version__
 from export.prove.gate import judge
 from export.prove.measurement import Measurement
@@ -46,7 +48,10 @@ def report_dict(
             "ids": "".join(picture_ids(data.images[rows])),
             "labels": encode_labels(run.labels),
         },
-        "float": {"answers": encode_labels(run.logits.argmax(axis=1))},
+        "float": {
+            "answers": encode_labels(run.logits.argmax(axis=1)),
+            "by_prior": by_prior(run, data, run.logits),
+        },
         "artifacts": {m.file: _artifact(run, data, m) for m in measurements},
         "made_with": _versions(),
     }
@@ -70,8 +75,32 @@ def _artifact(run: Subject, data: Prepared, measurement: Measurement) -> dict[st
         },
         "ferplus_majority": _against_ferplus(run, data, measurement.logits),
         "in_c": measurement.exact.to_dict() if measurement.exact else None,
+        "by_prior": by_prior(run, data, measurement.logits),
         "test_looks": measurement.looks,
         "ladder": [attempt.to_dict() for attempt in measurement.attempts],
+    }
+
+
+def by_prior(
+    run: Subject, data: Prepared, logits: NDArray[np.float32]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """What test logits (N, classes) score under each prior, by what they are held against: "labels"
+    and, where votes are known, "ferplus_majority".
+    """
+    truths = {"labels": (run.labels, np.ones(len(run.labels), bool))}
+    if data.votes is not None:
+        votes = group_votes(data)[data.indices("test")]
+        majority, known = ferplus_majority(votes, run.class_names)
+        if known.any():
+            truths["ferplus_majority"] = majority, known
+    return {
+        what: {
+            prior: asdict(at)
+            for prior, at in standings(
+                logits[known], labels[known], run.operating_point, run.class_names
+            ).items()
+        }
+        for what, (labels, known) in truths.items()
     }
 
 

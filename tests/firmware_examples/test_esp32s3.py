@@ -25,7 +25,7 @@ from edgeemo.firmware.image import HEADER_BYTES, build_image, read_header
 from edgeemo.models import find_model
 from export.firmware.generate import generate
 from export.firmware.settings import settings_header
-from tests.export.firmware.firmware_support import STRICT, Reference, run
+from tests.export.firmware.firmware_support import STRICT, Reference, compile_c, run
 from tests.support import REPOSITORY, drawn_faces
 
 MAIN = REPOSITORY / "firmware_examples" / "esp32s3" / "main"
@@ -83,7 +83,9 @@ def loader(component: Path, tmp_path_factory: pytest.TempPathFactory) -> ctypes.
         "size_t image_size(void)\n{\n    return sizeof(edgeemo_image);\n}\n"
     )
     sources = [component / f"{name}.c" for name in ("edgeemo_image", "edgeemo_kernels")]
-    run("gcc", "-O2", *STRICT, f"-I{component}", "-shared", "-fPIC", "-o", path, size, *sources)
+    compile_c(
+        "gcc", "-O2", *STRICT, f"-I{component}", "-shared", "-fPIC", "-o", path, size, *sources
+    )
     library = ctypes.CDLL(str(path))
     library.edgeemo_image_text.restype = ctypes.c_char_p
     library.edgeemo_image_open.argtypes = [
@@ -241,7 +243,7 @@ def build(component: Path, folder: Path, *flags: str) -> Path:
     ]
     includes = [f"-I{path}" for path in (component, MAIN, STAND_INS)]
     warnings = [flag for flag in STRICT if flag != "-std=c99"]
-    run(
+    compile_c(
         "gcc",
         "-O2",
         "-std=gnu17",

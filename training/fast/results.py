@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.contract.labels import LABELS
-from edgeemo.contract.quantize import softmax
 from edgeemo.data.ferplus import ferplus_majority
 from training.fast.faces import Part
+from workstation.operating_point import chosen_point
 
-_COST = 0.01  # of top-1 that a share of the prior may cost
 _COLUMNS = (
     ("network", "name"),
     ("epochs", "epochs"),
@@ -30,26 +29,22 @@ def measured(logits: NDArray[np.float32], part: Part) -> dict[str, float]:
     """Shares 0..1 of a part's faces that logits (n, 7) name right, on FER+'s majority and on
     FER-2013's labels.
 
-    "adjusted" is with a share, `tau`, of the log of the prior that the network itself shows taken
-    off the logits: the
-    best mean recall that costs at most a point of top-1.
+    "adjusted" is at the operating point that its bundle will have, whose adjustment is `tau`.
     """
     majority, known = ferplus_majority(part.votes, LABELS)
     row = {"labels_top1": _top1(logits, part.labels), "labels_recall": _recall(logits, part.labels)}
     if not known.any():
         return row
     of_known, right = logits[known], majority[known]
-    prior = np.log(softmax(of_known).mean(axis=0) + 1e-6)
-    first = _top1(of_known, right)
-    points = []
-    for tau in np.linspace(0, 1, 21):
-        shifted = of_known - np.float32(tau) * prior
-        top1 = _top1(shifted, right)
-        if top1 >= first - _COST:
-            points.append((_recall(shifted, right), top1, float(tau)))
-    recall, top1, tau = max(points)
-    adjusted = {"adjusted_top1": top1, "adjusted_recall": recall, "tau": tau}
-    return row | {"ferplus_top1": first, "ferplus_recall": _recall(of_known, right)} | adjusted
+    point = chosen_point(of_known, right)
+    at = point.applied(of_known)
+    return row | {
+        "ferplus_top1": _top1(of_known, right),
+        "ferplus_recall": _recall(of_known, right),
+        "adjusted_top1": _top1(at, right),
+        "adjusted_recall": _recall(at, right),
+        "tau": point.adjustment,
+    }
 
 
 def write_results(out: Path, rows: list[dict[str, Any]]) -> str:

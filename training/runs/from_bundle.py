@@ -49,7 +49,8 @@ def recipe_of(bundle: Bundle) -> Recipe:
 def float_network(bundle: Bundle, data: Prepared, seed: int = 0) -> keras.Model:
     """The network of the bundle's fp32.onnx with its weights, for the bundle's own labels.
 
-    Its statistics are those of up to 6,000 training faces of `data`, which must be prepared for
+    Its logits are those that it was trained to, without the bundle's operating point. Its
+    statistics are those of up to 6,000 training faces of `data`, which must be prepared for
     the bundle's input.
 
     Raises:
@@ -69,6 +70,9 @@ def float_network(bundle: Bundle, data: Prepared, seed: int = 0) -> keras.Model:
     except (KeyError, ValueError, TypeError, StopIteration, IndexError) as error:
         raise _unknown(bundle, error) from None
     _check_same(model, bundle)
+    if point := bundle.manifest.operating_point:
+        dense = model.get_layer("logits")
+        dense.set_weights(list(point.unfolded(*dense.get_weights())))
     return model
 
 

@@ -19,8 +19,12 @@ from training.runs.run import check_free, write_model, write_weights
 from workstation.seen import unlisted
 
 
-def restore(bundle_path: Path, data_path: Path, out: Path, seed: int = 0) -> float:
+def restore(
+    bundle_path: Path, data_path: Path, out: Path, seed: int = 0, pictures: bool = True
+) -> float:
     """Write the float run `out` of a bundle's fp32.onnx; top-1 on validation.
+
+    `pictures` draws confusion matrices and reliability diagrams (about two seconds).
 
     Raises:
         BundleError: no fp32.onnx inside, or not one of our networks.
@@ -33,7 +37,10 @@ def restore(bundle_path: Path, data_path: Path, out: Path, seed: int = 0) -> flo
     data = load_prepared(data_path, bundle.spec, bundle.labels)
     _check_split(bundle, data)
     model = float_network(bundle, data, seed)
-    return _write(model, recipe_of(bundle), data, bundle, out)
+    _write(model, recipe_of(bundle), data, bundle, out)
+    card = write_split(model, data, "validation", out, pictures)
+    write_split(model, data, "test", out, pictures)
+    return card.top1
 
 
 def _check_split(bundle: Bundle, data: Prepared) -> None:
@@ -48,7 +55,7 @@ def _check_split(bundle: Bundle, data: Prepared) -> None:
     )
 
 
-def _write(model: keras.Model, recipe: Recipe, data: Prepared, bundle: Bundle, out: Path) -> float:
+def _write(model: keras.Model, recipe: Recipe, data: Prepared, bundle: Bundle, out: Path) -> None:
     make_folder(out)
     manifest = bundle.manifest
     restored = RestoredFrom(manifest.name, manifest.version, dict(manifest.training))
@@ -56,6 +63,3 @@ def _write(model: keras.Model, recipe: Recipe, data: Prepared, bundle: Bundle, o
     write_run_config(out, replace(config, restored_from=restored, history=Progress(0, 0, 0.0)))
     write_weights(out, model)
     write_model(out, model)
-    card = write_split(model, data, "validation", out)
-    write_split(model, data, "test", out)
-    return card.top1

@@ -26,7 +26,8 @@ def check_output(out: str | os.PathLike[str], inputs: Words = (), *, option: str
 
     Raises:
         InvalidInput: `out` is an input.
-        StorageError: its parent folder is not there, or it is a folder, a socket or a disk.
+        StorageError: its parent folder is not there or takes no files, or it is a folder, a socket
+            or a disk.
     """
     path = Path(out)
     check_apart(path, inputs)
@@ -34,6 +35,9 @@ def check_output(out: str | os.PathLike[str], inputs: Words = (), *, option: str
         if not is_passed_through(path):
             real = Path(os.path.realpath(path))
             parts.sweep(real.parent, real.name)
+            part = parts.part_of(real)
+            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+            part.unlink()
 
 
 def check_apart(out: str | os.PathLike[str], inputs: Words) -> None:

@@ -103,6 +103,8 @@ def test_every_missing_field_is_named(manifest: Json) -> None:
     checked = 0
     for path in objects(manifest):
         for key in at(manifest, path):
+            if path == () and key == "operating_point":
+                continue  # bundles from before it have none
             changed = copy.deepcopy(manifest)
             del at(changed, path)[key]
             says = (

@@ -25,6 +25,7 @@ from edgeemo.firmware.plan import Plan, plan_arena
 from edgeemo.models import find_model
 from export.firmware.generate import generate
 from export.firmware.source import model_source
+from tests import objects
 from tests.support import REPOSITORY
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
@@ -65,8 +66,17 @@ def run(*words: object, **more: object) -> str:
     done = subprocess.run(  # type: ignore[call-overload]
         [str(word) for word in words], capture_output=True, text=True, **more
     )
+    return _succeeded(done)
+
+
+def compile_c(*words: object) -> None:
+    """A compiler's command that must succeed, by `tests.objects`."""
+    _succeeded(objects.compiled([str(word) for word in words]))
+
+
+def _succeeded(done: "subprocess.CompletedProcess[str]") -> str:
     assert done.returncode == 0, f"{done.args}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
-    return str(done.stdout)
+    return done.stdout
 
 
 class Compiled:
@@ -93,7 +103,7 @@ class Compiled:
             "uint32_t layer_size(void)\n{\n    return sizeof(edgeemo_layer);\n}\n"
         )
         library = folder / "network.so"
-        run(
+        compile_c(
             *compiler,
             *STRICT,
             f"-I{C}",
@@ -250,7 +260,7 @@ def opened(bundle: Bundle, image: bytes, folder: Path) -> tuple[str, NDArray[np.
     )
     sources = [component / f"{n}.c" for n in ("edgeemo_image", "edgeemo_kernels", "size")]
     library = folder / "loader.so"
-    run("gcc", "-O1", *STRICT, f"-I{component}", "-shared", "-fPIC", "-o", library, *sources)
+    compile_c("gcc", "-O1", *STRICT, f"-I{component}", "-shared", "-fPIC", "-o", library, *sources)
     c = ctypes.CDLL(str(library))
     c.edgeemo_image_text.restype = ctypes.c_char_p
     data = np.frombuffer(image.ljust(-(-len(image) // 4) * 4, b"\0"), np.uint8).copy()

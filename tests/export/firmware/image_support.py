@@ -18,7 +18,7 @@ from edgeemo.firmware.image import network_image
 from edgeemo.firmware.layers import ADDITIONS, PRODUCTS, Layer, Network, Op
 from edgeemo.models import find_model
 from export.firmware.settings import settings_header
-from tests.export.firmware.firmware_support import STRICT, C, program, run
+from tests.export.firmware.firmware_support import STRICT, C, compile_c, program
 
 DRIVER = Path(__file__).with_name("image_driver.c")
 SPEC, LABELS = InputSpec(height=8, width=8, channels=3), ("calm", "tense")
@@ -116,7 +116,7 @@ def build_driver(
     (folder / "model_settings.h").write_text(settings)
     out = folder / "driver"
     sources = (DRIVER, *(kernels or (C / "edgeemo_kernels.c",)))
-    run(compiler, *STRICT, *flags, f"-I{C}", f"-I{folder}", "-o", out, *sources)
+    compile_c(compiler, *STRICT, *flags, f"-I{C}", f"-I{folder}", "-o", out, *sources)
     return out
 
 

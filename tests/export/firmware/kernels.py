@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgeemo.firmware.layers import Layer, Network
 from edgeemo.firmware.plan import Plan
-from tests.export.firmware.firmware_support import STRICT, C, program, run
+from tests.export.firmware.firmware_support import STRICT, C, compile_c, program
 
 _POINTERS = ("weights", "bias", "multiplier", "shift")
 _WORDS = ("weight_bytes", "in", "in2", "out", "scratch")
@@ -47,7 +47,7 @@ class Kernels:
         folder.mkdir(parents=True, exist_ok=True)
         library = folder / "kernels.so"
         sources = (C / "edgeemo_kernels.c",)
-        run("gcc", "-O2", *STRICT, *flags, "-shared", "-fPIC", "-o", library, *sources)
+        compile_c("gcc", "-O2", *STRICT, *flags, "-shared", "-fPIC", "-o", library, *sources)
         self.c = ctypes.CDLL(str(library))
 
     def layers(

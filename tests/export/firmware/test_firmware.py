@@ -40,6 +40,7 @@ from tests.export.firmware.firmware_support import (
     STRICT,
     C,
     Reference,
+    compile_c,
     compiled,
     program,
     run,
@@ -252,7 +253,7 @@ def test_every_compiler_and_level_gives_the_same_answers_without_a_warning(
             "edgeemo_preprocess",
         )
     ]
-    run(compiler, *flags.split(), *STRICT, "-o", tmp_path / "answer", *parts)
+    compile_c(compiler, *flags.split(), *STRICT, "-o", tmp_path / "answer", *parts)
     done = subprocess.run([tmp_path / "answer"], input=FACES[:20].tobytes(), capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
     reference = Reference(read_bundle(find_model("nano")).files["int8.tflite"])
@@ -285,7 +286,7 @@ def test_damaged_tables_and_wrong_answers_are_found(nano_sources: Path, tmp_path
         ("edgeemo_vectors.c", "pattern 1 is answered wrong"),
     ):
         files = [tmp_path / p if p == changed else nano_sources / p for p in parts]
-        run(
+        compile_c(
             "gcc",
             "-O1",
             f"-I{nano_sources}",

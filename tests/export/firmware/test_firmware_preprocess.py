@@ -4,6 +4,7 @@ bundle's own values."""
 import ctypes
 import re
 import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 from math import floor
@@ -315,20 +316,24 @@ def test_sanitizers_find_nothing(spec: InputSpec, tmp_path: Path) -> None:
     run(tmp_path / "try")
 
 
-def printed(header: str, tmp_path: Path, expression: str) -> str:
-    """What a C program that includes the header prints for an expression, as text or number."""
+def printed(header: str, tmp_path: Path, expressions: Iterable[str]) -> list[str]:
+    """What a C program that includes the header prints for expressions, as texts or numbers."""
     (tmp_path / "model_settings.h").write_text(header)
-    form = "%s" if expression.startswith("(const char *)") else "%ld"
-    kind = "" if form == "%s" else "(long)"
+    lines = [
+        f'    printf("%s\\n", {expression});\n'
+        if expression.startswith("(const char *)")
+        else f'    printf("%ld\\n", (long)({expression}));\n'
+        for expression in expressions
+    ]
     (tmp_path / "say.c").write_text(
         '#include "model_settings.h"\n#include <stdio.h>\n'
         "static const char *labels[EDGEEMO_LABEL_COUNT] = EDGEEMO_LABELS;\n"
         "static const int yunet[3] = EDGEEMO_CROP_YUNET, mine[3] = EDGEEMO_CROP_MINE_2;\n"
         "int main(void)\n{\n    (void)labels;\n    (void)yunet;\n    (void)mine;\n"
-        f'    printf("{form}", {kind}{expression});\n    return 0;\n}}\n'
+        f"{''.join(lines)}    return 0;\n}}\n"
     )
     run("gcc", *STRICT, f"-I{tmp_path}", "-o", tmp_path / "say", tmp_path / "say.c")
-    return run(tmp_path / "say")
+    return run(tmp_path / "say").splitlines()
 
 
 def test_settings_are_the_bundles(tmp_path: Path) -> None:
@@ -339,7 +344,7 @@ def test_settings_are_the_bundles(tmp_path: Path) -> None:
     assert "#define EDGEEMO_CROP_HAAR {1100, 0, 0}\n" in header
     assert "#define EDGEEMO_CROP_WHOLE {1024, 0, 0}\n" in header
     crop = YuNet.crop
-    for expression, value in {
+    expected = {
         "(const char *)EDGEEMO_MODEL_NAME": manifest.name,
         "(const char *)EDGEEMO_MODEL_SHA256": "ab" * 32,
         "(const char *)EDGEEMO_INPUT_FINGERPRINT": manifest.input_fingerprint,
@@ -355,8 +360,9 @@ def test_settings_are_the_bundles(tmp_path: Path) -> None:
         "yunet[2]": crop.shift_y_q10,
         "yunet[0]": crop.scale_q10,
         "EDGEEMO_VECTOR_COUNT": 4,
-    }.items():
-        assert printed(header, tmp_path, expression) == str(value)
+    }
+    answers = printed(header, tmp_path, expected)
+    assert dict(zip(expected, answers, strict=True)) == {k: str(v) for k, v in expected.items()}
 
 
 def test_a_hostile_name_stays_a_string() -> None:

@@ -28,12 +28,12 @@ from tests.export.firmware.drawn_networks import (
 from tests.export.firmware.firmware_support import (
     MAIN,
     STRICT,
+    compile_c,
     compiled,
     drawn_bundle,
     drawn_pixels,
     opened,
     program,
-    run,
 )
 
 
@@ -82,7 +82,7 @@ def test_generated_programs_answer_as_the_reference_kernels(
     (folder / "main.c").write_text(MAIN)
     parts = ("main", "edgeemo_model", "edgeemo_kernels", "edgeemo_vectors", "edgeemo_preprocess")
     sources = [folder / f"{part}.c" for part in parts]
-    run("gcc", *flags.split(), *STRICT, "-o", folder / "answer", *sources)
+    compile_c("gcc", *flags.split(), *STRICT, "-o", folder / "answer", *sources)
     pixels = drawn_pixels(bundle.spec, 12, seed=3)
     done = subprocess.run([folder / "answer"], input=pixels.tobytes(), capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")

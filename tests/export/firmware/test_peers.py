@@ -18,11 +18,11 @@ from tests.export.firmware.firmware_support import (
     MAIN,
     STRICT,
     Reference,
+    compile_c,
     compiled,
     drawn_bundle,
     drawn_pixels,
     opened,
-    run,
 )
 from tests.support import shared
 
@@ -51,7 +51,7 @@ def test_mini_xception_as_a_program_and_as_an_image_answers_as_litert(tmp_path: 
     (folder / "main.c").write_text(MAIN)
     parts = ("main", "edgeemo_model", "edgeemo_kernels", "edgeemo_vectors", "edgeemo_preprocess")
     sources = [folder / f"{part}.c" for part in parts]
-    run("gcc", *SANITIZED, *STRICT, "-o", folder / "answer", *sources)
+    compile_c("gcc", *SANITIZED, *STRICT, "-o", folder / "answer", *sources)
     pixels = drawn_pixels(XCEPTION, 6, seed=3)
     done = subprocess.run([folder / "answer"], input=pixels.tobytes(), capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")

@@ -4,5 +4,9 @@ runs them in one of its own.
 
 import os
 
+from training.machines.backend import choose_backend
+
 if os.environ.get("KERAS_BACKEND") != "jax":
     collect_ignore_glob = ["test_*.py"]
+else:
+    choose_backend()

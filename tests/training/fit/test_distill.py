@@ -261,7 +261,7 @@ def test_a_distilled_run_says_whom_it_learned_from_and_resumes_by_itself(
         "--out",
         str(out),
         "--model",
-        "nano",
+        "quick",
         "--epochs",
         "1",
         "--batch-size",

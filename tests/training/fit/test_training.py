@@ -344,6 +344,8 @@ def test_other_backends_train_and_their_weights_load_under_tensorflow(
     code = (
         "from pathlib import Path; from training.machines.backend import choose_backend; "
         "choose_backend()\n"
+        # What Keras would import for features that nobody here uses.
+        "import sys; assert not {'sklearn', 'matplotlib', 'pandas'} & set(sys.modules)\n"
         "from training.fit.train import train; from training.fit.recipe import Recipe\n"
         "import tests.networks  # its small network\n"
         f"train(Recipe(model='quick', epochs=1, batch_size=32), Path({str(prepared)!r}), "

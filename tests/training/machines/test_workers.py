@@ -147,6 +147,11 @@ def ended(process: subprocess.Popen[str], code: int = 0) -> str:
     return errors
 
 
+# Two devices of the processor; compiled without LLVM's slow passes, since the programs run for
+# milliseconds.
+XLA_FLAGS = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+
+
 def history(out: Path) -> list[dict[str, float]]:
     with (out / "history.csv").open() as file:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
@@ -202,7 +207,7 @@ def test_two_tensorflow_devices_take_the_steps_of_one(
 
 
 def test_two_jax_devices_take_the_steps_of_one(prepared: Path, tmp_path: Path) -> None:
-    environment = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    environment = {"KERAS_BACKEND": "jax", "XLA_FLAGS": XLA_FLAGS}
     kinds = ("default", "all")
     for process in [
         started(RECIPE, prepared, tmp_path / kind, kind, **environment) for kind in kinds

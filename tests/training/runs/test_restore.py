@@ -27,19 +27,27 @@ pytestmark = pytest.mark.rounding
 
 @pytest.fixture(scope="module")
 def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """nano as a run that knows the drawn faces, as a bundle that has passed the gate."""
+    """nano as a run that knows the drawn faces, as a bundle that has passed the gate, at half of its
+    training prior.
+    """
     folder = tmp_path_factory.mktemp("restore")
     run = known_run(prepared, folder / "run")
-    return build(run, prepared, folder / "nano.edgeemo", settings=Settings(gate_min=1))[0]
+    settings = Settings(gate_min=1, adjustment=0.5)
+    return build(run, prepared, folder / "nano.edgeemo", settings=settings)[0]
 
 
 def test_restored_run_answers_like_the_bundle(
     trained: Bundle, prepared: Path, tmp_path: Path
 ) -> None:
     restore(trained.path, prepared, tmp_path / "again")
+    assert len(list((tmp_path / "again").glob("*.png"))) == 4
     data = load_prepared(prepared, DEFAULT_SPEC)
     pictures = np.asarray(data.images[data.indices("train")])
-    expected = open_backend(trained, "fp32.onnx").infer(pictures)
+    point = trained.manifest.operating_point
+    assert point is not None
+    assert point.adjustment == 0.5
+    # What the network was trained to say, which is what one goes on from.
+    expected = open_backend(trained, "fp32.onnx").infer(pictures) + 0.5 * point.log_prior
     run = load_run(tmp_path / "again")
     model = run.build()
     found = np.asarray(model.predict_on_batch(pictures.astype(np.float32)))
@@ -63,7 +71,7 @@ def _without_dropout(layer: keras.layers.Layer) -> keras.layers.Layer:
 def test_restored_run_can_be_gone_on_from_and_exported(
     trained: Bundle, prepared: Path, tmp_path: Path
 ) -> None:
-    restore(trained.path, prepared, tmp_path / "again")
+    restore(trained.path, prepared, tmp_path / "again", pictures=False)
     more = Recipe(
         model="nano",
         epochs=1,
@@ -93,7 +101,8 @@ def test_restored_run_remembers_that_it_has_seen_validation(
         manifest["training"]["recipe"]["with_validation"] = True
         entries["manifest.json"] = json.dumps(manifest).encode()
 
-    restore(rezip(trained.path, tmp_path / "seen.edgeemo", change), prepared, tmp_path / "again")
+    seen = rezip(trained.path, tmp_path / "seen.edgeemo", change)
+    restore(seen, prepared, tmp_path / "again", pictures=False)
     assert load_run(tmp_path / "again").recipe.with_validation
     with pytest.raises(RunError, match="was trained on the validation pictures too"):
         train(
@@ -127,4 +136,5 @@ def test_bundle_of_another_split_or_network_is_refused(
         restore(other, prepared, tmp_path / "x")
     assert not (tmp_path / "x").exists()
     # A training picture's label or part is another one; the test pictures are the very same.
-    restore(rezip(trained.path, tmp_path / "same.edgeemo", another_hash), prepared, tmp_path / "x")
+    same = rezip(trained.path, tmp_path / "same.edgeemo", another_hash)
+    restore(same, prepared, tmp_path / "x", pictures=False)

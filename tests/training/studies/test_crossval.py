@@ -181,16 +181,16 @@ def test_the_command_prints_the_table_and_a_picture_and_trains_nothing_twice(
     out = tmp_path / "out"
     words = ["crossval", str(prepared), "--folds", "2", "--seed", "5", "--out", str(out)]
     text = CliRunner().invoke(
-        main, [*words, "--model", "nano", "--epochs", "1", "--batch-size", "16"]
+        main, [*words, "--model", "quick", "--epochs", "1", "--batch-size", "16"]
     )
     assert text.exit_code == 0, text.output
     summary = strict.loads((out / "crossval.json").read_bytes())
     assert text.stdout.splitlines()[:-1] == list(table_lines(summary))
-    assert summary["recipe"] == Recipe("nano", epochs=1, batch_size=16, seed=5).to_dict()
+    assert summary["recipe"] == Recipe("quick", epochs=1, batch_size=16, seed=5).to_dict()
     (tmp_path / "recipe.json").write_text(
         strict.dumps(summary["recipe"] | {"epochs": 9, "seed": 1})
     )
-    with NETWORKS.added("nano", lambda spec, classes: pytest.fail("trained again")):
+    with NETWORKS.added("quick", lambda spec, classes: pytest.fail("trained again")):
         again = CliRunner().invoke(
             main,
             [*words, "--recipe", str(tmp_path / "recipe.json"), "--epochs", "1", "--json"],

@@ -172,7 +172,7 @@ def test_train_takes_the_recipe_that_a_sweep_found_and_reaches_what_its_trial_di
         "--data",
         str(prepared),
         "--model",
-        "nano",
+        "quick",
         "--epochs",
         "2",
         "--batch-size",
