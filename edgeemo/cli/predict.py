@@ -23,6 +23,8 @@ from edgeemo.data.view import View
 from edgeemo.errors import MissingFile, PictureError
 from edgeemo.results import Face
 
+_CROP = 256  # pixels of a side; a picture up to that may be a face that was cut out
+
 
 @click.command()
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
@@ -87,7 +89,7 @@ def predict(
                     strict.dumps_line({"image": image, "faces": [face.to_dict() for face in faces]})
                 )
             else:
-                _print_faces(image, faces)
+                _print_faces(image, faces, crop=detector != "whole" and max(frame.shape) <= _CROP)
             if annotate:
                 with translated(annotate, "--annotate"):
                     write_picture(annotate, draw(frame, faces))
@@ -98,9 +100,11 @@ def predict(
         sys.exit(1)
 
 
-def _print_faces(image: str, faces: Sequence[Face]) -> None:
+def _print_faces(image: str, faces: Sequence[Face], *, crop: bool) -> None:
+    """A line a face; `crop`: the picture is as small as one that shows a cropped face."""
     if not faces:
-        say(f"{image}: no face found")
+        hint = "; is it a cropped face? Take it whole: --detector whole" if crop else ""
+        say(f"{image}: no face found{hint}")
     for face in faces:
         x, y, width, height = face.box.as_tuple()
         say(

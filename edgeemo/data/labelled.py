@@ -143,7 +143,7 @@ def load_inputs(
             if splits and file.split != split:
                 continue
             try:
-                frame = decode_picture(archive.read(file.path), file.path, most)
+                frame = decode_picture(archive.read(file.path), file.path, most, may_shrink=True)
             except PictureError:
                 archive.reject(file.path, "not a usable picture")
                 continue

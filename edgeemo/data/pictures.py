@@ -29,6 +29,8 @@ PIXELS_ENVIRONMENT = "EDGEEMO_MAX_PIXELS"
 # (https://libjpeg-turbo.org/pmwiki/uploads/About/TwoIssueswiththeJPEGStandard.pdf).
 _MAX_SCANS = 100
 _MAX_PIXELS_SCANNED = 16 * MAX_PIXELS
+_SCAN = b"\xff\xda"  # the marker before each; inside a scan these two bytes do not stand together
+_SHRINKS = (1, 2, 4, 8)  # what libjpeg decodes at
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
 
 
@@ -60,10 +62,14 @@ def read_picture(path: str | os.PathLike[str], max_pixels: int | None = None) ->
     return decode_picture(data, str(file), max_pixels)
 
 
-def decode_picture(data: bytes, name: str, max_pixels: int | None = None) -> NDArray[np.uint8]:
+def decode_picture(
+    data: bytes, name: str, max_pixels: int | None = None, *, may_shrink: bool = False
+) -> NDArray[np.uint8]:
     """Decode a picture file's bytes to uint8 (H, W, 3) RGB; `name` stands in messages.
 
-    `max_pixels` as in `read_picture`.
+    `max_pixels` as in `read_picture`. With `may_shrink` a JPEG of one scan that has more, as phones
+    write with 48, 108 or 200 megapixels, comes at a half, a quarter or an eighth of its sides,
+    which costs less than it all: the decoder never makes the rest.
 
     Raises:
         InvalidInput: $EDGEEMO_MAX_PIXELS is no number.
@@ -74,13 +80,18 @@ def decode_picture(data: bytes, name: str, max_pixels: int | None = None) -> NDA
     most = pixel_bound(MAX_PIXELS) if max_pixels is None else max_pixels
     cv2 = _cv2()
     try:
-        whole = _checked(data, name, most)
+        shrunk = _shrunk(data, most) if may_shrink else 1
+        whole = _checked(data, name, most * shrunk**2)
     except PictureError:
         raise
     except ValueError as error:
         raise PictureError(f"{name}: {error}; convert it again") from None
     try:
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+        flags = (
+            getattr(cv2, f"IMREAD_REDUCED_COLOR_{shrunk}")
+            if shrunk > 1
+            else (cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        )
         bgr = cv2.imdecode(np.frombuffer(whole, np.uint8), flags)
     except cv2.error as error:
         raise PictureError(
@@ -134,6 +145,18 @@ def pixel_bound(usual: int) -> int:
     return min(int(word[:12]), MAX_SIDE**2)
 
 
+def _shrunk(data: bytes, most: int) -> int:
+    """By how much a JPEG's sides are divided so that it has at most `most` pixels: 1, 2, 4 or 8.
+
+    1 too for what cannot be decoded so, or would have too many even then. Raises ValueError.
+    """
+    header = read_header(data)
+    if header is None or header.frame is None or data.count(_SCAN, header.frame) != 1:
+        return 1  # several scans are kept whole in memory
+    width, height = header.size
+    return next((n for n in _SHRINKS if -(-width // n) * -(-height // n) <= most), 1)
+
+
 def _checked(data: bytes, name: str, most: int) -> bytes:
     """The part of a file that is decoded; raises PictureError, or ValueError without the name."""
     header = read_header(data)
@@ -168,8 +191,7 @@ def _check_scans(data: bytes, header: Header, name: str) -> None:
     """Raise PictureError for a JPEG whose scans would take minutes."""
     if header.frame is None:
         return
-    # Inside a scan these two bytes do not stand beside one another.
-    scans = data.count(b"\xff\xda", header.frame)
+    scans = data.count(_SCAN, header.frame)
     width, height = header.size
     most = min(_MAX_SCANS, max(1, _MAX_PIXELS_SCANNED // (width * height)))
     if scans > most:

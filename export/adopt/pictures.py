@@ -124,7 +124,9 @@ def load_unlabelled(path: Path, spec: InputSpec, seed: int) -> Pixels:
         pictures: list[Pixels] = []
         for number in order:
             try:
-                frame = decode_picture(archive.read(names[number]), names[number], most)
+                frame = decode_picture(
+                    archive.read(names[number]), names[number], most, may_shrink=True
+                )
             except PictureError:
                 continue
             pictures.append(_whole(frame, spec))
@@ -199,7 +201,7 @@ def _archive(path: Path, spec: InputSpec, labels: Sequence[str], seed: int) -> _
         images, numbers, parts, names = [], [], [], []
         for file in files:
             try:
-                frame = decode_picture(archive.read(file.path), file.path, most)
+                frame = decode_picture(archive.read(file.path), file.path, most, may_shrink=True)
             except PictureError:
                 archive.reject(file.path, "not a usable picture")
                 continue

@@ -80,7 +80,7 @@ def _read_keras(path: Path, data: bytes, wanted: Wanted, notes: Notes) -> Foreig
         notes.read.append(f"it scales its pixels itself (layer {own})")
     fixed = _fixed(model, size.shape)
     try:
-        as_tflite, as_onnx = tflite.convert_fp32(fixed), onnx.convert_fp32(fixed)
+        as_tflite, as_onnx = tflite.convert_fp32(fixed), _as_onnx(path, fixed, size.shape)
     except BackendError as error:
         raise ModelError(f"{path}: {error}") from None
     standard, scores = standard_tflite(as_tflite, str(path), wanted, notes)
@@ -94,6 +94,19 @@ def _read_keras(path: Path, data: bytes, wanted: Wanted, notes: Notes) -> Foreig
 
     scaling = RAW if own or model.inputs[0].dtype == "uint8" else None
     return Foreign(path, size, scores, answers, scaling, standard, as_onnx)
+
+
+def _as_onnx(path: Path, model: Any, shape: tuple[int, int, int]) -> bytes:
+    made = onnx.convert_fp32(model)
+    if onnx.count_inputs(made) == 1:
+        return made
+
+    # Keras makes inputs of constants that are no variables, as a Normalization layer holds them.
+    def network(values: Any) -> Any:
+        return model(values, training=False)
+
+    fixed = (1, *shape)
+    return onnx.convert_function(tflite.frozen(network, fixed, str(path)), fixed, str(path))
 
 
 def _fixed(model: Any, shape: tuple[int, int, int]) -> Any:

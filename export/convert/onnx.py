@@ -35,12 +35,14 @@ def convert_fp32(model: Any) -> bytes:
     """
     keras = need("keras", "export", "to convert to ONNX")
     onnx = need("onnx", "export", "to write ONNX")
-    signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name=_INPUT)]
+    shape = model.input_shape[1:]
+    signature = [keras.InputSpec(shape=(1, *shape), dtype="float32", name=_INPUT)]
+    infers = for_pictures(model, shape)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "fp32.onnx")
         try:
             with quiet():
-                model.export(
+                infers.export(
                     str(path),
                     format="onnx",
                     verbose=False,
@@ -56,11 +58,22 @@ def convert_fp32(model: Any) -> bytes:
     return bytes(exported.SerializeToString())
 
 
+def count_inputs(model: bytes) -> int:
+    """How many inputs an ONNX model has beside its constants."""
+    graph = need("onnx", "export", "to read ONNX").load_from_string(model).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    return len({entry.name for entry in graph.input} - constants)
+
+
 def for_pictures(model: Any, shape: Sequence[int]) -> Any:
-    """A Keras model for float32 (N, *shape) pictures, whatever its own input leaves open."""
+    """A Keras model for float32 (N, *shape) pictures, whatever its own input leaves open.
+
+    It infers, and says so: layers such as Resizing, whose call has training=True by default, put
+    those behind them in training mode otherwise (Keras 3.15), batch normalization too.
+    """
     keras = need("keras", "export", "to convert")
     pixels = keras.Input(tuple(shape), dtype="float32", name=_INPUT)
-    return keras.Model(pixels, model(pixels), name=model.name)
+    return keras.Model(pixels, model(pixels, training=False), name=model.name)
 
 
 def convert_function(function: Any, shape: Sequence[int], name: str) -> bytes:

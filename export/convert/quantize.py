@@ -20,6 +20,7 @@ from export.convert.artifacts import (
     open_candidate,
 )
 from export.job import FLOAT_TOLERANCE, Job, Pictures
+from export.prove.exact import measured_in_c
 from export.prove.gate import judge
 from export.prove.ladder import climb
 from export.prove.makers import Maker, OnnxMaker, TfliteMaker, TrainedMaker
@@ -44,8 +45,7 @@ def quantize(job: Job) -> list[Measurement]:
         say(job.run.note)
     if job.run.given is not None:
         given = Candidate(INT8_TFLITE, job.run.given, "quantized elsewhere, taken as it came")
-        measurement = measured(job, given, job.test, progress=True)
-        return [replace(measurement, faults=tuple(_kernel_faults(job, given)))]
+        return [tested(job, given, tuple(_kernel_faults(job, given)))]
     exact: Measurement | None = None
     if job.profile.with_onnx:  # before the ladder, which could not help it
         exact = measured(job, Candidate(FP32_ONNX, job.run.float_onnx()), job.test)
@@ -73,9 +73,24 @@ def measured(
 
 
 def tried(job: Job, candidate: Candidate) -> Measurement:
-    """The candidate on the validation split, and what the self-test says against it."""
+    """The candidate on the validation split, and what the self-test says against it.
+
+    In C too, where nothing else speaks against it.
+    """
     measurement = measured(job, candidate, job.validation)
-    return replace(measurement, faults=tuple(_kernel_faults(job, candidate)))
+    measurement = replace(measurement, faults=tuple(_kernel_faults(job, candidate)))
+    if measurement.reasons:
+        return measurement
+    return replace(measurement, exact=measured_in_c(job, candidate, job.validation))
+
+
+def tested(job: Job, candidate: Candidate, faults: tuple[str, ...]) -> Measurement:
+    """The candidate on the test split, by LiteRT or ONNX Runtime and in C; `faults` speak against
+    it anyway.
+    """
+    measurement = measured(job, candidate, job.test, progress=True)
+    exact = measured_in_c(job, candidate, job.test, aloud=True)
+    return replace(measurement, faults=faults, exact=exact)
 
 
 def climbed(job: Job, maker: Maker) -> Measurement:
@@ -85,24 +100,24 @@ def climbed(job: Job, maker: Maker) -> Measurement:
     """
     steps = tuple(step for step in maker.steps if step in (*job.steps, TRAINED))
     attempts: list[Attempt] = []
-    closest: tuple[float, Candidate] | None = None
+    closest: tuple[Attempt, Candidate] | None = None
     looks = 0
     ladder = climb(maker, steps, lambda candidate: tried(job, candidate), time.perf_counter)
     for candidate, attempt in ladder:
         say(attempt_line(attempt))
         attempts.append(attempt)
-        if closest is None or attempt.mean_kl < closest[0]:
-            closest = attempt.mean_kl, candidate
+        if closest is None or attempt.mean_kl < closest[0].mean_kl:
+            closest = attempt, candidate
         if attempt.passed:
             looks += 1
-            measurement = measured(job, candidate, job.test, progress=True)
+            measurement = tested(job, candidate, ())
             if not measurement.reasons:
                 return replace(measurement, attempts=tuple(attempts), looks=looks)
             say(f"  but not on the test split: {'; '.join(measurement.reasons)}")
     assert closest is not None  # there is no ladder without steps
     measurement = measured(job, closest[1], job.test, progress=True)
     why = f"no step up to {steps[-1]} passes on validation and test"
-    more = () if measurement.reasons else attempts[-1].reasons
+    more = () if measurement.reasons else closest[0].reasons
     return replace(measurement, faults=(why, *more), attempts=tuple(attempts), looks=looks + 1)
 
 

@@ -5,7 +5,7 @@ The only importer of TensorFlow (but for training on several machines) and of ai
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,46 @@ def cast(values: Any, dtype: str) -> Any:
     """A tensor with elements of the type of that name."""
     tensorflow = need("tensorflow", "export", "to convert to TFLite")
     return tensorflow.cast(values, dtype)
+
+
+def frozen(function: Any, shape: Sequence[int], name: str) -> Any:
+    """A TensorFlow function of one float32 tensor of that shape and with one output, with its
+    variables and what else it holds (as a Normalization layer does) as constants inside.
+
+    Raises BackendError.
+    """
+    tensorflow = need("tensorflow", "export", "to convert to TFLite")
+    constants = need(
+        "tensorflow.python.framework.convert_to_constants", "export", "to convert to TFLite"
+    )
+    spec = tensorflow.TensorSpec(shape, tensorflow.float32, name="pixels")
+    try:
+        with quiet():
+            concrete = tensorflow.function(function, autograph=False).get_concrete_function(spec)
+            if any(node.op.startswith("Assign") for node in _nodes(concrete)):
+                raise BackendError(
+                    f"{name}: changes its variables while it answers, as batch normalization in "
+                    "training mode does; export a function that calls model(x, training=False), or "
+                    "adopt the .keras file"
+                )
+            whole = constants.convert_variables_to_constants_v2(concrete)
+    except BackendError:
+        raise
+    except Exception as error:  # as below
+        raise BackendError(f"TensorFlow cannot freeze {name} ({_in_short(error)})") from None
+
+    def constant(values: Any) -> Any:
+        return whole(tensorflow.convert_to_tensor(values))[0]
+
+    return constant
+
+
+def _nodes(concrete: Any) -> Iterator[Any]:
+    """The nodes of a concrete function and of those that it calls."""
+    graph = concrete.graph.as_graph_def()
+    yield from graph.node
+    for called in graph.library.function:
+        yield from called.node_def
 
 
 def load_saved_model(path: Path, signature: str) -> Any:
@@ -339,10 +379,12 @@ def _short_name(name: str, layers: Collection[str]) -> str:
 
 
 def _batch_of_one(model: Any) -> Any:
-    """The model with its batch fixed to 1: micro interpreters and TensorRT want static shapes."""
+    """The model as it infers (see `onnx.for_pictures`), its batch fixed to 1: micro interpreters
+    and TensorRT want static shapes.
+    """
     keras = need("keras", "export", "to convert")
     pixels = keras.Input(batch_shape=(1, *model.input_shape[1:]), name="pixels")
-    return keras.Model(pixels, model(pixels), name=model.name)
+    return keras.Model(pixels, model(pixels, training=False), name=model.name)
 
 
 def _in_short(error: Exception) -> str:

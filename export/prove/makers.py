@@ -129,9 +129,9 @@ class OnnxMaker(_CalibratedMaker):
     In its mixed step nodes stay float.
     """
 
-    # ONNX Runtime's entropy calibration starts with as many bins as levels and so gives min-max
-    # again.
-    steps = tuple(step for step in STEPS if step != "entropy")
+    # ONNX Runtime knows no ranges by least error, and its entropy calibration starts with as many
+    # bins as levels and so gives min-max again.
+    steps = tuple(step for step in STEPS if step not in ("least-error", "entropy"))
 
     def __init__(
         self, fp32: bytes, calibration: NDArray[np.uint8], spec: InputSpec = DEFAULT_SPEC

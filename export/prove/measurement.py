@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.convert.artifacts import Candidate
+from export.prove.exact import Exact
 from export.prove.gate import Verdict
 
 
@@ -66,6 +67,8 @@ class Measurement:
     """The steps of the ladder that led to it."""
     looks: int = 1
     """How many candidates of its ladder met the test split."""
+    exact: Exact | None = None
+    """What a microcontroller answers to the same pictures; None where it was not asked."""
 
     @property
     def file(self) -> str:
@@ -75,7 +78,18 @@ class Measurement:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why it may not ship; empty if it may."""
-        return (*self.faults, *self.verdict.reasons)
+        in_c = self.exact.verdict.reasons if self.exact else ()
+        return (*self.faults, *self.verdict.reasons, *(f"in C: {reason}" for reason in in_c))
+
+    @property
+    def lacks_pictures(self) -> int | None:
+        """How many pictures could pass the gate, where that there are fewer is all that it has
+        against the file, in LiteRT and in C; 0 where it has nothing.
+        """
+        verdicts = [self.verdict, *([self.exact.verdict] if self.exact else [])]
+        lacking = [verdict.lacks_pictures for verdict in verdicts if not verdict.passed]
+        known = [count for count in lacking if count is not None]
+        return max(known, default=0) if len(known) == len(lacking) else None
 
     @property
     def pictures_lacking(self) -> dict[str, int]:
@@ -90,10 +104,9 @@ class Measurement:
             if best.lacks_pictures is None:
                 return {}
             lacking["validation"] = best.lacks_pictures
-        if not self.verdict.passed:
-            if self.verdict.lacks_pictures is None:
-                return {}
-            lacking["test"] = self.verdict.lacks_pictures
+        if self.lacks_pictures is None:
+            return {}
+        lacking["test"] = self.lacks_pictures
         return {split: count for split, count in lacking.items() if count}
 
     @property
@@ -118,5 +131,5 @@ class Measurement:
             mean_kl=verdict.mean_kl,
             passed=not self.reasons,
             reasons=self.reasons,
-            lacks_pictures=None if self.faults else self.verdict.lacks_pictures,
+            lacks_pictures=None if self.faults else self.lacks_pictures or None,
         )

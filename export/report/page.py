@@ -4,7 +4,7 @@ It shows faces, so it lies beside the bundle and not in it.
 """
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.quantize import softmax
 from edgeemo.proof.conditions import too_few_pictures
 from edgeemo.proof.evaluation import Scorecard, recall_intervals
+from export.prove.gate import Verdict
 from export.prove.measurement import Measurement
 from export.report.words import decibels, interval, percent, points
 from export.run import Subject
@@ -110,7 +111,7 @@ def _headline(report: Mapping[str, Any], run: Subject, measurements: Sequence[Me
     full = measurements[0].verdict
     top1, macro_f1 = percent(full.float_card.top1), percent(full.float_card.macro_f1)
     of_float = ["float", "", top1, macro_f1, *[""] * 7, f"{full.ece_float:.4f}", "", ""]
-    rows = [of_float, *map(_summary_row, measurements)]
+    rows = [of_float, *(row for one in measurements for row in _summary_rows(one))]
     low, high = full.float_card.interval
     about = (
         f"<p>Network <code>{html.text(str(run.path))}</code>, split {html.text(report['split'])}, "
@@ -167,11 +168,19 @@ def _too_few(report: Mapping[str, Any]) -> str:
     )
 
 
-def _summary_row(measurement: Measurement) -> list[str]:
-    verdict, drop = measurement.verdict, measurement.verdict.drop
+def _summary_rows(measurement: Measurement) -> Iterator[list[str]]:
+    size = f"{len(measurement.candidate.model):,}"
+    yield _summary_row(measurement.file, size, measurement.verdict)
+    if measurement.exact is not None:
+        name = f"{measurement.file} on a microcontroller ({measurement.exact.by})"
+        yield _summary_row(name, "", measurement.exact.verdict)
+
+
+def _summary_row(name: str, size: str, verdict: Verdict) -> list[str]:
+    drop = verdict.drop
     return [
-        measurement.file,
-        f"{len(measurement.candidate.model):,}",
+        name,
+        size,
         percent(verdict.card.top1),
         percent(verdict.card.macro_f1),
         points(drop.drop),

@@ -74,6 +74,7 @@ def _artifact(run: Subject, data: Prepared, measurement: Measurement) -> dict[st
             for whose, card in cards
         },
         "ferplus_majority": _against_ferplus(run, data, measurement.logits),
+        "in_c": measurement.exact.to_dict() if measurement.exact else None,
         "by_prior": by_prior(run, data, measurement.logits),
         "test_looks": measurement.looks,
         "ladder": [attempt.to_dict() for attempt in measurement.attempts],

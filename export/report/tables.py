@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from edgeemo.cli.tables import confusion_lines
 from edgeemo.proof.evaluation import Scorecard
 from export.prove.compare import Comparison
+from export.prove.gate import Verdict
 from export.prove.layers import Layer, worst
 from export.prove.measurement import Attempt, Measurement
 from export.report.words import change, decibels, interval, p_value, percent, points
@@ -13,7 +14,7 @@ from export.report.words import change, decibels, interval, p_value, percent, po
 def attempt_heading() -> str:
     """The heading of `attempt_line`s."""
     return (
-        f"{'artifact':<13}{'step':<11}{'bytes':>9}  {'agreement':>9}  {'drop, pp':>8}  "
+        f"{'artifact':<13}{'step':<12}{'bytes':>9}  {'agreement':>9}  {'drop, pp':>8}  "
         f"{'bound':>6}  {'KL':>7}  {'ms/face':>7}  {'took':>6}  on validation"
     )
 
@@ -24,7 +25,7 @@ def attempt_line(attempt: Attempt) -> str:
     more = f" (and {others} more reasons)" if others > 0 else ""
     verdict = "passes" if attempt.passed else f"refused: {'; '.join(attempt.reasons[:2])}{more}"
     return (
-        f"{attempt.file:<13}{attempt.step:<11}{attempt.bytes:>9,}  "
+        f"{attempt.file:<13}{attempt.step:<12}{attempt.bytes:>9,}  "
         f"{percent(attempt.agreement):>9}  {points(attempt.drop):>8}  "
         f"{points(attempt.drop_upper95):>6}  {attempt.mean_kl:>7.5f}  "
         f"{attempt.ms_per_face:>7.3f}  {attempt.seconds:>5.1f}s  {verdict} ({attempt.detail})"
@@ -48,7 +49,12 @@ def measurement_lines(measurements: Sequence[Measurement]) -> Iterator[str]:
         f"{'drop, pp (90 % interval)':>26}  {'agreement':>9}  {'b:c':>7}  {'McNemar':>7}  "
         f"{'KL':>7}  {'ECE':>14}  {'PSNR':>5}"
     )
-    yield from map(_measurement_line, measurements)
+    for measurement in measurements:
+        yield _verdict_line(
+            measurement.file, f"{len(measurement.candidate.model):,}", measurement.verdict
+        )
+        if measurement.exact is not None:
+            yield _verdict_line("  in C", "", measurement.exact.verdict)
     for measurement in measurements:
         card = measurement.verdict.card
         difference = [
@@ -62,12 +68,12 @@ def measurement_lines(measurements: Sequence[Measurement]) -> Iterator[str]:
             yield from (f"  {line}" for line in lines)
 
 
-def _measurement_line(measurement: Measurement) -> str:
-    verdict, drop = measurement.verdict, measurement.verdict.drop
+def _verdict_line(name: str, size: str, verdict: Verdict) -> str:
+    drop = verdict.drop
     dropped = f"{points(drop.drop)} ({interval(drop)})"
     ece = f"{verdict.ece_float:.3f} -> {verdict.ece:.3f}"
     return (
-        f"{measurement.file:<13}{len(measurement.candidate.model):>9,}  "
+        f"{name:<13}{size:>9}  "
         f"{percent(verdict.card.top1):>7}  {percent(verdict.card.macro_f1):>8}  {dropped:>26}  "
         f"{percent(verdict.agreement):>9}  {f'{drop.b}:{drop.c}':>7}  {drop.mcnemar_p:>7.3f}  "
         f"{verdict.mean_kl:>7.5f}  {ece:>14}  {decibels(verdict.psnr_db):>5}"

@@ -297,7 +297,7 @@ def test_gate_refuses_keeps_the_report_and_leaves_the_old_bundle(
     assert report["artifacts"]["int8.tflite"]["float_card"]["top1"] == 1.0
     # Every step was tried, but for the 16 bits that not every device of the profile "all" runs.
     steps = [attempt["step"] for attempt in report["artifacts"]["int8.tflite"]["ladder"]]
-    assert steps == ["min-max", "percentile", "entropy", "bias"]
+    assert steps == ["min-max", "least-error", "percentile", "entropy", "bias"]
     quantized = next(
         m for file, m in report["artifacts"].items() if file in ("int8.onnx", "mixed.onnx")
     )

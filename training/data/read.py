@@ -229,7 +229,8 @@ def _read_one(
     """Input, sha256, id and pixels of one picture; None where the archive notes it as rejected."""
     try:
         data = archive.read(file.path)
-        frame = decode_picture(data, file.path, pixel_bound(MAX_PIXELS_OF_MANY))
+        most = pixel_bound(MAX_PIXELS_OF_MANY)
+        frame = decode_picture(data, file.path, most, may_shrink=True)
     except PictureError as error:
         # Without the file's name and details, so that the reasons can be counted.
         reason = str(error).partition(f"{file.path}: ")[2].partition(";")[0].partition(" (")[0]

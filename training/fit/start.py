@@ -11,6 +11,7 @@ import numpy as np
 
 from edgeemo.contract.answers import picture_ids
 from edgeemo.contract.bundle import Bundle, read_bundle, sha256
+from edgeemo.contract.labels import match_label_or_none
 from edgeemo.contract.run import SourceRun, has_config
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import RunError, SpecMismatch
@@ -87,8 +88,9 @@ def start_of(recipe: Recipe, data: Prepared) -> Start:
 def put_weights(model: keras.Model, start: Start, recipe: Recipe, labels: Sequence[str]) -> None:
     """Give `model`, whose outputs are `labels`, the weights of `start`.
 
-    The last layer's weights go by the names of the labels: those of a label that is new are drawn,
-    as in a network that starts from nothing.
+    The last layer's weights go by the labels, in whatever known word each is said ("joy" takes
+    those of "happy"): those of a label that is new are drawn, as in a network that starts from
+    nothing.
     """
     trained = simulated(start.model) if recipe.qat else start.model
     if tuple(labels) == start.labels:
@@ -100,21 +102,34 @@ def put_weights(model: keras.Model, start: Start, recipe: Recipe, labels: Sequen
     last = model.get_layer(LAST_LAYER)
     kernel, bias = (np.array(values) for values in last.get_weights())
     old_kernel, old_bias = trained.get_layer(LAST_LAYER).get_weights()
-    for i, name in enumerate(labels):
-        if name in start.labels:
-            place = start.labels.index(name)
-            kernel[:, i], bias[i] = old_kernel[:, place], old_bias[place]
+    for name, old in _kept(start, labels).items():
+        i, place = list(labels).index(name), start.labels.index(old)
+        kernel[:, i], bias[i] = old_kernel[:, place], old_bias[place]
     last.set_weights([kernel, bias])
 
 
 def start_line(start: Start, labels: Sequence[str]) -> str:
     """What of the last layer is kept, in words."""
-    kept = [name for name in labels if name in start.labels]
-    new = [name for name in labels if name not in start.labels]
+    places = _kept(start, labels)
+    kept = [name if name == old else f"{name} (of {old})" for name, old in places.items()]
+    new = [name for name in labels if name not in places]
     parts = [
         f"{word} {', '.join(names)}" for word, names in (("keeps", kept), ("new", new)) if names
     ]
     return f"starts from {start.identity.run}; last layer: {'; '.join(parts)}"
+
+
+def _kept(start: Start, labels: Sequence[str]) -> dict[str, str]:
+    """For each of `labels` that `start` knows, by name or by meaning, what it is called there.
+
+    None of the start's labels is taken twice; the same name comes before the same meaning.
+    """
+    kept = {name: name for name in labels if name in start.labels}
+    for name in labels:
+        old = match_label_or_none(name, start.labels)
+        if name not in kept and old is not None and old not in kept.values():
+            kept[name] = old
+    return {name: kept[name] for name in labels if name in kept}
 
 
 def _of_bundle(recipe: Recipe, data: Prepared) -> Start:

@@ -577,3 +577,27 @@ def test_palette_with_transparency_and_rotation_of_a_png_are_kept() -> None:
     data = written_by_pillow(bars(), "PNG", exif=exif, icc_profile=b"profile", dpi=(72, 72))
     plain = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
     assert np.array_equal(decode_picture(data, "x"), plain)
+
+
+@pytest.mark.parametrize(("most", "divided"), [(12_000, 1), (3_024, 2), (768, 4), (192, 8)])
+def test_a_large_jpeg_comes_smaller_where_it_may(most: int, divided: int) -> None:
+    left = np.zeros((96, 125, 3), np.uint8)
+    left[:, :60] = 200
+    data = cv2.imencode(".jpg", left)[1].tobytes()
+    frame = pictures.decode_picture(data, "p", most, may_shrink=True)
+    assert frame.shape == (-(-96 // divided), -(-125 // divided), 3)
+    assert np.abs(frame[:, : 50 // divided].astype(int) - 200).max() < 8
+    assert frame[:, 72 // divided :].max() < 8
+    if divided > 1:
+        with pytest.raises(PictureError, match="125x96 pixels, expected sides"):
+            pictures.decode_picture(data, "p", most)
+
+
+def test_only_a_jpeg_of_one_scan_comes_smaller() -> None:
+    grey = np.full((96, 125, 3), 90, np.uint8)
+    progressive = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    small = cv2.imencode(".jpg", grey)[1].tobytes()
+    for data, most in ((progressive, 3_000), (cv2.imencode(".png", grey)[1].tobytes(), 3_000),
+                       (small, 191)):  # fmt: skip
+        with pytest.raises(PictureError, match=f"at most {most:,} pixels; scale it down"):
+            pictures.decode_picture(data, "p", most, may_shrink=True)

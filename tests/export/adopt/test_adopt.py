@@ -11,10 +11,14 @@ import pytest
 from click.testing import CliRunner
 
 from edgeemo.backends import open_backend
+from edgeemo.cli.main import main as edgeemo
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.input_spec import Arithmetic, parse_size
 from edgeemo.contract.quantize import softmax
+from edgeemo.data.pictures import write_picture
 from edgeemo.data.prepared import load_prepared
+from edgeemo.firmware.image import labels_crc32, read_header
+from edgeemo.firmware.network import bundle_network
 from edgeemo.proof.agreement import Answered, agree
 from edgeemo.proof.promise import promise_faults
 from edgeemo.proof.selftest import run_selftest
@@ -22,6 +26,7 @@ from export.adopt.pictures import load_labelled, most_pictures
 from export.cli.main import main
 from tests.foreign_models import NAMES, SPEC, keras_model, onnx_model, pictures, write_pictures
 from tests.other_inputs import COUNTS, EIGHT, write_prepared
+from tests.support import done_here
 
 LABELS = ",".join(NAMES)
 IMAGES, NUMBERS = pictures(24)
@@ -37,6 +42,20 @@ def adopt(*words: object) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pictures(tmp_path_factory.mktemp("faces") / "faces.zip")
+
+
+@pytest.fixture(scope="module")
+def adopted(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that was adopted for microcontrollers."""
+    folder = tmp_path_factory.mktemp("adopted")
+    keras_model().save(model := folder / "theirs.keras")
+    code, text = adopt(
+        model, "--labels", LABELS, "--scale", "1/127.5", "--offset", -1, "--data", faces,
+        "--calibration", faces, "--profile", "mcu", "--out", folder / "t.edgeemo",
+    )  # fmt: skip
+    assert code == 0, text
+    assert "  in C" in text
+    return folder / "t.edgeemo"
 
 
 def check_bundle(path: Path, files: list[str]) -> dict:  # type: ignore[type-arg]
@@ -117,16 +136,44 @@ def test_an_int8_file_is_judged_against_its_float_one(faces: Path, tmp_path: Pat
     assert agree(report, "int8.tflite", here, "report").n in (0, 24)
 
 
-def test_pictures_to_calibrate_with_may_be_named(faces: Path, tmp_path: Path) -> None:
-    keras_model().save(model := tmp_path / "theirs.keras")
-    code, text = adopt(
-        model, "--labels", LABELS, "--scale", "1/127.5", "--offset", -1, "--data", faces,
-        "--calibration", faces, "--profile", "mcu", "--out", tmp_path / "t.edgeemo",
-    )  # fmt: skip
-    assert code == 0, text
-    manifest = read_bundle(tmp_path / "t.edgeemo").manifest
+def test_pictures_to_calibrate_with_may_be_named(adopted: Path) -> None:
+    manifest = read_bundle(adopted).manifest
     assert (manifest.calibration.n, manifest.evaluation[0].n) == (504 + 2, 8 * (70 - 14))
     assert json.dumps(manifest.calibration.split) == '"pictures of faces.zip"'
+
+
+def test_the_report_holds_what_a_microcontroller_computes(adopted: Path) -> None:
+    part = read_bundle(adopted).report()["artifacts"]["int8.tflite"]["in_c"]
+    assert (part["passed"], part["by"], part["card"]["n"]) == (True, "C", 8 * (70 - 14))
+    assert part["agreement"] >= 0.97
+
+
+def test_an_adopted_bundle_watches(adopted: Path, tmp_path: Path) -> None:
+    for i, image in enumerate(IMAGES[: len(NAMES)]):
+        write_picture(tmp_path / f"{i}.png", np.repeat(image, 3, axis=2))
+    done = done_here(
+        edgeemo, "edgeemo", "watch", tmp_path, "--model", adopted, "--detector", "whole",
+        "--smoothing", "off", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    seen = [json.loads(line)["emotion"] for line in done.stdout.splitlines()]
+    assert seen == [NAMES[number] for number in NUMBERS[: len(NAMES)]]
+
+
+def test_an_adopted_bundle_becomes_firmware_and_a_flash_image(
+    adopted: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "firmware"
+    done = done_here(main, "python -m export", "firmware", adopted, "--out", out)
+    assert done.returncode == 0, done.stderr
+    settings = (out / "model_settings.h").read_text()
+    assert all(f'"{name}"' in settings for name in NAMES)
+    image = tmp_path / "model.bin"
+    done = done_here(main, "python -m export", "flash-image", adopted, "--out", image)
+    assert done.returncode == 0, done.stderr
+    network = bundle_network(read_bundle(adopted))
+    header = read_header(image.read_bytes())
+    assert (header.layers, header.labels_crc32) == (len(network.layers), labels_crc32(NAMES))
 
 
 def test_a_command_line_that_does_not_fit(faces: Path, tmp_path: Path) -> None:

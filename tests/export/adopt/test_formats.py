@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import onnx
 import pytest
@@ -92,6 +93,43 @@ def test_networks_answer_what_numpy_computes(kind: str, tmp_path: Path) -> None:
     assert len(made) == {"onnx": 1, "tflite": 1}.get(kind, 2)
     for scores in (*made, model.probabilities(scaled(IMAGES))):
         assert np.abs(scores - expected).max() < 1e-4
+
+
+def with_resizing() -> keras.Model:
+    """Resizing, whose call has training=True by default, before batch normalization and dropout;
+    Normalization holds constants that are no variables."""
+    layers = keras.layers
+    source = keras.Input((48, 48, 1))
+    x = layers.Normalization(mean=[3.0], variance=[2.0])(layers.Resizing(24, 24)(source))
+    normalization = layers.BatchNormalization()
+    x = layers.Dropout(0.5)(normalization(layers.AveragePooling2D(12)(x)))
+    dense = layers.Dense(len(NAMES), activation="softmax")
+    model = keras.Model(source, dense(layers.Flatten()(x)))
+    normalization.set_weights(list(np.array([[2.0], [0.5], [80.0], [900.0]])))
+    dense.set_weights([EIGHT.weights.astype(np.float32) * 20, np.zeros(len(NAMES))])
+    return model
+
+
+@pytest.mark.parametrize("kind", ["keras", "saved_model"])
+def test_a_network_with_resizing_answers_as_in_inference(kind: str, tmp_path: Path) -> None:
+    theirs = with_resizing()
+    images = IMAGES[:8]
+    expected = np.asarray(theirs(images.astype(np.float32), training=False))
+    if kind == "keras":
+        theirs.save(path := tmp_path / "theirs.keras")
+    else:
+        archive = keras.export.ExportArchive()
+        archive.track(theirs)
+        archive.add_endpoint(
+            "serve",
+            lambda x: theirs(x, training=False),
+            [keras.InputSpec(shape=(None, 48, 48, 1), dtype="float32")],
+        )
+        archive.write_out(path := tmp_path / "theirs", verbose=False)
+    model = read_model(path, WANTED, Notes())
+    for scores in (*answers(model, RAW, images), model.probabilities(images.astype(np.float32))):
+        assert np.abs(scores - expected).max() < 1e-4
+    assert np.ptp(expected, axis=0).max() > 0.01
 
 
 def test_int8_from_elsewhere_keeps_every_bit(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import onnx
 import pytest
 import tensorflow as tf
 from onnx import TensorProto, helper
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from edgeemo.contract.input_spec import parse_size
 from edgeemo.errors import InvalidInput, MissingFile, ModelError
@@ -182,16 +183,87 @@ def test_weights_that_lie_elsewhere_are_not_read(theirs: Path, tmp_path: Path) -
     assert "expected a file beside it; do not use this model" in refusal(outside)
 
 
-def test_a_saved_model_that_reads_files_is_not_loaded(tmp_path: Path) -> None:
-    class Reader(tf.Module):  # type: ignore[misc]
-        @tf.function(input_signature=[tf.TensorSpec((1, 48, 48, 1), tf.float32)])
-        def serve(self, x: Any) -> Any:
-            size = tf.strings.length(tf.io.read_file("/etc/hostname"))
-            return tf.zeros((1, 8)) + tf.cast(size, tf.float32) + tf.reduce_mean(x)
+class Program(tf.Module):  # type: ignore[misc]
+    """A network whose program does something beside."""
 
-    tf.saved_model.save(module := Reader(), str(path := tmp_path / "reader"),
-                        signatures={"serving_default": module.serve})  # fmt: skip
-    assert "reads or writes more than its weights (operator ReadFile); do not use" in refusal(path)
+    def __init__(self, beside: Any) -> None:
+        self.beside = beside
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 48, 48, 1), tf.float32)])
+    def serve(self, x: Any) -> Any:
+        return tf.zeros((1, 8)) + tf.cast(self.beside(x), tf.float32) + tf.reduce_mean(x)
+
+
+def program(beside: Any, folder: Path) -> Path:
+    """The SavedModel of such a program."""
+    module = Program(beside)
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
+    return folder
+
+
+def planted(x: Any, trace: Path) -> Any:
+    """What writes a file when it runs."""
+    with tf.control_dependencies([tf.io.write_file(str(trace), "here")]):
+        return tf.reduce_max(x)
+
+
+def saved(x: Any, trace: Path) -> Any:
+    """What writes a checkpoint when it runs."""
+    tf.raw_ops.SaveV2(prefix=str(trace), tensor_names=["x"], shape_and_slices=[""], tensors=[x])
+    return tf.reduce_max(x)
+
+
+def length_of(x: Any, file: str) -> Any:
+    return tf.strings.length(tf.io.read_file(file))
+
+
+@pytest.mark.parametrize(
+    ("operator", "beside"),
+    [
+        ("ReadFile", lambda x, _: length_of(x, "/etc/hostname")),
+        ("WriteFile", planted),
+        ("SaveV2", saved),
+        ("RestoreV2", lambda _, trace: tf.raw_ops.RestoreV2(
+            prefix=str(trace), tensor_names=["x"], shape_and_slices=[""], dtypes=[tf.float32])[0]),
+        ("EagerPyFunc", lambda x, _: tf.py_function(tf.reduce_max, [x], tf.float32)),
+        ("MatchingFiles", lambda _, trace: tf.size(tf.io.matching_files(str(trace)))),
+        ("StringFormat", lambda x, _: tf.strings.length(tf.strings.format("{}", x))),
+    ],
+)  # fmt: skip
+def test_a_saved_model_that_does_more_than_compute_is_not_loaded(
+    operator: str, beside: Any, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace"
+    text = refusal(program(lambda x: beside(x, trace), tmp_path / "program"))
+    assert f"its program has the operator '{operator}' (node '" in text
+    assert "' of the function '__inference_serve_" in text
+    assert "nothing of it was loaded; export the network alone with Keras' model.export" in text
+    assert not list(tmp_path.glob("trace*"))
+
+
+def test_a_function_that_others_call_may_not_save_under_any_name(tmp_path: Path) -> None:
+    path = program(lambda x: tf.reduce_max(x), tmp_path / "program") / "saved_model.pb"
+    message = SavedModel.FromString(path.read_bytes())
+    functions = message.meta_graphs[0].graph_def.library.function
+    serving = next(f for f in functions if f.signature.name.startswith("__inference_serve"))
+    save = next(f for f in functions if "traced_save" in f.signature.name)
+    call = serving.node_def.add(op="StatefulPartitionedCall", name="call")
+    call.attr["f"].func.name = save.signature.name
+    path.write_bytes(message.SerializeToString())
+    assert "of the function '__inference__traced_save_" in refusal(path.parent)
+    message.meta_graphs[0].ClearField("object_graph_def")
+    path.write_bytes(message.SerializeToString())
+    assert "a SavedModel of TensorFlow 1, which is not read" in refusal(path.parent)
+
+
+def test_a_saved_model_in_training_mode_is_named(tmp_path: Path) -> None:
+    variable = tf.Variable(1.0)
+    module = Program(lambda x: variable.assign_add(tf.reduce_max(x)))
+    module.variable = variable
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.serve})
+    assert "changes its variables while it answers, as batch normalization in training" in (
+        refusal(tmp_path)
+    )
 
 
 def test_bombs_are_not_unpacked(theirs: Path, tmp_path: Path) -> None:

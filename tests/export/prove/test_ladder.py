@@ -13,15 +13,19 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.manifest import Format, Precision
 from edgeemo.errors import BackendError
+from edgeemo.firmware.network import read_network
 from export.convert import activations, tflite
 from export.convert import onnx as onnx_export
 from export.convert.artifacts import Candidate, Kind, open_candidate
 from export.convert.graph import CASTS, check_full_int8, read_graph
+from export.prove.compiled import CompiledNetwork
+from export.prove.exact import Exact
 from export.prove.gate import Verdict, judge
 from export.prove.ladder import climb
 from export.prove.makers import OnnxMaker, TfliteMaker
 from export.prove.measurement import Measurement
 from export.prove.steps import METHODS, STEPS
+from tests.export.firmware.firmware_support import program
 from tests.support import drawn_faces, drawn_network
 
 pytestmark = pytest.mark.rounding
@@ -70,6 +74,27 @@ def test_entropy_cuts_a_lonely_outlier_off_and_keeps_the_rest() -> None:
     low, high = onnx_export.entropy_ranges({"x": values})["x"]
     assert -100 < low < -1
     assert 1 < high < 100
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_no_narrower_range_has_a_smaller_square_error_than_that_by_least_error(relu: bool) -> None:
+    values = np.random.default_rng(1).standard_t(4, 20_000).astype(np.float32)
+    values = np.maximum(values, 0) if relu else values
+
+    def error(low: float, high: float) -> float:
+        step = (high - low) / 255
+        stored = np.round((np.clip(values, low, high) - low) / step) * step + low
+        return float(np.square(values - stored).mean())
+
+    whole = float(values.min()), float(values.max())
+    low, high = activations._least_error(values, *whole)
+    best = error(low, high)
+    assert best < 0.98 * error(*whole)
+    lows = (0.0,) if relu else np.linspace(0.2, 1, 33) * whole[0]
+    others = [error(a, b) for a in lows for b in np.linspace(0.2, 1, 33) * whole[1]]
+    assert best <= min(others) * 1.02  # rounding errors were taken as uniform
+    assert (low == 0) == relu
+    assert activations._least_error(np.zeros(4, np.float32), 0.0, 0.0) == (0.0, 0.0)
 
 
 def test_pixels_and_logits_keep_their_ends_whatever_the_method() -> None:
@@ -262,7 +287,8 @@ def measurement(candidate: Candidate, kl: float) -> Measurement:
 def test_climbs_in_order_improves_on_the_closest_and_stops_when_asked_no_more(
     network: keras.Model, maker: TfliteMaker
 ) -> None:
-    divergences = {"min-max": 0.5, "percentile": 0.1, "entropy": 0.3, "bias": 0.2, "mixed": 0.01}
+    divergences = {"min-max": 0.5, "least-error": 0.4, "percentile": 0.1, "entropy": 0.3}
+    divergences |= {"bias": 0.2, "mixed": 0.01}
     asked: list[Candidate] = []
 
     def measure(candidate: Candidate) -> Measurement:
@@ -272,17 +298,18 @@ def test_climbs_in_order_improves_on_the_closest_and_stops_when_asked_no_more(
     times = iter(range(100))
     attempts = [attempt for _, attempt in climb(maker, STEPS, measure, lambda: float(next(times)))]
     assert [attempt.step for attempt in attempts] == list(STEPS)
-    assert [attempt.passed for attempt in attempts] == [False, False, False, False, True]
-    # percentile was the closest of the first three, and stayed closer than it was with corrected
+    assert [attempt.passed for attempt in attempts] == [*[False] * 5, True]
+    # percentile was the closest of the first four, and stayed closer than it was with corrected
     # biases.
     assert [candidate.method for candidate in asked] == [
         "min-max",
+        "least-error",
         "percentile",
         "entropy",
         "percentile",
         "percentile",
     ]
-    assert asked[3].detail == "ranges by percentile, biases corrected"
+    assert asked[4].detail == "ranges by percentile, biases corrected"
     assert {attempt.seconds for attempt in attempts} == {1.0}
     assert {attempt.ms_per_face for attempt in attempts} == {0.1}
 
@@ -301,6 +328,25 @@ def test_a_reason_from_outside_the_gate_refuses_too(
     (_, attempt), *_ = climb(maker, STEPS[:1], measure, lambda: 0.0)
     assert not attempt.passed
     assert attempt.reasons == ("kernels disagree",)
+
+
+def test_what_a_microcontroller_computes_refuses_as_well() -> None:
+    made = measurement(Candidate(Kind(Precision.INT8, Format.TFLITE), b""), 0.001)
+    assert made.reasons == ()
+    in_c = replace(made, exact=Exact(verdict(0.5), "C", 1.0))
+    assert in_c.reasons == ("in C: mean KL divergence 0.5",)
+    assert not in_c.as_attempt(1.0).passed
+
+
+def test_generated_c_has_the_bits_of_the_reference_kernels(maker: TfliteMaker) -> None:
+    candidate = maker.calibrated("min-max")
+    reference = open_candidate(candidate, DEFAULT_SPEC, LABELS, reference_kernels=True)
+    cc = program("cc")
+    with CompiledNetwork(read_network(candidate.model, DEFAULT_SPEC, 7), cc, "int8.tflite") as c:
+        assert np.array_equal(c.infer(PICTURES), reference.infer(PICTURES))
+        c.program = "false"
+        with pytest.raises(BackendError, match="C program of it ends with 1 after 0 of 42 pict"):
+            c.infer(PICTURES)
 
 
 def test_ranges_before_a_max_pool_end_where_nothing_lower_comes_out() -> None:

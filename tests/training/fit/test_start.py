@@ -67,6 +67,18 @@ def test_other_labels_keep_the_weights_of_the_names_that_are_the_same(
     assert start.identity.data_sets == ("fer2013",)
 
 
+def test_other_words_for_the_same_labels_take_their_weights(start: Start, own: Prepared) -> None:
+    labels = ("Joie", "joy", "anger", "wink")
+    full, other = logits(start, LABELS, own), logits(start, labels, own)
+    for place, name in ((0, "happy"), (2, "angry")):
+        assert np.allclose(other[:, place], full[:, LABELS.index(name)], atol=1e-4)
+    # A second word for what has its place already starts anew.
+    assert not np.allclose(other[:, 1], full[:, LABELS.index("happy")], atol=1e-2)
+    assert start_line(start, labels) == (
+        "starts from nano; last layer: keeps Joie (of happy), anger (of angry); new joy, wink"
+    )
+
+
 def test_defaults_of_fine_tuning_are_gentle() -> None:
     assert (NANO.model, NANO.epochs, NANO.batch_size, NANO.learning_rate) == ("nano", 20, 32, 1e-3)
     assert (NANO.warmup_epochs, NANO.mixup, NANO.ema) == (1, 0.0, 0.0)
