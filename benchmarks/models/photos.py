@@ -28,7 +28,7 @@ from edgeemo.cli.shell import say
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.preprocess import face_to_input, is_in_frame
-from edgeemo.faces import DETECTORS, crop_of
+from edgeemo.faces.yunet import YuNet
 from edgeemo.models import shipped_models
 from edgeemo.proof.evaluation import confusion_matrix, recalls
 from edgeemo.recognizer import Recognizer
@@ -44,17 +44,23 @@ def is_apart(person: str) -> bool:
 
 def read_faces(archive: Path, *, apart: bool) -> tuple[NDArray[np.uint8], list[str]]:
     """uint8 (N, 48, 48, 1) faces of the people kept apart, or of the others, and their words."""
-    crop = crop_of(DETECTORS.get("yunet"))
+    crop = YuNet.crop
     faces, words = [], []
     with zipfile.ZipFile(archive) as photos:
         rows = list(csv.DictReader(io.TextIOWrapper(photos.open("index.csv"), "utf-8")))
         for row in counted(rows, archive.name, "photos"):
             if is_apart(row["person"]) != apart or not row["faces"].strip():
                 continue
-            boxes = [[float(v) for v in face.split(",")[:4]] for face in row["faces"].split()]
-            x, y, width, height = map(round, max(boxes, key=lambda box: box[2] * box[3]))
+            boxes: list[list[float]] = [
+                [float(side) for side in face.split(",")[:4]] for face in row["faces"].split()
+            ]
+            largest = max(boxes, key=lambda box: box[2] * box[3])
+            x, y, width, height = (round(side) for side in largest)
             data = np.frombuffer(photos.read(row["file"]), np.uint8)
-            frame = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1])
+            frame = cv2.cvtColor(
+                np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8), cv2.COLOR_BGR2RGB
+            )
+            frame = np.asarray(frame, np.uint8)
             box = (x, y, width, height)
             if is_in_frame(frame, box, DEFAULT_SPEC, crop):
                 faces.append(face_to_input(frame, box, DEFAULT_SPEC, crop))

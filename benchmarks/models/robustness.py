@@ -43,9 +43,8 @@ def _warped(picture: Picture, matrix: NDArray[np.float64]) -> Picture:
 
 def _lit(gain: float, lift: float) -> Corruption:
     def change(picture: Picture, _: np.random.Generator) -> Picture:
-        return np.clip((picture.astype(np.float32) - 128) * gain + 128 + lift, 0, 255).astype(
-            np.uint8
-        )
+        changed = (picture.astype(np.float32) - 128) * gain + 128 + lift
+        return np.asarray(np.clip(changed, 0, 255), np.uint8)
 
     return change
 
@@ -55,7 +54,7 @@ def _noise(picture: Picture, rng: np.random.Generator) -> Picture:
 
 
 def _jpeg(picture: Picture, _: np.random.Generator) -> Picture:
-    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 15])
+    data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 15])[1]
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
