@@ -9,7 +9,7 @@ sure as they are right (Guo et al. 2017, "On calibration of modern neural networ
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ DEFAULT, TRAINING, BALANCED = "default", "training", "balanced"
 PRIORS = (DEFAULT, TRAINING, BALANCED)
 COOLEST, HOTTEST = 0.05, 20.0
 """Temperatures that a bundle may have."""
+LEAST = 1e-9
+"""Smallest share that a bundle's prior may have: one picture of as many as data may have."""
 _SLACK = 0.01  # shares are typed by hand, in per cent
 
 
@@ -47,9 +49,9 @@ class OperatingPoint:
     """Share of the log prior that was taken off, 0 (as trained) to 1 (all classes as likely)."""
 
     def __post_init__(self) -> None:
-        positive = all(share > 0 for share in self.prior)
-        if not positive or abs(math.fsum(self.prior) - 1) > _SLACK:
-            raise InvalidInput("expected a prior of positive shares that sum to 1")
+        shares = all(LEAST <= share <= 1 for share in self.prior)
+        if not shares or abs(math.fsum(self.prior) - 1) > _SLACK:
+            raise InvalidInput(f"expected a prior of shares of at least {LEAST:g} that sum to 1")
         if not COOLEST <= self.temperature <= HOTTEST or not 0 <= self.adjustment <= 1:
             raise InvalidInput(
                 f"expected a temperature of {COOLEST} to {HOTTEST} and an adjustment of 0 to 1, "
@@ -96,16 +98,22 @@ class OperatingPoint:
                 )
             left = {DEFAULT: 0.0, TRAINING: self.adjustment, BALANCED: self.adjustment - 1}[prior]
             return np.asarray(left * self.log_prior, np.float32)
+        if not isinstance(prior, Mapping):
+            raise InvalidInput(
+                f"expected a prior of {', '.join(PRIORS)} or shares by label, received "
+                f"{str(prior)[:80]!r} ({type(prior).__name__})"
+            )
         wanted = np.log(self._complete(prior, labels))
         gain = self.adjustment * self.log_prior + wanted - np.log(np.array(self.prior))
         return np.asarray(gain - gain.mean(), np.float32)
 
     def _complete(self, shares: Mapping[str, float], labels: Sequence[str]) -> NDArray[np.float64]:
         """float64 (labels,): `shares`, and what they leave for the other labels."""
-        named = {match_label(word, labels): float(share) for word, share in shares.items()}
-        if len(named) != len(shares) or not all(0 < share < 1 for share in named.values()):
+        named = {match_label(word, labels): _number(share) for word, share in shares.items()}
+        if len(named) != len(shares) or not all(LEAST <= share < 1 for share in named.values()):
             raise InvalidInput(
-                f"expected shares between 0 and 1, each label once, received {_shown(shares)}"
+                f"expected shares between 0 and 1 (at least {LEAST:g}), each label once, received "
+                f"{_shown(shares)}"
             )
         total, whole = math.fsum(named.values()), len(named) == len(labels)
         if total > 1 + _SLACK or (whole and total < 1 - _SLACK):
@@ -116,7 +124,7 @@ class OperatingPoint:
         others = math.fsum(
             p for label, p in zip(labels, self.prior, strict=True) if label not in named
         )
-        if not whole and total >= 1:
+        if not whole and total > 1 - LEAST:
             raise InvalidInput(
                 f"expected shares that leave something for the other labels, received "
                 f"{_shown(shares)}; name all of {', '.join(labels)}, or less"
@@ -140,20 +148,40 @@ def parse_prior(text: str) -> Prior:
             f"received {text[:80]!r}"
         )
     shares: dict[str, float] = {}
-    for part in text.split(","):
+    for part in _parts(text):
         label, _, share = part.rpartition("=")
-        try:
-            value = float(share)
-        except ValueError:
-            value = math.nan
-        if not label.strip() or label.strip() in shares or not 0 < value < 1:
+        value = _number(share)
+        if not label.strip() or label.strip() in shares or not LEAST <= value < 1:
             raise InvalidInput(
-                f"expected LABEL=SHARE,... with each label once and shares between 0 and 1, "
-                f"received {text[:80]!r}"
+                f"expected LABEL=SHARE,... with each label once and shares between 0 and 1 (at "
+                f"least {LEAST:g}), received {text[:80]!r}"
             )
         shares[label.strip()] = value
     return shares
 
 
+def _parts(text: str) -> Iterator[str]:
+    """Each LABEL=SHARE; a label may hold commas, so what has no equals sign goes on."""
+    begun = ""
+    for part in text.split(","):
+        begun += part
+        if "=" in part:
+            yield begun
+            begun = ""
+        else:
+            begun += ","
+    if begun:
+        yield begun
+
+
+def _number(share: object) -> float:
+    """What was given as a share; NaN for what is no number."""
+    try:
+        return float(share)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
 def _shown(shares: Mapping[str, float]) -> str:
-    return ",".join(f"{str(label)[:20]}={share}" for label, share in shares.items())[:120]
+    words = (f"{str(label)[:20]}={str(share)[:20]}" for label, share in shares.items())
+    return ",".join(words)[:120]

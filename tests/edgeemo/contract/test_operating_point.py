@@ -96,12 +96,13 @@ def test_words_are_priors(text: str) -> None:
 
 def test_shares_are_read_as_typed() -> None:
     assert parse_prior("neutral=0.7, happy=0.2") == {"neutral": 0.7, "happy": 0.2}
+    assert parse_prior("calm, quiet=0.7, a=b=.2") == {"calm, quiet": 0.7, "a=b": 0.2}
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "even", "happy=", "happy=2", "happy=0", "=0.5", "happy=nan", "happy=0.2,happy=0.3",
-     "happy=-0.1"],
+     "happy=-0.1", "happy=1e-320", "happy=0,7", "happy=.5,", "happy=70%,sad=.1"],
 )  # fmt: skip
 def test_what_is_no_prior_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="expected .*received"):
@@ -118,12 +119,28 @@ POINT = OperatingPoint((0.4, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05), 2.0, 0.5)
         ({"happy": 0.5, "sad": 0.5}, "leave something for the other labels"),
         (dict.fromkeys(LABELS, 0.1), "sum to 1, received"),
         ({"happy": math.nan}, "between 0 and 1"),
+        ({"happy": 1e-320}, r"\(at least 1e-09\), .*happy=1e-320$"),
+        ({"happy": 10**400}, r"between .*happy=1(0{19})$"),
+        ({"happy": None}, "between .*happy=None"),
+        ({"happy": [0.5]}, "between "),
+        ({"happy": "much"}, "between "),
+        ({"happy": 0.15, "sad": 0.15, "fear": 0.7 - 1e-12}, "leave something for the other"),
+        (None, r"or shares by label, received 'None' \(NoneType\)"),
+        ([0.1] * 7, r"or shares by label, .*\(list\)"),
+        (b"balanced", r"or shares by label, .*\(bytes\)"),
         ({"happy": 0.2, "joy": 0.3}, "each label once"),
     ],
 )
-def test_shares_that_cannot_be_are_refused(shares: dict[str, float], words: str) -> None:
+def test_shares_that_cannot_be_are_refused(shares: object, words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
-        POINT.shift(shares, LABELS)
+        POINT.shift(shares, LABELS)  # type: ignore[arg-type]
+
+
+def test_the_rarest_class_that_a_bundle_may_have_keeps_scores_finite() -> None:
+    rare = OperatingPoint((1 - 2e-9, 1e-9, 1e-9), 1.0, 1.0)
+    names = ("a", "b", "c")
+    for prior in (*PRIORS, {"a": 1e-9}, {"b": 1 - 1.1e-9}, {"a": 0.5, "b": 0.5 - 1.1e-9}):
+        assert np.isfinite(rare.shift(prior, names)).all()
 
 
 def test_a_share_of_no_label_names_the_labels() -> None:
@@ -136,6 +153,9 @@ def test_a_share_of_no_label_names_the_labels() -> None:
     [
         ((0.5, 0.6), 1, 0),
         ((1.0, 0.0), 1, 0),
+        ((1.0, 1e-300), 1, 0),
+        ((0.5, 0.5, 5e-324), 1, 0),
+        ((1e308, 1e308), 1, 0),
         ((0.5, 0.5), 0, 0),
         ((0.5, 0.5), math.nan, 0),
         ((0.5, 0.5), 1, 1.5),
