@@ -8,9 +8,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgeemo.cli.shell import say
 from edgeemo.contract.manifest import Format
 from edgeemo.errors import BackendError
+from edgeemo.firmware.layers import Network
 from edgeemo.firmware.network import read_network
 from export.convert.artifacts import Candidate, infer, open_candidate
 from export.job import Job, Pictures
@@ -40,8 +44,8 @@ def measured_in_c(
     """A TFLite candidate as the generated C computes it; None where no C is made of it.
 
     C is made where the profile has full-int8 TFLite alone, of networks that its kernels cover. This
-    machine's C compiler makes it; without one LiteRT's reference kernels are asked, which answer
-    the same in ten times the time. `aloud` shows a bar, and says why there is no C.
+    machine's C compiler makes it; without one that works LiteRT's reference kernels are asked,
+    which answer the same in ten times the time. `aloud` shows a bar, and says why there is no C.
     """
     spec, labels = job.run.spec, job.run.class_names
     if job.profile.wide_tflite or candidate.kind.format is not Format.TFLITE:
@@ -52,15 +56,21 @@ def measured_in_c(
         if aloud:
             say(f"not measured in C, because there will be none: {error}")
         return None
-    cc = compiler()
     start = time.perf_counter()
-    if cc is not None:
-        with CompiledNetwork(network, cc, candidate.file) as program:
-            logits, by = program.infer(pictures.images, progress=aloud), "C"
-    else:
+    try:
+        logits, by = _in_c(network, candidate.file, pictures, aloud), "C"
+    except BackendError as error:
         if aloud:
-            say("no C compiler (cc, gcc, clang, $CC) is here: asking LiteRT's reference kernels")
+            say(f"{error}: asking LiteRT's reference kernels")
         backend = open_candidate(candidate, spec, labels, reference_kernels=True)
         logits, by = infer(backend, pictures.images, progress=True), "LiteRT's reference kernels"
     seconds = time.perf_counter() - start
     return Exact(judge(pictures.logits, logits, pictures.labels, labels), by, seconds)
+
+
+def _in_c(network: Network, file: str, pictures: Pictures, progress: bool) -> NDArray[np.float32]:
+    cc = compiler()
+    if cc is None:
+        raise BackendError("no C compiler (cc, gcc, clang, $CC) is here")
+    with CompiledNetwork(network, cc, file) as program:
+        return program.infer(pictures.images, progress=progress)

@@ -341,7 +341,7 @@ def test_what_a_microcontroller_computes_refuses_as_well() -> None:
 def test_generated_c_has_the_bits_of_the_reference_kernels(maker: TfliteMaker) -> None:
     candidate = maker.calibrated("min-max")
     reference = open_candidate(candidate, DEFAULT_SPEC, LABELS, reference_kernels=True)
-    cc = program("cc")
+    cc = (program("cc"),)
     with CompiledNetwork(read_network(candidate.model, DEFAULT_SPEC, 7), cc, "int8.tflite") as c:
         assert np.array_equal(c.infer(PICTURES), reference.infer(PICTURES))
         c.program = "false"
