@@ -15,6 +15,12 @@ MAX_SEGMENTS = 10_000
 MAX_CHUNKS = 65_536
 _MAX_TAGS = 4_096
 _FILL = re.compile(b"\xff+")
+# What can follow in a frame: neither a stuffed zero nor a restart inside a scan, nor fill bytes.
+_MARKER = re.compile(b"\xff[^\x00\xff\xd0-\xd7]")
+_END, _SCAN = 0xD9, 0xDA
+# Segments of a length of their own: tables, restart intervals, applications' and comments. At any
+# other marker libjpeg ends or goes on behind it.
+_SEGMENTS = frozenset((0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0), _SCAN))
 # libpng prints bytes of other chunks, such as a colour profile's name, to the terminal as they are.
 _CHUNKS_TO_DECODE = frozenset({b"tRNS", b"eXIf"})
 
@@ -27,6 +33,11 @@ class Header:
     """Width and height in pixels."""
     frame: int | None = None
     """Where the frame header (SOF) of a JPEG starts, in bytes; None for other formats."""
+    scans: int = 0
+    """Of a JPEG's picture. Phones write more pictures behind it (a preview, a map of brightness),
+    which nobody decodes here."""
+    ends: bool = False
+    """Whether that picture of a JPEG has an end."""
 
 
 def read_header(data: bytes) -> Header | None:
@@ -55,7 +66,7 @@ def decodable(data: bytes, header: Header) -> bytes | None:
         ValueError: a PNG of too many chunks.
     """
     if header.frame is not None:
-        return data if data.find(b"\xff\xd9", header.frame) >= 0 else None
+        return data if header.ends else None
     return _png_picture(data) if data[:4] == b"\x89PNG" else data
 
 
@@ -90,12 +101,30 @@ def _jpeg_header(data: bytes) -> Header | None:
         marker = data[at]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack(">HH", data[at + 4 : at + 8])
-            return Header((width, height), at - 1)
-        if marker in (0xD9, 0xDA):  # the end or a scan, of which there is none without a frame
+            return Header((width, height), at - 1, *_scans(data, at - 1))
+        if marker in (_END, _SCAN):  # the end or a scan, of which there is none without a frame
             return None
         alone = marker == 0x01 or 0xD0 <= marker <= 0xD8
         at += 1 if alone else 1 + struct.unpack(">H", data[at + 1 : at + 3])[0]
     raise ValueError(f"a JPEG with more than {MAX_SEGMENTS:,} segments before its frame")
+
+
+def _scans(data: bytes, frame: int) -> tuple[int, bool]:
+    """How many scans a JPEG's picture has, and whether it has an end; its frame header starts at
+    `frame`.
+    """
+    scans, at = 0, frame + 2 + struct.unpack(">H", data[frame + 2 : frame + 4])[0]
+    for _ in range(MAX_SEGMENTS):
+        found = _MARKER.search(data, at)
+        if found is None:
+            return scans, False
+        marker, at = data[found.end() - 1], found.end()
+        if marker == _END:
+            return scans, True
+        scans += marker == _SCAN
+        if marker in _SEGMENTS and at + 2 <= len(data):
+            at += struct.unpack(">H", data[at : at + 2])[0]
+    raise ValueError(f"a JPEG with more than {MAX_SEGMENTS:,} segments behind its frame")
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:

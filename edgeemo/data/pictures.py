@@ -29,7 +29,6 @@ PIXELS_ENVIRONMENT = "EDGEEMO_MAX_PIXELS"
 # (https://libjpeg-turbo.org/pmwiki/uploads/About/TwoIssueswiththeJPEGStandard.pdf).
 _MAX_SCANS = 100
 _MAX_PIXELS_SCANNED = 16 * MAX_PIXELS
-_SCAN = b"\xff\xda"  # the marker before each; inside a scan these two bytes do not stand together
 _SHRINKS = (1, 2, 4, 8)  # what libjpeg decodes at
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
 
@@ -151,7 +150,7 @@ def _shrunk(data: bytes, most: int) -> int:
     1 too for what cannot be decoded so, or would have too many even then. Raises ValueError.
     """
     header = read_header(data)
-    if header is None or header.frame is None or data.count(_SCAN, header.frame) != 1:
+    if header is None or header.scans != 1 or max(header.size) > MAX_SIDE:
         return 1  # several scans are kept whole in memory
     width, height = header.size
     return next((n for n in _SHRINKS if -(-width // n) * -(-height // n) <= most), 1)
@@ -166,7 +165,7 @@ def _checked(data: bytes, name: str, most: int) -> bytes:
             " convert it"
         )
     _check_size(header.size, name, most)
-    _check_scans(data, header, name)
+    _check_scans(header, name)
     whole = decodable(data, header)
     if whole is None:
         raise PictureError(f"{name}: the picture is truncated or damaged; copy it again")
@@ -187,16 +186,13 @@ def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
         )
 
 
-def _check_scans(data: bytes, header: Header, name: str) -> None:
+def _check_scans(header: Header, name: str) -> None:
     """Raise PictureError for a JPEG whose scans would take minutes."""
-    if header.frame is None:
-        return
-    scans = data.count(_SCAN, header.frame)
     width, height = header.size
     most = min(_MAX_SCANS, max(1, _MAX_PIXELS_SCANNED // (width * height)))
-    if scans > most:
+    if header.scans > most:
         raise PictureError(
-            f"{name}: a JPEG of {scans:,} scans, expected at most {most} for"
+            f"{name}: a JPEG of {header.scans:,} scans, expected at most {most} for"
             f" {width}x{height} pixels; convert it again"
         )
 

@@ -601,3 +601,41 @@ def test_only_a_jpeg_of_one_scan_comes_smaller() -> None:
                        (small, 191)):  # fmt: skip
         with pytest.raises(PictureError, match=f"at most {most:,} pixels; scale it down"):
             pictures.decode_picture(data, "p", most, may_shrink=True)
+
+
+def test_a_phone_s_jpeg_with_more_pictures_behind_it_counts_as_one_scan() -> None:
+    # Preview and gain map, as CIPA DC-007 (multi-picture format) puts them.
+    grey = np.full((96, 125, 3), 90, np.uint8)
+    data = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1].tobytes()
+    frame = pictures.decode_picture(data + 120 * data, "p", 3_024, may_shrink=True)
+    assert frame.shape == (48, 63, 3)
+    assert np.abs(frame.astype(int) - 90).max() < 8
+    assert decode_picture(data + 120 * data, "p").shape == (96, 125, 3)
+    with pytest.raises(PictureError, match="truncated or damaged"):  # though another one ends
+        decode_picture(data[:-2], "p")
+
+
+def test_scans_hidden_from_a_plain_count_are_counted() -> None:
+    data = with_scans(64, 64, 95)
+    at = data.index(b"\xff\xda")
+    comment = b"\xff\xfe\0\x06\xff\xd9\xff\xd9"  # an end that is none, and fill bytes
+    with pytest.raises(PictureError, match="a JPEG of 101 scans"):
+        decode_picture(data[:at] + comment + b"\xff\xff" + data[at:], "p")
+
+
+def test_a_jpeg_of_segments_without_end_is_read_in_no_time() -> None:
+    data = cv2.imencode(".jpg", np.full((96, 125, 3), 90, np.uint8))[1].tobytes()
+    at = data.index(b"\xff\xda")
+    start = time.process_time()
+    for many in (b"\xff\xfe\0\2" * 4_000_000, b"\xff\xda\0\2" * 4_000_000):
+        with pytest.raises(PictureError, match="more than 10,000 segments behind its frame"):
+            decode_picture(data[:at] + many + data[at:], "p")
+    with pytest.raises(PictureError, match="truncated or damaged"):
+        decode_picture(data[:-2] + b"\xff\xff" * 4_000_000, "p")
+    assert time.process_time() - start < 1
+
+
+def test_a_jpeg_with_a_side_too_long_names_the_bound_that_was_set() -> None:
+    data = cv2.imencode(".jpg", np.zeros((2, 16_400), np.uint8))[1].tobytes()
+    with pytest.raises(PictureError, match="at most 16,384 and at most 20,000 pixels; scale it"):
+        pictures.decode_picture(data, "p", 20_000, may_shrink=True)
