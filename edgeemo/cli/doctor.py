@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeemo.cli.checks import Check, show
-from edgeemo.cli.options import detector_options, model_option
+from edgeemo.cli.options import NumberRange, detector_options, model_option
 from edgeemo.cli.processor import processor_features
 from edgeemo.errors import EdgeemoError
 
@@ -29,7 +29,7 @@ _INT8_FEATURES = ("avx2", "avx512_vnni", "avx_vnni", "neon", "asimd", "asimddp",
 @detector_options()
 @click.option(
     "--time-limit",
-    type=click.FloatRange(0.01, 3600),
+    type=NumberRange(0.01, 3600),
     default=8.0,
     show_default=True,
     metavar="SECONDS",

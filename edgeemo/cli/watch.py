@@ -16,6 +16,7 @@ import click
 from edgeemo.cameras import STALL
 from edgeemo.cameras.select import forms
 from edgeemo.cli.options import (
+    NumberRange,
     PlainPath,
     artifact_option,
     detector_options,
@@ -122,7 +123,7 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 )
 @click.option(
     "--fps",
-    type=click.FloatRange(0.01, 1000),
+    type=NumberRange(0.01, 1000),
     metavar="N",
     help=(
         "Look at no more than N frames a second; ask an address that gives one picture so often; "
@@ -136,14 +137,14 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 )
 @click.option(
     "--stall",
-    type=click.FloatRange(0.1, 3600),
+    type=NumberRange(0.1, 3600),
     default=STALL,
     metavar="SECONDS",
     help="How long a camera may give no frame before it counts as gone.",
 )
 @click.option(
     "--frozen",
-    type=click.FloatRange(0.1, 3600),
+    type=NumberRange(0.1, 3600),
     metavar="SECONDS",
     help=(
         "Also take a camera for gone whose picture does not change at all for so long  "
@@ -158,13 +159,13 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 )
 @click.option(
     "--hold-time",
-    type=click.FloatRange(0, 3600),
+    type=NumberRange(0, 3600),
     metavar="SECONDS",
     help="How long another emotion must last before it is reported  [default: the bundle's]",
 )
 @click.option(
     "--floor",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     metavar="SHARE",
     help="Confidence below which no emotion is reported  [default: the bundle's]",
 )
@@ -179,7 +180,7 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 )
 @click.option(
     "--smallest-face",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=NumberRange(0, 1, min_open=True),
     default=SMALLEST_FACE,
     show_default=f"{SMALLEST_FACE:.2f}",
     metavar="SHARE",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.options import NumberRange
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked.outputs import check_output
 from edgeemo.contract.run import run_files
@@ -30,7 +31,7 @@ REPORTS = (".report.html", ".report.json")
 )
 @click.option(
     "--adjustment",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     metavar="SHARE",
     help=(
         "How much of the training prior is taken off the scores, 0 (as trained, for the best top-1) "

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.options import NumberRange
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_apart
@@ -28,7 +29,7 @@ from training.cli.paths import beside
 )
 @click.option(
     "--share",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=NumberRange(0, 1, min_open=True),
     help=(
         "Share of the groups that they draw from [default: N / 12,006, so that copies are as "
         "frequent as at full size]."

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from edgeemo.cli.options import NumberRange
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.reading import read_regular, why_no_file
 from edgeemo.errors import InvalidInput, MissingFile
@@ -71,7 +72,7 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
     ),
     "focal": click.option(
         "--focal",
-        type=click.FloatRange(0, min_open=True),
+        type=NumberRange(0, min_open=True),
         metavar="GAMMA",
         help=(
             "Focal loss: faces that are right and sure count less, the more so the larger GAMMA "
@@ -86,7 +87,7 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
     ),
     "learning_rate": click.option(
         "--learning-rate",
-        type=click.FloatRange(0, min_open=True),
+        type=NumberRange(0, min_open=True),
         help="Peak of the schedule [default: the recipe's].",
     ),
     "warmup_epochs": click.option(
@@ -96,19 +97,19 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
     ),
     "mixup": click.option(
         "--mixup",
-        type=click.FloatRange(0),
+        type=NumberRange(0),
         metavar="ALPHA",
         help="Mixup's Beta(ALPHA, ALPHA), 0 for none [default: the recipe's].",
     ),
     "cutmix": click.option(
         "--cutmix",
-        type=click.FloatRange(0),
+        type=NumberRange(0),
         metavar="ALPHA",
         help="The same for CutMix [default: the recipe's].",
     ),
     "ema": click.option(
         "--ema",
-        type=click.FloatRange(0, 1, max_open=True),
+        type=NumberRange(0, 1, max_open=True),
         help="Momentum of the weights' moving average, 0 for none [default: the recipe's].",
     ),
     "patience": click.option(
@@ -170,12 +171,12 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
     "distill": click.option(
         "--distill-share",
         "distill",
-        type=click.FloatRange(0, 1),
+        type=NumberRange(0, 1),
         help="The teachers' share of the loss [default: the recipe's].",
     ),
     "temperature": click.option(
         "--temperature",
-        type=click.FloatRange(0, min_open=True),
+        type=NumberRange(0, min_open=True),
         help="What logits are divided by for distillation [default: the recipe's].",
     ),
     "with_validation": click.option(
