@@ -111,9 +111,9 @@ def _bench_all(threads: int, beside: Path | None, runs: int, as_json: bool) -> N
     from edgeemo.cli.family import family
     from edgeemo.contract.checked import strict
 
-    bundles = [bundle for _, bundle in family()]
-    calls = [_call(bundle, threads) for bundle in bundles]
-    names = [bundle.manifest.name for bundle in bundles]
+    rows = family()
+    calls = [_call(bundle, threads) for _, bundle in rows]
+    names = [row.name for row, _ in rows]
     if beside:
         calls.append(_other(beside, threads))
         names.append(beside.name)
@@ -121,14 +121,14 @@ def _bench_all(threads: int, beside: Path | None, runs: int, as_json: bool) -> N
         name: summary(times)["p50"]
         for name, times in zip(names, alternate(calls, runs), strict=True)
     }
-    base = p50[names[-1] if beside else DEFAULT_MODEL]
+    shipped = DEFAULT_MODEL if DEFAULT_MODEL in names else names[0]
+    against = names[-1] if beside else shipped
     if as_json:
         say(strict.dumps_line({"machine": machine(), "threads": threads, "ms": p50}))
         return
     say(f"{threads} thread(s)  {machine()}  ({runs:,} runs each, in turns)")
-    against = beside.name if beside else DEFAULT_MODEL
     for name, ms in p50.items():
-        say(f"{name:<20} p50 {ms:.3f} ms  {ms / base:.2f} x {against}")
+        say(f"{name:<20} p50 {ms:.3f} ms  {ms / p50[against]:.2f} x {against}")
 
 
 def times_of(bundles: Sequence["Bundle"], runs: int = 200) -> list[float]:

@@ -88,9 +88,10 @@ def list_models(as_json: bool) -> None:
     from edgeemo.downloads import holds
     from edgeemo.models import find_model, shipped_models
 
-    rows = [
-        (name, "bundle, ships with edgeemo", find_model(name), "there") for name in shipped_models()
-    ]
+    rows = []
+    for name in shipped_models():
+        path = find_model(name)
+        rows.append((name, "bundle, ships with edgeemo", path, _state(path)))
     for remote in _remotes().values():
         absent = "damaged or another file" if remote.target.exists() else "not fetched"
         state = (
@@ -104,6 +105,17 @@ def list_models(as_json: bool) -> None:
             say(strict.dumps_line({"name": name, "what": what, "path": str(path), "state": state}))
         else:
             say(f"{name:<15}{what:<28}{path}  {state}")
+
+
+def _state(bundle: Path) -> str:
+    from edgeemo.contract.bundle import read_bundle
+    from edgeemo.errors import EdgeemoError
+
+    try:
+        read_bundle(bundle)
+    except EdgeemoError:
+        return "damaged; install edgeemo again"
+    return "there"
 
 
 @models.command()

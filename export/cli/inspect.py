@@ -8,7 +8,7 @@ import click
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_output
-from edgeemo.contract.run import run_files
+from edgeemo.contract.run import read_run_config, run_files
 from edgeemo.data.prepared import prepared_files
 from export.cli.options import PATH, as_json
 from export.prove.steps import METHODS
@@ -58,7 +58,10 @@ def inspect(
     from export.report.tables import layer_lines
 
     picture = plot or run / "int8_layers.png"
-    check_output(picture, (*run_files(run), *(prepared_files(data) if data else ())))
+    read_run_config(run)  # what is no run at all is told before where its picture would go
+    check_output(
+        picture, (*run_files(run), *(prepared_files(data) if data else ())), option="--plot"
+    )
     detail, layers = inspect_run(run, data, ranges, pictures, seed)
     plot_layers(picture, f"{run}: {detail}", layers, count)
     if as_json:

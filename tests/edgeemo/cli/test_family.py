@@ -1,10 +1,13 @@
 """`edgeemo models` and `edgeemo bench --all`: the family that ships, against what bundles say."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+import edgeemo.models
 from edgeemo.cli.main import main
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.models import PURPOSES, find_model, shipped_models
@@ -61,3 +64,18 @@ def test_options_that_do_not_fit_are_refused(words: list[str], message: str) -> 
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 2
     assert message in done.output
+
+
+def test_a_family_without_its_default_and_with_a_damaged_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("nano", "mine"):
+        shutil.copy(find_model("nano"), tmp_path / f"{name}.edgeemo")
+    monkeypatch.setattr(edgeemo.models, "_FOLDER", tmp_path)
+    lines = answer("bench", "--all", "--runs", "10").splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["mine", "nano"]
+    assert all(line.endswith(" x mine") for line in lines[1:])
+    (tmp_path / "nano.edgeemo").write_bytes(b"PK")
+    mine, nano = answer("models", "list").splitlines()[:2]
+    assert mine.endswith("mine.edgeemo  there")
+    assert nano.endswith("nano.edgeemo  damaged; install edgeemo again")
