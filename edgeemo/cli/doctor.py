@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeemo.cli.checks import Check, show
-from edgeemo.cli.options import NumberRange, detector_options, model_option
+from edgeemo.cli.options import detector_options, model_option
 from edgeemo.cli.processor import processor_features
+from edgeemo.cli.shell import NumberRange
 from edgeemo.errors import EdgeemoError
 
 if TYPE_CHECKING:

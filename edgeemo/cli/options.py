@@ -1,6 +1,5 @@
 """Options that several verbs share."""
 
-import math
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -27,16 +26,6 @@ class PlainPath(click.Path):
         if value == "":
             self.fail("expected a path, received an empty word", param, ctx)
         return super().convert(value, param, ctx)
-
-
-class NumberRange(click.FloatRange):
-    """A range of finite numbers: click lets NaN through each, and infinity where it has no end."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"expected a number, received {value}", param, ctx)
-        return number
 
 
 def model_option() -> Decorator:

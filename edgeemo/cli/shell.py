@@ -4,6 +4,7 @@ wrong usage.
 
 import importlib
 import logging
+import math
 import os
 import signal
 import sys
@@ -40,6 +41,16 @@ class LazyVerbs(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(self.verbs.items()))
+
+
+class NumberRange(click.FloatRange):
+    """A range of finite numbers: click lets NaN through each, and infinity where it has no end."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"expected a number, received {value}", param, ctx)
+        return number
 
 
 def say(*lines: object, err: bool = False, colour: str = "", end: str = "\n") -> None:

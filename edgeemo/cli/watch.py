@@ -16,7 +16,6 @@ import click
 from edgeemo.cameras import STALL
 from edgeemo.cameras.select import forms
 from edgeemo.cli.options import (
-    NumberRange,
     PlainPath,
     artifact_option,
     detector_options,
@@ -25,7 +24,7 @@ from edgeemo.cli.options import (
     threads_option,
     view_options,
 )
-from edgeemo.cli.shell import log_to_stderr, say
+from edgeemo.cli.shell import NumberRange, log_to_stderr, say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_apart
 from edgeemo.contract.operating_point import Prior

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import click
 
-from edgeemo.cli.options import NumberRange
-from edgeemo.cli.shell import say
+from edgeemo.cli.shell import NumberRange, say
 from edgeemo.contract.checked.outputs import check_output
 from edgeemo.contract.run import run_files
 from edgeemo.data.prepared import prepared_files

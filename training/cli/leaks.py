@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from edgeemo.cli.options import NumberRange
-from edgeemo.cli.shell import say
+from edgeemo.cli.shell import NumberRange, say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_apart
 from training.cli.paths import beside

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgeemo.cli.options import NumberRange
+from edgeemo.cli.shell import NumberRange
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.reading import read_regular, why_no_file
 from edgeemo.errors import InvalidInput, MissingFile
