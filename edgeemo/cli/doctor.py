@@ -76,14 +76,14 @@ def _python() -> Iterator[Check]:
         f"{platform.python_version()}, ABI {sysconfig.get_config_var('SOABI')}, {libc}, NumPy"
         f" {numpy.__version__}"
     )
-    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+    if (3, 10) <= sys.version_info[:2] <= (3, 13):
         yield Check("Python", "ok", text)
     else:
         yield Check(
             "Python",
             "note",
-            f"{text}; tested on 3.11 to 3.13",
-            "install Python 3.11, 3.12 or 3.13 and make a new environment",
+            f"{text}; tested on 3.10 to 3.13",
+            "install Python 3.10 to 3.13 and make a new environment",
         )
     system, machine = platform.system(), platform.machine()
     if system == "Linux" and machine in ("x86_64", "aarch64"):
