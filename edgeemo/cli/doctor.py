@@ -50,6 +50,10 @@ def doctor(
     built, under reference kernels; docs/bundle.md has the bounds of the others.
 
     Exit code 1 when something that `predict` needs does not work.
+
+    \b
+    edgeemo doctor
+    edgeemo doctor --model mine.edgeemo --json
     """
     show(_checks(model, detector, detector_model, time_limit), "edgeemo", as_json)
 

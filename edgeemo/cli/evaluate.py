@@ -69,6 +69,11 @@ def evaluate(
     archive of cropped faces in <class>/ folders named after the bundle's labels, or a known data
     set's words for them. Where a prepared folder holds FER+ votes, a second line counts the faces
     on which more than half of the taggers agree.
+
+    \b
+    edgeemo evaluate small test.zip
+    edgeemo evaluate mine.edgeemo prepared/ --split validation --json out.json
+    edgeemo evaluate mine.edgeemo prepared/ --against report
     """
     from edgeemo.contract.checked.outputs import check_output
     from edgeemo.data.prepared import prepared_files

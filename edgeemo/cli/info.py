@@ -26,6 +26,10 @@ _MAX_SHOWN = 300
 def info(bundle: str, as_json: bool) -> None:
     """Show what a bundle holds: files, input, data, training, and the accuracy that was measured
     when it was built.
+
+    \b
+    edgeemo info small
+    edgeemo info mine.edgeemo --json
     """
     from edgeemo.contract.checked import strict
     from edgeemo.recognizer import load_bundle
