@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgeemo.cli.shell import say
 from edgeemo.contract.bundle import Bundle
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.reading import why_no_file
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.manifest import Format, Precision
@@ -79,7 +80,7 @@ def adopt(request: Request, out: Path, named: Named) -> tuple[Bundle, dict[str, 
         _needed(request, given),
     )
     for reason, count in labelled.left_out.items():
-        say(f"warning: {count:,} files left out: {reason}", err=True)
+        say(f"warning: {count_of(count, 'file')} left out: {reason}", err=True)
     scaling = settled_scaling(model, given, request.wanted, labelled.data, notes)
     spec = with_scaling(model.size, scaling)
     for line in notes.read:

@@ -499,8 +499,8 @@ def test_evaluate_reads_folders_and_archives_and_counts_what_it_leaves_out(
         assert done.returncode == 0, done.stderr
         result = json.loads((tmp_path / "out.json").read_text())
         assert (result["n"], result["top1"]) == (56, 1.0)
-    assert "warning: 1 files left out: class folder of unknown name" in done.stderr
-    assert "warning: 1 files left out: not a usable picture" in done.stderr
+    assert "warning: 1 file left out: class folder of unknown name" in done.stderr
+    assert "warning: 1 file left out: not a usable picture" in done.stderr
     assert result["left_out"] == {"class folder of unknown name": 1, "not a usable picture": 1}
 
 
@@ -603,7 +603,7 @@ def test_doctor_passes_a_good_bundle_and_names_a_bad_one(tiny_bundle: Path, tmp_
     done = run("doctor", "--model", bad)
     assert done.returncode == 1
     assert "missing entries ['report.json']" in done.stdout
-    assert done.stderr == "edgeemo: 1 problem(s)\n"
+    assert done.stderr == "edgeemo: 1 problem\n"
 
 
 def test_closed_pipe_is_no_error(tiny_bundle: Path, drawn: Path) -> None:
