@@ -25,13 +25,12 @@ from export.adopt.pictures import (
     drawn_for_calibration,
     load_labelled,
     load_unlabelled,
-    with_ends,
 )
 from export.adopt.read import read_model
 from export.adopt.wanted import Notes, Wanted, with_scaling
 from export.build import Settings, prove
 from export.convert.artifacts import FP32_ONNX, Candidate, Kind, infer, open_candidate
-from export.convert.calibration import SPLIT
+from export.convert.calibration import SPLIT, with_ends
 from export.job import Job, Pictures
 from export.manifest import Named
 from export.profiles import PROFILES, Profile

@@ -542,6 +542,7 @@ def test_info_wraps_at_the_terminals_width_and_cuts_long_texts(tmp_path: Path) -
     path = support.rezip(find_model("base"), tmp_path / "long.edgeemo", change)
     shown = run("info", path, COLUMNS="80").stdout
     assert len(shown) < 3_000
+    assert "\ncalibration  504 pictures of train and 2 flat ones, " in shown
     assert "... (20,003 characters)" in " ".join(shown.split())
     lines = shown.splitlines()
     rows = [line for line in lines if line.startswith("  ") and line[2] != " "]  # of tables
