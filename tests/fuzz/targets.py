@@ -104,6 +104,7 @@ def _tiny_bundle() -> bytes:
     manifest = replace(
         shipped,
         labels=labels,
+        operating_point=None,
         input_spec=spec,
         input_fingerprint=spec.fingerprint(),
         artifacts=(

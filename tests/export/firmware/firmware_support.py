@@ -228,6 +228,7 @@ def drawn_bundle(
     manifest = replace(
         shipped,
         labels=labels,
+        operating_point=None,
         input_spec=spec,
         input_fingerprint=spec.fingerprint(),
         artifacts=(artifact,),
