@@ -15,6 +15,7 @@ import click
 from edgeemo.cli.checks import Check, show
 from edgeemo.cli.options import detector_options, model_option
 from edgeemo.cli.processor import processor_features
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.errors import EdgeemoError
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ def doctor(
     built, under reference kernels; docs/bundle.md has the bounds of the others.
 
     Exit code 1 when something that `predict` needs does not work.
+
+    \b
+    edgeemo doctor
+    edgeemo doctor --model mine.edgeemo --json
     """
     show(_checks(model, detector, detector_model, time_limit), "edgeemo", as_json)
 
@@ -105,7 +110,8 @@ def _cpu() -> Check:
     return Check(
         "CPU",
         "ok",
-        f"{machine()}, {os.cpu_count()} cores; int8 features: {', '.join(known) or 'none known'}",
+        f"{machine()}, {count_of(os.cpu_count() or 1, 'core')}; int8 features: "
+        f"{', '.join(known) or 'none known'}",
     )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.checked import npy, strict
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.reading import read_regular, read_text, sha256_of, why_no_file
 from edgeemo.contract.input_spec import InputSpec, parse_spec
 from edgeemo.contract.labels import FERPLUS_COLUMNS, check_labels, check_same_labels
@@ -157,7 +158,8 @@ def _check_agree(
     """Raise DataError unless the three files are of one another, and as they were written."""
     if len(rows) != len(images) or dataset["images"] != len(images):
         raise DataError(
-            f"{folder}: {IMAGES} holds {len(images)} pictures, {INDEX} {len(rows)} rows and"
+            f"{folder}: {IMAGES} holds {count_of(len(images), 'picture')}, {INDEX} "
+            f"{count_of(len(rows), 'row')} and"
             f" {DATASET} promises {dataset['images']}; prepare the data again"
         )
     if (
