@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from edgeemo.contract.checked.files import make_folder, written_beside
+from edgeemo.contract.checked.reading import sha256_of
 from edgeemo.errors import DownloadError, InvalidInput, StorageError
 
 # Bytes that are read beyond the expected size: enough to see that what comes is another file
@@ -70,7 +71,7 @@ def holds(path: Path, sha256: str) -> bool:
     """Whether `path` is a file with that sha256."""
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+            return sha256_of(file) == sha256
     except OSError:
         return False
 

@@ -30,7 +30,7 @@ def main() -> None:
     python -m training leaks prepared/
     python -m training train --data prepared/ --out runs/small
     python -m training family --data prepared/ --out runs/family --budget 12m
-    python -m training finetune --qat runs/small --data prepared/ --out runs/small-qat
+    python -m training finetune --qat runs/small --data prepared/ --out runs/qat
     python -m training evaluate runs/small --data prepared/
     python -m training crossval prepared/ --out crossval/
     python -m training sweep --data prepared/ --out sweep/

@@ -56,23 +56,27 @@ class Result:
     """Lines that are no JSON, or out of order, after the repair at the last start."""
 
 
-def measure(out: Path, *, kills: int, seed: int, longest: float) -> Result:
-    """Record into `out`, which is new, and kill after 0 to `longest` seconds, so many times."""
+def measure(out: Path, *, kills: int, seed: int, longest: float, lines: int = 0) -> Result:
+    """Record into `out`, which is new, and kill after 0 to `longest` seconds, so many times, and
+    more often where a slow machine has not written so many lines by then.
+    """
     random_time = random.Random(seed)
     told: dict[int, float] = {}
     ends: dict[int, float] = {}
-    for _ in range(kills):
+    done = 0
+    while done < kills or len(told) < lines:
         first = max(told, default=-2) + 2  # a line may be written and not yet told
-        lines, killed = _killed(out, first, random_time.uniform(0, longest))
-        told |= lines
-        ends |= dict.fromkeys(lines, killed)
+        of_one, killed = _killed(out, first, random_time.uniform(0, longest))
+        told |= of_one
+        ends |= dict.fromkeys(of_one, killed)
+        done += 1
     from edgeemo.live.record.recorder import Recorder
 
     Recorder(out).close()  # repairs the last line
     kept, torn = _kept(out)
     lost = told.keys() - kept
     oldest = max((ends[number] - told[number] for number in lost), default=0.0)
-    return Result(kills, len(kept), len(lost), oldest, torn)
+    return Result(done, len(kept), len(lost), oldest, torn)
 
 
 def _killed(out: Path, first: int, seconds: float) -> tuple[dict[int, float], float]:

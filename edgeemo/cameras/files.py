@@ -13,6 +13,7 @@ from edgeemo.cameras import FPS, Camera, Frame
 from edgeemo.cameras.common.playback import Playback
 from edgeemo.cameras.common.source import Source
 from edgeemo.cameras.common.timestamps import seconds
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.reading import open_regular
 from edgeemo.data.pictures import (
     MAX_PIXELS,
@@ -86,7 +87,9 @@ class Pictures(Source[Iterator[Path]]):
         self._number, self.skipped, self._is_folder = 0, 0, path.is_dir()
         pictures = _pictures_in(path) if self._is_folder else [path]
         reason = (
-            f"none of its {len(pictures)} pictures can be read" if pictures else "no pictures in it"
+            f"none of its {count_of(len(pictures), 'picture')} can be read"
+            if pictures
+            else "no pictures in it"
         )
         self.without_frames = f"{reason}; expected {', '.join(sorted(SUFFIXES))} files"
         return iter(pictures)

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from edgeemo.cli.options import PlainPath, artifact_option, threads_option
 from edgeemo.cli.processor import processor_name
 from edgeemo.cli.shell import say
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.models import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _bench_all(threads: int, beside: Path | None, runs: int, as_json: bool) -> N
     if as_json:
         say(strict.dumps_line({"machine": machine(), "threads": threads, "ms": p50}))
         return
-    say(f"{threads} thread(s)  {machine()}  ({runs:,} runs each, in turns)")
+    say(f"{count_of(threads, 'thread')}  {machine()}  ({count_of(runs, 'run')} each, in turns)")
     for name, ms in p50.items():
         say(f"{name:<20} p50 {ms:.3f} ms  {ms / p50[against]:.2f} x {against}")
 
@@ -192,12 +193,12 @@ def _lines(result: dict[str, Any]) -> list[str]:
     ms = result["ms"]
     lines = [
         (
-            f"{result['model']} {result['artifact']}  {result['interpreter']}  {result['threads']}"
-            f" thread(s)  {result['machine']}"
+            f"{result['model']} {result['artifact']}  {result['interpreter']}  "
+            f"{count_of(result['threads'], 'thread')}  {result['machine']}"
         ),
         (
             f"one face     p50 {ms['p50']:.3f} ms  p95 {ms['p95']:.3f} ms  mean {ms['mean']:.3f} ms"
-            f"  ({result['runs']:,} runs)"
+            f"  ({count_of(result['runs'], 'run')})"
         ),
         (
             f"start        model load {result['load_ms']:.1f} ms, first inference"

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.counts import count_of
 
 _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 
@@ -39,5 +40,5 @@ def show(checks: Iterable[Check], program: str, as_json: bool) -> None:
         if check.fix:
             say(" " * 21 + f"fix: {check.fix}")
     if problems:
-        say(f"{program}: {problems} problem(s)", err=True)
+        say(f"{program}: {count_of(problems, 'problem')}", err=True)
         sys.exit(1)

@@ -16,6 +16,7 @@ from edgeemo.cli.checks import Check, show
 from edgeemo.cli.options import detector_options, model_option
 from edgeemo.cli.processor import processor_features
 from edgeemo.cli.shell import NumberRange
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.errors import EdgeemoError
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ def doctor(
     built, under reference kernels; docs/bundle.md has the bounds of the others.
 
     Exit code 1 when something that `predict` needs does not work.
+
+    \b
+    edgeemo doctor
+    edgeemo doctor --model mine.edgeemo --json
     """
     show(_checks(model, detector, detector_model, time_limit), "edgeemo", as_json)
 
@@ -77,14 +82,14 @@ def _python() -> Iterator[Check]:
         f"{platform.python_version()}, ABI {sysconfig.get_config_var('SOABI')}, {libc}, NumPy"
         f" {numpy.__version__}"
     )
-    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+    if (3, 10) <= sys.version_info[:2] <= (3, 13):
         yield Check("Python", "ok", text)
     else:
         yield Check(
             "Python",
             "note",
-            f"{text}; tested on 3.11 to 3.13",
-            "install Python 3.11, 3.12 or 3.13 and make a new environment",
+            f"{text}; tested on 3.10 to 3.13",
+            "install Python 3.10 to 3.13 and make a new environment",
         )
     system, machine = platform.system(), platform.machine()
     if system == "Linux" and machine in ("x86_64", "aarch64"):
@@ -106,7 +111,8 @@ def _cpu() -> Check:
     return Check(
         "CPU",
         "ok",
-        f"{machine()}, {os.cpu_count()} cores; int8 features: {', '.join(known) or 'none known'}",
+        f"{machine()}, {count_of(os.cpu_count() or 1, 'core')}; int8 features: "
+        f"{', '.join(known) or 'none known'}",
     )
 
 

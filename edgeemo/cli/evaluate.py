@@ -10,6 +10,7 @@ import click
 
 from edgeemo.cli.options import PlainPath, artifact_option, prior_option, threads_option
 from edgeemo.cli.shell import say
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.operating_point import DEFAULT, Prior
 from edgeemo.errors import BundleError, MissingFile
 
@@ -69,6 +70,11 @@ def evaluate(
     archive of cropped faces in <class>/ folders named after the bundle's labels, or a known data
     set's words for them. Where a prepared folder holds FER+ votes, a second line counts the faces
     on which more than half of the taggers agree.
+
+    \b
+    edgeemo evaluate small test.zip
+    edgeemo evaluate mine.edgeemo prepared/ --split validation --json out.json
+    edgeemo evaluate mine.edgeemo prepared/ --against report
     """
     from edgeemo.contract.checked.outputs import check_output
     from edgeemo.data.prepared import prepared_files
@@ -92,7 +98,7 @@ def evaluate(
     _print_cards(card, ferplus, f"{bundle} {backend.artifact} on {data}")
     by_prior = _by_prior(labelled, logits, opened, prior)
     for against_what, standings in by_prior.items():
-        say(f"by prior, against the {against_what}:", *standing_lines(standings))
+        say(f"by prior, on the {against_what}:", *standing_lines(standings))
     _print_promises(opened, backend.artifact)
     compared = _compared(opened, against, backend.artifact, labelled, answers) if against else None
     if compared:
@@ -128,7 +134,7 @@ def _logits(
 
     labelled = load_inputs(data, split, recognizer.spec, recognizer.labels)
     for reason, count in labelled.left_out.items():
-        say(f"warning: {count:,} files left out: {reason}", err=True)
+        say(f"warning: {count_of(count, 'file')} left out: {reason}", err=True)
     logits: list[NDArray[np.float32]] = []
     with click.progressbar(length=len(labelled.labels), label="evaluating", file=sys.stderr) as bar:
         for start in range(0, len(labelled.labels), 64):
@@ -248,7 +254,7 @@ def _read_report(path: Path) -> dict[str, Any]:
 def _agreement_lines(compared: "Agreement") -> Iterator[str]:
     low, high = compared.interval
     yield (
-        f"against its report: {compared.n:,} of its {compared.promised_n:,} pictures"
+        f"against its report: {compared.n:,} of its {count_of(compared.promised_n, 'picture')}"
         + (f" ({compared.unknown:,} here that it does not know)" if compared.unknown else "")
         + f"  same label {compared.same:.2%}  top-1 {compared.top1:.2%}, report"
         f" {compared.promised_top1:.2%} ({low:.2%} to {high:.2%}): "

@@ -26,6 +26,10 @@ _MAX_SHOWN = 300
 def info(bundle: str, as_json: bool) -> None:
     """Show what a bundle holds: files, input, data, training, and the accuracy that was measured
     when it was built.
+
+    \b
+    edgeemo info small
+    edgeemo info mine.edgeemo --json
     """
     from edgeemo.contract.checked import strict
     from edgeemo.recognizer import load_bundle
@@ -84,6 +88,7 @@ def _files(bundle: "Bundle") -> Iterator[str]:
 
 def _how_it_was_made(bundle: "Bundle") -> Iterator[str]:
     from edgeemo.contract.checked.text import printable
+    from edgeemo.contract.quantize import calibrated_with
 
     data, calibration = bundle.manifest.data, bundle.manifest.calibration
     split = f"{_short(data.split)} ({data.split_hash[:12]})"
@@ -103,7 +108,7 @@ def _how_it_was_made(bundle: "Bundle") -> Iterator[str]:
             f"training prior taken off ({prior})"
         )
     yield (
-        f"calibration  {calibration.n} pictures of {_short(calibration.split)}, "
+        f"calibration  {calibrated_with(calibration.n, _short(calibration.split))}, "
         f"{_short(calibration.method)}"
     )
 

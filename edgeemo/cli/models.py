@@ -84,7 +84,11 @@ def models(context: click.Context, timed: bool, as_json: bool) -> None:
 @models.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a model on stdout.")
 def list_models(as_json: bool) -> None:
-    """The bundles that ship and the files that can be pulled, and where they lie."""
+    """The bundles that ship and the files that can be pulled, and where they lie.
+
+    \b
+    edgeemo models list
+    """
     from edgeemo.downloads import holds
     from edgeemo.models import find_model, shipped_models
 
@@ -130,6 +134,9 @@ def pull(name: str, url: str | None) -> None:
 
     A file that is there and right is left as it is, without asking anybody. Nothing but the file of
     the known sha256 is kept. $XDG_CACHE_HOME moves the cache, $HTTPS_PROXY names a proxy.
+
+    \b
+    edgeemo models pull yunet
     """
     from edgeemo.downloads import fetch
 

@@ -56,6 +56,12 @@ def predict(
     A picture without a face is no error. A file that is no picture is named on stderr; the others
     are still done, and the exit code is 1. One picture may have 50 million pixels, each of several
     25 million; EDGEEMO_MAX_PIXELS sets another number.
+
+    \b
+    edgeemo predict queue.jpg
+    edgeemo predict *.jpg --model nano --json
+    edgeemo predict queue.jpg --annotate marked.png
+    edgeemo predict face.png --detector whole
     """
     from edgeemo.annotate import annotate as draw
     from edgeemo.data.pictures import (

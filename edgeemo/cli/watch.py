@@ -26,6 +26,7 @@ from edgeemo.cli.options import (
 )
 from edgeemo.cli.shell import NumberRange, log_to_stderr, say
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.outputs import check_apart
 from edgeemo.contract.operating_point import Prior
 from edgeemo.data.view import View
@@ -356,14 +357,14 @@ def _run(
 def _check_end(health: "Health", *, live: bool) -> None:
     """Raise CameraError where a recording was not read whole. A live camera has no whole."""
     if health.bad_frames and not live:
+        pictures = count_of(health.frames + health.bad_frames, "picture")
         raise CameraError(
-            f"{health.bad_frames:,} of {health.frames + health.bad_frames:,} pictures could not be "
-            "read; the log says which"
+            f"{health.bad_frames:,} of {pictures} could not be read; the log says which"
         )
     if health.frame_errors and not live:
         raise CameraError(
-            f"{health.frame_errors:,} of {health.frames:,} frames could not be read; the log says "
-            "why of some (--verbose)"
+            f"{health.frame_errors:,} of {count_of(health.frames, 'frame')} could not be read; the "
+            "log says why of some (--verbose)"
         )
 
 
@@ -433,21 +434,27 @@ def _rates(reading: "Reading") -> str:
 def _summary(health: "Health") -> str:
     per_second = health.looked_at / health.uptime_s
     losses = (
-        f", camera lost {health.losses} and back {health.reconnects} times" if health.losses else ""
+        f", camera lost {health.losses} and back {count_of(health.reconnects, 'time')}"
+        if health.losses
+        else ""
     )
     bad = f", {health.bad_frames} unusable" if health.bad_frames else ""
     bad += f", {health.frame_errors} failed" if health.frame_errors else ""
     if health.state == "camera lost":
         losses += f", gone now ({health.error})"
     return (
-        f"looked at {health.looked_at:,} of {health.frames:,} frames in {health.uptime_s:.1f} s "
-        f"({per_second:.1f} a second), {health.inferences:,} faces{bad}{losses}"
+        f"looked at {health.looked_at:,} of {count_of(health.frames, 'frame')} in "
+        f"{health.uptime_s:.1f} s ({per_second:.1f} a second), "
+        f"{count_of(health.inferences, 'face')}{bad}{losses}"
     )
 
 
 def _say_lost(recorded: "Recorded") -> None:
     if recorded.lost:
-        say(f"edgeemo: recorded {recorded.lines:,} lines; {recorded.lost:,} were lost", err=True)
+        say(
+            f"edgeemo: recorded {count_of(recorded.lines, 'line')}, lost {recorded.lost:,}",
+            err=True,
+        )
 
 
 def _start_log(verbose: bool) -> None:

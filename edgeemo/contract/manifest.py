@@ -138,7 +138,9 @@ class Calibration:
     """
 
     n: int
-    """Number of pictures; 0 of a model that was quantized elsewhere."""
+    """Number of pictures, with the two flat ones of 0 and of 255 that the export adds; 0 of a model
+    that was quantized elsewhere.
+    """
     method: str
     """How ranges were found."""
     split: str

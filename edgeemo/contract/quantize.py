@@ -6,8 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.input_spec import Arithmetic, InputSpec
 from edgeemo.errors import InvalidInput
+
+FLAT_PICTURES = 2
+"""Of every calibration set: one of 0 and one of 255, the ends of the pixels' range."""
 
 
 @dataclass(frozen=True)
@@ -92,3 +96,16 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)
+
+
+def calibrated_with(count: int, split: str) -> str:
+    """A calibration set in words: "504 pictures of train and 2 flat ones".
+
+    Args:
+        count: of its pictures with the flat ones; 0 where there is no set.
+        split: where the others come from, as the manifest has it.
+    """
+    if count <= FLAT_PICTURES:
+        return "no pictures here"
+    drawn = count_of(count - FLAT_PICTURES, "picture")
+    return f"{drawn} of {split.removeprefix('pictures of ')} and {FLAT_PICTURES} flat ones"

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.checked import npy, strict
-from edgeemo.contract.checked.reading import read_regular, read_text, why_no_file
+from edgeemo.contract.checked.counts import count_of
+from edgeemo.contract.checked.reading import read_regular, read_text, sha256_of, why_no_file
 from edgeemo.contract.input_spec import InputSpec, parse_spec
 from edgeemo.contract.labels import FERPLUS_COLUMNS, check_labels, check_same_labels
 from edgeemo.errors import DataError, MissingFile, SpecMismatch
@@ -157,7 +158,8 @@ def _check_agree(
     """Raise DataError unless the three files are of one another, and as they were written."""
     if len(rows) != len(images) or dataset["images"] != len(images):
         raise DataError(
-            f"{folder}: {IMAGES} holds {len(images)} pictures, {INDEX} {len(rows)} rows and"
+            f"{folder}: {IMAGES} holds {count_of(len(images), 'picture')}, {INDEX} "
+            f"{count_of(len(rows), 'row')} and"
             f" {DATASET} promises {dataset['images']}; prepare the data again"
         )
     if (
@@ -173,7 +175,7 @@ def _check_agree(
 def file_sha256(path: Path) -> str:
     """sha256 of a file's bytes in hex."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(file)
 
 
 def _load_dataset(path: Path) -> tuple[dict[str, Any], InputSpec]:

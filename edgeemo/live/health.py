@@ -1,14 +1,15 @@
 """How a sensor does: its state, counters since its start, memory and temperature."""
 
-import enum
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeemo.contract.checked.words import Word
 
-class State(enum.StrEnum):
+
+class State(Word):
     """What a sensor does now."""
 
     STARTING = "starting"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.answers import decode_ids, decode_labels, picture_ids
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.labels import check_same_labels
 from edgeemo.errors import BundleError
 from edgeemo.proof.evaluation import wilson_interval
@@ -78,8 +79,9 @@ def agree(report: Mapping[str, Any], artifact: str, here: Answered, where: str) 
     n, n_here = len(known), len(here.images)
     if n < (enough := min(len(ids), MIN_PICTURES)):
         fault = (
-            f"only {n:,} of the {n_here:,} pictures here are among the {len(ids):,} that {where} "
-            f"was measured on, and {enough} are needed; evaluate on the data set's test split"
+            f"only {n:,} of {count_of(n_here, 'picture')} here can be found among the "
+            f"{len(ids):,} that {where} was measured on, and {enough} are needed; evaluate on the "
+            "data set's test split"
         )
         return Agreement(n, len(ids), n_here - n, 0.0, 0.0, 0.0, 0.0, (0.0, 1.0), (fault,))
     labels_there, there = promised_labels[rows[known]], promised[rows[known]]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.proof.evaluation import recalls
 from edgeemo.proof.limits import LIMITS, MAX_DROP_UPPER_BOUND
 
@@ -74,4 +75,4 @@ def too_few_pictures(n: int) -> str:
     """In words, that the n pictures of a report are fewer than are asked for, or ""."""
     if n >= PICTURES_NEEDED:
         return ""
-    return f"judged on {n:,} pictures; {PICTURES_NEEDED:,} are asked for"
+    return f"judged on {count_of(n, 'picture')}; {PICTURES_NEEDED:,} are asked for"

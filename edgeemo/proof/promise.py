@@ -5,6 +5,7 @@ from typing import Any
 
 from edgeemo.contract.answers import decode_ids
 from edgeemo.contract.bundle import Bundle
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.manifest import Format
 from edgeemo.errors import BundleError
 from edgeemo.proof.conditions import PICTURES_NEEDED, too_few_pictures
@@ -108,7 +109,7 @@ def _gate_faults(report: Mapping[str, Any]) -> Iterator[str]:
     if type(minimum) is not int or not 1 <= minimum <= report["n"]:
         yield (
             f"its report's gate.pictures_minimum: expected a whole number of 1 to its"
-            f" {report['n']:,} pictures, received {shown(minimum)}; {_AGAIN}"
+            f" {count_of(report['n'], 'picture')}, received {shown(minimum)}; {_AGAIN}"
         )
 
 

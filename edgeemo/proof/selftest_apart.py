@@ -26,6 +26,7 @@ OVERALL_LIMIT = 300.0
 _MAX_LINE, _MAX_TAIL = 16_384, 2_048
 # One thread each: a library that makes one a core also reserves memory for each, of which the child
 # has little.
+_CHILD = "edgeemo.proof.selftest_child"
 _ONE_THREAD = (
     "OPENBLAS_NUM_THREADS",
     "OMP_NUM_THREADS",
@@ -142,18 +143,26 @@ class _Story:
         return True
 
 
+def _run() -> tuple[str, ...]:
+    """The interpreter's arguments that run the child's module without the folder it starts in."""
+    if sys.version_info >= (3, 11):
+        return "-P", "-m", _CHILD
+    return (
+        "-c",
+        f"import sys, runpy; del sys.path[0]; runpy.run_module('{_CHILD}', None, '__main__')",
+    )
+
+
 @contextlib.contextmanager
 def _child(path: Path, overall_limit: float) -> Iterator[subprocess.Popen[bytes]]:
     """The process, in a group of its own, which is killed at the end."""
     environment = os.environ | dict.fromkeys(_ONE_THREAD, "1")
-    # The same packages as here, but nothing from the folder that it happens to be started in (-P).
+    # The same packages as here, but nothing from the folder that it happens to be started in.
     environment["PYTHONPATH"] = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
     processor_seconds = str(int(overall_limit) + 60)
     command = [
         sys.executable,
-        "-P",
-        "-m",
-        "edgeemo.proof.selftest_child",
+        *_run(),
         os.fspath(path),
         processor_seconds,
     ]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgeemo.cli.shell import say
 from edgeemo.contract.bundle import Bundle
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.reading import why_no_file
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.manifest import Format, Precision
@@ -24,13 +25,12 @@ from export.adopt.pictures import (
     drawn_for_calibration,
     load_labelled,
     load_unlabelled,
-    with_ends,
 )
 from export.adopt.read import read_model
 from export.adopt.wanted import Notes, Wanted, with_scaling
 from export.build import Settings, prove
 from export.convert.artifacts import FP32_ONNX, Candidate, Kind, infer, open_candidate
-from export.convert.calibration import SPLIT
+from export.convert.calibration import SPLIT, with_ends
 from export.job import Job, Pictures
 from export.manifest import Named
 from export.profiles import PROFILES, Profile
@@ -79,7 +79,7 @@ def adopt(request: Request, out: Path, named: Named) -> tuple[Bundle, dict[str, 
         _needed(request, given),
     )
     for reason, count in labelled.left_out.items():
-        say(f"warning: {count:,} files left out: {reason}", err=True)
+        say(f"warning: {count_of(count, 'file')} left out: {reason}", err=True)
     scaling = settled_scaling(model, given, request.wanted, labelled.data, notes)
     spec = with_scaling(model.size, scaling)
     for line in notes.read:

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.quantize import looked_up, scaled_pixels, softmax
 from edgeemo.data.prepared import Prepared
@@ -42,8 +43,9 @@ def settled_scaling(
         f"{scaling} {share:.0%}" for scaling, share in zip(USUAL, shares, strict=True)
     )
     notes.assumed.append(
-        f"{USUAL[best]} of the pixels, with which it is right most often on {len(rows)} pictures "
-        f"({tried}); say it with --scale and --offset, or --mean and --std, if you know"
+        f"{USUAL[best]} of the pixels, with which it is right most often on "
+        f"{count_of(len(rows), 'picture')} ({tried}); say it with --scale and --offset, or --mean "
+        "and --std, if you know"
     )
     return USUAL[best]
 
@@ -59,8 +61,9 @@ def check_same_scores(
     own = model.probabilities(looked_up(scaled_pixels(spec), pictures[some]))
     if not np.isfinite(own).all():
         raise ModelError(
-            f"{model.path}: answers numbers that are not finite to {len(own)} test pictures, or to "
-            "some of them; are its weights whole, and --scale and --offset right?"
+            f"{model.path}: answers numbers that are not finite to "
+            f"{count_of(len(own), 'test picture')}, or to some of them; are its weights whole, and "
+            "--scale and --offset right?"
         )
     difference = float(np.abs(own - softmax(logits[some])).max())
     if not difference <= TOLERANCE:
@@ -82,8 +85,8 @@ def near_copies(pictures: NDArray[np.uint8]) -> str:
     groups = find_duplicates(pictures, progress=False, warped=False).groups
     copies = len(groups) - len(np.unique(groups))
     if not copies:
-        return f"none among {len(groups):,} test pictures"
+        return f"none among {count_of(len(groups), 'test picture')}"
     return (
-        f"{copies:,} of {len(groups):,} test pictures are a near copy of another, so that they "
-        "tell less than as many different ones would"
+        f"{copies:,} of {len(groups):,} test pictures {'is' if copies == 1 else 'are'} a near "
+        "copy of another, so that they tell less than as many different ones would"
     )

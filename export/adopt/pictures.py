@@ -148,12 +148,6 @@ def drawn_for_calibration(data: Prepared, seed: int) -> Pixels:
     return np.asarray(data.images[np.sort(np.concatenate(chosen))])
 
 
-def with_ends(pictures: Pixels) -> Pixels:
-    """The pictures, and a flat one of 0 and of 255, which make all pixels fit the input's range."""
-    ends = np.stack([np.zeros_like(pictures[0]), np.full_like(pictures[0], 255)])
-    return np.concatenate([pictures, ends])
-
-
 def _whole(frame: Pixels, spec: InputSpec) -> Pixels:
     return face_to_input(frame, (0, 0, frame.shape[1], frame.shape[0]), spec)
 

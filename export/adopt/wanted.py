@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.words import Word
 from edgeemo.contract.input_spec import MAX_SIDE, MIN_SIDE, Arithmetic, InputSpec
 from edgeemo.errors import InvalidInput, ModelError
@@ -125,7 +126,7 @@ def check_outputs(name: str, outputs: int, wanted: Wanted, notes: Notes) -> None
         return
     if outputs != len(wanted.labels):
         raise ModelError(
-            f"{name}: has {outputs} outputs, --labels names {len(wanted.labels)} "
+            f"{name}: has {count_of(outputs, 'output')}, --labels names {len(wanted.labels)} "
             f"({', '.join(wanted.labels)}); name the classes that it was trained on, in the order "
             "of its outputs"
         )

@@ -127,10 +127,10 @@ def adopt(
     \b
     python -m export adopt mine.keras --labels happy,sad,angry \\
         --data faces/ --out mine.edgeemo
-    python -m export adopt net.onnx --labels a,b --mean 0.485,0.456,0.406 \\
-        --std 0.229,0.224,0.225 ...
-    python -m export adopt int8.tflite --reference float.tflite \\
-        --scale 1/127.5 --offset -1 ...
+    python -m export adopt net.onnx --labels a,b --data faces/ \\
+        --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --out net.edgeemo
+    python -m export adopt int8.tflite --reference float.tflite --labels a,b \\
+        --data faces/ --scale 1/127.5 --offset -1 --out int8.edgeemo
 
     A .tflite becomes a bundle of TFLite, an .onnx one of ONNX alone (no microcontroller), the
     others one of both. PyTorch's .pt and .pth files hold pickled code and are never read: export

@@ -37,8 +37,8 @@ def bundle_options(licence: str, seed: str, default_licence: str | None = None) 
             type=click.Choice(STEPS),
             default=STEPS[-1],
             help=(
-                "The last step of the ladder that may be tried: ranges by min-max, percentile or "
-                "entropy, corrected biases, mixed precision."
+                "The last step of the ladder that may be tried: ranges by min-max, least error, "
+                "percentile or entropy, corrected biases, mixed precision."
             ),
         ),
         click.option(

@@ -28,6 +28,9 @@ def compare(a: Path, b: Path, data: Path, artifact: str | None, split: str, as_j
     The difference in top-1 stands with its 90 % interval and the exact McNemar test; it is paired,
     so it tells smaller differences than two intervals side by side. Where the data holds FER+
     votes, the majority's faces are counted too.
+
+    \b
+    python -m export compare small.edgeemo nano.edgeemo --data prepared/
     """
     from export.prove.compare import compare as run_compare
     from export.report.tables import comparison_lines

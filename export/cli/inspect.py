@@ -53,6 +53,10 @@ def inspect(
 
     SQNR is signal to quantization noise in dB: 30 and more is good, below 20 is poor. A layer's
     noise comes from those before it and from itself; `adds` is its own part.
+
+    \b
+    python -m export inspect runs/small --data prepared/
+    python -m export inspect runs/small --ranges percentile --worst 3
     """
     from export.prove.inspect import inspect_run, plot_layers
     from export.report.tables import layer_lines

@@ -26,7 +26,7 @@ def main() -> None:
 
     \b
     python -m export build runs/small --data prepared/ --out small.edgeemo
-    python -m export adopt mine.keras --labels happy,sad --data faces/ --out mine.edgeemo
+    python -m export adopt my.keras --labels a,b --data faces/ --out my.edgeemo
     python -m export inspect runs/small --data prepared/
     python -m export compare A.edgeemo B.edgeemo --data prepared/
     python -m export tensorrt small.edgeemo --out engines/

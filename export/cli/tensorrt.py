@@ -25,6 +25,9 @@ def tensorrt(bundle: Path, out: Path, trtexec: str | None) -> None:
     Where TensorRT is installed, the engines too. Each is compared with the logits of the bundle's
     self-test; exit code 1 when one answers something else. An engine fits the GPU and the TensorRT
     version that built it, so run this on the device.
+
+    \b
+    python -m export tensorrt small.edgeemo --out engines/
     """
     from export.convert.tensorrt import SCRIPT, build_engines, find_trtexec, write_commands
 

@@ -43,9 +43,15 @@ def calibration_set(data: Prepared, seed: int) -> NDArray[np.uint8]:
                 f"prepare data with all {len(data.class_names)} classes"
             )
         chosen.append(rng.choice(of_class, min(wanted, len(of_class)), replace=False))
-    faces = data.images[np.sort(np.concatenate(chosen))]
-    ends = np.stack([np.zeros_like(faces[0]), np.full_like(faces[0], 255)])
-    return np.concatenate([faces, ends])
+    return with_ends(data.images[np.sort(np.concatenate(chosen))])
+
+
+def with_ends(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 (N + FLAT_PICTURES, H, W, C): the pictures, and a flat one of 0 and of 255, which make
+    all pixels fit the input's range.
+    """
+    ends = np.stack([np.zeros_like(pictures[0]), np.full_like(pictures[0], 255)])
+    return np.concatenate([pictures, ends])
 
 
 def thinned(calibration: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:

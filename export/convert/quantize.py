@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeemo.backends.litert import LiteRtBackend
 from edgeemo.cli.shell import say
+from edgeemo.contract.quantize import calibrated_with
 from edgeemo.errors import BackendError
 from edgeemo.proof.selftest import OPTIMIZED_BOUND_LSB
 from export.convert import onnx
@@ -35,12 +36,10 @@ def quantize(job: Job) -> list[Measurement]:
     Raises:
         BackendError: a conversion fails, or the float ONNX file is another network than the run's.
     """
-    of = (
-        f"{len(job.calibration)} pictures of {job.calibrated_on}"
-        if len(job.calibration)
-        else "none here"
+    say(
+        f"profile {job.profile.name}: {', '.join(job.profile.files)}; calibration: "
+        f"{calibrated_with(len(job.calibration), job.calibrated_on)}"
     )
-    say(f"profile {job.profile.name}: {', '.join(job.profile.files)}; calibration: {of}")
     if job.run.note:
         say(job.run.note)
     if job.run.given is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.errors import GateFailed
 from edgeemo.proof.conditions import PICTURES_NEEDED
 from edgeemo.proof.evaluation import score
@@ -27,8 +28,8 @@ def check_pictures(count: int, minimum: int, data: Path) -> None:
     if count >= minimum:
         return
     raise GateFailed(
-        f"{data}: {count:,} pictures of the test split are too few to judge a model by, at least "
-        f"{minimum:,} are asked for{_why(minimum)}; prepare more pictures, or take these "
+        f"{data}: {count_of(count, 'picture')} of the test split, expected at least {minimum:,} to "
+        f"judge a model by{_why(minimum)}; prepare more pictures, or take these "
         f"with --gate-min {count}, which the bundle's report will say"
     )
 
@@ -71,7 +72,7 @@ def check_float_model(
             f"{run}: the float model fails by itself, so nothing was quantized: {fault}; {advice}"
         )
     never = [
-        f"{name} ({sum(row):,} test pictures)"
+        f"{name} ({count_of(sum(row), 'test picture')})"
         for i, (name, row) in enumerate(zip(class_names, card.confusion, strict=True))
         if sum(row) >= _SURELY_NEVER and not any(other[i] for other in card.confusion)
     ]

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.errors import BackendError
 from edgeemo.firmware.layers import Network
 from edgeemo.firmware.plan import Plan, plan_arena
@@ -147,7 +148,8 @@ class CompiledNetwork:
         if program.returncode or len(answers) != len(pictures) * labels:
             raise BackendError(
                 f"{self.artifact}: the C program of it ends with {program.returncode} after "
-                f"{len(answers) // labels:,} of {len(pictures):,} pictures; is the compiler sound?"
+                f"{len(answers) // labels:,} of {count_of(len(pictures), 'picture')}; is the "
+                "compiler sound?"
             )
         stored = np.frombuffer(answers, np.int8).reshape(len(pictures), labels)
         return self.network.logits.dequantize(stored)

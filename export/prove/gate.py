@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.proof.conditions import (
     PICTURES_NEEDED,
     Standing,
@@ -149,7 +150,7 @@ def _too_few(drop: PairedDrop) -> str:
     needed = pictures_needed(drop)
     if needed is None:
         return ""
-    return f": {drop.n:,} pictures are too few to tell, {needed:,} like these could"
+    return f": {count_of(drop.n, 'picture')} cannot tell, {needed:,} like these could"
 
 
 def _broken(m: dict[str, Any]) -> list[str]:

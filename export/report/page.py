@@ -15,6 +15,7 @@ import matplotlib.image
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.quantize import softmax
 from edgeemo.proof.conditions import too_few_pictures
@@ -115,7 +116,7 @@ def _headline(report: Mapping[str, Any], run: Subject, measurements: Sequence[Me
     low, high = full.float_card.interval
     about = (
         f"<p>Network <code>{html.text(str(run.path))}</code>, split {html.text(report['split'])}, "
-        f"{report['n']:,} pictures. The float model's top-1 is {top1} (95 % interval "
+        f"{count_of(report['n'], 'picture')}. The float model's top-1 is {top1} (95 % interval "
         f"{percent(low)} to {percent(high)}). A drop is float less artifact on the same pictures; "
         f"the gate looks at the upper end of its interval. {html.text(run.note)}</p>"
     )
@@ -206,8 +207,8 @@ def _artifact(run: Subject, pictures: NDArray[np.uint8], measurement: Measuremen
     detail = measurement.candidate.detail or "not quantized"
     parts = [
         html.paragraph(
-            f"{detail}; {measurement.seconds:.2f} s for {verdict.card.n:,} pictures on the "
-            "building machine."
+            f"{detail}; {measurement.seconds:.2f} s for "
+            f"{count_of(verdict.card.n, 'picture')} on the building machine."
         )
     ]
     if measurement.attempts:
@@ -321,7 +322,7 @@ def _flips(run: Subject, pictures: NDArray[np.uint8], measurement: Measurement) 
         for i in order[:_FLIPS]
     )
     more = f" ({_FLIPS} shown)" if len(order) > _FLIPS else ""
-    heading = f"<h3>{len(order)} pictures changed their label{more}</h3>"
+    heading = f"<h3>{count_of(len(order), 'picture')} with another label{more}</h3>"
     return f'{heading}<div class="flips">{shown}</div>'
 
 

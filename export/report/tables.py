@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from edgeemo.cli.tables import confusion_lines
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.proof.evaluation import Scorecard
 from export.prove.compare import Comparison
 from export.prove.gate import Verdict
@@ -22,7 +23,7 @@ def attempt_heading() -> str:
 def attempt_line(attempt: Attempt) -> str:
     """One step of the ladder, its price and what comes of it."""
     others = len(attempt.reasons) - 2
-    more = f" (and {others} more reasons)" if others > 0 else ""
+    more = f" (and {count_of(others, 'more reason')})" if others > 0 else ""
     verdict = "passes" if attempt.passed else f"refused: {'; '.join(attempt.reasons[:2])}{more}"
     return (
         f"{attempt.file:<13}{attempt.step:<12}{attempt.bytes:>9,}  "

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgeemo.backends import open_backend
+from edgeemo.contract.quantize import FLAT_PICTURES
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import RunError, SpecMismatch
 from edgeemo.proof.selftest import run_selftest
@@ -66,7 +67,7 @@ def test_models_answer_what_numpy_computes(made: dict, artifact: str, tolerance:
 def test_calibration_is_of_all_classes_alike(made: dict) -> None:
     case, data = made["case"], load_prepared(made["data"])
     calibration = calibration_set(data, seed=1)
-    assert len(calibration) == COUNTS["train"] * len(case.names) + 2
+    assert len(calibration) == COUNTS["train"] * len(case.names) + FLAT_PICTURES
     assert calibration.shape[1:] == case.spec.shape
     assert (calibration[-2:] == np.array([0, 255]).reshape(2, 1, 1, 1)).all()
 

@@ -28,6 +28,10 @@ def evaluate(run: Path, data: Path, split: str, as_json: bool) -> None:
 
     Top-1 is shown against the data set's labels and, where votes are known, against the FER+
     majority; both again with each picture and its mirror image averaged.
+
+    \b
+    python -m training evaluate runs/small --data prepared/
+    python -m training evaluate runs/small --data prepared/ --split validation
     """
     from training.machines.backend import choose_backend
 

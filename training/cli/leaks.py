@@ -61,6 +61,10 @@ def leaks(
 
     Two networks are trained, one on classes balanced first and split at random, one on whole groups
     split first: about seven minutes on two cores for 37,000 pictures. --no-train takes seconds.
+
+    \b
+    python -m training leaks prepared/ --no-train
+    python -m training leaks prepared/ --per-class 4000 --out leaks/
     """
     from edgeemo.contract.checked.folders import folder_written_beside
     from edgeemo.data.prepared import load_prepared

@@ -9,6 +9,7 @@ import click
 
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.outputs import check_apart
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec, parse_size
 from edgeemo.contract.labels import LABELS, check_labels
@@ -252,7 +253,8 @@ def prepare(
     _show_settled(dataset)
     _show_split(dataset)
     say(
-        f"wrote {out}: {dataset['images']:,} pictures in {dataset['groups']:,} groups; look at "
+        f"wrote {out}: {count_of(dataset['images'], 'picture')} in "
+        f"{count_of(dataset['groups'], 'group')}; look at "
         f"{out / 'report.html'}"
     )
     say(f"next: python -m training train --data {shlex.quote(str(out))} --out runs/NAME")
@@ -313,25 +315,32 @@ def _show_counts(dataset: dict[str, Any]) -> None:
             counts = "  ".join(f"{label} {count:,}" for label, count in by_label.items())
             say(f"{source} {name:<10} {sum(by_label.values()):>7,}  {counts}")
     for reason, count in dataset["rejected_counts"].items():
-        say(f"warning: {count:,} files left out: {reason}", err=True)
+        say(f"warning: {count_of(count, 'file')} left out: {reason}", err=True)
 
 
 def _show_matched(matched: dict[str, int]) -> None:
     if matched:
         exact, near, none = (matched.get(way, 0) for way in ("exact", "near", "none"))
-        say(f"FER+ votes by pixels: {exact:,} pictures equal a row, {near:,} are nearest to one")
+        say(
+            f"FER+ votes by pixels: {count_of(exact, 'picture')} equal to a row, {near:,} nearest "
+            "to one"
+        )
         if none:
-            say(f"warning: {none:,} pictures without votes: like no row of --pixels", err=True)
+            say(
+                f"warning: {count_of(none, 'picture')} without votes: like no row of --pixels",
+                err=True,
+            )
 
 
 def _show_settled(dataset: dict[str, Any]) -> None:
     for reason, count in dataset["excluded"].items():
-        say(f"{count:,} pictures in no split: {reason}")
+        say(f"{count_of(count, 'picture')} in no split: {reason}")
     settled = dataset["conflicts"]
     say(
-        f"{settled['groups']:,} pictures carry different labels in their {settled['pictures']:,} "
-        f"copies; policy {settled['policy']}: {settled['changed']:,} labels changed, "
-        f"{settled['dropped']:,} copies dropped"
+        f"{count_of(settled['groups'], 'picture')} with different labels in "
+        f"{count_of(settled['pictures'], 'copy', 'copies')}; policy {settled['policy']}: "
+        f"{count_of(settled['changed'], 'label')} changed, "
+        f"{count_of(settled['dropped'], 'copy', 'copies')} dropped"
     )
 
 
@@ -340,24 +349,24 @@ def _show_split(dataset: dict[str, Any]) -> None:
     counts = dataset["split_from"]
     if counts and counts["known"]:
         say(
-            f"split from {counts['origin']}: {counts['known']:,} pictures known, "
+            f"split from {counts['origin']}: {count_of(counts['known'], 'picture')} known, "
             f"{counts['with_their_copies']:,} with their copies, {counts['by_hash']:,} by hash"
         )
         if counts["apart"]:
             say(
-                f"warning: {counts['apart']:,} groups of copies lie in several parts there and "
-                "stay so",
+                f"warning: {count_of(counts['apart'], 'group')} of copies stay in several parts, "
+                "where they are there",
                 err=True,
             )
     if given := dataset.get("given"):
         say(
-            f"split as given: {given['kept']:,} pictures kept their part, "
+            f"split as given: {count_of(given['kept'], 'picture')} kept their part, "
             f"{given['cut_from_train']:,} cut from train by hash"
         )
         if given["copies_left_out"]:
             say(
-                f"warning: {given['copies_left_out']:,} pictures left out of train or validation, "
-                "because a copy is in a part that judges",
+                f"warning: {count_of(given['copies_left_out'], 'picture')} left out of train or "
+                "validation, because a copy is in a part that judges",
                 err=True,
             )
     for split in SPLITS:

@@ -23,6 +23,10 @@ from training.cli.paths import beside
 def stats(prepared: Path, out: Path | None, as_json: bool) -> None:
     """Count a prepared folder by source, split and class, with copies, overlap and conflicts, and
     draw it.
+
+    \b
+    python -m training stats prepared/
+    python -m training stats prepared/ --out pictures/ --json
     """
     from edgeemo.data.prepared import load_prepared
     from training.studies.stats import statistics, stats_lines, write_pictures

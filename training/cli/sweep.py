@@ -6,6 +6,7 @@ import click
 
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.outputs import check_apart
 from training.cli.options import Given, recipe_options
 from workstation.text import percent
@@ -58,7 +59,7 @@ def sweep(data: Path, trials: int, given: Given, out: Path, as_json: bool) -> No
         say(strict.dumps(result, indent=None))
         return
     say(
-        f"{result['trials']} trials, {result['pruned']} given up early; best: trial "
+        f"{count_of(result['trials'], 'trial')}, {result['pruned']} given up early; best: trial "
         f"{result['best_trial']} with validation top-1 "
         f"{percent(result['best_validation_top1'], 2)}"
     )

@@ -11,6 +11,7 @@ import click
 
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.outputs import check_apart
 from edgeemo.errors import InvalidInput, RunError
 from training.cli.cards import cards_json, print_cards
@@ -238,9 +239,9 @@ def _say_fine_tuning(recipe: Any) -> None:
 
     if is_bundle(recipe.init):
         say(
-            f"fine-tuning: {recipe.epochs} epochs, batch {recipe.batch_size}, learning rate "
-            f"{recipe.learning_rate:g}, {recipe.warmup_epochs} of warm-up, mixup {recipe.mixup:g}, "
-            f"moving average {recipe.ema:g}"
+            f"fine-tuning: {count_of(recipe.epochs, 'epoch')}, batch {recipe.batch_size}, "
+            f"learning rate {recipe.learning_rate:g}, {recipe.warmup_epochs} of warm-up, mixup "
+            f"{recipe.mixup:g}, moving average {recipe.ema:g}"
         )
 
 

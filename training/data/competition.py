@@ -23,13 +23,13 @@ from edgeemo.contract.checked.text import printable
 from edgeemo.contract.labels import FER2013_CODES
 from edgeemo.data.file_store import MAX_FILES
 from edgeemo.errors import ArchiveError, DataError, EdgeemoError, MissingFile
+from training.data.line_count import MAX_LINE, has_more_lines
 from training.data.metered import MAX_HEADERS, Metered
 
 NAMES = ("fer2013.csv", "icml_face_data.csv")
 PACKED = ("fer2013.tar.gz", "fer2013.tgz", "fer2013.tar")
 USAGES = ("Training", "PublicTest", "PrivateTest")
 SIDE = 48  # pixels
-MAX_LINE = 32 * 1024  # bytes; 2,304 numbers take 9,215 at most
 MAX_ROWS = 200_000
 MAX_MEMBERS = 1_000
 MAX_SKIPPED = 4 * 1024**3  # bytes of members before the table
@@ -169,7 +169,15 @@ def _unpacked(file: IO[bytes], path: str, stack: ExitStack) -> IO[bytes]:
         file = cast(IO[bytes], stack.enter_context(gzip.GzipFile(fileobj=file)))
         start = file.read(512)
         file.seek(0)
-    return _member(file, path, stack) if start[257:262] == b"ustar" else file
+    if start[257:262] == b"ustar":
+        return _member(file, path, stack)
+    if has_more_lines(file, MAX_ROWS + 1):  # with the header
+        raise _too_long(path)
+    return file
+
+
+def _too_long(path: str) -> DataError:
+    return DataError(f"{path}: expected at most {MAX_ROWS:,} rows, received more")
 
 
 def _member(stream: IO[bytes], path: str, stack: ExitStack) -> IO[bytes]:
@@ -237,7 +245,7 @@ def _lines(stream: IO[bytes], path: str) -> Iterator[bytes]:
             )
         yield line
     if stream.readline(1):
-        raise DataError(f"{path}: expected at most {MAX_ROWS:,} rows, received more")
+        raise _too_long(path)
 
 
 def _fields(line: bytes, where: str) -> list[str]:

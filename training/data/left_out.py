@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.text import printable
 from edgeemo.data.file_store import LINKED_FOLDER, NO_PICTURE
 from edgeemo.data.labelled import NO_PLACE
@@ -57,8 +58,9 @@ def check_whole(
     reasons = ", ".join(f"{count:,} x {reason}" for reason, count in parts.most_common(5))
     first = next(row["path"] for row in rows if _is_part(row))
     raise ArchiveError(
-        f"{path}: expected all of {name}, {left:,} of {files:,} files ({100 * left / files:.1f} %) "
-        f"would be left out: {reasons}; the first is '{printable(first)[:120]}'; {way_out}, or add "
+        f"{path}: expected all of {name}, {left:,} of {count_of(files, 'file')} "
+        f"({100 * left / files:.1f} %) would be left out: {reasons}; the first is "
+        f"'{printable(first)[:120]}'; {way_out}, or add "
         "--allow-left-out to go on without them"
     )
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.crop import BOX
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.labels import match_label_or_none
@@ -254,7 +255,7 @@ def _check_guess(
     lost = sum(row["reason"] == NO_FACE for row in rejected)
     if source.guessed and lost > _MAX_LOST * (read + lost):
         raise ArchiveError(
-            f"{path}: no face found in {lost:,} of {read + lost:,} pictures, which were taken as "
+            f"{path}: no face found in {lost:,} of {count_of(read + lost, 'picture')}, taken as "
             f"photos for their size (half have a longer side of over {LARGEST_CROP} pixels); add "
             "--faces crop where each is a face, or --faces detect to leave those out"
         )

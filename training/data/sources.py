@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.data.labelled import SPLIT_WORDS, LabelledFile, PictureArchive, plain_word
 from edgeemo.errors import ArchiveError, InvalidInput
 from training.data.own.own_set import OwnSource
@@ -267,9 +268,9 @@ def _check_apart(paths: Sequence[Path]) -> None:
 def _contents(archive: PictureArchive, asked: Source) -> str:
     """What an archive of the wrong layout holds, in words."""
     shapes = Counter(_shape(file.path) for file in archive.files)
-    parts = [f"{count:,} pictures at {shape}" for shape, count in shapes.most_common(3)] or [
-        "no usable picture"
-    ]
+    parts = [
+        f"{count_of(count, 'picture')} at {shape}" for shape, count in shapes.most_common(3)
+    ] or ["no usable picture"]
     parts += [
         f"{count:,} x {reason}" for reason, count in list(archive.rejected_counts().items())[:3]
     ]

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import match_label_or_none
 from edgeemo.contract.preprocess import face_to_input
@@ -129,7 +130,7 @@ class VotesByRow:
 
     @property
     def contents(self) -> str:
-        return f"{len(self._rows):,} rows"
+        return f"{count_of(len(self._rows), 'row')}"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.counts import count_of
 from training.fast import lessons
 from training.fast.choices import Choice
 from training.fast.engine import Programs, on_device
@@ -187,7 +188,8 @@ class Family:
         with progress(job.name, job.epochs, "epochs", done=before) as bar:
             state, losses = fitted(job, begun, watch, every, possible)
         if len(losses) < job.epochs:
-            self.say(f"{job.name}: slower than measured, {job.epochs - len(losses)} epochs fewer")
+            fewer = count_of(job.epochs - len(losses), "epoch")
+            self.say(f"{job.name}: slower than measured, {fewer} fewer")
         return state, losses, time.monotonic() - start
 
     def scores(self, job: Job, state: Any) -> NDArray[np.float32]:

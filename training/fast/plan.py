@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.errors import RunError
 from workstation.text import duration
 
@@ -30,7 +31,9 @@ class TeacherPlan:
         return self.teachers * (self.epochs * epoch + self.views * view)
 
     def __str__(self) -> str:
-        return f"{self.teachers} x {self.epochs} epochs and {self.views} views"
+        return (
+            f"{self.teachers} x {count_of(self.epochs, 'epoch')} and {count_of(self.views, 'view')}"
+        )
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class StudentPlan:
         return self.epochs * costs.epoch + self.fine * costs.fine + costs.rest
 
     def __str__(self) -> str:
-        return f"{self.epochs} epochs, then {self.fine} in simulated int8"
+        return f"{count_of(self.epochs, 'epoch')}, then {self.fine} in simulated int8"
 
 
 def spare(budget: float) -> float:

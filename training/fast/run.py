@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.errors import RunError
 from training.fast.faces import FaceSet, Part, load_faces
 from training.fast.family import PLAN, Family, Options, made_of
@@ -51,7 +52,7 @@ def run_family(data: Path, out: Path, given: dict[str, Any], say: Callable[[str]
 def _made(family: Family, plan_alone: bool) -> str:
     """The table of results, or with `plan_alone` the plan."""
     faces, out = family.faces, family.out
-    counts = f"{len(faces.train.images):,} faces to fit in a list of {len(family.rows):,}"
+    counts = f"{count_of(len(faces.train.images), 'face')} to fit in a list of {len(family.rows):,}"
     family.say(f"on {check_backend()}: {counts}, and {family.extra:,} without labels")
     teaching, studying = Teaching(family), Studying(family)
     plan = teaching.planned(keep=not plan_alone)

@@ -9,6 +9,7 @@ import keras
 from numpy.typing import NDArray
 
 from edgeemo.cli.shell import say
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.run import SourceRun
 from edgeemo.proof.evaluation import score
@@ -60,7 +61,8 @@ class Fitting:
         recipe = self.recipe
         for epoch in range(len(self.history), recipe.epochs):
             if is_tired(self.history, recipe.patience):
-                say(f"stopped early: no better validation top-1 in {recipe.patience} epochs")
+                epochs = count_of(recipe.patience, "epoch")
+                say(f"stopped early: no better validation top-1 in {epochs}")
                 break
             row, weights = self._epoch(epoch)
             if kept_row(recipe, [*self.history, row]) is row:

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgeemo.contract.answers import picture_ids
 from edgeemo.contract.bundle import Bundle, read_bundle, sha256
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.labels import match_label_or_none
 from edgeemo.contract.run import SourceRun, has_config
 from edgeemo.data.prepared import Prepared
@@ -173,8 +174,8 @@ def _check_unseen(init: str, bundle: Bundle, data: Prepared) -> None:
     if count := unlisted(bundle, data.split_hash, ids):
         raise RunError(
             f"{init}: was trained on another split of {', '.join(shared)}, and may have seen "
-            f"{count:,} of the {len(ids):,} test pictures of {data.path}; prepare them with "
-            f"--split-from {Path(bundle.path).name}, or, if they are other pictures, under "
+            f"{count:,} of the {count_of(len(ids), 'test picture')} of {data.path}; prepare them "
+            f"with --split-from {Path(bundle.path).name}, or, if they are other pictures, under "
             "another --source NAME"
         )
 

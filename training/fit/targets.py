@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.labels import FERPLUS_COLUMNS
 from edgeemo.data.ferplus import group_votes, votes_to_labels
 from edgeemo.data.prepared import Prepared
@@ -61,8 +62,8 @@ def targets(
     usable = reasons == ""
     if not usable.any():
         raise DataError(
-            f"{data.path}: none of {len(rows):,} pictures has usable FER+ votes; train with "
-            "--labels fer2013"
+            f"{data.path}: none of {count_of(len(rows), 'picture')} has usable FER+ votes; train "
+            "with --labels fer2013"
         )
     counts = dict(Counter(reasons[~usable].tolist()).most_common())
     shares, others = _shares(votes[usable], data.class_names)

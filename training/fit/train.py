@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.cli.shell import say
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.run import CHECKPOINT, WEIGHTS, Progress, RunConfig, write_run_config
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import Interrupted, RunError
@@ -245,7 +246,7 @@ def _show_start(fitting: Fitting, chosen: dict[str, Targets]) -> None:
     recipe, devices = fitting.recipe, fitting.devices
     fitted, judged = (len(chosen[split].rows) for split in ("train", "validation"))
     as_well = ", fitted to as well" if recipe.with_validation else ""
-    several = f", {devices.count} devices of {devices.workers} machines"
+    several = f", {devices.count} devices of {count_of(devices.workers, 'machine')}"
     say(
         f"{recipe.model}: {fitting.model.count_params():,} parameters, "
         f"{multiply_accumulates(fitting.model) / 1e6:.1f} M multiply-accumulates, {fitted:,} "
@@ -259,14 +260,14 @@ def _show_start(fitting: Fitting, chosen: dict[str, Targets]) -> None:
 
 def _target_lines(split: str, part: Targets) -> Iterator[str]:
     counted = (
-        (part.left_out, "pictures left out"),
-        (part.kept_hard, "with their hard label alone"),
-        (part.votes_dropped, "votes dropped"),
+        (part.left_out, "picture", "left out"),
+        (part.kept_hard, "picture", "with the hard label alone"),
+        (part.votes_dropped, "vote", "dropped"),
     )
-    for counts, what in counted:
+    for counts, noun, what in counted:
         if sum(counts.values()):
             reasons = ", ".join(f"{n:,} {why}" for why, n in counts.items())
-            yield f"{split}: {sum(counts.values()):,} {what} ({reasons})"
+            yield f"{split}: {count_of(sum(counts.values()), noun)} {what} ({reasons})"
 
 
 def _fit(fitting: Fitting, data_path: Path) -> None:
@@ -275,8 +276,8 @@ def _fit(fitting: Fitting, data_path: Path) -> None:
         fitting.run()
     except KeyboardInterrupt:
         raise Interrupted(
-            f"stopped after {len(fitting.history)} of {fitting.recipe.epochs} epochs; go on with: "
-            f"python -m training train --resume --data {data_path} --out {fitting.out}"
+            f"stopped after {len(fitting.history)} of {count_of(fitting.recipe.epochs, 'epoch')}; "
+            f"go on with: python -m training train --resume --data {data_path} --out {fitting.out}"
         ) from None
     except RunError:
         # The loss is no number or the memory is full: the best weights so far can still be used.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.errors import RunError
 from training.fit.recipe import Recipe
 
@@ -62,7 +63,7 @@ class Devices:
             low, high = batch - left, batch - left + self.count
             raise RunError(
                 f"expected a batch that {self.count} devices can share evenly, received one of "
-                f"{batch} pictures; "
+                f"{count_of(batch, 'picture')}; "
                 f"try --batch-size {low or high}{f' or {high}' if low else ''}"
             )
 

@@ -14,6 +14,7 @@ import numpy as np
 from edgeemo.cli.checks import Check
 from edgeemo.cli.processor import cores, processor_features, processor_name
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.reading import read_regular
 from edgeemo.errors import EdgeemoError
 from edgeemo.optional import install_line, is_installed
@@ -40,7 +41,7 @@ def diagnosis(steps: bool = True) -> Iterator[Check]:
     """
     driver = ask_driver()
     yield _python()
-    yield Check("CPU", "ok", f"{processor_name()}, {cores()} cores")
+    yield Check("CPU", "ok", f"{processor_name()}, {count_of(cores(), 'core')}")
     yield from _driver(driver)
     yield _packages()
     yield from _settings()

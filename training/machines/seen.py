@@ -10,6 +10,7 @@ from typing import Any
 
 from edgeemo.cli.processor import cores, processor_name
 from edgeemo.cli.shell import say
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.errors import RunError
 from edgeemo.optional import install_line, is_installed, need
 from training.machines.nvidia import OLDEST_DRIVER, OLDEST_GPU, Driver, ask_driver
@@ -49,7 +50,7 @@ class Seen:
         """In words, with `count` of its devices used: "CPU (AMD EPYC, 2 cores)"."""
         if not self.gpus:
             devices = f"{count} CPU devices" if count > 1 else "CPU"
-            return f"{devices} ({processor_name()}, {cores()} cores)"
+            return f"{devices} ({processor_name()}, {count_of(cores(), 'core')})"
         names = " and ".join(sorted(set(self.gpus[:count])))
         return f"{count} GPUs ({names})" if count > 1 else f"GPU ({names})"
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.data.ferplus import ferplus_majority
 from edgeemo.data.prepared import EXCLUDED, SPLITS
 from training.data.duplicates import exact_groups
@@ -73,7 +74,7 @@ def _headline(dataset: dict[str, Any]) -> str:
         f"Split {dataset['split']}, seed {dataset['seed']}, conflicts "
         f"{dataset['conflicts']['policy']}, input spec {dataset['input_fingerprint']}, face "
         f"detector for photos {dataset['detector'] or 'not needed'}, labels of "
-        f"{dataset['reviewed']['pictures']:,} pictures reviewed by a person."
+        f"{count_of(dataset['reviewed']['pictures'], 'picture')} reviewed by a person."
     )
     sources = [(s["name"], s["kaggle"], s["licence"], s["file"]) for s in dataset["sources"]]
     return section(
@@ -136,12 +137,12 @@ def _copies(dataset: dict[str, Any], pictures: Pictures) -> str:
     return section(
         "Copies",
         paragraph(
-            f"{counts['near_groups']:,} groups hold near copies (other pixels: re-encoded, "
-            "resized, "
-            "brighter or darker, mirrored, turned, zoomed), "
-            f"{counts['exact_groups']:,} more hold equal pixels only; the largest has "
-            f"{counts['largest']:,} pictures. Below each picture: its source ({sources}) and the "
-            f"label that it was given there. A row is a group, cut after {_COLUMNS} pictures."
+            f"{count_of(counts['near_groups'], 'group')} with near copies (other pixels: "
+            "re-encoded, resized, brighter or darker, mirrored, turned, zoomed), "
+            f"{counts['exact_groups']:,} more with equal pixels only; the largest has "
+            f"{count_of(counts['largest'], 'picture')}. Below each picture: its source "
+            f"({sources}) and the label that it was given there. A row is a group, cut after "
+            f"{_COLUMNS} pictures."
         ),
         *_sheet("Near copies, the largest groups", pictures, near[:_ROWS], captions),
         *_sheet("Near copies, groups drawn at random", pictures, drawn, captions),
@@ -166,9 +167,10 @@ def _conflicts(conflicts: dict[str, Any], pictures: Pictures) -> str:
     return section(
         "Conflicting labels",
         paragraph(
-            f"{conflicts['groups']:,} groups of {conflicts['pictures']:,} pictures carry different "
-            f"labels. Policy {conflicts['policy']}: {conflicts['changed']:,} labels changed, "
-            f"{conflicts['dropped']:,} pictures dropped."
+            f"{count_of(conflicts['groups'], 'group')} of "
+            f"{count_of(conflicts['pictures'], 'picture')} with different labels. Policy "
+            f"{conflicts['policy']}: {count_of(conflicts['changed'], 'label')} changed, "
+            f"{count_of(conflicts['dropped'], 'picture')} dropped."
         ),
         heat_table(
             "settled, given",
@@ -240,7 +242,10 @@ def _sheet(
     if not groups:
         return []
     sheet = png(group_sheet(pictures.images, groups, captions, columns=_COLUMNS))
-    return [f"<h3>{text(title)}</h3>", picture(sheet, f"{title}: {len(groups)} rows of faces")]
+    return [
+        f"<h3>{text(title)}</h3>",
+        picture(sheet, f"{title}: {count_of(len(groups), 'row')} of faces"),
+    ]
 
 
 def _members(groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:

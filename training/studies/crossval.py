@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared, load_prepared
@@ -110,7 +111,7 @@ def table_lines(summary: dict[str, Any]) -> Iterator[str]:
     """
     folds, recipe = summary["folds"], summary["recipe"]
     yield (
-        f"{recipe['model']}, {recipe['labels']}, {recipe['epochs']} epochs, seed "
+        f"{recipe['model']}, {recipe['labels']}, {count_of(recipe['epochs'], 'epoch')}, seed "
         f"{summary['seed']}: "
         f"{summary['pictures']:,} pictures in {len(folds)} folds, recall and totals in %"
     )

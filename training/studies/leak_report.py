@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.data.prepared import Prepared
 from edgeemo.version import __version__
 from training.runs.sheets import contact_sheet, png
@@ -68,13 +69,16 @@ def leaks_page(report: dict[str, Any], data: Prepared, drawn: bytes) -> str:
     ]
     sheet = png(contact_sheet(data.images[pairs.ravel()], _COLUMNS, captions, scale=2))
     counted = paragraph(
-        f"{report['pictures']:,} pictures in {report['groups']:,} groups of copies, labels as the "
-        f"sets give them. Shares of random splits are means over {DRAWS} draws."
+        f"{count_of(report['pictures'], 'picture')} in "
+        f"{count_of(report['groups'], 'group')} of copies, labels as the sets give them. Shares "
+        f"of random splits are means over {DRAWS} draws."
     )
     shown = [
         section(
             "Tested on what was trained on",
-            picture(sheet, f"{len(pairs)} pairs of a test picture and its copy in train"),
+            picture(
+                sheet, f"{count_of(len(pairs), 'pair')} of a test picture and its copy in train"
+            ),
         )
     ]
     return page(
@@ -207,7 +211,7 @@ def _training_cells(training: dict[str, Any]) -> list[list[str]]:
     trained = (
         f"trained small: {training['pictures']:,} pictures ("
         f"{percent(training['share_of_groups'], 0)} of the groups), {training['per_class']:,} a "
-        f"class, {training['epochs']} epochs; faces an epoch"
+        f"class, {count_of(training['epochs'], 'epoch')}; faces an epoch"
     )
     rows = [
         (trained, [f"{t['trained_on']:,}" for t in both]),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.answers import picture_ids
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import DataError
@@ -120,8 +121,8 @@ def compare(data: Prepared, per_class: int, share: float, epochs: int, seed: int
         train, test = protocol(faces, per_class, seed)
         if not len(test.labels):
             raise DataError(
-                f"expected more than {len(faces.labels)} pictures to split and train on; add "
-                "--no-train"
+                f"expected more than {count_of(len(faces.labels), 'picture')} to split and train "
+                "on; add --no-train"
             )
         model = _fitted(train, data.spec, epochs, seed, name)
         predicted = _predicted(model, test)

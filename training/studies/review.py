@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.data.ferplus import group_votes, votes_to_labels
 from edgeemo.data.prepared import Prepared, load_prepared
@@ -74,7 +75,8 @@ def review(
 
 def _show_start(recipe: Recipe, epochs: int, folds: int) -> None:
     say(
-        f"{folds} networks of {recipe.model}, {recipe.epochs} of the run's {epochs} epochs each, "
+        f"{folds} networks of {recipe.model}, {recipe.epochs} of the run's "
+        f"{count_of(epochs, 'epoch')} each, "
         f"seed {recipe.seed}",
         err=True,
     )
@@ -141,8 +143,8 @@ def _keep_decisions(file: Path, data: Prepared) -> None:
     """Raise StorageError where a person's work would be overwritten."""
     if file.is_file() and (decisions := read_reviewed(file, data.class_names)):
         raise StorageError(
-            f"{file}: holds {len(decisions):,} decisions and would be overwritten; move it away or "
-            "choose another --out"
+            f"{file}: holds {count_of(len(decisions), 'decision')} and would be overwritten; move "
+            "it away or choose another --out"
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.data.prepared import Prepared
 from training.data.reviewed import DECISIONS
@@ -32,9 +33,9 @@ def summary_lines(summary: dict[str, Any]) -> Iterator[str]:
     """What review.json says, for people."""
     by_label = ", ".join(f"{n:,} {label}" for label, n in summary["suspects_by_label"].items() if n)
     yield (
-        f"{summary['pictures']:,} pictures, out-of-fold top-1 "
-        f"{percent(summary['out_of_fold_top1'], 2)}; {summary['suspects']:,} suspects "
-        f"({by_label or 'no label is doubted'})"
+        f"{count_of(summary['pictures'], 'picture')}, out-of-fold top-1 "
+        f"{percent(summary['out_of_fold_top1'], 2)}; "
+        f"{count_of(summary['suspects'], 'suspect')} ({by_label or 'no label is doubted'})"
     )
     check = summary["ferplus"]
     if check is None:
@@ -46,10 +47,12 @@ def summary_lines(summary: dict[str, Any]) -> Iterator[str]:
     low, high = (percent(bound) for bound in check["interval"])
     lift = f"{check['lift']:.2f} times the base rate" if check["lift"] else "against a base rate"
     yield (
-        f"FER+ votes contradict {check['contradicted']:,} of {check['suspects_with_votes']:,} "
-        f"suspects: precision {percent(check['precision'])} (95 % interval {low} to {high}), "
+        f"FER+ votes contradict {check['contradicted']:,} of "
+        f"{count_of(check['suspects_with_votes'], 'suspect')}: precision "
+        f"{percent(check['precision'])} (95 % interval {low} to {high}), "
         f"{lift} "
-        f"of {percent(check['base_rate'])} over {check['pictures_with_votes']:,} pictures; the "
+        f"of {percent(check['base_rate'])} over "
+        f"{count_of(check['pictures_with_votes'], 'picture')}; the "
         f"suggestion agrees with them for {check['suggestion_agrees']:,}"
     )
     if summary["recipe"]["labels"] != "fer2013":

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.run import CHECKPOINT, run_files
 from edgeemo.data.prepared import Prepared, load_prepared
@@ -104,7 +105,8 @@ def table_lines(results: dict[str, Any]) -> Iterator[str]:
     """
     recipe, runs = results["recipe"], results["runs"]
     fitted = " (validation was fitted to)" if recipe["with_validation"] else ""
-    yield f"{recipe['model']}, {recipe['labels']}, {len(runs)} seeds, figures in %{fitted}"
+    seeds = count_of(len(runs), "seed")
+    yield f"{recipe['model']}, {recipe['labels']}, {seeds}, figures in %{fitted}"
     columns = [
         (split, name, title)
         for split in _SPLITS

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.folders import folder_written_beside
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import EXCLUDED, SPLITS, Prepared
@@ -109,8 +110,8 @@ def stats_lines(stats: dict[str, Any]) -> Iterator[str]:
     )
     yield f"largest class to smallest: {', '.join(ratios)}"
     yield (
-        f"{stats['images']:,} pictures in {stats['groups']:,} groups; "
-        f"{stats['pictures_with_copies']:,} have a copy or near copy"
+        f"{count_of(stats['images'], 'picture')} in {count_of(stats['groups'], 'group')}; "
+        f"{stats['pictures_with_copies']:,} with a copy or near copy"
     )
     sizes = stats["group_sizes"]
     yield "groups by size: " + ", ".join(f"{size}: {n:,}" for size, n in sizes.items())
@@ -119,16 +120,15 @@ def stats_lines(stats: dict[str, Any]) -> Iterator[str]:
     yield ""
     conflicts = stats["conflicts"]
     yield (
-        f"{conflicts['groups']:,} groups of {conflicts['pictures']:,} pictures were given "
-        "different "
-        f"labels; policy {conflicts['policy']}; {conflicts['changed']:,} labels differ from the "
-        "given ones"
+        f"{count_of(conflicts['groups'], 'group')} of "
+        f"{count_of(conflicts['pictures'], 'picture')} with different labels given; policy "
+        f"{conflicts['policy']}; {count_of(conflicts['changed'], 'label')} now other than given"
     )
     for reason, n in stats["excluded"].items():
-        yield f"{n:,} pictures in no split: {reason}"
+        yield f"{count_of(n, 'picture')} in no split: {reason}"
     if ferplus := stats["ferplus"]:
         yield (
-            f"FER+: {ferplus['voted']:,} pictures with votes, their copies included; for "
+            f"FER+: {count_of(ferplus['voted'], 'picture')} with votes, their copies included; for "
             f"{ferplus['majority']:,} most taggers agree on one of the classes: the given label is "
             f"that one for {percent(ferplus['given_agrees'])}, the settled one for "
             f"{percent(ferplus['label_agrees'])}"

@@ -21,6 +21,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import Interrupted, InvalidInput, RunError, StorageError
@@ -119,7 +120,7 @@ def sweep(
 
 def _stopped(study: optuna.Study, trials: int, out: Path) -> Interrupted:
     return Interrupted(
-        f"stopped after {len(_finished(study))} of {trials} trials; they are kept in "
+        f"stopped after {len(_finished(study))} of {count_of(trials, 'trial')}; they are kept in "
         f"{out / STORAGE}: run the same command again"
     )
 
@@ -133,7 +134,7 @@ def _check_searchable(base: Recipe, space: Mapping[str, BaseDistribution]) -> No
     if base.init or not space:
         raise InvalidInput(
             f"expected a recipe without init and something to search, received init {base.init!r} "
-            f"and {len(space)} choices to search; give fewer options"
+            f"and {count_of(len(space), 'choice')} to search; give fewer options"
         )
 
 
@@ -306,7 +307,7 @@ def _best(study: optuna.Study) -> FrozenTrial | None:
 def _trial_line(finished: Sequence[FrozenTrial], trials: int) -> str:
     trial = finished[-1]
     choices = ", ".join(f"{name} {value:.3g}" for name, value in trial.params.items())
-    outcome = trial.user_attrs.get(WHY, f"{len(trial.intermediate_values)} epochs")
+    outcome = trial.user_attrs.get(WHY, count_of(len(trial.intermediate_values), "epoch"))
     seconds = trial.user_attrs[SECONDS]
     return (
         f"trial {len(finished)}/{trials}: validation top-1 {percent(reached(trial), 2)}, "
@@ -322,8 +323,8 @@ def _write(study: optuna.Study, base: Recipe, out: Path) -> dict[str, Any]:
     plot_sweep(out / PICTURE, finished, weights)
     if best is None:
         raise RunError(
-            f"none of {len(finished)} trials was completed (see {out / TABLE}); run more --trials, "
-            "or lower --learning-rate"
+            f"none of {count_of(len(finished), 'trial')} was completed (see {out / TABLE}); run "
+            "more --trials, or lower --learning-rate"
         )
     recipe = trial_recipe(base, best.params)
     with written_beside(out / BEST) as part:

@@ -9,6 +9,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.files import written_beside
 from workstation.figures import plt, save_figure
 
@@ -72,7 +73,9 @@ def plot_sweep(path: Path, finished: Sequence[FrozenTrial], weights: Mapping[str
     )
     best = np.fmax.accumulate(np.where(complete, scores, np.nan))
     left.step(number, best, where="post", color="tab:orange", label="best so far")
-    left.set(xlabel="trial", ylabel="best validation top-1 (%)", title=f"{len(finished)} trials")
+    left.set(
+        xlabel="trial", ylabel="best validation top-1 (%)", title=count_of(len(finished), "trial")
+    )
     left.xaxis.get_major_locator().set_params(integer=True)
     # Clear of the points.
     left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)

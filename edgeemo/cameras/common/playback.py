@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgeemo.cameras import FPS, Frame
 from edgeemo.cameras.common.container import Container, container_of
 from edgeemo.cameras.common.opencv import Capture
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.errors import CameraError
 
 # Frames a second that a container may claim; others are the stuff of broken headers.
@@ -108,7 +109,7 @@ class Playback:
         gone = counted - self._read - self._lost
         early = short and (container.missing > 0 or gone > _PASSED_OVER * counted)
         total = max(self._counted(), self._read + self._lost)
-        said = f"{self._path}: read {self._read:,} of {total:,} frames"
+        said = f"{self._path}: read {self._read:,} of {count_of(total, 'frame')}"
         if not early or self._loop:
             log.warning("%s; the others are damaged, and were skipped", said)
             return

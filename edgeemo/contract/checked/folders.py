@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import errno
-import hashlib
 import os
 import shutil
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from edgeemo.contract.checked import parts, strict
 from edgeemo.contract.checked.files import make_synced, sync_file, sync_folder, translated
+from edgeemo.contract.checked.reading import sha256_of
 from edgeemo.errors import StorageError
 
 OURS = ".edgeemo-files.json"
@@ -111,7 +111,7 @@ def _is_one_of(file: Path, hashes: tuple[str, ...]) -> bool:
 
 def _sha256(file: Path) -> str:
     with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+        return sha256_of(opened)
 
 
 def _files(folder: Path) -> list[str]:

@@ -5,6 +5,7 @@ are opened.
 """
 
 import errno
+import hashlib
 import io
 import os
 import stat
@@ -16,6 +17,14 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """sha256 in hex of what is left of an opened file; hashlib.file_digest needs Python 3.11."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:

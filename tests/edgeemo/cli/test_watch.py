@@ -141,7 +141,7 @@ def test_full_disk_stops_the_recording_and_never_the_watching(
     assert (
         said[0] == f"edgeemo: {out}: cannot be recorded (No space left on device); watching goes on"
     )
-    assert said[-1] == "edgeemo: recorded 0 lines; 12 were lost"
+    assert said[-1] == "edgeemo: recorded 0 lines, lost 12"
     assert len(said) == 3
 
 

@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from edgeemo.contract.quantize import PIXEL_QUANTIZATION, Quantization, pixels_to_int8, softmax
+from edgeemo.contract.quantize import (
+    PIXEL_QUANTIZATION,
+    Quantization,
+    calibrated_with,
+    pixels_to_int8,
+    softmax,
+)
 from edgeemo.errors import InvalidInput
 
 ALL_INT8 = np.arange(-128, 128).astype(np.int8)
@@ -190,3 +196,18 @@ def test_softmax_works_along_the_last_axis_of_any_shape() -> None:
     np.testing.assert_allclose(
         softmax(logits[0, 0]), scipy.special.softmax(logits[0, 0]), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("count", "split", "says"),
+    [
+        (506, "train", "504 pictures of train and 2 flat ones"),
+        (3, "pictures of faces.zip", "1 picture of faces.zip and 2 flat ones"),
+        (4034, "train", "4,032 pictures of train and 2 flat ones"),
+        (0, "unknown", "no pictures here"),
+    ],
+)
+def test_flat_pictures_are_told_apart_from_those_that_were_drawn(
+    count: int, split: str, says: str
+) -> None:
+    assert calibrated_with(count, split) == says

@@ -115,7 +115,7 @@ def test_part_of_the_pictures_is_compared_with_that_part_of_the_report() -> None
     )
     assert (more.n, more.unknown, more.faults) == (N, 40, ())
     too_few = compared(report(), IMAGES[:199], TRUTH[:199], ANSWERS[:199])
-    assert "only 199 of the 199 pictures here are among the 1,000" in too_few.faults[0]
+    assert "only 199 of 199 pictures here can be found among the 1,000" in too_few.faults[0]
 
 
 def test_one_picture_under_two_labels_is_counted_under_each() -> None:

@@ -243,7 +243,7 @@ def test_doctor_says_which_model_crashed_and_exits_1(
 ) -> None:
     folder = interpreter("os.abort()")
     done = doctor(nano.path, path=folder)
-    assert (done.returncode, done.stderr) == (1, "edgeemo: 1 problem(s)\n")
+    assert (done.returncode, done.stderr) == (1, "edgeemo: 1 problem\n")
     line = done.stdout.splitlines()[-1]
     assert line.startswith(
         "problem self-test    int8.tflite, reference kernels: the interpreter crashed (SIGABRT) on"
@@ -257,7 +257,7 @@ def test_doctor_says_which_model_crashed_and_exits_1(
 
 def test_doctor_has_a_time_limit(nano: Bundle) -> None:
     done = doctor(nano.path, "--time-limit", "0.01")
-    assert (done.returncode, done.stderr) == (1, "edgeemo: 1 problem(s)\n")
+    assert (done.returncode, done.stderr) == (1, "edgeemo: 1 problem\n")
     assert "gave no sign of life for 0.01 s" in done.stdout
     assert doctor(nano.path, "--time-limit", "0").returncode == 2
     (option,) = (option for option in command.params if option.name == "time_limit")

@@ -74,6 +74,7 @@ def test_no_option_of_build_reaches_the_gate() -> None:
         "--max-step",
         "--gate-min",
         "--licence",
+        "--adjustment",
     }
     assert isinstance(build, click.Command)
 
@@ -224,7 +225,7 @@ def test_too_few_pictures_is_an_answer_of_its_own() -> None:
         logits_for(answers, 0.1), logits_for(changed(answers, np.arange(2)), 0.1), labels, LABELS
     )
     assert verdict.lacks_pictures == 837
-    assert verdict.reasons[0].endswith(": 350 pictures are too few to tell, 837 like these could")
+    assert verdict.reasons[0].endswith(": 350 pictures cannot tell, 837 like these could")
 
 
 def test_test_split_is_counted_first_and_gate_min_takes_fewer() -> None:

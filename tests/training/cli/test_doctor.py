@@ -53,7 +53,7 @@ def test_a_gpu_that_lies_idle_is_a_problem_with_the_command_that_fixes_it(
     done = asked("--no-step")
     lines = done.stdout.splitlines()
     assert done.returncode == 1
-    assert done.stderr == "python -m training: 2 problem(s)\n"  # train's backend, and family's
+    assert done.stderr == "python -m training: 2 problems\n"  # train's backend, and family's
     assert "ok      driver       580.82.07: NVIDIA H100 80GB HBM3, compute capability 9.0" in lines
     place = next(i for i, line in enumerate(lines) if line.startswith("problem device"))
     assert "NVIDIA H100 80GB HBM3 lies idle: " in lines[place]

@@ -252,6 +252,14 @@ def test_more_rows_than_any_set_has_are_refused(
     (tmp_path / "x.csv").write_text(HEADER + GOOD * 3)
     with pytest.raises(DataError, match="expected at most 2 rows, received more"):
         read(tmp_path / "x.csv")
+    with tarfile.open(tmp_path / "fer2013.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "x.csv", "fer2013.csv")
+    with pytest.raises(DataError, match="expected at most 2 rows, received more"):
+        read(tmp_path / "fer2013.tar.gz")
+    # Said before any row is read, whose faults would be told first.
+    (tmp_path / "x.csv").write_text(HEADER + "no row\n" * 3)
+    with pytest.raises(DataError, match="expected at most 2 rows, received more"):
+        read(tmp_path / "x.csv")
 
 
 _MEASURE = """

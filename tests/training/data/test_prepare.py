@@ -175,7 +175,7 @@ def test_the_command_prints_counts_and_warns_of_what_is_left_out(tmp_path: Path)
     assert lines[-2].startswith(f"wrote {tmp_path / 'out'}: 98 pictures in 98 groups")
     data = tmp_path / "out"
     assert lines[-1] == f"next: python -m training train --data {data} --out runs/NAME"
-    assert "warning: 1 files left out: not a picture file" in done.stderr
+    assert "warning: 1 file left out: not a picture file" in done.stderr
 
 
 # --- copies

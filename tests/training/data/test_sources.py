@@ -86,8 +86,8 @@ def test_another_sets_archive_is_refused_and_recognized(
 @pytest.mark.parametrize(
     ("names", "found"),
     [
-        (["train/{}/Training_00000001.png"], "1 pictures at train/<class>/*"),
-        (["{}/Training_00000001.png"], "1 pictures at <class>/*"),
+        (["train/{}/Training_00000001.png"], "1 picture at train/<class>/*"),
+        (["{}/Training_00000001.png"], "1 picture at <class>/*"),
         (
             ["train/bored/a.png", "test/tired/b.png"],
             "no usable picture, 2 x class folder of unknown name",

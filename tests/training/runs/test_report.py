@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.data.prepared import SPLITS, load_prepared
@@ -179,7 +180,7 @@ def test_rejected_files_are_counted_by_source_and_the_first_twenty_named(page: P
 
 def test_conflicts_are_shown_as_matrix_and_sheet(page: Page) -> None:
     assert page.row("angry") == ["2", "0", "0", "1", "0", "0", "0"]
-    assert "1 labels changed, 0 pictures dropped" in page.text
+    assert "1 label changed, 0 pictures dropped" in page.text
     assert_shows(page, "Groups with different labels, the largest", [[0, 1, 2]])
 
 
@@ -245,7 +246,7 @@ def test_prepare_writes_the_report_with_its_own_counts(prepared: Path) -> None:
 
 def assert_shows(page: Page, title: str, groups: list[list[int]]) -> None:
     """The sheet of that title has these pictures, each doubled in size, in these rows."""
-    sheet = page.pictures[page.alts.index(f"{title}: {len(groups)} rows of faces")]
+    sheet = page.pictures[page.alts.index(f"{title}: {count_of(len(groups), 'row')} of faces")]
     images = drawn().images
     for row, members in enumerate(groups):
         for column, i in enumerate(members):

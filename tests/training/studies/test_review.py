@@ -483,7 +483,7 @@ def test_decisions_are_never_overwritten(
     out = Path(shutil.copytree(reviewed[0], tmp_path / "mine"))
     text = (out / "review.csv").read_text().replace(",\n", ",drop\n", 1)
     (out / "review.csv").write_text(text)
-    with pytest.raises(StorageError, match="holds 1 decisions and would be overwritten"):
+    with pytest.raises(StorageError, match="holds 1 decision and would be overwritten"):
         review(data.path, run, out, folds=FOLDS, progress=False)
     assert (out / "review.csv").read_text() == text
 

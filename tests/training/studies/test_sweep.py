@@ -92,7 +92,7 @@ def test_the_first_trial_is_the_recipe_itself_also_when_it_was_broken_off(
     def interrupted(spec: InputSpec, classes: int) -> keras.Model:
         raise KeyboardInterrupt
 
-    stopped = pytest.raises(RunError, match="stopped after 0 of 1 trials")
+    stopped = pytest.raises(RunError, match="stopped after 0 of 1 trial;")
     with NETWORKS.added("means", interrupted), stopped:
         sweep(BASE, prepared, tmp_path, trials=1, fixed=FIXED, progress=False)
     assert (

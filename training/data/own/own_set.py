@@ -231,8 +231,8 @@ def check_parts(name: str, path: Path, pictures: Iterable[tuple[str, str | None]
     for part in ("validation", "test"):
         if parts.get(part) and parts[part] <= train:
             raise ArchiveError(
-                f"{path}: expected other pictures in {part} than in train, all "
-                f"{len(parts[part]):,} files of {name}'s {part} are in its train too; remove one "
+                f"{path}: expected other pictures in {part} than in train, every "
+                f"file of {name}'s {part} ({len(parts[part]):,}) is in its train too; remove one "
                 "of the two"
             )
 

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import PurePosixPath
 from typing import IO
 
@@ -15,8 +16,8 @@ from edgeemo.data.file_store import MAX_FILES
 from edgeemo.data.labelled import SPLIT_WORDS, plain_word
 from edgeemo.data.pictures import SUFFIXES
 from edgeemo.errors import DataError, InvalidInput
+from training.data.line_count import MAX_LINE, has_more_lines
 
-MAX_LINE = 32 * 1024  # bytes; 2,304 numbers take 9,215, AffectNet's landmarks 1,000
 MAX_ROWS = MAX_FILES
 MAX_FIELDS = 256
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
@@ -148,12 +149,16 @@ def _blanks(text: str, asked: Sequence[str], where: str) -> Columns | None:
 
 
 def rows(stream: IO[bytes], where: str, columns: Columns) -> Iterator[Row]:
-    """The pictures of a table, whose first line is the next of the stream.
+    """The pictures of a table, at whose start the stream is.
 
     Raises:
-        DataError: a row of another number of fields, too long, or without label or path; the
-            message names its line.
+        DataError: more rows than MAX_ROWS, which is said before the first one; or a row of another
+            number of fields, too long, or without label or path: the message names its line.
     """
+    if has_more_lines(stream, MAX_ROWS + 1):  # the header may be one
+        raise DataError(
+            f"{where}: expected at most {MAX_ROWS:,} rows, received more; split the table"
+        )
     for number, line in enumerate(_lines(stream, where), start=1):
         if number < columns.first + columns.header:
             continue
@@ -187,8 +192,8 @@ def _row(fields: list[str], columns: Columns, number: int, at: str) -> Row:
 
 
 def _lines(stream: IO[bytes], where: str) -> Iterator[bytes]:
-    """Lines of at most MAX_LINE bytes, MAX_ROWS at most."""
-    for number in range(1, MAX_ROWS + 2):
+    """Lines of at most MAX_LINE bytes."""
+    for number in count(1):
         line = stream.readline(MAX_LINE + 1)
         if not line:
             return
@@ -198,7 +203,6 @@ def _lines(stream: IO[bytes], where: str) -> Iterator[bytes]:
                 "it a table of pictures?"
             )
         yield line
-    raise DataError(f"{where}: expected at most {MAX_ROWS:,} rows, received more; split the table")
 
 
 def _decoded(line: bytes, where: str) -> str:

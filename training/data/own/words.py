@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.reading import read_regular, why_no_file
 from edgeemo.contract.checked.text import printable, without_halves
 from edgeemo.contract.label_words import WORDS, plain_label
@@ -230,7 +231,7 @@ def write_missing(out: Path, meant: Mapping[str, Meant], sets: Sequence[str]) ->
     A file that is there is never touched: the next free name is taken.
     """
     unknown = [word for word, what in meant.items() if not what.known]
-    words = "1 word" if len(unknown) == 1 else f"{len(unknown):,} words"
+    words = count_of(len(unknown), "word")
     text = f"{' and '.join(sets)}: {words} that no vocabulary knows ({shown(unknown)})"
     if len(set(map(plain_label, meant))) < 2 or len(unknown) > MAX_LABELS:
         return DataError(

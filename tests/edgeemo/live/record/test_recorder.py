@@ -399,7 +399,7 @@ def test_lines_alone_are_taken_and_none_after_the_end(tmp_path: Path) -> None:
 
 
 def test_killed_recorders_lose_no_line_that_is_older_than_a_second(tmp_path: Path) -> None:
-    result = record_kills.measure(tmp_path / "day.jsonl", kills=8, seed=1, longest=0.3)
+    result = record_kills.measure(tmp_path / "day.jsonl", kills=8, seed=1, longest=0.3, lines=1100)
     assert result.torn == 0
     assert result.written > 1000
     assert result.oldest_lost < 1.0
