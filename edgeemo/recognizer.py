@@ -5,7 +5,6 @@ import threading
 import time
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,6 @@ from edgeemo.errors import BackendError, DetectorError, InvalidInput
 from edgeemo.faces import Detector, check_detector, crop_of, open_detector
 from edgeemo.models import DEFAULT_MODEL, find_model
 from edgeemo.results import Box, Face
-
-if TYPE_CHECKING:
-    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 
 class Recognizer:
@@ -84,7 +80,7 @@ class Recognizer:
         check_detector(self.detector)
         self.crop = overrides.get(self.detector.name) or crop_of(self.detector)
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> "Recognizer":
         return self
 
     def __exit__(

@@ -1,7 +1,6 @@
 """A backend without a model, for applications' tests: answers what it is set to."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +9,6 @@ from edgeemo.backends import check_inputs
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.labels import LABELS, check_labels, label_index
 from edgeemo.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 
 class FakeBackend:
@@ -37,7 +33,7 @@ class FakeBackend:
         self._script = [_logits(scores, self.labels)]
 
     @classmethod
-    def of(cls, labels: Sequence[str], spec: InputSpec = DEFAULT_SPEC) -> "Self":
+    def of(cls, labels: Sequence[str], spec: InputSpec = DEFAULT_SPEC) -> "FakeBackend":
         """A backend of these labels and this input, which finds all labels equal until `say`
         says more.
 
@@ -51,7 +47,7 @@ class FakeBackend:
         return made
 
     @classmethod
-    def script(cls, answers: Sequence[Mapping[str, float]]) -> "Self":
+    def script(cls, answers: Sequence[Mapping[str, float]]) -> "FakeBackend":
         """Answers the faces in turn, one entry a face, `[{"happy": 0.9}, {"sad": 0.8}]`; the last
         one for all that follow.
 

@@ -5,16 +5,13 @@ Tkinter, because headless OpenCV has no window of its own.
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.errors import MissingDependency, ScreenError
 from edgeemo.results import Reading
-
-if TYPE_CHECKING:
-    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 
 class Window:
@@ -47,7 +44,7 @@ class Window:
         for key in ("<Escape>", "q"):
             self._root.bind(key, lambda _: self._shut())
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> "Window":
         return self
 
     def __exit__(

@@ -9,15 +9,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from edgeemo.contract.checked.reading import open_regular, why_no_file
 from edgeemo.data.pictures import MAX_BYTES, SUFFIXES
 from edgeemo.data.zip_entries import check_directory
 from edgeemo.errors import ArchiveError, MissingFile, PictureError
 
-if TYPE_CHECKING:
-    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 MAX_FILES = 500_000
 MAX_TOTAL_BYTES = 16 * 1024**3
@@ -61,7 +58,7 @@ class FileStore:
             raise MissingFile(f"{self.path}: {why}; check the path")
         self.names = sorted(names)
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> "FileStore":
         return self
 
     def __exit__(

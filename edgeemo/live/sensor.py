@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from edgeemo.cameras import Camera, choose_camera, missing_parts
 from edgeemo.cameras.common.redact import redacted
@@ -25,8 +24,6 @@ from edgeemo.models import DEFAULT_MODEL
 from edgeemo.recognizer import Recognizer
 from edgeemo.results import Reading
 
-if TYPE_CHECKING:
-    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 FACES = ("largest", "all")
 
@@ -130,7 +127,7 @@ class EmotionSensor:
         """Whether frames come by themselves, so that only the newest counts, as of a camera."""
         return self._watcher.live
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> "EmotionSensor":
         return self
 
     def __exit__(

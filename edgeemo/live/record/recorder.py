@@ -12,14 +12,11 @@ import time
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgeemo.contract.checked.files import sync_folder
 from edgeemo.errors import InvalidInput
 from edgeemo.live.record.file import RecordFile, move_to_free, numbered, open_record
 
-if TYPE_CHECKING:
-    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 SYNC_EVERY = 0.5
 """Seconds after which a line that was written is asked to be on the disk."""
@@ -137,7 +134,7 @@ class Recorder:
             self._count(lost=self._lines.qsize())
             log.warning("%s: does not take its last lines; they are lost", self.path)
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> "Recorder":
         return self
 
     def __exit__(self, *_: object) -> None:
