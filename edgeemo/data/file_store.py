@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
+from typing import TypeVar
 
 from edgeemo.contract.checked.reading import open_regular, why_no_file
 from edgeemo.data.pictures import MAX_BYTES, SUFFIXES
 from edgeemo.data.zip_entries import check_directory
 from edgeemo.errors import ArchiveError, MissingFile, PictureError
 
+_Store = TypeVar("_Store", bound="FileStore")  # typing.Self needs Python 3.11
 
 MAX_FILES = 500_000
 MAX_TOTAL_BYTES = 16 * 1024**3
@@ -58,7 +60,7 @@ class FileStore:
             raise MissingFile(f"{self.path}: {why}; check the path")
         self.names = sorted(names)
 
-    def __enter__(self) -> "FileStore":
+    def __enter__(self: _Store) -> _Store:
         return self
 
     def __exit__(

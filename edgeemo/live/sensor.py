@@ -24,7 +24,6 @@ from edgeemo.models import DEFAULT_MODEL
 from edgeemo.recognizer import Recognizer
 from edgeemo.results import Reading
 
-
 FACES = ("largest", "all")
 
 log = logging.getLogger("edgeemo.live.sensor")

@@ -17,7 +17,6 @@ from edgeemo.contract.checked.files import sync_folder
 from edgeemo.errors import InvalidInput
 from edgeemo.live.record.file import RecordFile, move_to_free, numbered, open_record
 
-
 SYNC_EVERY = 0.5
 """Seconds after which a line that was written is asked to be on the disk."""
 RETRY_EVERY = 1.0
