@@ -40,8 +40,8 @@ def _object(compiler: str, flags: list[str], source: str, store: Path) -> Path |
     text = _run([compiler, *flags, "-E", "-P", source])
     if text.returncode or text.stderr:
         return None
-    # Folders of headers differ from test to test, and what was found in them stands in the text; the
-    # rest is the linker's.
+    # Folders of headers differ from test to test, and what was found in them stands in the text;
+    # the rest is the linker's.
     kind = [flag for flag in flags if not flag.startswith(("-I", "-Wl,"))]
     key = hashlib.sha256("\0".join([compiler, *kind, text.stdout]).encode()).hexdigest()
     path = store / f"{key}.o"

@@ -1,7 +1,6 @@
 """A second test set that nothing was chosen on: photos of people in the news and in films.
 
-python -m benchmarks.models.photos ../shared/data/photos.zip ../shared/peers/mini_xception_int8.tflite
-    [BUNDLE...]
+python -m benchmarks.models.photos photos.zip mini_xception_int8.tflite [BUNDLE...]
 
 The archive holds JPEGs and index.csv with a person (a hash), one worker's word and YuNet's boxes.
 People whose SHA-256 is divisible by 3 are kept apart; the others' faces, without their words, may

@@ -1,6 +1,6 @@
 """What spoiled pictures cost: each model, and a peer, on the same faces as a camera may give them.
 
-python -m benchmarks.models.robustness prepared/ ../shared/peers/mini_xception_int8.tflite [BUNDLE...]
+python -m benchmarks.models.robustness prepared/ mini_xception_int8.tflite [BUNDLE...]
 
 Faces of the test split on which more than half of FER+'s taggers agree (all of them, where no votes
 are known), each spoiled alike for every model, drawn from --seed. Corruptions follow ImageNet-C

@@ -1,5 +1,4 @@
-"""The pictures that `train` makes in OpenCV beside those of the fast path, as a contact sheet and in
-figures.
+"""The pictures that `train` makes in OpenCV beside those of the fast path: a sheet, and figures.
 
 KERAS_BACKEND=jax python -m benchmarks.training.augmentation --out sheet.png [--data prepared/]
 
@@ -85,7 +84,7 @@ def figures(images: Pixels, variants: NDArray[np.float32]) -> dict[str, NDArray[
 
 
 def drawn_faces(count: int) -> Pixels:
-    """uint8 (count, 48, 48): faces with a parting and a mouth askew, on backgrounds that fall off."""
+    """uint8 (count, 48, 48): faces with a parting and a mouth askew, on fading backgrounds."""
     rng = np.random.default_rng(0)
     pictures = np.empty((count, 48, 48), np.uint8)
     ramp = np.linspace(0, 1, 48)

@@ -55,7 +55,8 @@ def family_lines(rows: Sequence[Shipped]) -> Iterator[str]:
         f"{'':<14}{'int8':>7}{'memory':>8}{'FER+':>7}{'mean':>8}{'FER-2013':>9}"
         f"{'ms here' if timed else '':>{8 if timed else 0}}"
     )
-    yield f"{'name':<14}{'KB':>7}{'KB':>8}{'top-1':>7}{'recall':>8}{'top-1':>9}{' ' * 8 * timed}  for"
+    units = f"{'name':<14}{'KB':>7}{'KB':>8}{'top-1':>7}{'recall':>8}{'top-1':>9}"
+    yield f"{units}{' ' * 8 * timed}  for"
     for row in rows:
         time = f"{row.ms:>8.2f}" if row.ms is not None else ""
         yield (

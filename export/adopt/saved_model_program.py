@@ -75,8 +75,8 @@ _CHECKPOINTS = frozenset(
 )
 _STRING = 7  # DT_STRING of tensorflow/core/framework/types.proto
 _MADE_ANEW = (
-    "export the network alone with Keras' model.export('DIR'), or make an ONNX file of it where you "
-    "trust it (python -m tf2onnx.convert --saved-model DIR --output model.onnx) and adopt that"
+    "export the network alone with Keras' model.export('DIR'), or make an ONNX file of it where "
+    "you trust it (python -m tf2onnx.convert --saved-model DIR --output model.onnx) and adopt that"
 )
 
 
@@ -109,7 +109,8 @@ def _check(path: Path, node: Any, allowed: frozenset[str], function: str) -> Non
     where = f" of the function {function[:80]!a}" if function else ""
     raise ModelError(
         f"{path}: its program has the operator {node.op[:80]!a} (node {node.name[:80]!a}{where}), "
-        f"which inference of a network does not need here, so nothing of it was loaded; {_MADE_ANEW}"
+        "which inference of a network does not need here, so nothing of it was loaded; "
+        f"{_MADE_ANEW}"
     )
 
 

@@ -33,7 +33,7 @@ REPORTS = (".report.html", ".report.json")
     type=NumberRange(0, 1),
     metavar="SHARE",
     help=(
-        "How much of the training prior is taken off the scores, 0 (as trained, for the best top-1) "
+        "How much of the training prior is taken off the scores, 0 (as trained, best top-1) "
         "to 1 (rare classes as likely as others) [default: as much as costs one point of top-1 on "
         "validation]."
     ),

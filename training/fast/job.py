@@ -87,8 +87,8 @@ def fitted(
 
     `begin` makes the first state. `watch` is told of every epoch: how many are done, the state, the
     loss. `possible` says after an epoch, by how many are done, how many there is time for in all:
-    where those are fewer than the job's, the schedule ends there. A checkpoint is written at most every so many
-    seconds, and at the end.
+    where those are fewer than the job's, the schedule ends there. A checkpoint is written at most
+    every so many seconds, and at the end.
 
     Raises:
         Diverged: a loss is no number.

@@ -71,7 +71,7 @@ def _made(family: Family, plan_alone: bool) -> str:
 
 
 def check_begun(out: Path, options: Options, faces: FaceSet) -> None:
-    """Raise RunError where `out` holds a family of other choices, or runs that would be replaced."""
+    """Raise RunError where `out` holds a family of other choices, or runs to be replaced."""
     if not (out / PLAN).is_file():
         for student in chosen_students(options.networks, options.variants):
             for name in (student.name, f"{student.name}-float"):

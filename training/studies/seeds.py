@@ -124,7 +124,9 @@ def table_lines(results: dict[str, Any]) -> Iterator[str]:
         figures = cells(lambda split, name, row=row: row[split][name])  # type: ignore[misc]
         yield f"{row['seed']!s:10}{figures}{row['best_epoch']:7}{row['seconds']:9,.0f}"
     for what in ("mean", "sd"):
-        spread = cells(lambda split, name, what=what: results["summary"][split][name][what])  # type: ignore[misc]
+        spread = cells(  # type: ignore[misc]
+            lambda split, name, what=what: results["summary"][split][name][what]
+        )
         yield what.ljust(10) + spread
     if len(runs) > 1:
         yield "together".ljust(10) + cells(lambda split, name: results["together"][split][name])

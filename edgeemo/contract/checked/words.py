@@ -4,8 +4,9 @@ from enum import Enum
 
 
 class Word(str, Enum):
-    """A member equals its word, prints as it, and is written to JSON as it; enum.StrEnum, which does
-    the same, needs Python 3.11.
+    """A member equals its word, prints as it, and is written to JSON as it.
+
+    enum.StrEnum does the same and needs Python 3.11.
     """
 
     def __str__(self) -> str:

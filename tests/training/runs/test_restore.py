@@ -27,8 +27,8 @@ pytestmark = pytest.mark.rounding
 
 @pytest.fixture(scope="module")
 def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """nano as a run that knows the drawn faces, as a bundle that has passed the gate, at half of its
-    training prior.
+    """nano as a run that knows the drawn faces, as a bundle that has passed the gate, half of its
+    training prior taken off.
     """
     folder = tmp_path_factory.mktemp("restore")
     run = known_run(prepared, folder / "run")
