@@ -117,19 +117,19 @@ def table_lines(results: dict[str, Any]) -> Iterator[str]:
     titles = "".join(title.rjust(12) for _, _, title in columns)
     yield f"{'seed'.ljust(10)}{titles}{'epoch'.rjust(7)}{'seconds'.rjust(9)}"
 
-    def cells(of: Callable[[str, str], float | None]) -> str:
-        return "".join(_percent(of(split, name)).rjust(12) for split, name, _ in columns)
+    def cells(figures: dict[str, Any]) -> str:
+        return "".join(_percent(figures[split][name]).rjust(12) for split, name, _ in columns)
 
     for row in runs:
-        figures = cells(lambda split, name, row=row: row[split][name])  # type: ignore[misc]
-        yield f"{row['seed']!s:10}{figures}{row['best_epoch']:7}{row['seconds']:9,.0f}"
+        yield f"{row['seed']!s:10}{cells(row)}{row['best_epoch']:7}{row['seconds']:9,.0f}"
     for what in ("mean", "sd"):
-        spread = cells(  # type: ignore[misc]
-            lambda split, name, what=what: results["summary"][split][name][what]
-        )
-        yield what.ljust(10) + spread
+        spread = {
+            split: {name: of[what] for name, of in by_name.items()}
+            for split, by_name in results["summary"].items()
+        }
+        yield what.ljust(10) + cells(spread)
     if len(runs) > 1:
-        yield "together".ljust(10) + cells(lambda split, name: results["together"][split][name])
+        yield "together".ljust(10) + cells(results["together"])
 
 
 def _check_free(out: Path, begun: Seeds) -> None:
