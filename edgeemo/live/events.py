@@ -39,24 +39,30 @@ class Events:
     def __init__(self, hold_time: float, labels: Sequence[str]) -> None:
         self._hold, self._labels = hold_time, tuple(labels)
         self._handlers: dict[Event, Callable[[Reading], Any]] = {}
+        self._otherwise: dict[Event, Callable[[Reading], Any]] = {}  # when a label has been left
         self._state: Reading | None = None
         self._coming: int | None = None
         self._coming_for = 0.0  # seconds that `_coming` has been there
         self._time = 0.0
         self.entered: dict[str, Reading] = {}  # the last reading that brought each label
 
-    def set(self, event: Event, handler: Handler | None) -> None:
-        """Set the handler of a label (an alias is as good) or a Happening; None takes it away.
+    def set(self, event: Event, handler: Handler | None, otherwise: Handler | None = None) -> None:
+        """Set the handler of a label (an alias is as good) or a Happening, and the one for when the
+        emotion is no longer that label; None takes one away.
 
         Raises:
             UnknownLabel: a word for none of the labels; the message lists them.
             InvalidInput: a handler that takes neither nothing nor one Reading.
         """
         key = event if isinstance(event, Happening) else match_label(event, self._labels)
-        if handler is None:
-            self._handlers.pop(key, None)
-        else:
-            self._handlers[key] = _callable(handler)
+        calls = [
+            (handlers, None if one is None else _callable(one))
+            for handlers, one in ((self._handlers, handler), (self._otherwise, otherwise))
+        ]
+        for handlers, call in calls:
+            handlers.pop(key, None)
+            if call is not None:
+                handlers[key] = call
 
     @property
     def emotion(self) -> str | None:
@@ -83,6 +89,8 @@ class Events:
             self._call(Happening.NO_FACE, reading)
         if reading.emotion != before.emotion:
             self._enter(reading)
+            if before.emotion in self._otherwise:
+                self._otherwise[before.emotion](reading)
             self._call(Happening.CHANGED, reading)
             if reading.emotion is not None:
                 self._call(reading.emotion, reading)

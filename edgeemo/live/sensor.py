@@ -172,11 +172,14 @@ class EmotionSensor:
         """
         self._watcher.start()
 
-    def when(self, label: str, handler: Handler | None) -> None:
-        """Call `handler`, without arguments or with the Reading, when the emotion becomes `label`.
+    def when(
+        self, label: str, handler: Handler | None, *, otherwise: Handler | None = None
+    ) -> None:
+        """Call `handler`, without arguments or with the Reading, when the emotion becomes `label`,
+        and `otherwise` when it is that no longer: another one, or nobody's.
 
-        Handlers run on the sensor's thread, one at a time. The first reading sets the state and
-        calls nobody. Another handler for the same label replaces the first; None removes it. What a
+        `sensor.when("happy", lamp.on, otherwise=lamp.off)`. Handlers run on the sensor's thread, one at a time. The first reading sets the state and
+        calls nobody. Other handlers for the same label replace these; None removes. What a
         handler raises ends the sensor, and is raised again by `wait`, `wait_for`, iterating or
         `close`.
 
@@ -184,7 +187,7 @@ class EmotionSensor:
             UnknownLabel: a word for none of `labels`; the message lists them.
             InvalidInput: a handler that takes neither nothing nor one argument.
         """
-        self._watcher.set_handler(match_label(label, self.labels), handler)
+        self._watcher.set_handler(match_label(label, self.labels), handler, otherwise)
 
     @property
     def when_changed(self) -> Callable[[Handler | None], None]:

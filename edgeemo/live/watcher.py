@@ -121,10 +121,12 @@ class Watcher:
         """What ended it, until `raise_failure` has raised it."""
         return self._failure
 
-    def set_handler(self, event: Event, handler: Handler | None) -> None:
-        """Set a handler, and start for it where the camera is live."""
-        self.events.set(event, handler)
-        if self.live and handler is not None:
+    def set_handler(
+        self, event: Event, handler: Handler | None, otherwise: Handler | None = None
+    ) -> None:
+        """Set handlers (see `Events.set`), and start for them where the camera is live."""
+        self.events.set(event, handler, otherwise)
+        if self.live and (handler is not None or otherwise is not None):
             self.start()
 
     def take(self) -> Seen | None:

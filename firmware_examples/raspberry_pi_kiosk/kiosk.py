@@ -10,9 +10,7 @@ from edgeemo import EdgeemoError, EmotionSensor
 
 
 def light(sensor, lamp):
-    sensor.when("happy", lamp.on)
-    sensor.when("neutral", lamp.off)
-    sensor.when_no_face = lamp.off
+    sensor.when("happy", lamp.on, otherwise=lamp.off)
     sensor.wait()
 
 

@@ -105,6 +105,44 @@ def test_handler_with_optional_arguments_alone_gets_none_as_gpiozeros_blink() ->
     assert got == [1]
 
 
+@pytest.mark.parametrize("after", [reading("sad"), reading(None), reading(None, None)])
+def test_otherwise_is_called_once_when_a_label_is_left(after: Reading) -> None:
+    heard: list[str] = []
+    events = Events(0.0, LABELS)
+    events.set("Happiness", lambda: heard.append("on"), lambda: heard.append("off"))
+    events.set(CHANGED, lambda: heard.append("changed"))
+    story = [reading("happy"), reading("neutral"), reading("happy"), after, after, reading("fear")]
+    for time, current in enumerate(story):
+        events.update(current, float(time))
+    # The first reading calls nobody; what is left is told before what comes.
+    assert heard[:6] == ["off", "changed", "changed", "on", "off", "changed"]
+    assert heard[6:] in ([], ["changed"])
+
+
+def test_otherwise_gets_the_reading_that_ended_it_and_may_stand_alone() -> None:
+    heard: list[str | None] = []
+    events = Events(0.0, LABELS)
+    events.set("happy", None, lambda reading: heard.append(reading.emotion))
+    for time, emotion in enumerate(["happy", "sad", "happy", "happy", "fear"]):
+        events.update(reading(emotion), float(time))
+    assert heard == ["sad", "fear"]
+    events.set("happy", None)
+    for time, emotion in enumerate(["happy", "sad"], start=5):
+        events.update(reading(emotion), float(time))
+    assert heard == ["sad", "fear"]
+
+
+def test_an_otherwise_of_another_signature_changes_nothing() -> None:
+    heard: list[str] = []
+    events = Events(0.0, LABELS)
+    events.set("happy", lambda: heard.append("on"))
+    with pytest.raises(InvalidInput, match="expected a handler"):
+        events.set("happy", lambda: heard.append("other"), two)
+    events.update(reading("sad"), 0.0)
+    events.update(reading("happy"), 1.0)
+    assert heard == ["on"]
+
+
 def test_second_handler_replaces_the_first_and_none_removes_it() -> None:
     heard: list[str] = []
     events = Events(0.0, LABELS)
