@@ -18,7 +18,7 @@ from edgeemo.data.pictures import read_picture
 from edgeemo.data.view import AS_IT_IS, View
 from edgeemo.errors import BackendError, DetectorError, InvalidInput
 from edgeemo.faces import Detector, check_detector, crop_of, open_detector
-from edgeemo.models import DEFAULT_MODEL, find_model
+from edgeemo.models import DEFAULT_MODEL, find_model, shipped_models
 from edgeemo.results import Box, Face
 
 
@@ -188,7 +188,15 @@ class Recognizer:
 
 
 def load_bundle(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Bundle:
-    """Read and check a bundle by shipped name or path. Raises MissingFile, BundleError."""
+    """Read and check a bundle by shipped name or path.
+
+    Raises InvalidInput for what is neither, MissingFile, BundleError.
+    """
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        raise InvalidInput(
+            f"expected a shipped model's name ({', '.join(shipped_models())}) or the path of a "
+            f".edgeemo file, received {str(name_or_path)[:40]!r} ({type(name_or_path).__name__})"
+        )
     return read_bundle(find_model(os.fspath(name_or_path)))
 
 

@@ -47,7 +47,7 @@ class SelfTest:
     """float32 (N, labels) by artifact file; of TFLite files under reference kernels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bundle:
     """A checked bundle, in memory: every size, hash and name has been verified."""
 
@@ -57,6 +57,14 @@ class Bundle:
     """What it says of itself."""
     files: Mapping[str, bytes]
     """Its other files, by name."""
+
+    def __repr__(self) -> str:
+        """One line: a bundle's files are megabytes."""
+        files = ", ".join(artifact.file for artifact in self.manifest.artifacts)
+        return (
+            f"<Bundle {self.manifest.name} {self.manifest.version}, {len(self.labels)} labels, "
+            f"{self.spec.size}, {files}: {self.path}>"
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -40,10 +40,16 @@ def read_picture(path: str | os.PathLike[str], max_pixels: int | None = None) ->
     `max_pixels` bounds width times height, by default $EDGEEMO_MAX_PIXELS or MAX_PIXELS.
 
     Raises:
-        InvalidInput: $EDGEEMO_MAX_PIXELS is no number.
+        InvalidInput: `path` is none, or $EDGEEMO_MAX_PIXELS is no number.
         MissingFile: nothing at `path`.
         PictureError: empty, truncated, too large, or no picture.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InvalidInput(
+            "expected a picture's path or a frame (a NumPy array, uint8 of (H, W, 3) RGB or (H, W) "
+            f"grey), received {type(path).__name__}; decode pictures in memory first, with "
+            "OpenCV's imdecode or Pillow"
+        )
     file = Path(path)
     try:
         data = read_regular(file, MAX_BYTES)

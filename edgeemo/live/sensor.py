@@ -289,9 +289,11 @@ def _opened(camera: str | os.PathLike[str] | Camera, options: SensorOptions) -> 
     """The camera, opened. Raises InvalidInput, CameraError and what else opening raises."""
     is_word = isinstance(camera, str | os.PathLike)
     if not is_word and (missing := missing_parts(camera)):
+        number = isinstance(camera, int) and not isinstance(camera, bool)
         raise InvalidInput(
             "expected a camera's name, a path or an object with name, live, open, read and "
             f"close; received {str(camera)[:80]!r}, which has no {missing}"
+            + (f'; a camera\'s number is written as text: EmotionSensor("{camera}")' * number)
         )
     try:
         if isinstance(camera, str | os.PathLike):
