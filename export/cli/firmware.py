@@ -9,6 +9,7 @@ from edgeemo.cli.shell import say
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.checked import strict
 from edgeemo.models import find_model
+from export.cli.in_c import note_unmeasured
 from export.cli.options import as_json, max_ram, out
 from export.firmware import TARGETS, target_summaries
 
@@ -48,7 +49,9 @@ def firmware(bundle: str, out: Path, target: str, max_ram: int | None, as_json: 
     """
     from export.firmware.generate import generate
 
-    made = generate(read_bundle(find_model(bundle)), out, target=target, max_ram=max_ram)
+    opened = read_bundle(find_model(bundle))
+    made = generate(opened, out, target=target, max_ram=max_ram)
+    note_unmeasured(opened)
     if as_json:
         say(strict.dumps_line({"out": str(out), **asdict(made)}))
         return

@@ -11,6 +11,7 @@ from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.checked.outputs import check_output
 from edgeemo.models import find_model
+from export.cli.in_c import note_unmeasured
 from export.cli.options import as_json, max_ram, out
 
 
@@ -40,6 +41,7 @@ def flash_image(bundle: str, out: Path, max_ram: int | None, as_json: bool) -> N
     header = read_header(image)
     with written_beside(out) as part:
         part.write_bytes(image)
+    note_unmeasured(opened)
     if as_json:
         say(strict.dumps_line({"out": str(out), **asdict(header)}))
         return
