@@ -209,10 +209,9 @@ def with_fitting_biases(fp32: bytes, int8: bytes) -> bytes:
     nothing too, and the C kernels have no room left for sums. Steps that bring the float bias of
     `fp32` to BIAS_LIMIT are fine enough: what they round weights by is far below the bias.
     """
-    utils = need("tensorflow.lite.tools.flatbuffer_utils", "export", "to write TFLite")
     graph, floats = read_graph(int8), open_interpreter(fp32, "fp32.tflite", kernels="plain")
     numbers = {tensor["name"]: tensor["index"] for tensor in floats.get_tensor_details()}
-    written, changed = utils.convert_bytearray_to_object(int8), False
+    written, changed = unpacked(int8), False
     for operator in graph.operators:
         if operator["op_name"] not in WEIGHTED or len(operator["inputs"]) < 3:
             continue
@@ -268,11 +267,10 @@ def with_corrected_biases(
     where E[x] are the means of the layer's input channels, `means` by tensor; that much is taken
     off its bias (Nagel et al. 2019, 4.2; the padded border is not accounted for).
     """
-    utils = need("tensorflow.lite.tools.flatbuffer_utils", "export", "to write TFLite")
     rounded = _weights_by_name(int8)
     graph = read_graph(fp32, "fp32.tflite")
     values = open_interpreter(fp32, "fp32.tflite", kernels="plain")
-    written = utils.convert_bytearray_to_object(fp32)
+    written = unpacked(fp32)
     for operator in graph.operators:
         if (
             operator["op_name"] not in WEIGHTED
@@ -338,14 +336,26 @@ def _with_short_names(tflite: bytes, layers: Collection[str]) -> bytes:
 
     The converter's names list every node that was fused into a tensor: 4 KB of `nano`'s 66.
     """
-    utils = need("tensorflow.lite.tools.flatbuffer_utils", "export", "to write TFLite")
-    graph = utils.convert_bytearray_to_object(tflite)
+    graph = unpacked(tflite)
     uses: Counter[str] = Counter()
     for tensor in graph.subgraphs[0].tensors:
         name = _short_name(tensor.name.decode(), layers)
         uses[name] += 1
         tensor.name = name if uses[name] == 1 else f"{name}.{uses[name]}"
     return packed(graph, len(tflite))
+
+
+def unpacked(tflite: bytes) -> Any:
+    """A .tflite as an object, with the constants that lie behind its tables, as the quantizer writes
+    those of large networks, among its buffers.
+    """
+    utils = need("tensorflow.lite.tools.flatbuffer_utils", "export", "to write TFLite")
+    graph = utils.convert_bytearray_to_object(tflite)
+    for buffer in graph.buffers:
+        if buffer.data is None and buffer.offset > 1:
+            data = np.frombuffer(tflite, np.uint8, buffer.size, buffer.offset)
+            buffer.data, buffer.offset, buffer.size = data, 0, 0
+    return graph
 
 
 def packed(graph: Any, size: int) -> bytes:
