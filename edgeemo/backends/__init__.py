@@ -108,7 +108,7 @@ def open_backend(
         return _open(bundle, bundle.manifest.artifact(artifact), options, runtime)
     if providers is not None:
         return _open_on(bundle, options, runtime)
-    candidates = _by_default(bundle)
+    candidates = default_artifacts(bundle)
     for candidate in candidates[:-1]:
         try:
             return _open(bundle, candidate, options, runtime)
@@ -117,7 +117,7 @@ def open_backend(
     return _open(bundle, candidates[-1], options, runtime)
 
 
-def _by_default(bundle: Bundle) -> list[Artifact]:
+def default_artifacts(bundle: Bundle) -> list[Artifact]:
     """The quantized models, TFLite first; of a bundle without one, its first model."""
     integer = [a for a in bundle.manifest.artifacts if a.precision.is_integer]
     return sorted(integer, key=lambda a: a.format is not Format.TFLITE) or [

@@ -18,6 +18,7 @@ from edgeemo.contract.checked.counts import count_of
 from edgeemo.models import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from edgeemo.backends import Backend
     from edgeemo.contract.bundle import Bundle
 
 
@@ -67,8 +68,6 @@ def bench(
             raise click.UsageError("--all times each model's int8 file; drop BUNDLE and --artifact")
         _bench_all(threads, beside, runs, as_json)
         return
-    import numpy as np
-
     from edgeemo.backends import open_backend
     from edgeemo.contract.checked import strict
     from edgeemo.recognizer import load_bundle
@@ -77,12 +76,10 @@ def bench(
     start = time.perf_counter()
     backend = open_backend(opened, artifact, threads=threads)
     loaded = time.perf_counter()
-    face = np.random.default_rng(0).integers(
-        0, 256, (1, *opened.manifest.input_spec.shape), dtype=np.uint8
-    )
-    backend.infer(face)
+    call = _call(backend)
+    call()
     first = time.perf_counter()
-    calls: list[Callable[[], object]] = [lambda: backend.infer(face)]
+    calls = [call]
     if beside:
         calls.append(_other(beside, threads))
     times = alternate(calls, runs)
@@ -113,7 +110,7 @@ def _bench_all(threads: int, beside: Path | None, runs: int, as_json: bool) -> N
     from edgeemo.contract.checked import strict
 
     rows = family()
-    calls = [_call(bundle, threads) for _, bundle in rows]
+    calls = _calls([bundle for _, bundle in rows], threads)
     names = [row.name for row, _ in rows]
     if beside:
         calls.append(_other(beside, threads))
@@ -134,17 +131,21 @@ def _bench_all(threads: int, beside: Path | None, runs: int, as_json: bool) -> N
 
 def times_of(bundles: Sequence["Bundle"], runs: int = 200) -> list[float]:
     """Median milliseconds of one face through each bundle's int8 file, in turns."""
-    calls = [_call(bundle, 1) for bundle in bundles]
+    calls = _calls(bundles, 1)
     return [summary(times)["p50"] for times in alternate(calls, runs)]
 
 
-def _call(bundle: "Bundle", threads: int) -> Callable[[], object]:
-    import numpy as np
-
+def _calls(bundles: Sequence["Bundle"], threads: int) -> list[Callable[[], object]]:
     from edgeemo.backends import open_backend
 
-    backend = open_backend(bundle, threads=threads)
-    face = np.random.default_rng(0).integers(0, 256, (1, *bundle.spec.shape), dtype=np.uint8)
+    return [_call(open_backend(bundle, threads=threads)) for bundle in bundles]
+
+
+def _call(backend: "Backend") -> Callable[[], object]:
+    """One inference of a drawn face."""
+    import numpy as np
+
+    face = np.random.default_rng(0).integers(0, 256, (1, *backend.spec.shape), dtype=np.uint8)
     return lambda: backend.infer(face)
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeemo.contract.manifest import Format
 from edgeemo.models import PURPOSES, find_model, shipped_models
 
 if TYPE_CHECKING:
@@ -67,9 +66,10 @@ def family_lines(rows: Sequence[Shipped]) -> Iterator[str]:
 
 
 def _row(name: str, bundle: "Bundle") -> tuple[Shipped, "Bundle"]:
+    from edgeemo.backends import default_artifacts
+
     manifest = bundle.manifest
-    integer = [a for a in manifest.artifacts if a.precision.is_integer]
-    artifact = min(integer or manifest.artifacts, key=lambda a: a.format is not Format.TFLITE)
+    artifact = default_artifacts(bundle)[0]
     macs = manifest.training.get("multiply_accumulates")
     measured = (e.top1 for e in manifest.evaluation if e.artifact == artifact.file)
     shipped = Shipped(
