@@ -35,7 +35,9 @@ LAYERS: dict[str, set[str]] = {
     "annotate": {"errors", "optional", "results"},
     "backends": {"cache", "contract", "errors", "optional", "registry"},
     "firmware": {"backends", "contract", "errors", "optional"},
-    "faces": {"cache", "contract", "errors", "optional", "registry", "results"},
+    "faces": {
+        "backends", "cache", "contract", "errors", "models", "optional", "registry", "results",
+    },
     "cameras": {"contract", "data", "errors", "optional", "registry"},
     "proof": {"backends", "contract", "errors"},
     "recognizer": {"backends", "contract", "data", "errors", "faces", "models", "results"},
@@ -72,7 +74,10 @@ WORKSTATION: dict[str, tuple[str, ...]] = {
         "edgeemo.firmware", "edgeemo.models", "edgeemo.proof", "training.data.duplicates",
         "training.networks.layers", "workstation", *_ON_ALL_SIDES,
     ),
-    "workstation": ("edgeemo.contract", "edgeemo.errors", "edgeemo.optional", "edgeemo.cli.shell"),
+    "workstation": (
+        "edgeemo.contract", "edgeemo.data.pictures", "edgeemo.errors", "edgeemo.optional",
+        "edgeemo.cli.shell",
+    ),
 }  # fmt: skip
 
 # Import statements for packages from outside. edgeemo takes optional ones through `need`, which

@@ -108,8 +108,9 @@ def flash(
 
 def _image(bundle: str) -> bytes:
     """A model.bin as it is, or the image of a bundle."""
-    from edgeemo.contract.bundle import MAX_BUNDLE_BYTES, read_bundle
+    from edgeemo.contract.bundle import read_bundle
     from edgeemo.contract.checked.reading import open_regular
+    from edgeemo.contract.container import MAX_BUNDLE_BYTES
     from edgeemo.firmware.image import MAGIC, build_image
     from edgeemo.models import find_model
 

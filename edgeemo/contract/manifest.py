@@ -14,6 +14,8 @@ from edgeemo.contract.operating_point import OperatingPoint
 from edgeemo.errors import BundleError
 
 SCHEMA_VERSION = 2
+FACE_DETECTOR = "face-detector"
+"""The `kind` in the manifest of a face detector's bundle (edgeemo.contract.detector_bundle)."""
 OLDEST_READER = "0.2.0"
 """The first edgeemo that reads SCHEMA_VERSION: what a bundle of it needs at least."""
 
@@ -278,6 +280,11 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
         raw = strict.loads(text)
         if not isinstance(raw, dict):
             raise ValueError("manifest: expected an object")
+        if raw.get("kind") == FACE_DETECTOR:
+            raise BundleError(
+                f"{where}: expected a model of emotions, received a face detector's bundle; pass "
+                "it as --detector-model"
+            )
         version = raw.get("schema_version")
         if type(version) is int and version > SCHEMA_VERSION:
             raise BundleError(

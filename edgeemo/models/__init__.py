@@ -15,6 +15,7 @@ PURPOSES = {
 }
 """What each bundle that ships is for, in a few words."""
 _FOLDER = Path(__file__).parent
+_DETECTORS = _FOLDER / "detectors"
 
 
 def shipped_models() -> list[str]:
@@ -36,3 +37,19 @@ def find_model(name_or_path: str) -> Path:
         f"{name_or_path}: no such bundle; expected the path of a .edgeemo file or one of"
         f" {', '.join(shipped_models()) or 'none'}"
     )
+
+
+def shipped_detector(name: str) -> Path:
+    """The bundle file of a face detector that ships.
+
+    Raises:
+        MissingFile: there is none of that name; the message lists those there are.
+    """
+    path = _DETECTORS / f"{name}.edgeemo"
+    if not path.is_file():
+        there = sorted(file.stem for file in _DETECTORS.glob("*.edgeemo"))
+        raise MissingFile(
+            f"{name}: no such face detector in this install (only {', '.join(there) or 'none'}); "
+            "run: pip install --force-reinstall edgeemo"
+        )
+    return path

@@ -12,6 +12,7 @@ _NAME = "python -m export"
 _VERBS = {
     "build": "a trained run as a bundle, in int8, proved",
     "adopt": "a model from elsewhere as a bundle, proved",
+    "detector": "a trained face detector as a bundle, proved",
     "inspect": "where int8 loses what, layer by layer",
     "compare": "two bundles on the same pictures",
     "tensorrt": "engines of a bundle's ONNX files, on a Jetson",

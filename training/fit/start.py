@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from edgeemo.contract.answers import picture_ids
-from edgeemo.contract.bundle import Bundle, read_bundle, sha256
+from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.container import sha256
 from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.labels import match_label_or_none
 from edgeemo.contract.run import SourceRun, has_config

@@ -22,7 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from edgeemo.contract.bundle import MAX_BUNDLE_BYTES, MAX_ENTRIES, read_bundle, sha256, write_bundle
+from edgeemo.contract.bundle import read_bundle, write_bundle
+from edgeemo.contract.container import MAX_BUNDLE_BYTES, MAX_ENTRIES, sha256
 from edgeemo.errors import BundleError, EdgeemoError, MissingFile, StorageError
 from tests.support import rezip
 

@@ -1,0 +1,69 @@
+"""The run folder of a detector: the network and what it was made with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from workstation.frames.known import read_known
+
+from edgeemo.cli.shell import say
+from edgeemo.contract.checked.files import written_beside
+from edgeemo.contract.detector_run import DETECTOR_FILE, MODEL_FILE, DetectorRun
+from edgeemo.contract.face_rows import FaceRows
+from training.detector.fit import KINDS, Recipe, fit
+from workstation.frames.finder import Finder, choose_threshold
+from workstation.frames.judge import frames_to_judge, judge
+from workstation.frames.table import recall_table
+
+
+def train_detector(
+    name: str, photos: Sequence[Path], scenes: Sequence[Path], out: Path, recipe: Recipe
+) -> DetectorRun:
+    """Train `name` on archives of photos of one face and of scenes, choose its threshold on their
+    validation split, and write the run to `out`.
+
+    Raises:
+        EdgeemoError: an archive is damaged, or `out` holds another run.
+    """
+    learned = {split: _known(photos, split) for split in ("train", "validation")}
+    around = {split: _known(scenes, split) for split in ("train", "validation")}
+    say(f"{len(learned['train'])} photos and {len(around['train'])} scenes to learn from")
+    model = fit(name, learned["train"], around["train"], out, recipe)
+    kind = KINDS[name]
+    finder = Finder(rows_of(model), kind.spec, FaceRows(kind.grids, 0.0), 1.0, 0)
+    finder = finder.at(choose_threshold(finder, around["validation"]))
+    counts = judge(finder.find, frames_to_judge(learned["validation"], around["validation"]))
+    say("\n".join(recall_table(counts)))
+    run = DetectorRun(
+        name=name,
+        input_spec=kind.spec,
+        rows=finder.reading,
+        recipe=asdict(recipe),
+        sources=tuple(path.name for path in (*photos, *scenes)),
+        parameters=int(model.count_params()),
+        validation={kind: count.to_dict() for kind, count in counts.items()},
+    )
+    with written_beside(out / MODEL_FILE) as part:
+        model.save(part.with_suffix(".keras"))
+        part.with_suffix(".keras").rename(part)
+    with written_beside(out / DETECTOR_FILE) as part:
+        part.write_text(run.to_json())
+    return run
+
+
+def rows_of(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """The network as a function from uint8 (H, W, 1) to float32 (cells, 5)."""
+
+    def rows(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        answer = model(pixels[np.newaxis].astype(np.float32), training=False)
+        return np.asarray(keras.ops.convert_to_numpy(answer)[0], np.float32)
+
+    return rows
+
+
+def _known(archives: Sequence[Path], split: str) -> list[Any]:
+    return [known for archive in archives for known in read_known(archive, split)]
