@@ -17,8 +17,8 @@ from edgeemo.contract.run import CHECKPOINT, run_files
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import Interrupted, RunError
 from edgeemo.proof.evaluation import Scorecard
+from training.fit.diverged import Diverged
 from training.fit.events import Events
-from training.fit.loop import Diverged
 from training.fit.recipe import Recipe
 from training.fit.train import train
 from training.machines.devices import ONE, Devices
