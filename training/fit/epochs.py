@@ -1,5 +1,6 @@
 """The epochs of a run: fitted, validated, and kept so that each can be resumed from."""
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.run import SourceRun
 from edgeemo.proof.evaluation import score
+from training.fit.diverged import Diverged
 from training.fit.events import Events
 from training.fit.loop import Faces, averaged_weights, fit_epoch
 from training.fit.recipe import Recipe
@@ -122,6 +124,12 @@ class Fitting:
         # however each one rounds.
         measured = [float(keras.ops.convert_to_numpy(losses).mean()), card.top1, card.macro_f1]
         validation_loss, top1, macro_f1 = self.devices.gathered(measured)[0].tolist()
+        if not math.isfinite(validation_loss):
+            raise Diverged(
+                f"the loss of validation became {validation_loss} after epoch "
+                f"{len(self.history) + 1}{self._best_kept()}: train again with a lower "
+                "--learning-rate"
+            )
         row = {
             "epoch": len(self.history) + 1,
             "loss": loss,
@@ -131,6 +139,9 @@ class Fitting:
             "seconds": round(seconds + time.perf_counter() - start, 1),
         }
         return row, weights
+
+    def _best_kept(self) -> str:
+        return "; the best weights so far are kept in model.weights.h5" if self.history else ""
 
     def _time_left(self) -> str:
         seconds = [row["seconds"] for row in self.history]

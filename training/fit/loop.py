@@ -230,8 +230,10 @@ def epoch_of(
 
 
 @contextmanager
-def enough_memory(recipe: Recipe) -> Iterator[None]:
-    """Inside, a device whose memory is full raises RunError with what to do."""
+def enough_memory(recipe: Recipe, first: str = "") -> Iterator[None]:
+    """Inside, a device whose memory is full raises RunError with what to do, `first` before the
+    rest.
+    """
     try:
         yield
     # Each backend has its own class for a full memory, and none can be imported here.
@@ -241,7 +243,7 @@ def enough_memory(recipe: Recipe) -> Iterator[None]:
             raise
         raise RunError(
             f"the device's memory is too small for a batch of {recipe.batch_size} with "
-            f"{recipe.model}; try --batch-size {max(2, recipe.batch_size // 2)} and "
+            f"{recipe.model}; try {first}--batch-size {max(2, recipe.batch_size // 2)} and "
             f"--learning-rate {recipe.learning_rate / 2:g}"
         ) from None
 

@@ -74,7 +74,7 @@ def train(
     _fit(fitting, data_path)
     card = finished(fitting, data, pictures) if devices.chief else None
     if pictures:
-        _show_confusion(fitting)
+        show_confusion(fitting)
     devices.gathered([0.0])  # nobody leaves before the chief is done
     return card
 
@@ -298,12 +298,18 @@ def _fit(fitting: Fitting, data_path: Path) -> None:
         ) from None
     except RunError:
         # The loss is no number or the memory is full: the best weights so far can still be used.
-        if fitting.history and fitting.devices.chief:
-            write_weights(fitting.out, _plain(fitting))
+        keep_best(fitting)
         raise
 
 
-def _show_confusion(fitting: Fitting) -> None:
+def keep_best(fitting: Fitting) -> None:
+    """Write the best weights so far, of a run that ends before its last epoch."""
+    if fitting.history and fitting.devices.chief:
+        write_weights(fitting.out, _plain(fitting))
+
+
+def show_confusion(fitting: Fitting) -> None:
+    """Add validation's confusion matrix to the event files, where there are any."""
     if fitting.events is not None:
         picture = fitting.out / "confusion_validation.png"
         fitting.events.picture("validation/confusion", picture, len(fitting.history))
