@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -113,14 +112,15 @@ def _epoch(together: Any, group: Sequence[Fitting]) -> list[float]:
             pool.map(lambda one: epoch_of(one.recipe, epoch, one.training), group)
         )
     title, note = f"epoch {epoch + 1}/{recipe.epochs} of {len(group)} seeds", group[0].note()
-    losses: list[NDArray[np.float64]] = []
+    losses: list[list[float]] = []
     waiting: Any = None
     together.gather()
     with enough_memory(recipe, "--one-by-one, or "):
         for step in counted(range(steps), title, "steps", note=note):
             part = slice(step * recipe.batch_size, (step + 1) * recipe.batch_size)
-            x, y, weights = (_stacked([one[i] for one in epochs], part) for i in range(3))
-            begun = together.step(x, y, weights)
+            begun = together.step(
+                [(x[part], y[part], None if w is None else w[part]) for x, y, w in epochs]
+            )
             # The step before is looked at while this one computes.
             if waiting is not None:
                 losses.append(_checked(waiting, group, epoch, step - 1, steps))
@@ -133,16 +133,11 @@ def _epoch(together: Any, group: Sequence[Fitting]) -> list[float]:
     return [float(mean) for mean in np.mean(losses, axis=0)]
 
 
-def _stacked(arrays: Sequence[Any], part: slice) -> NDArray[np.float32] | None:
-    """(s, n, ...) of a part of s arrays, None of Nones."""
-    return None if arrays[0] is None else np.stack([array[part] for array in arrays])
-
-
 def _checked(
-    losses: Any, group: Sequence[Fitting], epoch: int, step: int, steps: int
-) -> NDArray[np.float64]:
-    values = np.asarray(keras.ops.convert_to_numpy(losses), np.float64)
-    for fitting, loss in zip(group, values.tolist(), strict=True):
+    losses: Sequence[Any], group: Sequence[Fitting], epoch: int, step: int, steps: int
+) -> list[float]:
+    values = [float(loss) for loss in losses]
+    for fitting, loss in zip(group, values, strict=True):
         if not math.isfinite(loss):
             with _named(fitting):
                 raise diverged(loss, epoch, step, steps)
