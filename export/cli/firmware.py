@@ -1,5 +1,6 @@
 """python -m export firmware."""
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -60,5 +61,5 @@ def firmware(bundle: str, out: Path, target: str, max_ram: int | None, as_json: 
         f"{made.arena_bytes:,} bytes of RAM beside the stack, "
         f"{made.multiply_accumulates:,} multiply-accumulates an inference"
     )
-    check = f"; try it here: make -C {out} check" if target == "c99" else ""
+    check = f"; try it here: make -C {shlex.quote(str(out))} check" if target == "c99" else ""
     say(f"see {out / 'README.md'}{check}")
