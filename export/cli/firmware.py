@@ -24,9 +24,18 @@ from export.firmware import TARGETS, target_summaries
     default="c99",
     help=f"What it will be built with. {target_summaries()}",
 )
+@click.option(
+    "--prefix",
+    default="edgeemo",
+    show_default=True,
+    help="What its functions, types, macros and files begin with: another one for each model of a "
+    "program that runs several.",
+)
 @max_ram
 @as_json("One JSON object on stdout.")
-def firmware(bundle: str, out: Path, target: str, max_ram: int | None, as_json: bool) -> None:
+def firmware(
+    bundle: str, out: Path, target: str, prefix: str, max_ram: int | None, as_json: bool
+) -> None:
     """Write BUNDLE's int8 model (a file, or a shipped name) as plain C99.
 
     No interpreter, no heap, no dependencies.
@@ -51,7 +60,7 @@ def firmware(bundle: str, out: Path, target: str, max_ram: int | None, as_json: 
     from export.firmware.generate import generate
 
     opened = read_bundle(find_model(bundle))
-    made = generate(opened, out, target=target, max_ram=max_ram)
+    made = generate(opened, out, target=target, prefix=prefix, max_ram=max_ram)
     note_unmeasured(opened)
     if as_json:
         say(strict.dumps_line({"out": str(out), **asdict(made)}))

@@ -16,7 +16,7 @@ from edgeemo.firmware.layers import Network
 from edgeemo.firmware.network import bundle_network, integer_artifact
 from edgeemo.firmware.plan import Plan, plan_arena
 from export.firmware import TARGETS
-from export.firmware.names import c_text
+from export.firmware.names import Prefix, c_text
 from export.firmware.pages import readme
 from export.firmware.settings import settings_header
 from export.firmware.source import model_source, vectors_source
@@ -37,6 +37,8 @@ class Firmware:
 
     target: str
     """The target's name."""
+    prefix: str
+    """What its names begin with."""
     files: tuple[str, ...]
     """Names of the files in the folder."""
     table_bytes: int
@@ -48,27 +50,36 @@ class Firmware:
 
 
 def generate(
-    bundle: Bundle, out: Path, *, target: str = "c99", max_ram: int | None = None
+    bundle: Bundle,
+    out: Path,
+    *,
+    target: str = "c99",
+    prefix: str = "edgeemo",
+    max_ram: int | None = None,
 ) -> Firmware:
     """Write the C sources of a bundle's int8 model into the folder `out`, which is made or, if it
-    is ours, replaced.
+    is ours, replaced. Functions, types and files begin with `prefix`, macros with it in capitals.
 
     Raises:
         BundleError: no int8 TFLite model in the bundle.
         BackendError: a layer that the kernels do not cover; the message names it.
-        InvalidInput: another target, or the arena is larger than `max_ram` bytes.
+        InvalidInput: another target, a prefix that C cannot have, or an arena that is larger than
+            `max_ram` bytes.
         StorageError: `out` cannot be written, or holds files of somebody else.
     """
     kind = TARGETS.get(target)
+    called = Prefix(prefix)
     network, plan = check_ram(bundle, max_ram)
-    texts = _generated(bundle, network, plan, kind)
-    texts |= {name: (C / name).read_text(encoding="utf-8") for name in _KERNELS}
-    texts |= {name: (kind.folder / file).read_text("utf-8") for name, file in kind.files}
+    texts = _generated(bundle, network, plan, kind, called)
+    written = [(name, C / name) for name in _KERNELS]
+    written += [(name, kind.folder / file) for name, file in kind.files]
+    texts |= {called.named(name): called.named(path.read_text("utf-8")) for name, path in written}
     with folder_written_beside(out) as part:
         for name, text in texts.items():
             (part / name).write_text(text, encoding="utf-8")
     return Firmware(
         target,
+        called.word,
         tuple(sorted(texts)),
         network.weight_bytes,
         plan.arena_bytes,
@@ -106,18 +117,25 @@ def largest_layer(network: Network, plan: Plan) -> str:
     return c_text(network.layers[int(np.argmax(ends))].name)
 
 
-def _generated(bundle: Bundle, network: Network, plan: Plan, target: Target) -> dict[str, str]:
+def _generated(
+    bundle: Bundle, network: Network, plan: Plan, target: Target, prefix: Prefix
+) -> dict[str, str]:
     manifest = bundle.manifest
     model = bundle.files[integer_artifact(bundle).file]
     inputs, logits = vectors(bundle, network)
-    return {
+    title = f"{manifest.name} {manifest.version}"
+    ours = {
         "edgeemo_model.h": _model_header(bundle, plan, len(inputs)),
-        "edgeemo_model.c": model_source(network, plan, f"{manifest.name} {manifest.version}"),
+        "edgeemo_model.c": model_source(network, plan, title, manifest.licence),
         "edgeemo_vectors.c": vectors_source(inputs, logits),
-        "model_settings.h": settings_header(
-            manifest, hashlib.sha256(model).hexdigest(), network.logits, len(inputs)
-        ),
-        "README.md": readme(bundle, network, plan, target),
+    }
+    settings = settings_header(
+        manifest, hashlib.sha256(model).hexdigest(), network.logits, len(inputs), prefix
+    )
+    return {
+        **{prefix.named(name): prefix.named(text) for name, text in ours.items()},
+        prefix.named("model_settings.h"): settings,
+        "README.md": readme(bundle, network, plan, target, prefix),
     }
 
 

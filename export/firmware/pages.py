@@ -5,19 +5,21 @@ from edgeemo.contract.input_spec import CHANNELS
 from edgeemo.firmware.image import layer_tables
 from edgeemo.firmware.layers import Network
 from edgeemo.firmware.plan import Plan
-from export.firmware.names import c_text
+from export.firmware.names import EDGEEMO, Prefix, c_text
 from export.firmware.targets import C, Target
 
 
-def readme(bundle: Bundle, network: Network, plan: Plan, target: Target) -> str:
+def readme(
+    bundle: Bundle, network: Network, plan: Plan, target: Target, prefix: Prefix = EDGEEMO
+) -> str:
     """What lies in the folder, how it is built and called, and what each layer takes."""
     manifest, spec = bundle.manifest, bundle.spec
-    text = (C / "README.md.in").read_text(encoding="utf-8")
+    text = prefix.named((C / "README.md.in").read_text(encoding="utf-8"))
     for word, value in {
         "NAME": manifest.name,
         "VERSION": manifest.version,
-        "BUILD": target.build,
-        "MORE": target.readme,
+        "BUILD": prefix.named(target.build),
+        "MORE": prefix.named(target.readme),
         "INPUT": f"{spec.height}x{spec.width} {CHANNELS[spec.channels]}",
         "TABLE_BYTES": f"{network.weight_bytes:,}",
         "ARENA_BYTES": f"{plan.arena_bytes:,}",

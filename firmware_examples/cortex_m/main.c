@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Self-test, then every face of faces.bin (EDGEEMO_INPUT_BYTES each); the logits go to logits.bin
  * (EDGEEMO_LABEL_COUNT bytes each). */
 #include "edgeemo_model.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What runs before main(): memory is laid out, and every fault ends the program with a word instead
  * of silence. */
 #include "semihosting.h"

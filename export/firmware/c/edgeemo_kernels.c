@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "edgeemo_kernels.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What differs from board to board; everything about the model is in the generated
  * model_settings.h. */
 #ifndef SETTINGS_H
