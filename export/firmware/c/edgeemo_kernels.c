@@ -822,15 +822,21 @@ void edgeemo_scores_q15(const uint16_t *exponentials, const int8_t *logits, uint
     }
 }
 
+/* The CRC of four bits: 64 bytes of flash, for a sixth of the instructions of bit by bit, 10 a
+ * byte. (A table for eight bits would take 1 KB.) */
+static const uint32_t crc32_of_four_bits[16] = {
+    0x00000000, 0x1DB71064, 0x3B6E20C8, 0x26D930AC, 0x76DC4190, 0x6B6B51F4, 0x4DB26158, 0x5005713C,
+    0xEDB88320, 0xF00F9344, 0xD6D6A3E8, 0xCB61B38C, 0x9B64C2B0, 0x86D3D2D4, 0xA00AE278, 0xBDBDF21C,
+};
+
 uint32_t edgeemo_crc32(uint32_t crc, const void *data, size_t size)
 {
     const uint8_t *byte = data;
     crc = ~crc;
     while (size--) {
         crc ^= *byte++;
-        for (int bit = 0; bit < 8; ++bit) {
-            crc = crc >> 1 ^ (crc & 1U ? 0xEDB88320U : 0U);
-        }
+        crc = crc >> 4 ^ crc32_of_four_bits[crc & 15U];
+        crc = crc >> 4 ^ crc32_of_four_bits[crc & 15U];
     }
     return ~crc;
 }
