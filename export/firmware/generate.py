@@ -26,6 +26,7 @@ _KERNELS = (
     "edgeemo_kernels.c",
     "edgeemo_kernels.h",
     "edgeemo_avx2.h",
+    "edgeemo_mve.h",
     "edgeemo_preprocess.c",
     "edgeemo_preprocess.h",
 )
