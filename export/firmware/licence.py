@@ -25,6 +25,12 @@ def expression(licence: str) -> str:
     )
 
 
+def listed(licence: str) -> str:
+    """The same for manifests, which take nothing but identifiers of SPDX; else empty."""
+    name = expression(licence)
+    return "" if "LicenseRef" in name else name
+
+
 def spdx(licence: str) -> str:
     """The first line of a file with weights in it."""
     return f"/* SPDX-License-Identifier: {expression(licence)} */"

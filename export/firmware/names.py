@@ -41,6 +41,7 @@ class Prefix:
         if self == EDGEEMO:
             return text
         text = re.sub(r"(?<!\w)(-D|CONFIG_)?EDGEEMO_", rf"\g<1>{self.macro}_", text)
+        text = re.sub(r"\bCONFIG_EDGEEMO\b", f"CONFIG_{self.macro}", text)
         text = re.sub(r"\bedgeemo_", f"{self.word}_", text)
         text = re.sub(r"\b(lib|components/)edgeemo\b", rf"\g<1>{self.word}", text)
         return re.sub(r"\bmodel_settings\.h", f"{self.word}_model_settings.h", text)

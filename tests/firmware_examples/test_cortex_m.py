@@ -15,12 +15,15 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
 from edgeemo.firmware.image import vectors
 from edgeemo.firmware.network import bundle_network, integer_artifact
 from edgeemo.models import find_model
 from export.firmware.generate import Firmware, generate
 from tests.export.firmware import drawn_networks
-from tests.export.firmware.firmware_support import Reference
+from tests.export.firmware.firmware_support import Reference, drawn_bundle
+from tests.export.firmware.test_firmware import NETWORKS, drawn_tflite
 from tests.support import REPOSITORY, SHARED, drawn_faces
 
 EXAMPLE = REPOSITORY / "firmware_examples" / "cortex_m"
@@ -139,17 +142,23 @@ def tiny(tiny_bundle: Path, tmp_path: Path) -> Board:
 
 
 @pytest.mark.parametrize(
-    ("core", "dsp", "count"), [("m4", 1, FACES), ("m7", 1, FACES), ("m4", 0, 40), ("m7", 0, 20)]
+    ("core", "options", "count"),
+    [
+        ("m4", ("DSP=1",), FACES),
+        ("m7", ("DSP=1",), FACES),
+        ("m4", ("DSP=0",), 40),
+        ("m7", ("DSP=0",), 20),
+    ],
 )
 def test_nano_answers_as_the_reference_kernels(
     nano: Board,
     faces: NDArray[np.uint8],
     nano_logits: NDArray[np.int8],
     core: str,
-    dsp: int,
+    options: tuple[str, ...],
     count: int,
 ) -> None:
-    answers, printed = nano.run(faces[:count], f"run-{core}", f"DSP={dsp}")
+    answers, printed = nano.run(faces[:count], f"run-{core}", *options)
     assert np.array_equal(answers, nano_logits[:count])
     assert len(np.unique(answers.argmax(axis=1))) > 1
     assert printed["faces"] == count
@@ -168,6 +177,7 @@ def test_small_answers_as_the_reference_kernels(faces: NDArray[np.uint8], tmp_pa
         ("rgb 112x112", ("run-m4", "DSP=1")),
         ("rgb 96x64", ("run-m7", "DSP=1")),
         ("rgb 96x64", ("run-m4", "DSP=0")),
+        ("rgb 96x64", ("run-m55", "MVE=1")),
         ("scaled by channel", ("run-m4", "DSP=1")),
     ],
 )
@@ -195,6 +205,47 @@ def test_tiny_answers_as_the_reference_kernels(
     assert printed["self-test passed, patterns"] == len(
         vectors(tiny.bundle, bundle_network(tiny.bundle))[0]
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_kernel_answers_on_helium_as_the_reference_kernels(name: str, tmp_path: Path) -> None:
+    model = drawn_tflite(name)
+    bundle = drawn_bundle(model, DEFAULT_SPEC, LABELS, tmp_path / "drawn.edgeemo")
+    board, pixels = Board(bundle, tmp_path / "cortex_m"), drawn_faces(28)
+    expected = reference_logits(bundle, pixels)
+    for options in (("OPT=-O2",), ("OPT=-Os",), ("OPT=-O0",), ("MVE=0",), ("CLANG=clang",)):
+        answers, _ = board.run(pixels, "run-m55", *options)
+        assert np.array_equal(answers, expected), options
+
+
+def test_helium_needs_a_sixth_of_the_instructions_of_plain_c_for_the_same_answers(
+    nano: Board, faces: NDArray[np.uint8], nano_logits: NDArray[np.int8]
+) -> None:
+    counted = []
+    for options in (("MVE=0", "DSP=0"), ("MVE=1",)):
+        answers, printed = nano.run(faces[:4], "run-m55", *options)
+        assert np.array_equal(answers, nano_logits[:4])
+        assert abs(printed["instructions of a loop of 8000000"] - 8_000_000) < 8_000
+        counted.append(printed["instructions per inference, at most"])
+    assert counted[0] >= 6 * counted[1]
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
+def test_clang_needs_no_more_instructions_than_gcc(
+    nano: Board, faces: NDArray[np.uint8], nano_logits: NDArray[np.int8]
+) -> None:
+    counted = {}
+    for compiler in ("", "clang"):
+        answers, printed = nano.run(faces[:4], "run-m4", f"CLANG={compiler}")
+        assert np.array_equal(answers, nano_logits[:4])
+        counted[compiler] = printed["instructions per inference, at most"]
+    assert counted["clang"] <= 1.05 * counted[""]
+
+
+def test_the_tables_are_checked_in_few_instructions(nano: Board) -> None:
+    _, printed = nano.run(drawn_faces(1), "run-m4")
+    assert printed["instructions of edgeemo_init"] < 11 * nano.firmware.table_bytes
 
 
 def test_a_known_loop_is_counted_right_and_smlad_saves_instructions(nano: Board) -> None:
