@@ -177,7 +177,6 @@ def test_small_answers_as_the_reference_kernels(faces: NDArray[np.uint8], tmp_pa
         ("rgb 112x112", ("run-m4", "DSP=1")),
         ("rgb 96x64", ("run-m7", "DSP=1")),
         ("rgb 96x64", ("run-m4", "DSP=0")),
-        ("rgb 96x64", ("run-m55", "MVE=1")),
         ("scaled by channel", ("run-m4", "DSP=1")),
     ],
 )
@@ -224,13 +223,14 @@ def test_helium_needs_a_sixth_of_the_instructions_of_plain_c_for_the_same_answer
 ) -> None:
     counted = []
     for options in (("MVE=0", "DSP=0"), ("MVE=1",)):
-        answers, printed = nano.run(faces[:4], "run-m55", *options)
-        assert np.array_equal(answers, nano_logits[:4])
+        answers, printed = nano.run(faces[:2], "run-m55", *options)
+        assert np.array_equal(answers, nano_logits[:2])
         assert abs(printed["instructions of a loop of 8000000"] - 8_000_000) < 8_000
         counted.append(printed["instructions per inference, at most"])
     assert counted[0] >= 6 * counted[1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
 def test_clang_needs_no_more_instructions_than_gcc(
     nano: Board, faces: NDArray[np.uint8], nano_logits: NDArray[np.int8]
@@ -243,11 +243,6 @@ def test_clang_needs_no_more_instructions_than_gcc(
     assert counted["clang"] <= 1.05 * counted[""]
 
 
-def test_the_tables_are_checked_in_few_instructions(nano: Board) -> None:
-    _, printed = nano.run(drawn_faces(1), "run-m4")
-    assert printed["instructions of edgeemo_init"] < 11 * nano.firmware.table_bytes
-
-
 def test_a_known_loop_is_counted_right_and_smlad_saves_instructions(nano: Board) -> None:
     counted = {}
     for dsp in (0, 1):
@@ -258,10 +253,11 @@ def test_a_known_loop_is_counted_right_and_smlad_saves_instructions(nano: Board)
     assert counted[1] > bundle_network(nano.bundle).layers[0].multiply_accumulates
 
 
-def test_memory_is_what_was_promised(nano: Board) -> None:
+def test_memory_and_the_time_of_a_start_are_what_was_promised(nano: Board) -> None:
     _, printed = nano.run(drawn_faces(1), "run-m4")
     pixels_and_logits = 2304 + 7
     assert 64 < printed["stack bytes"] < 1024
+    assert printed["instructions of edgeemo_init"] < 11 * nano.firmware.table_bytes
     statics = printed["RAM bytes in all"] - printed["stack bytes"]
     assert 0 <= statics - nano.firmware.arena_bytes - pixels_and_logits < 16
 
