@@ -3,7 +3,7 @@
 Bytes from outside in, bounded; RGB uint8 out.
 
 Pillow decodes where it is installed (extra `pictures`), else OpenCV (extra `opencv`); both give the
-same pixels (docs/detectors.md). GIF, AVIF and HEIC need Pillow. PGM and PPM are read here.
+same pixels (docs/preprocessing.md). GIF, AVIF and HEIC need Pillow. PGM and PPM are read here.
 """
 
 import os
