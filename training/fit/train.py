@@ -5,6 +5,7 @@ A run can be resumed after every epoch.
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -294,7 +295,8 @@ def _fit(fitting: Fitting, data_path: Path) -> None:
     except KeyboardInterrupt:
         raise Interrupted(
             f"stopped after {len(fitting.history)} of {count_of(fitting.recipe.epochs, 'epoch')}; "
-            f"go on with: python -m training train --resume --data {data_path} --out {fitting.out}"
+            "go on with: python -m training train --resume "
+            + shlex.join(["--data", str(data_path), "--out", str(fitting.out)])
         ) from None
     except RunError:
         # The loss is no number or the memory is full: the best weights so far can still be used.
