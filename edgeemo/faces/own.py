@@ -1,7 +1,6 @@
 """Our own face detectors: int8 networks in bundles, through LiteRT, decoded in integers."""
 
 import threading
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from edgeemo.contract.face_rows import in_frame
 from edgeemo.contract.preprocess import face_to_input, whole_frame
 from edgeemo.errors import BackendError, DetectorError
 from edgeemo.faces import DetectorOptions
-from edgeemo.models import shipped_detector
+from edgeemo.models import find_detector
 from edgeemo.results import Box
 
 
@@ -66,5 +65,4 @@ def open_face_nano(options: DetectorOptions) -> OwnDetector:
 
 
 def _open(name: str, options: DetectorOptions) -> OwnDetector:
-    path = Path(options.model) if options.model else shipped_detector(name)
-    return OwnDetector(read_detector(path))
+    return OwnDetector(read_detector(find_detector(str(options.model or name))))

@@ -11,8 +11,8 @@ import numpy as np
 
 from edgeemo.contract.answers import picture_ids
 from edgeemo.contract.bundle import Bundle, read_bundle
-from edgeemo.contract.container import sha256
 from edgeemo.contract.checked.counts import count_of
+from edgeemo.contract.container import sha256
 from edgeemo.contract.labels import match_label_or_none
 from edgeemo.contract.run import SourceRun, has_config
 from edgeemo.data.prepared import Prepared
