@@ -1,6 +1,5 @@
 """edgeemo evaluate"""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeemo.cli.options import PlainPath, artifact_option, prior_option, threads_option
+from edgeemo.cli.progress import progress
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.operating_point import DEFAULT, Prior
@@ -136,11 +136,11 @@ def _logits(
     for reason, count in labelled.left_out.items():
         say(f"warning: {count_of(count, 'file')} left out: {reason}", err=True)
     logits: list[NDArray[np.float32]] = []
-    with click.progressbar(length=len(labelled.labels), label="evaluating", file=sys.stderr) as bar:
+    with progress("evaluating", len(labelled.labels)) as bar:
         for start in range(0, len(labelled.labels), 64):
             part = labelled.inputs[start : start + 64]
             logits.append(recognizer.infer(part))
-            bar.update(len(part))
+            bar.advance(len(part))
     return labelled, np.concatenate(logits)
 
 

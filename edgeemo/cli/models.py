@@ -1,14 +1,12 @@
 """edgeemo models"""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
 
 from edgeemo.cache import cache_folder
+from edgeemo.cli.progress import progress
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 
@@ -141,22 +139,12 @@ def pull(name: str, url: str | None) -> None:
     from edgeemo.downloads import fetch
 
     remote = _remotes()[name]
-    with _progress(remote) as progress:
+    with progress(remote.target.name, remote.size) as bar:
         fetched = fetch(
             url or remote.url,
             remote.target,
             size=remote.size,
             sha256=remote.sha256,
-            progress=progress,
+            progress=bar.advance,
         )
     say(f"{remote.target}: {'fetched' if fetched else 'already there'}, its sha256 is right")
-
-
-@contextmanager
-def _progress(remote: Remote) -> Iterator[Callable[[int], object]]:
-    """A bar on stderr, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda count: None
-        return
-    with click.progressbar(length=remote.size, label=remote.target.name, file=sys.stderr) as bar:
-        yield bar.update

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edgeemo.contract.languages import LANGUAGES
 from edgeemo.contract.operating_point import DEFAULT, Prior, parse_prior
 from edgeemo.data.view import TURNS, View
 from edgeemo.errors import InvalidInput
@@ -70,6 +71,17 @@ def _prior(ctx: click.Context, param: click.Parameter, value: str) -> Prior:
         return parse_prior(value)
     except InvalidInput as error:
         raise click.BadParameter(str(error)) from None
+
+
+def language_option() -> Decorator:
+    """--lang, of the words that people read; the command gets it as `language`."""
+    return click.option(
+        "--lang",
+        "language",
+        type=click.Choice(LANGUAGES),
+        default=LANGUAGES[0],
+        help="Language of the emotions as people read them; JSON and CSV keep the bundle's labels.",
+    )
 
 
 def threads_option() -> Decorator:

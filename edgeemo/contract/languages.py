@@ -27,10 +27,14 @@ NAMES: dict[str, dict[str, str]] = {
 
 PHRASES: dict[str, dict[str, str]] = {
     "es": {
+        "box": "recuadro",
         "camera gone, trying again": "sin cámara, reintentando",
+        "crop and network": "recorte y red",
         "dropped": "descartados",
         "face": "cara",
+        "is it a cropped face? Take it whole": "¿es una cara recortada? Tómela entera",
         "no face": "ninguna cara",
+        "no face found": "no se encontró ninguna cara",
         "unsure": "dudoso",
     },
 }

@@ -153,10 +153,9 @@ def test_bad_picture_is_one_line(
     fails("predict", tmp_path / "bad.png", "--model", tiny_bundle, "--detector", "whole", says=says)
 
 
-def test_folder_instead_of_a_picture_is_one_line(tiny_bundle: Path, tmp_path: Path) -> None:
-    fails(
-        "predict", tmp_path, "--model", tiny_bundle, "--detector", "whole", says="received a folder"
-    )
+def test_folder_without_a_picture_is_one_line(tiny_bundle: Path, tmp_path: Path) -> None:
+    says = "no pictures in this folder or below it"
+    fails("predict", tmp_path, "--model", tiny_bundle, "--detector", "whole", says=says)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".bmp", ".tiff", ".webp", ".ppm"])
