@@ -157,7 +157,7 @@ def _matching(word: str, out: list[os.stat_result], videos: list[str]) -> list[G
         elif Path(name).suffix.lower() in SUFFIXES and not _lies_in(Path(name), out):
             found[name] = Given(name, Path(Path(name).name))
     return list(found.values()) or [
-        Given(word, Path("none"), f"{word}: no picture matches; check the pattern")
+        Given(word, Path("none"), f"{word}: no such file, and no picture matches; check it")
     ]
 
 

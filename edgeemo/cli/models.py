@@ -7,7 +7,8 @@ import click
 
 from edgeemo.cache import cache_folder
 from edgeemo.cli.progress import progress
-from edgeemo.cli.shell import say
+from edgeemo.cli.shell import Verbs, say
+from edgeemo.cli.tables import say_wrapped
 from edgeemo.contract.checked import strict
 
 
@@ -44,7 +45,7 @@ def _remotes() -> dict[str, Remote]:
     return {remote.name: remote}
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Verbs, invoke_without_command=True)
 @click.option("--time", "timed", is_flag=True, help="Measure the time of one face here, in turns.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a model on stdout.")
 @click.pass_context
@@ -106,7 +107,7 @@ def list_models(as_json: bool) -> None:
         if as_json:
             say(strict.dumps_line({"name": name, "what": what, "path": str(path), "state": state}))
         else:
-            say(f"{name:<15}{what:<28}{path}  {state}")
+            say_wrapped(f"{name:<15}{what:<28}{path}  {state}")
 
 
 def _state(bundle: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgeemo.cli.shell import say
+from edgeemo.cli.shell import begin_line_again, say
 
 
 class Bar:
@@ -29,7 +29,7 @@ class _Shown(Bar):
         self._bar.update(count)
 
     def say_above(self, line: str) -> None:
-        click.echo("\r\x1b[K", err=True, nl=False)  # the bar's line is drawn again by its next step
+        begin_line_again(err=True)  # the bar's line is drawn again by its next step
         super().say_above(line)
 
 

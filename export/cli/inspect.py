@@ -10,12 +10,12 @@ from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_output
 from edgeemo.contract.run import read_run_config, run_files
 from edgeemo.data.prepared import prepared_files
-from export.cli.options import PATH, as_json
+from export.cli.options import PATH, RunPath, as_json
 from export.prove.steps import METHODS
 
 
 @click.command()
-@click.argument("run", type=PATH)
+@click.argument("run", type=RunPath())
 @click.option(
     "--data",
     type=PATH,

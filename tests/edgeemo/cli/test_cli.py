@@ -524,9 +524,10 @@ def test_info_prints_the_matrix_under_the_labels_that_it_is_of() -> None:
     (measured,) = (e for e in manifest["evaluation"] if e["artifact"] == "int8.tflite")
     labels = manifest["labels"]
     start = next(i for i, line in enumerate(shown) if line.startswith("int8.tflite on test"))
-    assert shown[start + 1].split() == ["true", "\\", "predicted", *labels, "recall"]
+    assert shown[start + 1] == "  rows true, columns predicted:"
+    assert shown[start + 2].split() == [*labels, "recall"]
     for i, label in enumerate(labels):
-        row, confusion = shown[start + 2 + i].split(), measured["confusion"][i]
+        row, confusion = shown[start + 3 + i].split(), measured["confusion"][i]
         assert row[0] == label
         assert list(map(int, row[1:-1])) == confusion
         assert row[-1] == f"{confusion[i] / sum(confusion):.1%}"

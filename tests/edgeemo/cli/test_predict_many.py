@@ -82,7 +82,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(folder: Path, at: P
 @pytest.mark.parametrize(
     ("word", "says"),
     [
-        ("photos/*.bmp", "photos/*.bmp: no picture matches; check the pattern"),
+        ("photos/*.bmp", "photos/*.bmp: no such file, and no picture matches; check it"),
         ("empty", "empty: no pictures in this folder or below it; expected .bmp, .jpeg"),
         ("photos/sub/visit.mp4", "a video, not a picture; run: edgeemo watch photos/sub/visit.mp4"),
         ("photos/note.txt", "photos/note.txt: not a picture that can be read"),
