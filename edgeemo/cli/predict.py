@@ -21,7 +21,7 @@ from edgeemo.contract.checked.outputs import check_output
 from edgeemo.contract.operating_point import Prior
 from edgeemo.data.view import View
 from edgeemo.errors import MissingFile, PictureError
-from edgeemo.results import Face
+from edgeemo.results import Face, prediction
 
 _CROP = 256  # pixels of a side; a picture up to that may be a face that was cut out
 
@@ -91,9 +91,7 @@ def predict(
                 failed += 1
                 continue
             if as_json:
-                say(
-                    strict.dumps_line({"image": image, "faces": [face.to_dict() for face in faces]})
-                )
+                say(strict.dumps_line(prediction(image, faces)))
             else:
                 _print_faces(image, faces, crop=detector != "whole" and max(frame.shape) <= _CROP)
             if annotate:
