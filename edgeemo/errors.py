@@ -17,6 +17,7 @@ EdgeemoError
 ├── DetectorError (RuntimeError)       a face detector that cannot work here
 ├── CameraError (OSError)              a camera or video that cannot be opened or read
 ├── ScreenError (RuntimeError)         a window that cannot be opened
+├── ServeError (OSError)               an address, token or broker that cannot be used
 ├── FlashError (OSError)               a microcontroller that cannot be reached or written
 ├── BackendError (RuntimeError)        an interpreter that refuses a model or fails
 ├── MissingDependency (ImportError)    an optional package that is not installed
@@ -93,6 +94,10 @@ class CameraError(EdgeemoError, OSError):
 
 class ScreenError(EdgeemoError, RuntimeError):
     """A window that cannot be opened."""
+
+
+class ServeError(EdgeemoError, OSError):
+    """An address that cannot be listened on, or a token, broker or hook that cannot be used."""
 
 
 class FlashError(EdgeemoError, OSError):

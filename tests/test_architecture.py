@@ -43,9 +43,14 @@ LAYERS: dict[str, set[str]] = {
         "backends", "cameras", "contract", "data", "errors", "faces", "models", "optional",
         "recognizer", "results",
     },
+    "serve": {
+        "annotate", "cameras", "contract", "data", "errors", "live", "optional", "recognizer",
+        "results",
+    },
     "cli": {
         "annotate", "backends", "cache", "cameras", "contract", "data", "downloads", "errors",
         "faces", "firmware", "live", "models", "optional", "proof", "recognizer", "results",
+        "serve",
     },
     "__main__": {"cli"},
 }  # fmt: skip
@@ -127,6 +132,9 @@ SITES: dict[str, set[str]] = {
         "training/runs/from_bundle.py",
     },  # conversion; models from elsewhere; the float weights of a bundle
     "picamera2": {"edgeemo/cameras/picamera2.py"},
+    "uvicorn": {"edgeemo/serve/server.py"},
+    "wsproto": {"edgeemo/serve/server.py"},
+    "h11": {"edgeemo/serve/server.py"},
     "kaggle": {"training/data/kaggle.py"},
 }
 NEVER_ON_A_DEVICE = {

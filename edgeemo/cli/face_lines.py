@@ -8,7 +8,7 @@ from pathlib import Path
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.languages import label_name, phrase
-from edgeemo.results import Face
+from edgeemo.results import Face, prediction
 
 FORMS = ("text", "json", "csv")
 
@@ -37,7 +37,7 @@ class Lines:
     def picture(self, image: str, faces: Sequence[Face], *, crop: bool = False) -> None:
         """The faces of one picture; `crop`: it is as small as one that shows a cropped face."""
         if self._form == "json":
-            say(strict.dumps_line({"image": image, "faces": [face.to_dict() for face in faces]}))
+            say(strict.dumps_line(prediction(image, faces)))
         elif self._form == "csv":
             self._csv(image, faces)
         else:

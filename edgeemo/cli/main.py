@@ -11,6 +11,7 @@ from edgeemo.version import __version__
 _VERBS = {
     "predict": "faces and their emotions in pictures",
     "watch": "who looks how, live from a camera or frame by frame from a file",
+    "serve": "a page and a local API with what a camera shows",
     "evaluate": "accuracy of a bundle on labelled pictures",
     "bench": "time and memory of one inference on this machine",
     "info": "what a bundle holds and what it promises",

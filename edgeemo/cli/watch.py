@@ -13,33 +13,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeemo.cameras import STALL
-from edgeemo.cameras.select import forms
-from edgeemo.cli.options import (
-    PlainPath,
-    artifact_option,
-    detector_options,
-    model_option,
-    prior_option,
-    threads_option,
-    view_options,
-)
-from edgeemo.cli.shell import NumberRange, log_to_stderr, say
+from edgeemo.cli.options import PlainPath
+from edgeemo.cli.sensing import Sensing, sensing_options
+from edgeemo.cli.shell import log_to_stderr, say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.outputs import check_apart
-from edgeemo.contract.operating_point import Prior
-from edgeemo.data.view import View
 from edgeemo.errors import CameraError
-from edgeemo.faces import SMALLEST_FACE
 
 if TYPE_CHECKING:
     from edgeemo.cli.window import Window
     from edgeemo.live.health import Health
-    from edgeemo.live.options import SensorOptions
     from edgeemo.live.record.recorder import Recorded, Recorder
     from edgeemo.live.sensor import EmotionSensor
-    from edgeemo.recognizer import Recognizer
     from edgeemo.results import Reading
 
 _REDRAW = 0.1  # seconds between two live lines
@@ -61,16 +47,6 @@ where frames of a file could not be read.
 """
 
 
-def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
-    size = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not all(16 <= side <= 8192 for side in size):
-        raise click.BadParameter(
-            f"expected WIDTHxHEIGHT of 16 to 8192 pixels, such as 640x480; received {value!r}"
-        )
-    return size
-
-
 def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
     if value is None or value == "daily":
         return value
@@ -85,17 +61,7 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 
 @click.command(help=_HELP)
 @click.argument("source", required=False)
-@click.option(
-    "--camera",
-    metavar="CAMERA",
-    help=f"{forms()}  [default: auto]",
-)
-@model_option()
-@artifact_option()
-@prior_option()
-@detector_options()
-@threads_option()
-@view_options()
+@sensing_options()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a frame and face on stdout.")
 @click.option("--show", is_flag=True, help="Also show the frames with their faces in a window.")
 @click.option(
@@ -119,82 +85,9 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
     help="Keep the N newest full files  [default: all]",
 )
 @click.option(
-    "--faces", type=click.Choice(["largest", "all"]), default="largest", help="Which faces to read."
-)
-@click.option(
-    "--fps",
-    type=NumberRange(0.01, 1000),
-    metavar="N",
-    help=(
-        "Look at no more than N frames a second; ask an address that gives one picture so often; "
-        "take a folder's pictures for a sequence of so many a second."
-    ),
-)
-@click.option(
     "--realtime",
     is_flag=True,
     help="Play a file at its own pace and drop what comes too fast, as a camera would.",
-)
-@click.option(
-    "--stall",
-    type=NumberRange(0.1, 3600),
-    default=STALL,
-    metavar="SECONDS",
-    help="How long a camera may give no frame before it counts as gone.",
-)
-@click.option(
-    "--frozen",
-    type=NumberRange(0.1, 3600),
-    metavar="SECONDS",
-    help=(
-        "Also take a camera for gone whose picture does not change at all for so long  "
-        "[default: it may]"
-    ),
-)
-@click.option(
-    "--smoothing",
-    type=click.Choice(["on", "off"]),
-    default="on",
-    help="off: the network's answer to each frame alone.",
-)
-@click.option(
-    "--hold-time",
-    type=NumberRange(0, 3600),
-    metavar="SECONDS",
-    help="How long another emotion must last before it is reported  [default: the bundle's]",
-)
-@click.option(
-    "--floor",
-    type=NumberRange(0, 1),
-    metavar="SHARE",
-    help="Confidence below which no emotion is reported  [default: the bundle's]",
-)
-@click.option(
-    "--detect-every",
-    type=click.IntRange(1, 1000),
-    metavar="K",
-    help=(
-        "Let the detector look at every K-th frame and follow faces between  "
-        "[default: each of a file; as the frame rate allows]"
-    ),
-)
-@click.option(
-    "--smallest-face",
-    type=NumberRange(0, 1, min_open=True),
-    default=SMALLEST_FACE,
-    show_default=f"{SMALLEST_FACE:.2f}",
-    metavar="SHARE",
-    help=(
-        "The smallest face to be found, as a share of the frame's shorter side; "
-        "smaller takes longer."
-    ),
-)
-@click.option(
-    "--size",
-    callback=_size,
-    default="640x480",
-    metavar="WxH",
-    help="Frame size that a camera is asked for.",
 )
 @click.option(
     "-v",
@@ -204,93 +97,25 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 )
 def watch(
     source: str | None,
-    camera: str | None,
-    model: str,
-    artifact: str | None,
-    prior: Prior,
-    detector: str,
-    detector_model: str | None,
-    threads: int,
+    sensing: Sensing,
     as_json: bool,
     show: bool,
     record: Path | None,
     record_rotate: int | str | None,
     keep: int | None,
-    faces: str,
-    fps: float | None,
     realtime: bool,
-    stall: float,
-    frozen: float | None,
-    smoothing: str,
-    hold_time: float | None,
-    floor: float | None,
-    detect_every: int | None,
-    smallest_face: float,
-    size: tuple[int, int],
     verbose: bool,
-    view: View,
 ) -> None:
     """The command; its text is _HELP."""
-    from edgeemo.live.options import SensorOptions
-
-    if source is not None and camera is not None:
+    if source is not None and sensing.camera is not None:
         raise click.UsageError("name either SOURCE or --camera, not both")
     if (record_rotate and not record) or (keep and not record_rotate):
         raise click.UsageError("--record-keep needs --record-rotate, and that needs --record")
     if record:
-        check_apart(record, (camera or source, model, detector_model))
-    _start_log(verbose)
-    recognizer = _Recognizer(
-        model, artifact, prior, detector, detector_model, threads, smallest_face
-    )
-    options = SensorOptions(
-        smoothing == "on",
-        floor=floor,
-        detect_every=detect_every,
-        fps=fps,
-        size=size,
-        realtime=realtime,
-        stall=stall,
-        frozen=frozen,
-        view=view,
-    )
+        check_apart(record, (sensing.camera or source, sensing.model, sensing.detector_model))
+    log_to_stderr("edgeemo", logging.INFO if verbose else logging.WARNING)
     output = _Output(as_json, show, record, record_rotate, keep)
-    _run(camera or source or "auto", recognizer, faces, hold_time, options, output)
-
-
-@dataclass(frozen=True)
-class _Recognizer:
-    """The recognizer that the command line asks for."""
-
-    model: str
-    """Name or path of the bundle."""
-    artifact: str | None
-    """Model file in it."""
-    prior: Prior
-    """How frequent each emotion is."""
-    detector: str
-    """One of DETECTORS."""
-    detector_model: str | None
-    """The detector's model file."""
-    threads: int
-    """Threads of one inference."""
-    smallest_face: float
-    """Share of the frame's shorter side."""
-
-    def open(self) -> "Recognizer":
-        from edgeemo.faces import open_detector
-        from edgeemo.recognizer import Recognizer
-
-        detector = open_detector(
-            self.detector, self.detector_model, smallest_face=self.smallest_face
-        )
-        return Recognizer(
-            self.model,
-            detector=detector,
-            artifact=self.artifact,
-            threads=self.threads,
-            prior=self.prior,
-        )
+    _run(sensing, source or "auto", realtime, output)
 
 
 @dataclass(frozen=True)
@@ -319,16 +144,8 @@ class _Output:
         return Recorder(self.record, rotation)
 
 
-def _run(
-    camera: str,
-    recognizer: _Recognizer,
-    faces: str,
-    hold_time: float | None,
-    options: "SensorOptions",
-    output: _Output,
-) -> None:
+def _run(sensing: Sensing, source: str, realtime: bool, output: _Output) -> None:
     from edgeemo.cli.window import Window
-    from edgeemo.live.sensor import EmotionSensor
 
     try:
         with ExitStack() as stack:
@@ -337,16 +154,8 @@ def _run(
                 stack.callback(lambda: _say_lost(recorder.recorded))
                 stack.enter_context(recorder)
             window = stack.enter_context(Window()) if output.show else None
-            sensor = stack.enter_context(
-                EmotionSensor(
-                    camera,
-                    recognizer=stack.enter_context(recognizer.open()),
-                    faces=faces,
-                    hold_time=hold_time,
-                    options=options,
-                )
-            )
-            stack.callback(lambda: say(f"edgeemo: {_summary(sensor.health())}", err=True))
+            sensor = stack.enter_context(sensing.open(source, realtime=realtime))
+            stack.callback(lambda: say(f"edgeemo: {summary(sensor.health())}", err=True))
             live = stack.enter_context(closing(_LiveLine()))
             _watch(sensor, output.as_json, window, recorder, live)
         _check_end(sensor.health(), live=sensor.live)
@@ -431,7 +240,8 @@ def _rates(reading: "Reading") -> str:
     return f"  {reading.latency_ms:.0f} ms  {reading.fps:.0f} fps  {reading.dropped} dropped"
 
 
-def _summary(health: "Health") -> str:
+def summary(health: "Health") -> str:
+    """What a sensor has done, in a line."""
     per_second = health.looked_at / health.uptime_s
     losses = (
         f", camera lost {health.losses} and back {count_of(health.reconnects, 'time')}"
@@ -455,7 +265,3 @@ def _say_lost(recorded: "Recorded") -> None:
             f"edgeemo: recorded {count_of(recorded.lines, 'line')}, lost {recorded.lost:,}",
             err=True,
         )
-
-
-def _start_log(verbose: bool) -> None:
-    log_to_stderr("edgeemo", logging.INFO if verbose else logging.WARNING)

@@ -122,6 +122,11 @@ class EmotionSensor:
         return self._recognizer.labels
 
     @property
+    def recognizer(self) -> Recognizer:
+        """What looks for faces and names their emotions: the caller's, or the sensor's own."""
+        return self._recognizer
+
+    @property
     def live(self) -> bool:
         """Whether frames come by themselves, so that only the newest counts, as of a camera."""
         return self._watcher.live
