@@ -67,8 +67,8 @@ def install_line(extras: str, *, anew: bool = False) -> str:
     return f"pip install{options} -e {shlex.quote(f'{folder}[{extras}]')}"
 
 
-def need(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import `module`, which the extra `extra` installs.
+def need(module: str, extra: str, purpose: str, *, called: str = "") -> ModuleType:
+    """Import `module`, which the extra `extra` installs; messages say `called` for its name.
 
     Raises:
         MissingDependency: not installed; the message names the command that installs it.
@@ -76,7 +76,7 @@ def need(module: str, extra: str, purpose: str) -> ModuleType:
     """
     if not is_installed(module):
         raise MissingDependency(
-            f"{module} is needed {purpose} and is not installed; run: {install_line(extra)}"
+            f"{called or module} is needed {purpose} and is not installed; run: {install_line(extra)}"
         )
     send_nothing()
     try:
@@ -84,7 +84,7 @@ def need(module: str, extra: str, purpose: str) -> ModuleType:
             return importlib.import_module(module)
     except Exception as error:
         raise BrokenDependency(
-            f"{module} is installed but does not import ({type(error).__name__}:"
+            f"{called or module} is installed but does not import ({type(error).__name__}:"
             f" {str(error).splitlines()[0] if str(error) else ''}); run:"
             f" {install_line(extra, anew=True)}"
         ) from error

@@ -32,7 +32,8 @@ LAYERS: dict[str, set[str]] = {
     "models": {"errors"},
     "downloads": {"contract", "errors"},
     "data": {"contract", "errors", "optional"},
-    "annotate": {"errors", "optional", "results"},
+    "label_layout": {"results"},
+    "annotate": {"errors", "label_layout", "optional", "results"},
     "backends": {"cache", "contract", "errors", "optional", "registry"},
     "firmware": {"backends", "contract", "errors", "optional"},
     "faces": {"cache", "contract", "errors", "optional", "registry", "results"},
@@ -135,6 +136,8 @@ SITES: dict[str, set[str]] = {
     "uvicorn": {"edgeemo/serve/server.py"},
     "wsproto": {"edgeemo/serve/server.py"},
     "h11": {"edgeemo/serve/server.py"},
+    "PIL": {"edgeemo/annotate.py", "edgeemo/data/with_pillow.py"},
+    "pillow_heif": {"edgeemo/data/with_pillow.py"},
     "kaggle": {"training/data/kaggle.py"},
 }
 NEVER_ON_A_DEVICE = {
@@ -158,6 +161,7 @@ COMPUTED = {
     "edgeemo/registry.py": "the entries of its table",
     "edgeemo/cli/doctor.py": "asks whether optional packages import and uses none of them",
     "edgeemo/backends/litert.py": "one of the two interpreters",
+    "edgeemo/data/with_pillow.py": "the parts of Pillow",
 }
 # Files that give cli/shell.py the names that it computes with.
 VERBS = {"edgeemo/cli/main.py", "export/cli/main.py"}
