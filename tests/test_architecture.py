@@ -136,7 +136,11 @@ SITES: dict[str, set[str]] = {
     "uvicorn": {"edgeemo/serve/server.py"},
     "wsproto": {"edgeemo/serve/server.py"},
     "h11": {"edgeemo/serve/server.py"},
-    "PIL": {"edgeemo/annotate.py", "edgeemo/data/with_pillow.py"},
+    "PIL": {
+        "edgeemo/annotate.py",
+        "edgeemo/cli/summary/picture.py",
+        "edgeemo/data/with_pillow.py",
+    },
     "pillow_heif": {"edgeemo/data/with_pillow.py"},
     "kaggle": {"training/data/kaggle.py"},
 }

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 import numpy as np
@@ -16,10 +16,13 @@ from edgeemo.contract.checked.outputs import Words, check_all_apart, check_outpu
 from edgeemo.contract.languages import label_name
 from edgeemo.data.pictures import WRITTEN, write_picture
 from edgeemo.errors import PictureError
-from edgeemo.results import Face
+from edgeemo.results import Face, Reading
 
 if TYPE_CHECKING:
     from edgeemo.recognizer import Recognizer
+
+
+_Drawn = TypeVar("_Drawn", Face, Reading)
 
 
 @dataclass(frozen=True)
@@ -93,20 +96,21 @@ def planned(
     return Outputs(annotated, {k: p.with_suffix("") for k, p in stems.items()}, inputs, language)
 
 
-def in_language(faces: Sequence[Face], language: str) -> Sequence[Face]:
-    """The faces with their labels as people call them, to be drawn."""
+def in_language(faces: Sequence[_Drawn], language: str) -> Sequence[_Drawn]:
+    """Faces or readings with their labels as people call them, to be drawn."""
     if language == "en":
         return faces
     return [_renamed(face, language) for face in faces]
 
 
-def _renamed(face: Face, language: str) -> Face:
+def _renamed(face: _Drawn, language: str) -> _Drawn:
     labels = list(face.scores)
     names = {label: label_name(label, language, labels) for label in labels}
     if len(set(names.values())) < len(names):
         return face  # one label is called as another one is translated
     scores = {names[label]: score for label, score in face.scores.items()}
-    return replace(face, emotion=names[face.emotion], scores=scores)
+    emotion = names[face.emotion] if face.emotion else face.emotion
+    return replace(face, emotion=emotion, scores=scores)
 
 
 def _in_folder(folder: Path, pictures: Pictures, option: str) -> dict[Given, Path]:

@@ -33,6 +33,11 @@ class _Shown(Bar):
         super().say_above(line)
 
 
+def on_terminal() -> bool:
+    """Whether somebody sees how far something is: a live line on stdout, or a bar on stderr."""
+    return any(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr))
+
+
 @contextmanager
 def progress(title: str, total: int, *, shown: bool = True) -> Iterator[Bar]:
     """A bar of `total` steps, with the time left; away from a terminal, or where `shown` is false,

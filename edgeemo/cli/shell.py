@@ -9,7 +9,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -96,7 +96,7 @@ def say(*lines: object, err: bool = False, colour: str = "", end: str = "\n") ->
     """
     for line in lines or ("",):
         shown = printable(_spoken(str(line)))
-        text = (click.style(shown, fg=colour) if colour else shown) + end
+        text = _coloured(shown, colour) + end
         try:
             click.echo(text, err=err, nl=False)
         except BrokenPipeError:
@@ -109,6 +109,25 @@ def say(*lines: object, err: bool = False, colour: str = "", end: str = "\n") ->
 def begin_line_again(*, err: bool = False) -> None:
     """Let what is said next stand in place of the terminal's unfinished line."""
     click.echo("\r\x1b[K", err=err, nl=False)  # carriage return; erase to the end of the line
+
+
+def say_in_place(parts: Iterable[tuple[str, str]], width: int) -> None:
+    """Put coloured parts (text and click's name of a colour, or "") in place of the terminal's
+    line on stdout, cut to `width` columns.
+    """
+    line = ""
+    for text, colour in parts:
+        shown = printable(text)[:width]
+        width -= len(shown)
+        line += _coloured(shown, colour)
+    click.echo(f"\r{line}\x1b[K", nl=False)  # erase what was longer
+
+
+def _coloured(text: str, colour: str) -> str:
+    """The text in a colour, unless $NO_COLOR asks for none (https://no-color.org); click takes
+    colours away where no terminal reads.
+    """
+    return click.style(text, fg=colour) if colour and not os.environ.get("NO_COLOR") else text
 
 
 def _spoken(text: str) -> str:
