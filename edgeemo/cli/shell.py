@@ -16,7 +16,7 @@ import click
 from click.shell_completion import CompletionItem, shell_complete
 
 from edgeemo.contract.checked.text import printable
-from edgeemo.errors import EdgeemoError, Interrupted, StorageError
+from edgeemo.errors import EdgeemoError, Interrupted, StorageError, speaking_of_options
 from edgeemo.optional import install_line, is_installed, send_nothing
 
 SPOKEN: dict[str, str] = {}
@@ -181,7 +181,7 @@ def run(
     try:
         _complete(group, name)
         # Not group.main, which takes a closed pipe for a failure.
-        with group.make_context(name, words) as context:
+        with speaking_of_options(), group.make_context(name, words) as context:
             group.invoke(context)
         sys.exit(0)
     except click.exceptions.Exit as ended:

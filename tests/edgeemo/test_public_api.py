@@ -52,6 +52,10 @@ def test_public_name_resolves_and_is_listed(name: str) -> None:
     assert name in dir(edgeemo)
 
 
+def test_nothing_but_public_names_is_listed() -> None:
+    assert [name for name in dir(edgeemo) if not name.startswith("__")] == sorted(NAMES)
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "LABELS"])
 def test_public_class_or_function_is_documented_with_its_public_members(name: str) -> None:
     value = getattr(edgeemo, name)
@@ -89,6 +93,15 @@ def test_error_has_the_root_and_a_builtin_second_parent(name: str) -> None:
     assert issubclass(kind, errors.EdgeemoError)
     assert issubclass(_second_parents(kind)[0], Exception)
     assert kind.__doc__
+
+
+def test_messages_name_options_to_programs_and_arguments_to_python() -> None:
+    assert errors.worded("--record", "path") == "path"
+    with errors.speaking_of_options():
+        with errors.speaking_of_options():
+            assert errors.worded("--record", "path") == "--record"
+        assert errors.worded("--record", "path") == "--record"
+    assert errors.worded("--record", "path") == "path"
 
 
 def test_errors_tree_in_the_docstring_is_true() -> None:
