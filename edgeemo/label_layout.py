@@ -150,7 +150,7 @@ def _is_free(
     apart = (corners[:, np.newaxis, 2:] <= others[:, :2]) | (
         corners[:, np.newaxis, :2] >= others[:, 2:]
     )
-    return np.asarray(inside & apart.any(axis=2).all(axis=1))
+    return np.asarray(inside & np.all(apart.any(axis=2), axis=1), np.bool_)
 
 
 def _corners(box: Box) -> tuple[int, int, int, int]:

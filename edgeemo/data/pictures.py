@@ -3,7 +3,7 @@
 Bytes from outside in, bounded; RGB uint8 out.
 
 Pillow decodes where it is installed (extra `pictures`), else OpenCV (extra `opencv`); both give the
-same pixels (docs/detectors.md). GIF, AVIF and HEIC need Pillow. PGM and PPM are read here.
+same pixels (docs/preprocessing.md). GIF, AVIF and HEIC need Pillow. PGM and PPM are read here.
 """
 
 import os
@@ -37,9 +37,12 @@ PIXELS_ENVIRONMENT = "EDGEEMO_MAX_PIXELS"
 _MAX_SCANS = 100
 _MAX_PIXELS_SCANNED = 16 * MAX_PIXELS
 _SHRINKS = (1, 2, 4, 8)  # what libjpeg decodes at
-WRITTEN = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
-"""Endings of what is written; the format goes by the ending."""
-SUFFIXES = WRITTEN | {".gif", ".avif", ".heic", ".heif"}
+COMMON_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
+)
+"""Endings of what is written, by its ending, and of the pictures of a data set, so that it is the
+same whichever decoder a machine has."""
+SUFFIXES = COMMON_SUFFIXES | {".gif", ".avif", ".heic", ".heif"}
 """Endings by which a file is taken for a picture; what it is, its first bytes say."""
 
 
@@ -113,9 +116,9 @@ def write_picture(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:
     Raises PictureError, StorageError.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in WRITTEN:
+    if suffix not in COMMON_SUFFIXES:
         raise PictureError(
-            f"{path}: expected an ending of {', '.join(sorted(WRITTEN))}; received"
+            f"{path}: expected an ending of {', '.join(sorted(COMMON_SUFFIXES))}; received"
             f" {suffix or 'none'}"
         )
     opencv = with_opencv.has_opencv() and not with_pillow.has_pillow()

@@ -26,6 +26,7 @@ from edgeemo.contract.labels import LABELS
 from edgeemo.data import pictures
 from edgeemo.data.labelled import load_inputs
 from edgeemo.data.pictures import decode_picture, read_picture, write_picture
+from edgeemo.data.tiff import first_picture
 from edgeemo.errors import EdgeemoError, InvalidInput, MissingFile, PictureError, StorageError
 from edgeemo.optional import is_installed
 from tests import support
@@ -636,6 +637,58 @@ def test_tiff_whose_second_size_stands_behind_many_tags_is_refused() -> None:
     tags = [(256, 4, 1, 100), (257, 4, 1, 100), *rest, (256, 4, 1, 30_000)]
     with pytest.raises(PictureError, match=r"^x: a TIFF with two widths; convert it again$"):
         decode_picture(tiff_with(tags), "x")
+
+
+HONEST = [(256, 4, 1, 100), (257, 4, 1, 100), (258, 3, 1, 8), (262, 3, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("tag", "message"),
+    [
+        ((273, 4, 16_000_000, 8), "a TIFF of 16,000,000 strips, expected at most 65,536"),
+        ((325, 4, 65_537, 8), "a TIFF of 65,537 tiles, expected at most 65,536"),
+        (
+            (347, 7, 60_000_000, 8),
+            "a TIFF of 60,000,000 values of tag 347, expected at most 65,536",
+        ),
+        ((320, 3, 700, 8), "a TIFF whose tag 320 lies outside of the file"),
+        ((338, 3, 65, 8), "a TIFF of 65 values of tag 338, expected at most 64"),
+        ((262, 3, 1, 1), "a TIFF with two tags 262"),
+    ],
+)
+def test_tiff_whose_tags_would_keep_a_decoder_busy_is_refused(
+    tag: tuple[int, int, int, int], message: str
+) -> None:
+    with pytest.raises(PictureError, match=f"^x: {message}; convert it again$"):
+        decode_picture(tiff_with(sorted([*HONEST, tag])), "x")
+
+
+def test_tiff_of_gigantic_tiles_is_refused() -> None:
+    tiles = [(322, 4, 1, 60_000), (323, 4, 1, 60_000)]
+    with pytest.raises(PictureError, match="a TIFF of tiles of 60000x60000 pixels"):
+        decode_picture(tiff_with([*HONEST, *tiles]), "x")
+
+
+def test_decoders_never_see_what_private_tags_of_a_tiff_point_at() -> None:
+    whole = written_by_pillow(bars(), "TIFF")
+    (at,) = struct.unpack("<I", whole[4:8])
+    (count,) = struct.unpack("<H", whole[at : at + 2])
+    private = b"".join(struct.pack("<HHII", 60_000 + i, 7, len(whole), 0) for i in range(3_000))
+    data = (
+        whole[:4] + struct.pack("<I", len(whole)) + whole[8:]
+        + struct.pack("<H", count + 3_000) + whole[at + 2 : at + 2 + 12 * count] + private + bytes(4)
+    )  # fmt: skip
+    seen = first_picture(data)
+    (directory,) = struct.unpack("<I", seen[4:8])
+    assert struct.unpack("<H", seen[directory : directory + 2])[0] <= count
+    assert np.array_equal(decode_picture(data, "x"), bars())
+
+
+@pytest.mark.parametrize("decoder", ["Pillow"], indirect=True)
+def test_a_large_run_length_bmp_is_refused() -> None:
+    head = b"BM" + bytes(8) + struct.pack("<IIiiHHI", 54, 40, 40, 30, 1, 8, 1) + bytes(20)
+    with pytest.raises(PictureError, match="a run-length BMP of 4,200,054 bytes; convert it"):
+        decode_picture(head + bytes(4_200_000), "x")
 
 
 @pytest.mark.parametrize(
