@@ -135,6 +135,7 @@ SITES: dict[str, set[str]] = {
     "uvicorn": {"edgeemo/serve/server.py"},
     "wsproto": {"edgeemo/serve/server.py"},
     "h11": {"edgeemo/serve/server.py"},
+    "paho": {"edgeemo/live/mqtt.py"},
     "kaggle": {"training/data/kaggle.py"},
 }
 NEVER_ON_A_DEVICE = {
