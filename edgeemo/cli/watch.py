@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeemo.cli.following import Followers, Following, following_options
 from edgeemo.cli.options import PlainPath
 from edgeemo.cli.sensing import Sensing, sensing_options
 from edgeemo.cli.shell import log_to_stderr, say
@@ -89,6 +90,7 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
     is_flag=True,
     help="Play a file at its own pace and drop what comes too fast, as a camera would.",
 )
+@following_options()
 @click.option(
     "-v",
     "--verbose",
@@ -98,6 +100,7 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 def watch(
     source: str | None,
     sensing: Sensing,
+    following: Following,
     as_json: bool,
     show: bool,
     record: Path | None,
@@ -115,7 +118,7 @@ def watch(
         check_apart(record, (sensing.camera or source, sensing.model, sensing.detector_model))
     log_to_stderr("edgeemo", logging.INFO if verbose else logging.WARNING)
     output = _Output(as_json, show, record, record_rotate, keep)
-    _run(sensing, source or "auto", realtime, output)
+    _run(sensing, source or "auto", realtime, following, output)
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,9 @@ class _Output:
         return Recorder(self.record, rotation)
 
 
-def _run(sensing: Sensing, source: str, realtime: bool, output: _Output) -> None:
+def _run(
+    sensing: Sensing, source: str, realtime: bool, following: Following, output: _Output
+) -> None:
     from edgeemo.cli.window import Window
 
     try:
@@ -156,8 +161,9 @@ def _run(sensing: Sensing, source: str, realtime: bool, output: _Output) -> None
             window = stack.enter_context(Window()) if output.show else None
             sensor = stack.enter_context(sensing.open(source, realtime=realtime))
             stack.callback(lambda: say(f"edgeemo: {summary(sensor.health())}", err=True))
+            followers = stack.enter_context(following.open(sensor))
             live = stack.enter_context(closing(_LiveLine()))
-            _watch(sensor, output.as_json, window, recorder, live)
+            _watch(sensor, output.as_json, window, recorder, live, followers)
         _check_end(sensor.health(), live=sensor.live)
     except KeyboardInterrupt:
         pass  # Ctrl-C, SIGTERM and SIGHUP are how this usually ends
@@ -183,8 +189,10 @@ def _watch(
     window: "Window | None",
     recorder: "Recorder | None",
     live: "_LiveLine",
+    followers: Followers,
 ) -> None:
     for seen in sensor.observations():
+        followers.tell(seen)
         for reading in seen.readings:
             line = strict.dumps_line(reading.to_dict())
             if recorder:
