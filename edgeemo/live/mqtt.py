@@ -231,7 +231,7 @@ class MqttPublisher:
         self._later = False  # what was not sent because another was on its way
         self._online: bool | None = None
         self._complained = False
-        self._client = paho.Client(
+        self._client: Any = paho.Client(
             paho.CallbackAPIVersion.VERSION2, client_id=f"edgeemo-{secrets.token_hex(6)}"
         )
         if broker.user:
@@ -264,7 +264,9 @@ class MqttPublisher:
         self.close()
 
     def close(self) -> None:
-        """Say that nothing comes any more, and leave."""
+        """Say that nothing comes any more, and leave. Does no harm twice."""
+        if self._client is None:
+            return
         if self.published.connected:
             with self._lock:
                 last = self._client.publish(self._broker.availability, "offline", retain=True)
@@ -272,6 +274,9 @@ class MqttPublisher:
                 last.wait_for_publish(_END)
         self._client.disconnect()
         self._client.loop_stop()
+        with self._lock:
+            self.published.connected = False
+            self._client = None  # which keeps two sockets for as long as it is there
 
     def tell(self, seen: Seen) -> None:
         """Take in a frame's readings; of several faces the largest's counts."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -232,6 +233,7 @@ with MqttPublisher(parse_broker("mqtt://127.0.0.1:{mosquitto.port}/kiosk/door"),
 
 
 def test_a_broker_that_is_not_there_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    descriptors = len(os.listdir("/proc/self/fd"))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     begun = time.monotonic()
@@ -240,6 +242,9 @@ def test_a_broker_that_is_not_there_is_no_failure(caplog: pytest.LogCaptureFixtu
         publisher.tell(seen())
         assert publisher.published.passed_over == 1
     assert time.monotonic() - begun < 5
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    publisher.close()
+    publisher.tell(seen())
     assert caplog.text.count("trying again") == 1
 
 
