@@ -142,6 +142,7 @@ SITES: dict[str, set[str]] = {
         "edgeemo/data/with_pillow.py",
     },
     "pillow_heif": {"edgeemo/data/with_pillow.py"},
+    "paho": {"edgeemo/live/mqtt.py"},
     "kaggle": {"training/data/kaggle.py"},
 }
 NEVER_ON_A_DEVICE = {

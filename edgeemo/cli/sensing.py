@@ -227,9 +227,9 @@ def sensing_options() -> Decorator:
             camera, model_option(), artifact_option(), prior_option(), detector_options(),
             threads_option(), view_options(), *_OWN,
         )  # fmt: skip
-        decorated: Callable[..., Any] = with_sensing
+        decorated: Any = with_sensing
         for option in reversed(shared):
             decorated = option(decorated)
-        return decorated
+        return decorated  # type: ignore[no-any-return]
 
     return decorate

@@ -3,16 +3,22 @@
 import logging
 import os
 import secrets
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from edgeemo.cli.following import Followers, Following, following_options
 from edgeemo.cli.options import PlainPath
 from edgeemo.cli.sensing import Sensing, sensing_options
 from edgeemo.cli.shell import NumberRange, log_to_stderr, say
 from edgeemo.contract.languages import LANGUAGES
 from edgeemo.errors import InvalidInput, ServeError
+
+if TYPE_CHECKING:
+    from edgeemo.serve.metrics import Metric
 
 _HELP = """Serve a camera's readings: a page for people, and an API for programs.
 
@@ -20,6 +26,7 @@ _HELP = """Serve a camera's readings: a page for people, and an API for programs
 edgeemo serve                              http://127.0.0.1:8765/
 edgeemo serve --camera csi --show-frames   the page shows the camera's picture
 edgeemo serve --host 0.0.0.0 --token-file token
+edgeemo serve --mqtt mqtt://broker/kiosk --on happy=http://screen.local/smile
 
 Only this machine can reach it, unless --host says otherwise: then a token is needed, and the first
 line on stderr is a link that lets one browser in. Nothing is kept, and no picture leaves the
@@ -60,11 +67,13 @@ the sensor died.
     metavar="SECONDS",
     help="Keep readings in memory for so long, for clients whose connection broke.",
 )
+@following_options()
 @click.option(
     "-v", "--verbose", is_flag=True, help="Log what the camera does, and each minute how all is."
 )
 def serve(
     sensing: Sensing,
+    following: Following,
     host: str,
     port: int,
     token_file: Path | None,
@@ -88,23 +97,44 @@ def serve(
     except InvalidInput as error:
         raise click.BadParameter(str(error), param_hint="--allow-origin") from None
     log_to_stderr("edgeemo", logging.INFO if verbose else logging.WARNING)
-    settings = Settings(
-        host, _token(token_file) if token_file else "", allowed, show_frames, language, retain
-    )
     try:
         with ExitStack() as stack:
             listening = stack.enter_context(listen(host, port))
+            token = _token(token_file) if token_file else ""
+            settings = Settings(host, token, allowed, show_frames, language, retain)
             sensor = stack.enter_context(sensing.open(realtime=True))
+            followers = stack.enter_context(following.open(sensor))
             service = Service(
                 sensor,
                 listening,
                 settings,
                 predictor=lambda: sensing.recognizer(of_pictures=True),
+                followers=[followers.tell],
+                others=[lambda: _figures(followers)],
             )
             _say_where(host, listening.getsockname()[1], service.doors.link)
             service.run()
     except KeyboardInterrupt:
         pass  # Ctrl-C, SIGTERM and SIGHUP are how this usually ends
+
+
+def _figures(followers: Followers) -> "Iterator[Metric]":
+    from edgeemo.serve.metrics import Metric
+
+    if followers.publisher:
+        told = followers.publisher.published
+        yield Metric("mqtt_connected", "Whether the broker has let us in.", told.connected)
+        yield Metric("mqtt_connects_total", "Times that the broker let us in.", told.connects)
+        yield Metric("mqtt_readings_total", "Readings that were published.", told.readings)
+    counted = (
+        ("calls", "Calls of hooks."),
+        ("failures", "Calls of hooks that failed."),
+        ("passed_over", "Events of hooks that were not told, for a newer one."),
+    )
+    for name, words in counted:
+        for number, hook in enumerate(followers.hooks.hooks):
+            labels = {"event": hook.rule.event, "hook": str(number)}
+            yield Metric(f"hook_{name}_total", words, getattr(hook.called, name), labels)
 
 
 def _say_where(host: str, port: int, link: str) -> None:

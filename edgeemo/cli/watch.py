@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeemo.cli.following import Following, following_options
 from edgeemo.cli.marked import in_language
 from edgeemo.cli.options import PlainPath, language_option
 from edgeemo.cli.progress import on_terminal, progress
@@ -92,6 +93,7 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
     is_flag=True,
     help="Play a file at its own pace and drop what comes too fast, as a camera would.",
 )
+@following_options()
 @click.option(
     "--summary",
     type=PlainPath(),
@@ -114,6 +116,7 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 def watch(
     source: str | None,
     sensing: Sensing,
+    following: Following,
     as_json: bool,
     show: bool,
     record: Path | None,
@@ -140,7 +143,7 @@ def watch(
         as_json, show, record, record_rotate, keep, summary=summary, annotate=annotate,
         language=language,
     )  # fmt: skip
-    _run(sensing, source or "auto", realtime, output)
+    _run(sensing, source or "auto", realtime, following, output)
 
 
 def _check_outputs(
@@ -203,7 +206,9 @@ class _Output:
         return Recorder(self.record, rotation)
 
 
-def _run(sensing: Sensing, source: str, realtime: bool, output: _Output) -> None:
+def _run(
+    sensing: Sensing, source: str, realtime: bool, following: Following, output: _Output
+) -> None:
     from edgeemo.cli.kept import Kept, length_of
     from edgeemo.cli.live_line import LiveLine
     from edgeemo.cli.window import Window
@@ -218,6 +223,7 @@ def _run(sensing: Sensing, source: str, realtime: bool, output: _Output) -> None
             sensor = stack.enter_context(sensing.open(source, realtime=realtime))
             stack.callback(lambda: say(f"edgeemo: {summary(sensor.health())}", err=True))
             camera = sensing.camera or source
+            followers = stack.enter_context(following.open(sensor))
             kept = stack.enter_context(Kept(_wanted(output, camera, sensing.fps), sensor))
             length = length_of(camera, sensing.fps) if on_terminal() and not realtime else None
             # A live line on a terminal shows by itself how far it is.
@@ -227,6 +233,7 @@ def _run(sensing: Sensing, source: str, realtime: bool, output: _Output) -> None
             how_far = _HowFar(bar, length)
             for seen in sensor.observations():
                 kept.add(seen)
+                followers.tell(seen)
                 _say_readings(seen, output, recorder, live)
                 how_far.show(seen.readings[0].time)
                 if window and seen.frame:

@@ -63,9 +63,10 @@ class App:
     ) -> None:
         self.hub, self.doors = hub, doors
         self._served, self._page, self._show_frames = served, page, show_frames
-        self._routes = {route.path: route for route in ROUTES if show_frames or not route.frames}
+        self.served = {route.path: route for route in ROUTES if show_frames or not route.frames}
+        """The routes that there are, by path."""
         self._handlers: dict[str, Callable[[Request], Awaitable[None]]] = {
-            route.path: getattr(self, f"_serve_{route.name}") for route in self._routes.values()
+            route.path: getattr(self, f"_serve_{route.name}") for route in self.served.values()
         }
         self._health_now: tuple[float, Health] | None = None
         self._predictor: Recognizer | None = None
@@ -101,7 +102,7 @@ class App:
             await request.answer(303, b"", "text/plain", headers)
             return
         self.doors.check(request)
-        route = self._routes.get(request.path)
+        route = self.served.get(request.path)
         if route is None:
             raise Refusal(404, "no such address; /openapi.json lists those that there are")
         if request.method == "OPTIONS":

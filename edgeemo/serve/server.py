@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -121,6 +122,7 @@ class Server:
         asyncio.run(self._run())
 
     async def _run(self) -> None:
+        hung_up = self._stop_on_hangup()
         serving = asyncio.create_task(self._server.serve([self._listening]))
         while not (self._server.started or serving.done()):
             await asyncio.sleep(0.005)
@@ -130,6 +132,23 @@ class Server:
         self._app.hub.close()  # or clients that follow would be waited for
         self._server.should_exit = True
         await serving
+        if hung_up.is_set():
+            raise KeyboardInterrupt
+
+    def _stop_on_hangup(self) -> threading.Event:
+        """Let a terminal or connection that goes end it, as uvicorn does with the other signals; the
+        event is set then."""
+        hung_up = threading.Event()
+        hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+        here = threading.current_thread() is threading.main_thread()
+        if hangup is not None and here and signal.getsignal(hangup) is not signal.SIG_IGN:
+
+            def stop() -> None:
+                hung_up.set()
+                self.stop()
+
+            asyncio.get_running_loop().add_signal_handler(hangup, stop)
+        return hung_up
 
     def stop(self) -> None:
         """End it; of any thread, and more than once."""

@@ -32,6 +32,8 @@ class Scene:
     """While it is set, the camera is gone."""
     fps: float = 30.0
     """Frames a second."""
+    model: str | None = None
+    """A bundle that answers in the backend's place."""
 
     def frames(self) -> Iterator[NDArray[np.uint8] | CameraError]:
         number = 0
@@ -47,8 +49,13 @@ class Scene:
     def sensor(self) -> Iterator[EmotionSensor]:
         camera = FakeCamera(self.frames(), live=True, fps=self.fps)
         options = SensorOptions(smoothing=False)
+        opened = (
+            Recognizer(self.model, detector="whole")
+            if self.model
+            else Recognizer(backend=self.backend, detector="whole")
+        )
         with (
-            Recognizer(backend=self.backend, detector="whole") as recognizer,
+            opened as recognizer,
             EmotionSensor(camera, recognizer=recognizer, options=options) as sensor,
         ):
             yield sensor
@@ -62,6 +69,8 @@ class Server:
     """It listens on."""
     service: Service
     """What runs."""
+    thread: threading.Thread
+    """In which it does."""
 
     @property
     def host(self) -> str:
@@ -122,8 +131,8 @@ def serving(
     settings = settings or Settings()
     with (scene or Scene()).sensor() as sensor, listen("127.0.0.1", port) as listening:
         service = Service(sensor, listening, settings, bounds=bounds or Bounds(), **more)
-        server = Server(listening.getsockname()[1], service)
         thread = threading.Thread(target=service.run, daemon=True)
+        server = Server(listening.getsockname()[1], service, thread)
         thread.start()
         try:
             wait_until(lambda: service.hub.reading)
