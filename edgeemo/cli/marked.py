@@ -14,7 +14,7 @@ from edgeemo.cli.given import Given, Pictures
 from edgeemo.contract.checked.files import make_folder, translated
 from edgeemo.contract.checked.outputs import Words, check_all_apart, check_output
 from edgeemo.contract.languages import label_name
-from edgeemo.data.pictures import WRITTEN, write_picture
+from edgeemo.data.pictures import COMMON_SUFFIXES, write_picture
 from edgeemo.errors import PictureError
 from edgeemo.results import Face, Reading
 
@@ -82,9 +82,9 @@ def planned(
     inputs = (*(given.name for given in pictures.all), *(str(word) for word in others if word))
     annotated: dict[Given, Path] = {}
     if annotate and pictures.one and annotate.suffix and not annotate.is_dir():
-        if annotate.suffix.lower() not in WRITTEN:
+        if annotate.suffix.lower() not in COMMON_SUFFIXES:
             raise PictureError(
-                f"{annotate}: expected an ending of {', '.join(sorted(WRITTEN))}, or a folder; "
+                f"{annotate}: expected an ending of {', '.join(sorted(COMMON_SUFFIXES))}, or a folder; "
                 f"received {annotate.suffix}"
             )
         check_output(annotate, inputs, option="--annotate")
@@ -115,7 +115,7 @@ def _renamed(face: _Drawn, language: str) -> _Drawn:
 
 def _in_folder(folder: Path, pictures: Pictures, option: str) -> dict[Given, Path]:
     """A path of its own in `folder` for each picture, which says where the picture lay."""
-    if folder.suffix.lower() in WRITTEN and not folder.is_dir():
+    if folder.suffix.lower() in COMMON_SUFFIXES and not folder.is_dir():
         raise click.UsageError(
             f"{option}: expected a folder where several pictures may come, received {folder}"
         )
@@ -134,7 +134,7 @@ def _names(pictures: Iterable[Given]) -> dict[Given, Path]:
         if given in names:
             continue
         path, number = given.relative, 1
-        suffix = path.suffix if path.suffix.lower() in WRITTEN else ".png"
+        suffix = path.suffix if path.suffix.lower() in COMMON_SUFFIXES else ".png"
         path = path.with_name(path.stem + suffix)
         stem = path.stem
         while os.path.normcase(path.with_suffix("")) in taken:
