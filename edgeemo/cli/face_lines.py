@@ -63,7 +63,9 @@ class Lines:
     def _text(self, image: str, faces: Sequence[Face], crop: bool) -> None:
         if not faces:
             more = (
-                f"; {phrase('is it a cropped face? Take it whole', self._language)}: --detector whole"
+                "; "
+                + phrase("is it a cropped face? Take it whole", self._language)
+                + ": --detector whole"
                 if crop
                 else ""
             )

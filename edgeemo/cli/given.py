@@ -92,8 +92,8 @@ def _refuse_address(word: str) -> None:
         return
     if scheme.lower() in ("http", "https"):
         raise click.UsageError(
-            f"{word}: nothing is fetched from a network here; download it: curl -fL {shlex.quote(word)} |"
-            " edgeemo predict -"
+            f"{word}: nothing is fetched from a network here; download it: curl -fL "
+            f"{shlex.quote(word)} | edgeemo predict -"
         )
     if scheme.lower() == "file":
         raise click.UsageError(f"{word}: expected a path; name it {rest}")

@@ -76,7 +76,7 @@ class Kept:
         if self._summary:
             self._summary.add(seen.readings)
         if self._video and seen.frame:
-            from edgeemo.annotate import annotate
+            from edgeemo.drawing import annotate
 
             readings = in_language(seen.readings, self._wanted.language)
             at = seen.readings[0].monotonic if self._live else seen.readings[0].time

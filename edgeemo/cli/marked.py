@@ -44,7 +44,7 @@ class Outputs:
         """Write what is asked for of uint8 (H, W, 3) RGB, and give the paths."""
         written = []
         if given in self.annotated:
-            from edgeemo.annotate import annotate
+            from edgeemo.drawing import annotate
 
             with translated(path := self.annotated[given], "--annotate"):
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,8 +84,8 @@ def planned(
     if annotate and pictures.one and annotate.suffix and not annotate.is_dir():
         if annotate.suffix.lower() not in COMMON_SUFFIXES:
             raise PictureError(
-                f"{annotate}: expected an ending of {', '.join(sorted(COMMON_SUFFIXES))}, or a folder; "
-                f"received {annotate.suffix}"
+                f"{annotate}: expected an ending of {', '.join(sorted(COMMON_SUFFIXES))}, or a "
+                f"folder; received {annotate.suffix}"
             )
         check_output(annotate, inputs, option="--annotate")
         annotated = {pictures.all[0]: annotate}

@@ -106,7 +106,7 @@ class SummaryWriter:
 
     Args:
         labels: the bundle's.
-        live: whether the readings are of a live camera, whose `time` jumps: then `monotonic` counts.
+        live: whether the readings are of a live camera, whose `time` jumps: `monotonic` counts.
         longest_gap: seconds between two frames beyond which nothing is known of the time between.
     """
 

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgeemo.annotate import annotate
 from edgeemo.cameras import Frame
 from edgeemo.data.pictures import MAX_PIXELS_OF_MANY, decode_picture, pixel_bound
+from edgeemo.drawing import annotate
 from edgeemo.errors import PictureError
 from edgeemo.live.health import Health, State
 from edgeemo.recognizer import Recognizer

@@ -21,6 +21,7 @@ NAMES = [
     "FakeCamera",
     "Reading",
     "Recognizer",
+    "annotate",
     "load_bundle",
     "predict",
 ]
@@ -50,6 +51,12 @@ def test_public_names_are_known_and_sorted() -> None:
 def test_public_name_resolves_and_is_listed(name: str) -> None:
     assert getattr(edgeemo, name) is not None
     assert name in dir(edgeemo)
+
+
+def test_annotate_is_the_function_whatever_was_imported_before() -> None:
+    code = "import edgeemo, edgeemo.cli.window, edgeemo.drawing; print(edgeemo.annotate.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "annotate\n"
 
 
 def test_nothing_but_public_names_is_listed() -> None:

@@ -5,11 +5,11 @@ import io
 import unicodedata
 from typing import Any
 
-from edgeemo.annotate import drawable
 from edgeemo.cli.summary.drawn import charts, clock, colours, name_of, ticks, used
 from edgeemo.cli.summary.page import counted
 from edgeemo.contract.checked.text import printable
 from edgeemo.contract.languages import phrase
+from edgeemo.drawing import drawable
 from edgeemo.live.summary import Summary
 from edgeemo.optional import need
 

@@ -142,8 +142,8 @@ def test_the_tab_key_completes_verbs_options_bundles_and_priors(
     assert completed("bash", "predict", "--prior", "b") == ["plain,balanced"]
     assert completed("bash", "predict", "--prior", "sad=0.1,ha") == ["plain,sad=0.1,happy="]
     assert completed("zsh", "doc")[:2] == ["plain", "doctor"]
-    assert completed("fish", "doc") == ["plain,doctor\twhat works on this machine, and how to fix the"
-                                        " rest"]  # fmt: skip
+    doctor = "plain,doctor\twhat works on this machine, and how to fix the rest"
+    assert completed("fish", "doc") == [doctor]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
