@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from edgeemo.contract.detector_bundle import DetectorBundle
+from edgeemo.contract.face_look import SAME
 from edgeemo.errors import BackendError
 from edgeemo.firmware.layers import Network
 from edgeemo.firmware.network import detector_network
@@ -78,8 +79,11 @@ def _settings(bundle: DetectorBundle, plan: Plan, prefix: Prefix) -> str:
 def _values(bundle: DetectorBundle, plan: Plan) -> Iterator[tuple[str, object]]:
     manifest = bundle.manifest
     spec, rows, zero = manifest.input_spec, manifest.rows, manifest.artifact.output.zero_point or 0
-    least = rows.least(_scale(bundle)) + zero
-    if least <= -128:
+    least, sure = (
+        replace(rows, threshold=limit).least(_scale(bundle)) + zero
+        for limit in (rows.threshold, rows.sure)
+    )
+    if min(least, sure) <= -128:
         raise BackendError(
             f"{bundle.path}: its threshold {rows.threshold:.2f} lies below what its int8 rows hold; "
             "build the detector with a higher one"
@@ -94,6 +98,9 @@ def _values(bundle: DetectorBundle, plan: Plan) -> Iterator[tuple[str, object]]:
     yield "CELLS", rows.cells
     yield "ROWS_BYTES", rows.cells * 5
     yield "LEAST", f"({least})"
+    yield "SURE", f"({sure})"
+    yield "CLOSER", rows.closer_q10
+    yield "SAME", SAME
     yield "ZERO", f"({zero})"
     yield "OVERLAP", rows.overlap
     yield "ARENA_BYTES", plan.arena_bytes

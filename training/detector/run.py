@@ -13,7 +13,7 @@ from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.detector_run import DETECTOR_FILE, MODEL_FILE, DetectorRun
 from edgeemo.contract.face_rows import FaceRows
 from training.detector.fit import KINDS, Recipe, fit
-from workstation.frames.finder import Finder, choose_threshold
+from workstation.frames.finder import Finder, with_limits
 from workstation.frames.judge import frames_to_judge, judge
 from workstation.frames.known import Known, read_known
 from workstation.frames.table import recall_table
@@ -50,10 +50,12 @@ def write_run(
     to `out`."""
     kind = KINDS[name]
     finder = Finder(rows_of(model), kind.spec, FaceRows(kind.grids, 0.0), 1.0, 0)
-    finder = finder.at(choose_threshold(finder, validation[1]))
-    say(f"threshold {finder.reading.threshold:.2f}, chosen on validation")
+    finder = with_limits(finder, validation[1])
+    reading = finder.reading
+    say(f"thresholds {reading.threshold:.2f} and {reading.sure:.2f}, chosen on validation")
     counts = judge(finder.find, frames_to_judge(*validation))
-    say("\n".join(recall_table(counts)))
+    for line in recall_table(counts):
+        say(line)
     run = DetectorRun(
         name=name,
         input_spec=kind.spec,

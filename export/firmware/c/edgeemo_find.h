@@ -19,8 +19,8 @@ typedef struct {
     int32_t score;
 } edgeemo_face;
 
-/* Of one look at most. */
-#define EDGEEMO_FIND_MOST 64
+/* Faces of a frame at most; candidates of the first look too. */
+#define EDGEEMO_FIND_MOST 32
 
 /* One of the grids whose cells the network's rows belong to; see face_rows.py. */
 typedef struct {
@@ -30,8 +30,8 @@ typedef struct {
 extern const edgeemo_network edgeemo_find_network;
 extern const edgeemo_grid edgeemo_find_grids[EDGEEMO_FIND_GRIDS];
 
-/* Looks for faces in the whole frame and writes `most` of them at most (64 are enough for any
- * frame), largest first: how many there are, or EDGEEMO_BAD_FRAME. It works in the memory that
+/* Looks for faces in the whole frame, and once more at each candidate, and writes `most` of them at
+ * most, largest first: how many it wrote, or EDGEEMO_BAD_FRAME. It works in the memory that
  * edgeemo_infer works in, so one of the two may run at a time. */
 int32_t edgeemo_find(const edgeemo_frame *frame, edgeemo_face *faces, int32_t most);
 

@@ -11,10 +11,9 @@ from edgeemo.backends import RuntimeOptions
 from edgeemo.backends.litert import LiteRtBackend
 from edgeemo.backends.rows import open_rows
 from edgeemo.contract.bundle import Bundle, read_bundle
-from edgeemo.contract.crop import BOX
 from edgeemo.contract.detector_bundle import DetectorBundle, read_detector
-from edgeemo.contract.face_rows import in_frame
-from edgeemo.contract.preprocess import face_to_input, whole_frame
+from edgeemo.contract.face_look import Looker
+from edgeemo.contract.preprocess import face_to_input, is_in_frame
 from edgeemo.errors import InvalidInput
 from edgeemo.models import find_detector, find_model
 from export.firmware.generate import generate
@@ -114,20 +113,20 @@ def in_python(
         content, artifact.file, emotions.spec, emotions.labels,
         RuntimeOptions(reference_kernels=True),
     )  # fmt: skip
+    rows, scale = manifest.rows, output.scale or 1.0
+    looker = Looker(model.rows, spec, rows, scale, output.zero_point or 0)
     answers = []
     for frame in frames:
-        box = whole_frame(frame.shape[1], frame.shape[0], spec)
-        rows = model.rows(face_to_input(frame, box, spec))
-        found = manifest.rows.found(rows, output.scale or 1.0, output.zero_point or 0)
-        region = BOX.region(box, spec.height, spec.width)
-        faces = [(*in_frame(f, region, spec.width, spec.height), int(f[4])) for f in found]
-        faces.sort(key=lambda face: -face[2] * face[3])
+        faces = sorted(looker.faces(frame), key=lambda face: -face.place[2] * face.place[3])
         answers.append([])
         for face in faces:
-            inputs = face_to_input(frame, face[:4], emotions.spec, manifest.crop)[np.newaxis]
-            logits = network.infer(inputs)[0] / (artifact.output.scale or 1.0)
-            whole = np.rint(logits + (artifact.output.zero_point or 0)).astype(int)
-            answers[-1].append([*face, *whole.tolist()])
+            found = [*face.place, face.score]
+            if is_in_frame(frame, face.place, emotions.spec, manifest.crop):
+                inputs = face_to_input(frame, face.place, emotions.spec, manifest.crop)
+                logits = network.infer(inputs[np.newaxis])[0] / (artifact.output.scale or 1.0)
+                whole = np.rint(logits + (artifact.output.zero_point or 0)).astype(int)
+                found += whole.tolist()
+            answers[-1].append(found)
     return answers
 
 
