@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import shlex
 import signal
 import socket
 import stat
@@ -137,3 +138,21 @@ def test_token_files_are_checked(tmp_path: Path) -> None:
 
 def test_a_camera_that_is_not_there_is_told() -> None:
     fails("--camera", "/no/such/device", "--port", 0, says="/no/such/device")
+
+
+def test_watch_calls_hooks_too_and_tells_what_failed(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out"
+    code = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read())"
+    words = shlex.join([sys.executable, "-c", code, str(out)])
+    done = done_here(
+        main, "edgeemo", "watch", shared("media", "test.mp4"), "--model", "nano", "--detector",
+        "whole", "--smoothing", "off", "--on", f"changed={words}", "--on", "no-face=false",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    readings = [json.loads(line) for line in out.read_text().splitlines()]
+    assert 1 <= len(readings) <= 3  # the first, and the newest at the end
+    assert {"emotion", "scores"} <= readings[0].keys()
+    fails = done_here(main, "edgeemo", "watch", "x", "--mqtt", "mqtt://broker")
+    assert (fails.returncode, "expected mqtt://" in " ".join(fails.stderr.split())) == (2, True)

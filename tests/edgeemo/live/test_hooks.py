@@ -159,6 +159,14 @@ def test_program_that_fails_is_counted_and_one_that_runs_is_ended(
     assert not hook._thread.is_alive()
 
 
+def test_what_waits_at_the_end_is_told(shop: Shop) -> None:
+    with hooked(parse_rule(f"happy={shop.url}"), every=60.0) as hook:
+        hook(reading(1))
+        until(lambda: shop.posts)
+        hook(reading(2))
+    assert [body["frame"] for _, _, body in shop.posts] == [1, 2]
+
+
 def test_events_of_a_sensor_call_their_hooks(shop: Shop) -> None:
     backend = FakeBackend(happy=0.9)
     words = ["joy=URL/a", "happy=URL/b", "sad=URL/c", "changed=URL/d"]
