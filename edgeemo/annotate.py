@@ -1,5 +1,7 @@
 """Draws predictions into a picture, for people to look at."""
 
+import functools
+import math
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -7,32 +9,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.optional import need
+from edgeemo.errors import MissingDependency
+from edgeemo.label_layout import Label, placed, text_size
+from edgeemo.optional import install_line, need
 from edgeemo.results import Box, Face, Reading
 
 _INK, _PAPER = (16, 24, 32), (255, 214, 10)  # RGB; dark on yellow is readable on any face
+_MARGIN = 0.2  # of a text's size, around it
+_STROKE = 9  # a text's size in strokes of its face's box
 
 
 def annotate(frame_rgb: NDArray[np.uint8], faces: Sequence[Face | Reading]) -> NDArray[np.uint8]:
     """A copy of uint8 (H, W, 3) RGB with each face's box and, beside it, emotion and confidence.
 
-    A reading without a face is left out. OpenCV draws ASCII alone: see `drawable`.
+    The text follows the face's size; no label covers another or another's face, so that a face in
+    a dense crowd may have a box alone. A reading without a face is left out. Labels are drawn in
+    ASCII: see `drawable`.
 
     Raises:
-        MissingDependency: OpenCV is not installed.
+        MissingDependency: Pillow is not installed, or older than 10.1.
     """
-    cv2 = need("cv2", "opencv", "to draw")
-    picture = frame_rgb.copy()
-    size = max(0.4, min(picture.shape[:2]) / 700)
-    for face in faces:
-        if face.box is not None:
-            emotion = drawable(face.emotion, list(face.scores)) if face.emotion else "unsure"
-            _draw(cv2, picture, face.box, f"{emotion} {face.confidence:.0%}", size)
-    return picture
+    image = need("PIL.Image", "pictures", "to draw", called="Pillow")
+    drawing = need("PIL.ImageDraw", "pictures", "to draw", called="Pillow")
+    picture = image.fromarray(frame_rgb)
+    canvas = drawing.Draw(picture)
+    seen = [face for face in faces if face.box is not None]
+    boxes = [face.box for face in seen if face.box is not None]
+    sizes = [text_size(box, picture.size) for box in boxes]
+    texts = [_texts(face) for face in seen]
+    labels = placed(boxes, texts, _measure, picture.size, gap=0)
+    for box, size in zip(boxes, sizes, strict=True):
+        _outline(canvas, box, max(2, round(size / _STROKE)))
+    for label in labels:
+        if label is not None:
+            _write(canvas, label)
+    return np.array(picture, np.uint8)
 
 
 def drawable(label: str, labels: Sequence[str]) -> str:
-    """`label`, one of `labels`, in the ASCII that OpenCV's fonts have.
+    """`label`, one of `labels`, in ASCII, which any font has.
 
     Accents fall away ("ärger" is "arger"). Where other letters are left, or two labels would look
     the same, it is the label's number in the bundle, from 0: "label 3".
@@ -44,24 +59,47 @@ def drawable(label: str, labels: Sequence[str]) -> str:
     return f"label {list(labels).index(label)}"
 
 
+def _texts(face: Face | Reading) -> tuple[str, str]:
+    emotion = drawable(face.emotion, list(face.scores)) if face.emotion else "unsure"
+    return f"{emotion} {face.confidence:.0%}", emotion
+
+
 def _without_accents(text: str) -> str:
     letters = unicodedata.normalize("NFKD", text)
     return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
-def _draw(cv2: Any, picture: NDArray[np.uint8], box: Box, text: str, size: float) -> None:
-    """Draw a box and its text into the picture; `size` is the font's scale."""
-    x, y, w, h = box.as_tuple()
-    width = picture.shape[1]
-    stroke = max(2, round(2 * size))
-    font, weight = cv2.FONT_HERSHEY_SIMPLEX, max(1, stroke // 2)
-    cv2.rectangle(picture, (x, y), (x + w, y + h), _PAPER, stroke)
-    (text_width, text_height), below = cv2.getTextSize(text, font, size, weight)
-    # Above the box where there is room, else just inside it; never beyond the right or left edge.
-    left = min(max(x, 0), max(0, width - text_width - 8))
-    top = y - text_height - below - 6
-    top = top if top >= 0 else max(0, y)
-    corner = (left + text_width + 8, top + text_height + below + 6)
-    cv2.rectangle(picture, (left, top), corner, _PAPER, -1)
-    origin = (left + 4, top + text_height + 3)
-    cv2.putText(picture, text, origin, font, size, _INK, weight, cv2.LINE_AA)
+@functools.lru_cache(maxsize=64)
+def _font(size: int) -> Any:
+    """The font that is part of Pillow."""
+    fonts = need("PIL.ImageFont", "pictures", "to draw", called="Pillow")
+    try:
+        return fonts.load_default(size)
+    except (TypeError, ImportError):  # before 10.1, or built without FreeType
+        raise MissingDependency(
+            "Pillow 10.1 or newer, built with FreeType, is needed to draw; run:"
+            f" {install_line('pictures')}"
+        ) from None
+
+
+def _margin(size: int) -> int:
+    return max(1, round(_MARGIN * size))
+
+
+@functools.lru_cache(maxsize=1024)
+def _measure(text: str, size: int) -> tuple[int, int]:
+    font, margin = _font(size), _margin(size)
+    above, below = font.getmetrics()
+    return math.ceil(font.getlength(text)) + 2 * margin, above + below + margin
+
+
+def _outline(canvas: Any, box: Box, stroke: int) -> None:
+    x, y, width, height = box.as_tuple()
+    canvas.rectangle((x, y, x + width - 1, y + height - 1), outline=_PAPER, width=stroke)
+
+
+def _write(canvas: Any, label: Label) -> None:
+    x, y, width, height = label.box.as_tuple()
+    margin = _margin(label.size)
+    canvas.rectangle((x, y, x + width - 1, y + height - 1), fill=_PAPER)
+    canvas.text((x + margin, y + margin // 2), label.text, fill=_INK, font=_font(label.size))

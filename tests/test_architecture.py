@@ -32,7 +32,8 @@ LAYERS: dict[str, set[str]] = {
     "models": {"errors"},
     "downloads": {"contract", "errors"},
     "data": {"contract", "errors", "optional"},
-    "annotate": {"errors", "optional", "results"},
+    "label_layout": {"results"},
+    "annotate": {"errors", "label_layout", "optional", "results"},
     "backends": {"cache", "contract", "errors", "optional", "registry"},
     "firmware": {"backends", "contract", "errors", "optional"},
     "faces": {"cache", "contract", "errors", "optional", "registry", "results"},
@@ -132,6 +133,8 @@ SITES: dict[str, set[str]] = {
         "training/runs/from_bundle.py",
     },  # conversion; models from elsewhere; the float weights of a bundle
     "picamera2": {"edgeemo/cameras/picamera2.py"},
+    "PIL": {"edgeemo/annotate.py", "edgeemo/data/with_pillow.py"},
+    "pillow_heif": {"edgeemo/data/with_pillow.py"},
     "uvicorn": {"edgeemo/serve/server.py"},
     "wsproto": {"edgeemo/serve/server.py"},
     "h11": {"edgeemo/serve/server.py"},
@@ -159,6 +162,7 @@ COMPUTED = {
     "edgeemo/registry.py": "the entries of its table",
     "edgeemo/cli/doctor.py": "asks whether optional packages import and uses none of them",
     "edgeemo/backends/litert.py": "one of the two interpreters",
+    "edgeemo/data/with_pillow.py": "the parts of Pillow",
 }
 # Files that give cli/shell.py the names that it computes with.
 VERBS = {"edgeemo/cli/main.py", "export/cli/main.py"}

@@ -88,7 +88,7 @@ class YuNet:
     def __init__(self, options: DetectorOptions = DetectorOptions()) -> None:  # noqa: B008  frozen
         self.scaling = Scaling(_MAX_SIDE, _FACE_PIXELS, options.smallest_face)
         self._looking = threading.Lock()  # the input's size belongs to the detector, not to a call
-        self._cv2 = need("cv2", "opencv", "to find faces")
+        self._cv2 = need("cv2", "opencv", "to find faces", called="OpenCV")
         path, reason = find_model(options.model)
         if path is None:
             raise DetectorError(f"{reason}; run: {PULL}, or use --detector haar")

@@ -447,7 +447,7 @@ def test_detector_without_opencv_says_what_to_install() -> None:
     )
     assert (
         done.stdout.strip()
-        == "MissingDependency cv2 is needed to find faces and is not installed; run: pip install"
+        == "MissingDependency OpenCV is needed to find faces and is not installed; run: pip install"
         " 'edgeemo[opencv]'"
     )
 
