@@ -104,11 +104,12 @@ class Hook:
     Args:
         rule: what is called.
         every: seconds between two calls, at least.
+        patience: seconds that `close` gives to what is called then.
     """
 
-    def __init__(self, rule: Rule, every: float = EVERY) -> None:
+    def __init__(self, rule: Rule, every: float = EVERY, *, patience: float = END_SECONDS) -> None:
         self.rule, self.called = rule, Called()
-        self._every = every
+        self._every, self._patience = every, patience
         self._news = threading.Condition()
         self._waiting: Reading | None = None
         self._stop = self._ended = False
@@ -125,12 +126,12 @@ class Hook:
             self._news.notify()
 
     def close(self) -> None:
-        """Tell what waits, and end; after END_SECONDS a program that still runs is killed, and an
+        """Tell what waits, and end; after `patience` a program that still runs is killed, and an
         address is left to its time."""
         with self._news:
             self._stop = True
             self._news.notify()
-        self._thread.join(END_SECONDS)
+        self._thread.join(self._patience)
         with self._news:
             self._ended = True
             process = self._process
