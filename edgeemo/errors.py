@@ -27,6 +27,29 @@ EdgeemoError
 A message says what was expected, what came instead and what to do about it.
 """
 
+import collections.abc
+import contextlib
+
+_programs = 0  # of ours that run in this process: 0 where somebody's Python uses edgeemo
+
+
+@contextlib.contextmanager
+def speaking_of_options() -> collections.abc.Iterator[None]:
+    """While a program of ours runs, messages name what can be typed."""
+    global _programs
+    _programs += 1
+    try:
+        yield
+    finally:
+        _programs -= 1
+
+
+def worded(option: str, argument: str) -> str:
+    """How a message names a setting: as an option to those at a command line, as an argument to
+    those who write Python.
+    """
+    return option if _programs else argument
+
 
 class EdgeemoError(Exception):
     """Root of all errors raised on purpose by edgeemo, its training and its export stage."""

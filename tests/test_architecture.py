@@ -33,7 +33,7 @@ LAYERS: dict[str, set[str]] = {
     "downloads": {"contract", "errors"},
     "data": {"contract", "errors", "optional"},
     "label_layout": {"results"},
-    "annotate": {"errors", "label_layout", "optional", "results"},
+    "drawing": {"errors", "label_layout", "optional", "results"},
     "backends": {"cache", "contract", "errors", "optional", "registry"},
     "firmware": {"backends", "contract", "errors", "optional"},
     "faces": {"cache", "contract", "errors", "optional", "registry", "results"},
@@ -45,11 +45,11 @@ LAYERS: dict[str, set[str]] = {
         "recognizer", "results",
     },
     "serve": {
-        "annotate", "cameras", "contract", "data", "errors", "live", "optional", "recognizer",
+        "drawing", "cameras", "contract", "data", "errors", "live", "optional", "recognizer",
         "results",
     },
     "cli": {
-        "annotate", "backends", "cache", "cameras", "contract", "data", "downloads", "errors",
+        "drawing", "backends", "cache", "cameras", "contract", "data", "downloads", "errors",
         "faces", "firmware", "live", "models", "optional", "proof", "recognizer", "results",
         "serve",
     },
@@ -133,11 +133,15 @@ SITES: dict[str, set[str]] = {
         "training/runs/from_bundle.py",
     },  # conversion; models from elsewhere; the float weights of a bundle
     "picamera2": {"edgeemo/cameras/picamera2.py"},
-    "PIL": {"edgeemo/annotate.py", "edgeemo/data/with_pillow.py"},
-    "pillow_heif": {"edgeemo/data/with_pillow.py"},
     "uvicorn": {"edgeemo/serve/server.py"},
     "wsproto": {"edgeemo/serve/server.py"},
     "h11": {"edgeemo/serve/server.py"},
+    "PIL": {
+        "edgeemo/cli/summary/picture.py",
+        "edgeemo/data/with_pillow.py",
+        "edgeemo/drawing.py",
+    },
+    "pillow_heif": {"edgeemo/data/with_pillow.py"},
     "paho": {"edgeemo/live/mqtt.py"},
     "kaggle": {"training/data/kaggle.py"},
 }

@@ -144,8 +144,9 @@ _OWN: tuple[Decorator, ...] = (
         type=NumberRange(0.01, 1000),
         metavar="N",
         help=(
-            "Look at no more than N frames a second; ask an address that gives one picture so often; "
-            "take a folder's pictures for a sequence of so many a second."
+            "Look at no more than N frames a second, of a recording of its own time; ask an "
+            "address that gives one picture so often; take a folder's pictures for a sequence of so many a "
+            "second."
         ),
     ),
     click.option(

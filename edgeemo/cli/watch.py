@@ -1,11 +1,9 @@
 """edgeemo watch"""
 
 import logging
+import os
 import re
-import shutil
 import sys
-import time
-from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,24 +11,27 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeemo.cli.following import Followers, Following, following_options
-from edgeemo.cli.options import PlainPath
+from edgeemo.cli.following import Following, following_options
+from edgeemo.cli.marked import in_language
+from edgeemo.cli.options import PlainPath, language_option
+from edgeemo.cli.progress import on_terminal, progress
 from edgeemo.cli.sensing import Sensing, sensing_options
 from edgeemo.cli.shell import log_to_stderr, say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.counts import count_of
-from edgeemo.contract.checked.outputs import check_apart
+from edgeemo.contract.checked.outputs import Words, check_apart, check_output
 from edgeemo.errors import CameraError
 
 if TYPE_CHECKING:
-    from edgeemo.cli.window import Window
+    from edgeemo.cli.kept import Wanted
+    from edgeemo.cli.live_line import LiveLine
+    from edgeemo.cli.progress import Bar
     from edgeemo.live.health import Health
+    from edgeemo.live.readings_queue import Seen
     from edgeemo.live.record.recorder import Recorded, Recorder
-    from edgeemo.live.sensor import EmotionSensor
-    from edgeemo.results import Reading
 
-_REDRAW = 0.1  # seconds between two live lines
 
+_STEPS = 1000  # of a recording's bar
 
 _HELP = """Watch a camera, or read a video, folder or picture (SOURCE), and say who looks how.
 
@@ -41,6 +42,8 @@ edgeemo watch visit.mp4 --json           each frame of a file, none dropped
 edgeemo watch pictures/                  each picture by itself, 2 before 10
 edgeemo watch rtsp://camera/stream --fps 5 --record day.jsonl
 edgeemo watch 0 --rotate 180 --region 0.25,0,0.5,1
+edgeemo watch visit.mp4 --fps 5 --summary visit.html
+edgeemo watch visit.mp4 --annotate marked.mp4 --lang es
 
 A camera that is unplugged or hangs is opened again by itself; JSON lines say "camera_ok": false
 meanwhile. Ctrl-C, SIGTERM and SIGHUP end it: the exit code is 0. It is 1 where the sensor died, and
@@ -92,6 +95,19 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 )
 @following_options()
 @click.option(
+    "--summary",
+    type=PlainPath(),
+    metavar="OUT.html|.csv|.png",
+    help="Write at the end how long each emotion of each face lasted, and its share over time.",
+)
+@click.option(
+    "--annotate",
+    type=PlainPath(),
+    metavar="OUT.mp4",
+    help="Write the frames with their faces marked as a video, with ffmpeg or OpenCV.",
+)
+@language_option()
+@click.option(
     "-v",
     "--verbose",
     is_flag=True,
@@ -107,6 +123,9 @@ def watch(
     record_rotate: int | str | None,
     keep: int | None,
     realtime: bool,
+    summary: Path | None,
+    annotate: Path | None,
+    language: str,
     verbose: bool,
 ) -> None:
     """The command; its text is _HELP."""
@@ -114,11 +133,45 @@ def watch(
         raise click.UsageError("name either SOURCE or --camera, not both")
     if (record_rotate and not record) or (keep and not record_rotate):
         raise click.UsageError("--record-keep needs --record-rotate, and that needs --record")
+    camera = sensing.camera or source or "auto"
+    inputs = (camera, sensing.model, sensing.detector_model)
     if record:
-        check_apart(record, (sensing.camera or source, sensing.model, sensing.detector_model))
+        check_apart(record, inputs)
+    _check_outputs(camera, sensing.fps, summary, annotate, inputs)
     log_to_stderr("edgeemo", logging.INFO if verbose else logging.WARNING)
-    output = _Output(as_json, show, record, record_rotate, keep)
+    output = _Output(
+        as_json, show, record, record_rotate, keep, summary=summary, annotate=annotate,
+        language=language,
+    )  # fmt: skip
     _run(sensing, source or "auto", realtime, following, output)
+
+
+def _check_outputs(
+    camera: str, fps: float | None, summary: Path | None, annotate: Path | None, inputs: Words
+) -> None:
+    """Look at what is to be written before anything is read. Raises UsageError, InvalidInput,
+    StorageError.
+    """
+    from edgeemo.cli.summary.files import ENDINGS
+    from edgeemo.cli.video_writer import ENDINGS as VIDEO_ENDINGS
+    from edgeemo.data.pictures import SUFFIXES
+
+    for option, path, endings in (
+        ("--summary", summary, ENDINGS),
+        ("--annotate", annotate, VIDEO_ENDINGS),
+    ):
+        if path and path.suffix.lower() not in endings:
+            raise click.UsageError(
+                f"{option}: expected an ending of {', '.join(endings)}; received {path}"
+            )
+        if path:
+            check_output(path, inputs, option=option)
+    picture = os.path.isfile(camera) and Path(camera).suffix.lower() in SUFFIXES
+    if (summary or annotate) and (picture or (os.path.isdir(camera) and fps is None)):
+        raise click.UsageError(
+            "--summary and --annotate need frames that follow each other: take a folder's "
+            "pictures for a sequence with --fps, or run: edgeemo predict --csv"
+        )
 
 
 @dataclass(frozen=True)
@@ -135,6 +188,12 @@ class _Output:
     """Bytes of a full file, or "daily"."""
     keep: int | None
     """Full files that stay."""
+    summary: Path | None
+    """Emotion over time, at the end."""
+    annotate: Path | None
+    """A video with faces marked."""
+    language: str
+    """Of what people read."""
 
     def recorder(self) -> "Recorder | None":
         """What records, opened; None where nothing is recorded."""
@@ -150,6 +209,8 @@ class _Output:
 def _run(
     sensing: Sensing, source: str, realtime: bool, following: Following, output: _Output
 ) -> None:
+    from edgeemo.cli.kept import Kept, length_of
+    from edgeemo.cli.live_line import LiveLine
     from edgeemo.cli.window import Window
 
     try:
@@ -161,12 +222,49 @@ def _run(
             window = stack.enter_context(Window()) if output.show else None
             sensor = stack.enter_context(sensing.open(source, realtime=realtime))
             stack.callback(lambda: say(f"edgeemo: {summary(sensor.health())}", err=True))
+            camera = sensing.camera or source
             followers = stack.enter_context(following.open(sensor))
-            live = stack.enter_context(closing(_LiveLine()))
-            _watch(sensor, output.as_json, window, recorder, live, followers)
+            kept = stack.enter_context(Kept(_wanted(output, camera, sensing.fps), sensor))
+            length = length_of(camera, sensing.fps) if on_terminal() and not realtime else None
+            # A live line on a terminal shows by itself how far it is.
+            shown = bool(length) and not (sys.stdout and sys.stdout.isatty())
+            bar = stack.enter_context(progress(Path(camera).name[:24], _STEPS, shown=shown))
+            live = stack.enter_context(closing(LiveLine(output.language, length)))
+            how_far = _HowFar(bar, length)
+            for seen in sensor.observations():
+                kept.add(seen)
+                followers.tell(seen)
+                _say_readings(seen, output, recorder, live)
+                how_far.show(seen.readings[0].time)
+                if window and seen.frame:
+                    readings = in_language(seen.readings, output.language)
+                    if not window.show(seen.frame.pixels, readings):
+                        break
         _check_end(sensor.health(), live=sensor.live)
     except KeyboardInterrupt:
         pass  # Ctrl-C, SIGTERM and SIGHUP are how this usually ends
+
+
+def _wanted(output: _Output, camera: str, fps: float | None) -> "Wanted":
+    from edgeemo.cameras.common.redact import redacted
+    from edgeemo.cli.kept import Wanted
+
+    title = Path(camera).name if os.path.exists(camera) else redacted(camera)
+    return Wanted(output.summary, output.annotate, output.language, title or camera, fps)
+
+
+class _HowFar:
+    """Moves a bar to the position in a recording."""
+
+    def __init__(self, bar: "Bar", length: float | None) -> None:
+        self._bar, self._length, self._done = bar, length, 0
+
+    def show(self, at: float) -> None:
+        """Show that the frames up to the time `at`, in seconds, are done."""
+        if self._length:
+            done = min(_STEPS, round(_STEPS * at / self._length))
+            self._bar.advance(max(0, done - self._done))
+            self._done = max(done, self._done)
 
 
 def _check_end(health: "Health", *, live: bool) -> None:
@@ -183,69 +281,17 @@ def _check_end(health: "Health", *, live: bool) -> None:
         )
 
 
-def _watch(
-    sensor: "EmotionSensor",
-    as_json: bool,
-    window: "Window | None",
-    recorder: "Recorder | None",
-    live: "_LiveLine",
-    followers: Followers,
+def _say_readings(
+    seen: "Seen", output: _Output, recorder: "Recorder | None", live: "LiveLine"
 ) -> None:
-    for seen in sensor.observations():
-        followers.tell(seen)
-        for reading in seen.readings:
-            line = strict.dumps_line(reading.to_dict())
-            if recorder:
-                recorder.write(line)
-            if as_json:
-                say(line)
-        if not as_json:
-            live.show(seen.readings)
-        if window and seen.frame and not window.show(seen.frame.pixels, seen.readings):
-            break
-
-
-class _LiveLine:
-    """One line that changes in place on a terminal; elsewhere a line for each change."""
-
-    def __init__(self) -> None:
-        self._in_place = sys.stdout is not None and sys.stdout.isatty()  # None: closed
-        self._drawn = 0.0
-        self._shown: object = None
-
-    def show(self, readings: Sequence["Reading"]) -> None:
-        now = time.monotonic()
-        state = [(reading.face_id, reading.emotion, reading.camera_ok) for reading in readings]
-        changed, self._shown = state != self._shown, state
-        if not changed and (not self._in_place or now - self._drawn < _REDRAW):
-            return
-        self._drawn = now
-        text = " | ".join(map(_words, readings)) + _rates(readings[0])
-        if self._in_place:
-            width = shutil.get_terminal_size().columns - 1
-            click.echo("\r", nl=False)
-            say(f"{text[:width]:<{width}}", end="")
-        else:
-            say(text)
-
-    def close(self) -> None:
-        """Leave the line as it is, and let what follows begin on another."""
-        if self._in_place and self._drawn:
-            say()
-
-
-def _words(reading: "Reading") -> str:
-    if not reading.camera_ok:
-        return "camera gone, trying again"
-    if reading.face_id is None:
-        return "no face"
-    bar = "#" * round(10 * reading.confidence)
-    emotion = reading.emotion or "unsure"
-    return f"face {reading.face_id}  {emotion:<8} {reading.confidence:>4.0%} {bar:<10}"
-
-
-def _rates(reading: "Reading") -> str:
-    return f"  {reading.latency_ms:.0f} ms  {reading.fps:.0f} fps  {reading.dropped} dropped"
+    for reading in seen.readings:
+        line = strict.dumps_line(reading.to_dict())
+        if recorder:
+            recorder.write(line)
+        if output.as_json:
+            say(line)
+    if not output.as_json:
+        live.show(seen.readings)
 
 
 def summary(health: "Health") -> str:

@@ -27,10 +27,24 @@ NAMES: dict[str, dict[str, str]] = {
 
 PHRASES: dict[str, dict[str, str]] = {
     "es": {
+        "Emotion over time": "Emociones a lo largo del tiempo",
+        "all faces": "todas las caras",
+        "box": "recuadro",
         "camera gone, trying again": "sin cámara, reintentando",
+        "crop and network": "recorte y red",
         "dropped": "descartados",
+        "emotion": "emoción",
         "face": "cara",
+        "faces": "caras",
+        "frames": "fotogramas",
+        "is it a cropped face? Take it whole": "¿es una cara recortada? Tómela entera",
+        "longest": "más larga",
         "no face": "ninguna cara",
+        "no face found": "no se encontró ninguna cara",
+        "seconds": "segundos",
+        "share": "proporción",
+        "share of each emotion over time": "proporción de cada emoción a lo largo del tiempo",
+        "times": "veces",
         "unsure": "dudoso",
     },
 }

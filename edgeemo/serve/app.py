@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from edgeemo.annotate import annotate
 from edgeemo.cameras import Frame
 from edgeemo.data.pictures import MAX_PIXELS_OF_MANY, decode_picture, pixel_bound
 from edgeemo.data.with_pillow import jpeg
+from edgeemo.drawing import annotate
 from edgeemo.errors import PictureError
 from edgeemo.live.health import Health, State
 from edgeemo.recognizer import Recognizer

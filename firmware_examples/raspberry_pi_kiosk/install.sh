@@ -4,8 +4,8 @@
 #
 #   --page        not the lamp, but edgeemo serve, and its page on the screen where cage and chromium
 #                 are installed
-#   --from WHAT   edgeemo: a checkout (by default the one around this file), a wheel, or a
-#                 requirement such as edgeemo==0.1.0
+#   --from WHAT   edgeemo: a checkout (by default the one around this file), a wheel that was made
+#                 of one (pip wheel --no-deps CHECKOUT), or a requirement of your own index
 #   --dry-run     say what would be done, and do nothing
 #   --uninstall   take away what was installed; /etc/default/edgeemo-kiosk stays
 #
@@ -61,8 +61,8 @@ booted() { on_system && [ -d /run/systemd/system ]; }
 check() {
     on_system && [ -z "$dry" ] && [ "$(id -u)" != 0 ] && fail "needs root; run: sudo $0"
     [ -n "$uninstall" ] && return
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-        fail "expected Python 3.11 or later as $python; name another with PYTHON=/path/to/python3"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
+        fail "expected Python 3.10 or later as $python; name another with PYTHON=/path/to/python3"
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$python cannot make environments; run: sudo apt install python3-venv"
 }
@@ -100,7 +100,7 @@ install_packages() {
 }
 
 install_files() {
-    run install -D -m 644 -t "$home" "$here/kiosk.py" "$here/README.md"
+    run install -D -m 644 -t "$home" "$here/kiosk.py" "$here/lamp.py" "$here/README.md"
     local service
     for service in "${services[@]}"; do
         run install -D -m 644 "$here/$service.service" "$units/$service.service"

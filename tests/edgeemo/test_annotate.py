@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgeemo.annotate import annotate, drawable
+from edgeemo.drawing import annotate, drawable
 from edgeemo.results import Box, Face, Reading
 
 BLANK = np.full((120, 240, 3), 90, np.uint8)
