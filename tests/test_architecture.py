@@ -145,7 +145,6 @@ SITES: dict[str, set[str]] = {
         "edgeemo/cli/summary/picture.py",
         "edgeemo/data/with_pillow.py",
         "edgeemo/drawing.py",
-        "edgeemo/serve/picture.py",
     },
     "pillow_heif": {"edgeemo/data/with_pillow.py"},
     "paho": {"edgeemo/live/mqtt.py"},

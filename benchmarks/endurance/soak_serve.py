@@ -38,7 +38,7 @@ from edgeemo.live.health import rss_mb
 from edgeemo.live.mqtt import MqttPublisher, parse_broker
 from edgeemo.serve.server import listen
 from edgeemo.serve.service import Service, Settings
-from tests.edgeemo.live.test_mqtt import Mosquitto, brokering
+from tests.edgeemo.live.mosquitto import Mosquitto, brokering
 
 CLIENTS = 50
 MOST_MB = 2.0

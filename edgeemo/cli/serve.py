@@ -28,8 +28,8 @@ edgeemo serve --camera csi --show-frames   the page shows the camera's picture
 edgeemo serve --host 0.0.0.0 --token-file token
 edgeemo serve --mqtt mqtt://broker/kiosk --on happy=http://screen.local/smile
 
-Only this machine can reach it, unless --host says otherwise: then a token is needed, and the first
-line on stderr is a link that lets one browser in. Nothing is kept, and no picture leaves the
+Only this machine can reach it, unless --host says otherwise: then a token is needed, and a line
+on stderr is a link that lets one browser in. Nothing is kept, and no picture leaves the
 device without --show-frames. Ctrl-C, SIGTERM and SIGHUP end it: the exit code is 0. It is 1 where
 the sensor died.
 """

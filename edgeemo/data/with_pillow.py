@@ -101,6 +101,17 @@ def encode(rgb: NDArray[np.uint8], suffix: str) -> bytes | None:
     return buffer.getvalue()
 
 
+def jpeg(rgb: NDArray[np.uint8], quality: int) -> bytes:
+    """uint8 (H, W, 3) RGB as a JPEG for looking at, of a quality of 1 to 95.
+
+    Raises:
+        MissingDependency: Pillow is not installed.
+    """
+    buffer = io.BytesIO()
+    _pillow("Image").fromarray(rgb).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
 def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """uint8 (H, W, 3) as it stands after EXIF's orientation, 1 to 8; as it is for another."""
     if orientation in (5, 6, 7, 8):

@@ -34,6 +34,8 @@ URL_SECONDS = 5.0
 """That an address may take for each step of its answer."""
 PROGRAM_SECONDS = 30.0
 """That a program may run."""
+END_SECONDS = 2.0
+"""That rules have at the end for what they are at."""
 _LOG_EVERY = 10.0
 
 log = logging.getLogger("edgeemo.live.hooks")
@@ -102,14 +104,15 @@ class Hook:
     Args:
         rule: what is called.
         every: seconds between two calls, at least.
+        patience: seconds that `close` gives to what is called then.
     """
 
-    def __init__(self, rule: Rule, every: float = EVERY) -> None:
+    def __init__(self, rule: Rule, every: float = EVERY, *, patience: float = END_SECONDS) -> None:
         self.rule, self.called = rule, Called()
-        self._every = every
+        self._every, self._patience = every, patience
         self._news = threading.Condition()
         self._waiting: Reading | None = None
-        self._stop = False
+        self._stop = self._ended = False
         self._said_at = float("-inf")
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, name="edgeemo-hook", daemon=True)
@@ -123,14 +126,18 @@ class Hook:
             self._news.notify()
 
     def close(self) -> None:
-        """Call no more. A program that runs is ended; an address is left to its time."""
+        """Tell what waits, and end; after `patience` a program that still runs is killed, and an
+        address is left to its time."""
         with self._news:
             self._stop = True
             self._news.notify()
+        self._thread.join(self._patience)
+        with self._news:
+            self._ended = True
             process = self._process
         if process:
             _kill(process)
-        self._thread.join(1.0)
+            self._thread.join(1.0)
 
     def _run(self) -> None:
         due = 0.0
@@ -140,12 +147,11 @@ class Hook:
                 left = due - time.monotonic()
                 if left > 0:
                     self._news.wait_for(lambda: self._stop, left)
-                if self._stop:
-                    return
                 reading, self._waiting = self._waiting, None
+            if reading is None:
+                return
             due = time.monotonic() + self._every
-            if reading:
-                self._call(reading)
+            self._call(reading)
 
     def _call(self, reading: Reading) -> None:
         self.called.calls += 1
@@ -154,7 +160,7 @@ class Hook:
             problem = self._post(text) if self.rule.url else self._start(text, reading)
         except Exception as error:  # whatever the network or the system says
             problem = _words(error)
-        if problem and not self._stop:
+        if problem and not self._ended:
             self.called.failures += 1
             if time.monotonic() - self._said_at >= _LOG_EVERY:
                 self._said_at = time.monotonic()
@@ -178,7 +184,7 @@ class Hook:
     def _start(self, text: bytes, reading: Reading) -> str:
         environment = {"EDGEEMO_EVENT": self.rule.event, "EDGEEMO_EMOTION": reading.emotion or ""}
         with self._news:
-            if self._stop:
+            if self._ended:
                 return ""
             self._process = process = subprocess.Popen(
                 self.rule.program,
@@ -263,8 +269,12 @@ class Hooks:
             self.sensor.when_no_face(handler)
 
     def __exit__(self, *_: object) -> None:
-        for hook in self.hooks:
-            hook.close()
+        # At a time, as each may take its seconds.
+        closing = [threading.Thread(target=hook.close) for hook in self.hooks]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
 
 
 def _all(hooks: Sequence[Hook]) -> Callable[[Reading], None]:

@@ -7,8 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from edgeemo.cameras import Frame
 from edgeemo.data.pictures import MAX_PIXELS_OF_MANY, decode_picture, pixel_bound
+from edgeemo.data.with_pillow import jpeg
 from edgeemo.drawing import annotate
 from edgeemo.errors import PictureError
 from edgeemo.live.health import Health, State
@@ -19,7 +22,7 @@ from edgeemo.serve.doors import Doors
 from edgeemo.serve.hub import Hub
 from edgeemo.serve.metrics import Metric
 from edgeemo.serve.page import Page
-from edgeemo.serve.picture import MOST_BODY, is_served, jpeg, picture_in
+from edgeemo.serve.picture import MOST_BODY, is_served, picture_in
 from edgeemo.serve.request import Receive, Refusal, Request, Scope, Send
 from edgeemo.serve.routes import EVENTS, HTML, MJPEG, ROUTES, Route, openapi
 
@@ -29,6 +32,7 @@ _QUIET = 15.0  # seconds without an event after which a line of comment shows th
 _BODY_SECONDS = 30.0
 _MOST_PREDICTIONS = 4  # that run or wait
 _MOST_STREAMS = 4
+_QUALITY = 80  # of JPEGs
 _HEALTH_AGE = 0.25  # seconds that what the sensor said of its health may be old
 
 
@@ -56,6 +60,9 @@ class App:
         doors: who may ask.
         page: what a person sees.
         show_frames: whether frames may be seen.
+
+    Raises:
+        MissingDependency: they may, and Pillow, which draws them, is not installed.
     """
 
     def __init__(
@@ -63,6 +70,8 @@ class App:
     ) -> None:
         self.hub, self.doors = hub, doors
         self._served, self._page, self._show_frames = served, page, show_frames
+        if show_frames:
+            jpeg(np.zeros((1, 1, 3), np.uint8), _QUALITY)  # rather now than at the first request
         self.served = {route.path: route for route in ROUTES if show_frames or not route.frames}
         """The routes that there are, by path."""
         self._handlers: dict[str, Callable[[Request], Awaitable[None]]] = {
@@ -263,7 +272,7 @@ class App:
 
 
 def _draw(frame: Frame, readings: Sequence[Reading]) -> bytes:
-    return jpeg(annotate(frame.pixels, readings))
+    return jpeg(annotate(frame.pixels, readings), _QUALITY)
 
 
 def _wants_changes(request: Request) -> bool:

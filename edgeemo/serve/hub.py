@@ -152,15 +152,24 @@ class Hub:
             self.counts.events += 1
             if self._retain:
                 self._retained.append(event)
+                if len(self._retained) == 1:
+                    self._forget()
             for client in self._clients:
                 client.put(event)
-        while self._retained and now - self._retained[0].at > self._retain:
-            self._retained.popleft()
         if self._frames:
             number = next(self._frame_numbers)
             self.frame = (number, seen.frame, tuple(seen.readings)) if seen.frame else None
             self._frame_news.set()
             self._frame_news = asyncio.Event()
+
+    def _forget(self) -> None:
+        """Drop what was retained for long enough, and come back for the rest, also where nothing is
+        told any more."""
+        now = time.monotonic()
+        while self._retained and now - self._retained[0].at >= self._retain:
+            self._retained.popleft()
+        if self._retained and self._loop:
+            self._loop.call_later(self._retained[0].at + self._retain - now, self._forget)
 
     @contextmanager
     def following(self, *, changes: bool = False, after: str = "") -> Iterator[Subscriber]:

@@ -4,21 +4,14 @@ import base64
 import binascii
 import re
 from email.message import Message
-from io import BytesIO
-
-import numpy as np
-from numpy.typing import NDArray
 
 from edgeemo.contract.checked import strict
-from edgeemo.optional import is_installed, need
 from edgeemo.serve.request import JSON, Refusal
 
 MOST_BYTES = 10 * 1024 * 1024
 """Of a picture that is sent."""
 MOST_BODY = MOST_BYTES * 4 // 3 + 4096
 """Of the body around it; base64 in JSON takes a third more."""
-QUALITY = 80
-"""Of JPEGs, 1 to 100."""
 _MOST_PARTS = 8
 _PICTURE = re.compile(r"image/[a-z0-9.+-]+")
 
@@ -91,21 +84,3 @@ def _disposition(head: bytes) -> Message:
         if name.strip().lower() == "content-disposition":
             message["content-disposition"] = value.strip()
     return message
-
-
-def jpeg(frame_rgb: NDArray[np.uint8]) -> bytes:
-    """uint8 (H, W, 3) RGB as a JPEG: by Pillow where it is installed, else by OpenCV.
-
-    Raises:
-        MissingDependency: neither is installed.
-    """
-    if is_installed("PIL"):
-        file = BytesIO()
-        image = need("PIL.Image", "opencv", "to make JPEGs")
-        image.fromarray(np.ascontiguousarray(frame_rgb)).save(file, "JPEG", quality=QUALITY)
-        return file.getvalue()
-    cv2 = need("cv2", "opencv", "to make JPEGs")
-    bgr = np.ascontiguousarray(frame_rgb[:, :, ::-1])
-    done, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    assert done  # of uint8 (H, W, 3) it makes one
-    return bytes(encoded.tobytes())

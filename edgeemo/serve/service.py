@@ -51,7 +51,7 @@ class Service:
         bounds: of what a client may take.
 
     Raises:
-        MissingDependency: the extra `serve` is not installed.
+        MissingDependency: the extra `serve`, or Pillow for frames, is not installed.
         InvalidInput: an origin that is none.
     """
 

@@ -32,7 +32,7 @@ uninstall=
 while [ $# -gt 0 ]; do
     case $1 in
     --from) from=${2:?--from needs a checkout, a wheel or a requirement} && shift ;;
-    --page) services=(edgeemo-serve edgeemo-page) && extras=pi,serve,mqtt ;;
+    --page) services=(edgeemo-serve edgeemo-page) && extras=pi,opencv,serve,mqtt ;;
     --dry-run) dry=yes ;;
     --uninstall) uninstall=yes ;;
     -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" && exit ;;

@@ -3,7 +3,7 @@
 import contextlib
 import http.client
 import json
-import os
+import shlex
 import signal
 import socket
 import stat
@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from edgeemo.cli.main import main
-from edgeemo.errors import EdgeemoError
 from tests.support import done_here, shared
 
 PATIENCE = 30.0
@@ -66,7 +65,14 @@ def fails(*words: object, says: str, code: int = 1) -> None:
     assert code != 1 or len(done.stderr.splitlines()) == 1, done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_ends_it_with_exit_code_0(number: int, tmp_path: Path) -> None:
     token, port = tmp_path / "token", free_port()
     words = ("--camera", shared("media", "test.mp4"), "--model", "nano", "--detector", "haar")
@@ -132,5 +138,21 @@ def test_token_files_are_checked(tmp_path: Path) -> None:
 
 def test_a_camera_that_is_not_there_is_told() -> None:
     fails("--camera", "/no/such/device", "--port", 0, says="/no/such/device")
-    assert issubclass(EdgeemoError, Exception)
-    assert os.environ.get("NOTIFY_SOCKET") is None
+
+
+def test_watch_calls_hooks_too_and_tells_what_failed(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out"
+    code = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read())"
+    words = shlex.join([sys.executable, "-c", code, str(out)])
+    done = done_here(
+        main, "edgeemo", "watch", shared("media", "test.mp4"), "--model", "nano", "--detector",
+        "whole", "--smoothing", "off", "--on", f"changed={words}", "--on", "no-face=false",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    readings = [json.loads(line) for line in out.read_text().splitlines()]
+    assert 1 <= len(readings) <= 3  # the first, and the newest at the end
+    assert {"emotion", "scores"} <= readings[0].keys()
+    fails = done_here(main, "edgeemo", "watch", "x", "--mqtt", "mqtt://broker")
+    assert (fails.returncode, "expected mqtt://" in " ".join(fails.stderr.split())) == (2, True)

@@ -67,7 +67,7 @@ def shop() -> Iterator[Shop]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         told.url = f"http://127.0.0.1:{server.server_address[1]}"
         yield told
         server.shutdown()
@@ -78,8 +78,8 @@ def program(code: str, *arguments: object) -> str:
 
 
 @contextlib.contextmanager
-def hooked(rule: Rule, every: float = 0.0) -> Iterator[Hook]:
-    hook = Hook(rule, every)
+def hooked(rule: Rule, every: float = 0.0, patience: float = 2.0) -> Iterator[Hook]:
+    hook = Hook(rule, every, patience=patience)
     with contextlib.closing(hook):
         yield hook
 
@@ -117,9 +117,10 @@ def test_failures_are_counted_and_told_without_the_address(
 def test_only_the_newest_is_told_and_not_too_often(shop: Shop) -> None:
     with hooked(parse_rule(f"happy={shop.url}"), every=0.3) as hook:
         begun = time.monotonic()
-        for frame in range(20):
+        hook(reading(0))
+        until(lambda: shop.posts)
+        for frame in range(1, 20):
             hook(reading(frame))
-            time.sleep(0.005)
         until(lambda: len(shop.posts) == 2)
         assert time.monotonic() - begun >= 0.3
         assert [body["frame"] for _, _, body in shop.posts] == [0, 19]
@@ -152,11 +153,19 @@ def test_program_that_fails_is_counted_and_one_that_runs_is_ended(
     running = tmp_path / "running"
     code = "import sys, time; open(sys.argv[1], 'w').write('x'); time.sleep(60)"
     begun = time.monotonic()
-    with hooked(parse_rule(f"happy={program(code, running)}")) as hook:
+    with hooked(parse_rule(f"happy={program(code, running)}"), patience=0.1) as hook:
         hook(reading())
         until(running.exists)
     assert time.monotonic() - begun < 5
     assert not hook._thread.is_alive()
+
+
+def test_what_waits_at_the_end_is_told(shop: Shop) -> None:
+    with hooked(parse_rule(f"happy={shop.url}"), every=60.0) as hook:
+        hook(reading(1))
+        until(lambda: shop.posts)
+        hook(reading(2))
+    assert [body["frame"] for _, _, body in shop.posts] == [1, 2]
 
 
 def test_events_of_a_sensor_call_their_hooks(shop: Shop) -> None:

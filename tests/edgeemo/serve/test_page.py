@@ -114,6 +114,7 @@ def test_page_recovers_when_the_server_was_started_again(tab: Tab) -> None:
         tab.until(f"{HEAD} === 'surprise'")
 
 
+@pytest.mark.slow
 def test_page_shows_frames_where_they_may_be_seen(tab: Tab) -> None:
     with serving(settings=Settings(show_frames=True)) as server:
         opened(tab, server, "?kiosk")
@@ -124,6 +125,7 @@ def test_page_shows_frames_where_they_may_be_seen(tab: Tab) -> None:
         assert tab.problems == []
 
 
+@pytest.mark.slow
 def test_page_asks_for_the_token_where_it_has_none(tab: Tab) -> None:
     with serving(settings=Settings(token="t" * 20)) as server:
         tab.open(f"http://{server.host}{server.service.doors.link}")
@@ -136,6 +138,7 @@ def test_page_asks_for_the_token_where_it_has_none(tab: Tab) -> None:
         assert "one-time link" in tab.text("advice")
 
 
+@pytest.mark.slow
 def test_page_fits_a_phone_and_reads_without_a_screen(tab: Tab) -> None:
     with serving() as server:
         tab.look(360, 740, dark=True)
