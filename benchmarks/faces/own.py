@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edgeemo.cli.processor import processor_name
 from edgeemo.data.pictures import decode_picture
-from edgeemo.faces import Detector, open_detector
+from edgeemo.faces import Detector, crop_of, open_detector
 from edgeemo.recognizer import Recognizer
 from edgeemo.results import Box
 from workstation.frames.judge import frames_to_judge, judge
@@ -98,8 +98,7 @@ def _emotions(detectors: dict[str, Detector], photos: Path, model: str) -> None:
                 frame = decode_picture(data, row["file"])
                 box = _index_box(row) if name == "index" else _largest(detectors[name], frame)
                 missed += box is None
-                crop = detectors.get(name, detectors["yunet"]).crop
-                recognizer.crop = crop
+                recognizer.crop = crop_of(detectors.get(name, detectors["yunet"]))
                 said = recognizer.classify(frame, [box])[0].emotion if box else ""
                 right.setdefault(row["emotion"], []).append(said == row["emotion"])
             every = [hit for hits in right.values() for hit in hits]
