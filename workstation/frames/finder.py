@@ -14,8 +14,8 @@ from workstation.frames.canvas import Canvas, canvas_of
 from workstation.frames.known import Known
 
 _LEVELS = np.arange(-1.5, 3.01, 0.1)
-_CANDIDATES = 0.5
-"""A frame without a face: each costs a second look."""
+_CANDIDATES = 1.0
+"""A frame without a face, on average: each costs a second look."""
 _FALSE = 1 / 400
 """A frame without a face: less than the one in a hundred that is promised."""
 
