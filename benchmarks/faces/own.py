@@ -47,7 +47,9 @@ def main() -> None:
         "haar": open_detector("haar"),
     }
     _times(detectors, given.photos)
-    frames = frames_to_judge(read_known(given.photos, "test"), read_known(given.scenes, "test"))
+    frames = frames_to_judge(
+        read_known(given.photos, "test"), read_known(given.scenes, "test"), 1 / 10
+    )
     for name, detector in detectors.items():
         print(f"\n{name}")
         print("\n".join(recall_table(judge(_find(detector), frames))))

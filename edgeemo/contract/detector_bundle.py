@@ -93,6 +93,8 @@ class DetectorManifest:
     """The spec's fingerprint."""
     rows: FaceRows
     """How its output is read."""
+    smallest: float
+    """The smallest face that it answers for, as a share of the frame's shorter side, 0 to 1."""
     crop: Crop
     """How its boxes become what training of emotion networks saw."""
     artifact: Artifact
@@ -306,8 +308,8 @@ def _faults(manifest: DetectorManifest) -> Iterator[str]:
             yield f"{looks.kind}: found more faces than there are"
     if not all(0 <= count <= _MAX_COUNT for count in counts) or len(manifest.looks) > _MAX_LOOKS:
         yield f"expected counts of 0 to {_MAX_COUNT:,} of at most {_MAX_LOOKS} kinds of frames"
-    if not 0 <= manifest.box_overlap <= 1:
-        yield "expected an overlap of 0 to 1"
+    if not 0 <= manifest.box_overlap <= 1 or not 0 < manifest.smallest <= 1:
+        yield "expected an overlap and a smallest face of 0 to 1"
 
 
 def _artifact_faults(manifest: DetectorManifest) -> Iterator[str]:

@@ -23,6 +23,8 @@ class DetectorRun:
     """What its network takes."""
     rows: FaceRows
     """How the network's output is read."""
+    smallest: float
+    """The smallest face that it answers for, as a share of the frame's shorter side."""
     recipe: dict[str, Any]
     """How it was trained, the seed with it."""
     sources: tuple[str, ...]

@@ -31,6 +31,8 @@ class Kind:
     """Sides of faces in pixels, from and to which each grid answers."""
     least: int
     """Side in pixels of the smallest face that it learns."""
+    smallest: float
+    """The smallest face that it answers for, as a share of the frame's shorter side."""
 
     @property
     def spec(self) -> InputSpec:
@@ -44,8 +46,8 @@ class Kind:
 
 
 KINDS = {
-    "face": Kind(240, 320, (8, 16, 32), ((0, 46), (36, 104), (84, 1e9)), 14),
-    "face-nano": Kind(96, 128, (8, 16), ((0, 46), (36, 1e9)), 18),
+    "face": Kind(240, 320, (8, 16, 32), ((0, 46), (36, 104), (84, 1e9)), 14, 1 / 10),
+    "face-nano": Kind(96, 128, (8, 16), ((0, 46), (36, 1e9)), 18, 1 / 4),
 }
 
 

@@ -53,13 +53,14 @@ def write_run(
     finder = with_limits(finder, validation[1])
     reading = finder.reading
     say(f"thresholds {reading.threshold:.2f} and {reading.sure:.2f}, chosen on validation")
-    counts = judge(finder.find, frames_to_judge(*validation, most=100))
+    counts = judge(finder.find, frames_to_judge(*validation, kind.smallest, most=100))
     for line in recall_table(counts):
         say(line)
     run = DetectorRun(
         name=name,
         input_spec=kind.spec,
         rows=finder.reading,
+        smallest=kind.smallest,
         recipe=asdict(recipe),
         sources=sources,
         parameters=int(model.count_params()),

@@ -16,7 +16,7 @@ from workstation.frames.known import Known
 _LEVELS = np.arange(-1.5, 3.01, 0.1)
 _CANDIDATES = 1.0
 """A frame without a face, on average: each costs a second look."""
-_FALSE = 1 / 400
+_FALSE = 1 / 150
 """A frame without a face: less than the one in a hundred that is promised."""
 
 

@@ -64,16 +64,17 @@ def judge(find: Find, frames: Mapping[str, Sequence[Canvas]]) -> dict[str, Count
 
 
 def frames_to_judge(
-    photos: Sequence[Known], scenes: Sequence[Known], most: int = 300
+    photos: Sequence[Known], scenes: Sequence[Known], smallest: float, most: int = 300
 ) -> dict[str, list[Canvas]]:
-    """Frames by kind, of photos and scenes kept apart; at most `most` of each kind."""
+    """Frames by kind, of photos and scenes kept apart; at most `most` of each kind, and no face
+    smaller than `smallest` of the frame's shorter side where one is set in."""
     empty = [s for s in scenes if not len(s.boxes)]
     sure = [p for p in photos if len(p.boxes) == 1 and p.scores[0] >= SURE][:most]
     frames = {"photos as they are": [canvas_of(p) for p in sure]}
-    for share in SHARES:
+    for share in (share for share in SHARES if share >= smallest):
         frames[f"1/{round(1 / share)} of the side"] = _set_into(sure, empty, share, 0.0, 1.0)
     for kind, turn, light in (("turned 25 degrees", 25.0, 1.0), ("darkened to 20 %", 0.0, 0.2)):
-        for share in (1 / 6, 1 / 4, 1 / 2):
+        for share in (share for share in (1 / 6, 1 / 4, 1 / 2) if share >= smallest):
             of_kind = _set_into(sure, empty, share, turn, light)
             frames[f"{kind}, 1/{round(1 / share)}"] = of_kind
     frames["scenes with faces"] = [_large(s) for s in scenes if len(s.boxes)]

@@ -26,7 +26,7 @@ def test_equal_models_pass() -> None:
     ("full", "whole", "overlap", "reason"),
     [
         (counts(990), counts(970), 0.97, "fewer faces"),
-        (counts(990), counts(990, kind=96), 0.97, "others: 4.0% fewer"),
+        (counts(990), counts(990, kind=90), 0.97, "others: 10.0% fewer"),
         (counts(990), counts(990, false=2), 0.97, "2 false faces in 100"),
         (counts(990), counts(990), 0.89, "overlap"),
         (counts(700), counts(700), 0.97, "80% are asked for"),
