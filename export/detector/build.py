@@ -49,8 +49,9 @@ from workstation.frames.judge import frames_to_judge, judge
 from workstation.frames.known import Known, read_known
 from workstation.frames.table import recall_table
 
-_CALIBRATION = 200
-_OF_A_KIND = 40  # training frames of each kind, to calibrate with
+_CALIBRATION = 600
+_FRAMES = 600  # of each kind, that are judged by
+_OF_A_KIND = 80  # training frames of each kind, to calibrate with
 _PATTERNS = 4
 _STEPS = ("least-error", "percentile", "min-max")
 LICENCE = "MIT; trained on photos of people in the news and films, faces as YuNet found them"
@@ -80,13 +81,13 @@ def build_detector(
         int8 = tflite.quantize(fp32, METHODS[step](activations))
         # At limits of its own, so that both models show as many false faces on validation.
         whole = with_limits(_finder(int8, run), known["validation"][1])
-        frames = frames_to_judge(*known["validation"], run.smallest)
+        frames = frames_to_judge(*known["validation"], run.smallest, _FRAMES)
         verdict = _compared(full, whole, frames)
         say(f"{step}: {'passes' if verdict.passed else '; '.join(verdict.reasons)} (validation)")
         if not verdict.passed:
             reasons = verdict.reasons
             continue
-        frames = frames_to_judge(*known["test"], run.smallest)
+        frames = frames_to_judge(*known["test"], run.smallest, _FRAMES)
         verdict = _compared(full, whole, frames, aloud=True)
         if verdict.passed:
             chosen = replace(run, rows=whole.reading)
