@@ -14,6 +14,7 @@ from edgeemo.contract.input_spec import InputSpec
 from training.detector.made import Maker
 from training.detector.network import detector
 from training.detector.targets import targets
+from training.networks.qat import simulated
 from workstation.frames.known import Known
 
 
@@ -33,6 +34,8 @@ class Kind:
     """Side in pixels of the smallest face that it learns."""
     smallest: float
     """The smallest face that it answers for, as a share of the frame's shorter side."""
+    int8_epochs: int = 0
+    """Epochs in simulated int8 behind the float ones: small networks need them."""
 
     @property
     def spec(self) -> InputSpec:
@@ -47,7 +50,7 @@ class Kind:
 
 KINDS = {
     "face": Kind(240, 320, (8, 16, 32), ((0, 46), (36, 104), (84, 1e9)), 14, 1 / 10),
-    "face-nano": Kind(96, 128, (8, 16), ((0, 46), (36, 1e9)), 18, 1 / 4),
+    "face-nano": Kind(96, 128, (8, 16), ((0, 46), (36, 1e9)), 18, 1 / 4, 6),
 }
 
 
@@ -171,3 +174,32 @@ def fit(
     )
     model.optimizer.finalize_variable_values(model.trainable_variables)
     return model
+
+
+def fit_int8(
+    name: str,
+    model: keras.Model,
+    photos: Sequence[Known],
+    scenes: Sequence[Known],
+    recipe: Recipe,
+) -> keras.Model:
+    """A trained network, trained on in simulated int8 for as long as its kind asks for."""
+    kind = KINDS[name]
+    network = simulated(model)
+    rate = keras.optimizers.schedules.CosineDecay(
+        recipe.rate / 10, kind.int8_epochs * recipe.steps
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=0.0, global_clipnorm=10.0)
+    network.compile(optimizer, loss=loss)
+    maker = Maker(photos, scenes, (kind.width, kind.height), kind.least)
+
+    def tell(epoch: int, logs: dict[str, float] | None = None) -> None:
+        print(f"int8 epoch {epoch + 1}/{kind.int8_epochs} {logs}", flush=True)
+
+    network.fit(
+        Frames(maker, kind, recipe, recipe.epochs),
+        epochs=kind.int8_epochs,
+        verbose=0,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=tell)],
+    )
+    return network
