@@ -249,7 +249,7 @@ def open_interpreter(
                 experimental_op_resolver_type=getattr(module.OpResolverType, _RESOLVERS[kernels]),
                 experimental_preserve_all_tensors=keep_tensors,
             )
-            interpreter.allocateends()
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise BackendError(
             f"{name}: the interpreter refuses the model ({' '.join(str(error).split())[:200]})"
