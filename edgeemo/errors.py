@@ -13,6 +13,7 @@ EdgeemoError
 │   └── Interrupted (ValueError)       a run that Ctrl-C stopped, with how to go on
 ├── ModelError (ValueError)            a model from elsewhere that cannot be adopted
 ├── BundleError (ValueError)           a bundle that is damaged or from another version
+│   └── UntrustedModel (ValueError)    a model that no trusted key has signed
 ├── SpecMismatch (ValueError)          two artifacts that were made for different input specs
 ├── DetectorError (RuntimeError)       a face detector that cannot work here
 ├── CameraError (OSError)              a camera or video that cannot be opened or read
@@ -77,6 +78,10 @@ class ModelError(EdgeemoError, ValueError):
 
 class BundleError(EdgeemoError, ValueError):
     """A bundle that is damaged, tampered with or from another version."""
+
+
+class UntrustedModel(BundleError):
+    """A model that too few of the keys which are trusted here have signed."""
 
 
 class SpecMismatch(EdgeemoError, ValueError):

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.backends import Backend, Providers, open_backend
-from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.operating_point import DEFAULT, Prior
 from edgeemo.contract.preprocess import face_to_input, is_in_frame
 from edgeemo.contract.quantize import softmax
@@ -20,6 +21,7 @@ from edgeemo.errors import BackendError, DetectorError, InvalidInput
 from edgeemo.faces import Detector, check_detector, crop_of, open_detector
 from edgeemo.models import DEFAULT_MODEL, find_model, shipped_models
 from edgeemo.results import Box, Face
+from edgeemo.trust import read_bundle
 
 
 class Recognizer:
@@ -187,17 +189,28 @@ class Recognizer:
             raise InvalidInput("the recognizer is closed; open a new one")
 
 
-def load_bundle(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Bundle:
+def load_bundle(
+    name_or_path: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    trusted_keys: Sequence[str | os.PathLike[str]] | None = None,
+) -> Bundle:
     """Read and check a bundle by shipped name or path.
 
-    Raises InvalidInput for what is neither, MissingFile, BundleError.
+    Args:
+        name_or_path: a shipped model's name, or a .edgeemo file.
+        trusted_keys: public keys' files, or folders of them, in place of those of
+            /etc/edgeemo/keys and $EDGEEMO_TRUSTED_KEYS; where there are any, what they have not
+            signed is refused before it is parsed (docs/trust.md).
+
+    Raises InvalidInput for what is neither, MissingFile, UntrustedModel, BundleError, and
+    MissingDependency where signatures cannot be checked.
     """
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise InvalidInput(
             f"expected a shipped model's name ({', '.join(shipped_models())}) or the path of a "
             f".edgeemo file, received {str(name_or_path)[:40]!r} ({type(name_or_path).__name__})"
         )
-    return read_bundle(find_model(os.fspath(name_or_path)))
+    return read_bundle(find_model(os.fspath(name_or_path)), trusted_keys)
 
 
 def predict(

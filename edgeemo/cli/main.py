@@ -11,6 +11,7 @@ _VERBS = {
     "evaluate": "accuracy of a bundle on labelled pictures",
     "bench": "time and memory of one inference on this machine",
     "info": "what a bundle holds and what it promises",
+    "verify": "who has signed a bundle, and whether it may run here",
     "flash": "write a model into a microcontroller's flash partition",
     "models": "model files: those that ship, and the face detector's to fetch",
     "doctor": "what works on this machine, and how to fix the rest",

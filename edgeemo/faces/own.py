@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from edgeemo.backends.rows import open_rows
 from edgeemo.contract.crop import BOX
-from edgeemo.contract.detector_bundle import DetectorBundle, read_detector
+from edgeemo.contract.detector_bundle import DetectorBundle
 from edgeemo.contract.face_rows import in_frame
 from edgeemo.contract.preprocess import face_to_input, whole_frame
 from edgeemo.errors import BackendError, DetectorError
 from edgeemo.faces import DetectorOptions
 from edgeemo.models import shipped_detector
 from edgeemo.results import Box
+from edgeemo.trust import read_detector
 
 
 class OwnDetector:

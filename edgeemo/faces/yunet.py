@@ -17,6 +17,7 @@ from edgeemo.faces import DetectorOptions
 from edgeemo.faces.scaling import Scaling
 from edgeemo.optional import need
 from edgeemo.results import Box
+from edgeemo.trust.reading import check_known
 
 ENVIRONMENT = "EDGEEMO_YUNET"
 PULL = "edgeemo models pull yunet"  # the command that fetches the file below into the cache folder
@@ -79,6 +80,7 @@ class YuNet:
     Raises:
         MissingDependency: OpenCV is not installed.
         DetectorError: no model file, or one that OpenCV cannot load.
+        UntrustedModel: another file, where keys are trusted (`edgeemo.trust`).
     """
 
     name = "yunet"
@@ -92,6 +94,7 @@ class YuNet:
         path, reason = find_model(options.model)
         if path is None:
             raise DetectorError(f"{reason}; run: {PULL}, or use --detector haar")
+        check_known(path, MODEL_SHA256, f"YuNet's {MODEL_FILE}", f"run: {PULL}")
         try:
             self._detector = self._cv2.FaceDetectorYN.create(for_c(path), "", (320, 320), _SCORE)
         except (self._cv2.error, AttributeError) as error:

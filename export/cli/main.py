@@ -18,6 +18,8 @@ _VERBS = {
     "tensorrt": "engines of a bundle's ONNX files, on a Jetson",
     "firmware": "C99 for microcontrollers, bit for bit",
     "flash-image": "the content of an ESP32's model partition",
+    "keygen": "a pair of keys, to sign bundles and to trust them",
+    "sign": "a signature into a bundle, for devices that trust keys",
 }
 
 
@@ -33,6 +35,8 @@ def main() -> None:
     python -m export tensorrt small.edgeemo --out engines/
     python -m export firmware nano --out firmware/
     python -m export flash-image nano --out model.bin
+    python -m export keygen fleet
+    python -m export sign small.edgeemo --key fleet.key
     """
 
 
