@@ -21,6 +21,8 @@ from edgeemo.errors import BackendError, DetectorError, InvalidInput
 from edgeemo.faces import Detector, check_detector, crop_of, open_detector
 from edgeemo.models import DEFAULT_MODEL, find_model, shipped_models
 from edgeemo.results import Box, Face
+from edgeemo.slots import SLOT, Slots
+from edgeemo.slots.trial import RunningTrial, begin
 from edgeemo.trust import read_bundle
 
 
@@ -33,7 +35,8 @@ class Recognizer:
     its own, so bundles of different labels and inputs live side by side in one process.
 
     Args:
-        model: name of a shipped bundle, path of a .edgeemo file, or an opened Bundle.
+        model: name of a shipped bundle, path of a .edgeemo file, an opened Bundle, or "slot" for
+            the model that `edgeemo install` has put on this device.
         detector: a name of edgeemo.faces.DETECTORS ("auto", "yunet", "haar", "whole" and what other
             packages bring), or any object with `name` and `detect` (see edgeemo.faces.Detector),
             such as `edgeemo.faces.open_detector("yunet", "yunet.onnx", smallest_face=1 / 6)`.
@@ -68,8 +71,12 @@ class Recognizer:
         backend: Backend | None = None,
     ) -> None:
         self.bundle: Bundle | None = None
+        self.trial: RunningTrial | None = None
         if backend is None:
-            self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
+            if model == SLOT:
+                self.bundle, self.trial = begin(Slots())
+            else:
+                self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
             backend = open_backend(
                 self.bundle, artifact, runtime=runtime, threads=threads, providers=providers
             )
@@ -97,6 +104,8 @@ class Recognizer:
         """Let the model go, once no thread runs it; more than once does no harm."""
         with self._inferring:
             self.__dict__.pop("backend", None)
+            if self.trial:
+                self.trial.ended()
 
     def predict(
         self, picture: str | os.PathLike[str] | NDArray[np.uint8], view: View = AS_IT_IS
@@ -162,14 +171,23 @@ class Recognizer:
 
         Raises InvalidInput after `close`.
         """
-        with self._inferring:
-            self._check_open()
-            logits = self.backend.infer(inputs)
-        if not np.isfinite(logits).all():
-            raise BackendError(
-                f"{self.backend.artifact}: gives answers that are no numbers; do not use this model"
-            )
-        return logits if self._shift is None else logits + self._shift
+        try:
+            with self._inferring:
+                self._check_open()
+                logits = self.backend.infer(inputs)
+            if not np.isfinite(logits).all():
+                raise BackendError(
+                    f"{self.backend.artifact}: gives answers that are no numbers; do not use this "
+                    "model"
+                )
+        except BackendError:
+            if self.trial:
+                self.trial.failed()
+            raise
+        logits = logits if self._shift is None else logits + self._shift
+        if self.trial:
+            self.trial.answered(self.labels[answer] for answer in logits.argmax(axis=1))
+        return logits
 
     def _shift_to(self, prior: Prior) -> NDArray[np.float32] | None:
         """float32 (labels,): what logits gain for the prior; None for the bundle's default."""
@@ -197,7 +215,8 @@ def load_bundle(
     """Read and check a bundle by shipped name or path.
 
     Args:
-        name_or_path: a shipped model's name, or a .edgeemo file.
+        name_or_path: a shipped model's name, a .edgeemo file, or "slot" for the model that
+            `edgeemo install` has put on this device.
         trusted_keys: public keys' files, or folders of them, in place of those of
             /etc/edgeemo/keys and $EDGEEMO_TRUSTED_KEYS; where there are any, what they have not
             signed is refused before it is parsed (docs/trust.md).
@@ -210,6 +229,8 @@ def load_bundle(
             f"expected a shipped model's name ({', '.join(shipped_models())}) or the path of a "
             f".edgeemo file, received {str(name_or_path)[:40]!r} ({type(name_or_path).__name__})"
         )
+    if name_or_path == SLOT and trusted_keys is None:
+        return Slots().current()
     return read_bundle(find_model(os.fspath(name_or_path)), trusted_keys)
 
 

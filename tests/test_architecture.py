@@ -42,8 +42,9 @@ LAYERS: dict[str, set[str]] = {
     },
     "cameras": {"contract", "data", "errors", "optional", "registry"},
     "proof": {"backends", "contract", "errors", "trust"},
+    "slots": {"contract", "errors", "proof", "trust"},
     "recognizer": {
-        "backends", "contract", "data", "errors", "faces", "models", "results", "trust",
+        "backends", "contract", "data", "errors", "faces", "models", "results", "slots", "trust",
     },
     "live": {
         "backends", "cameras", "contract", "data", "errors", "faces", "models", "optional",
@@ -52,7 +53,7 @@ LAYERS: dict[str, set[str]] = {
     "cli": {
         "annotate", "backends", "cache", "cameras", "contract", "data", "downloads", "errors",
         "faces", "firmware", "live", "models", "optional", "proof", "recognizer", "results",
-        "trust",
+        "slots", "trust",
     },
     "__main__": {"cli"},
 }  # fmt: skip

@@ -50,6 +50,11 @@ def read_any(path: str | os.PathLike[str], keys: Places = None) -> Bundle | Dete
     return parse_any(read_whole(path), Path(path), accepting(keys))
 
 
+def parse_emotions(data: bytes, file: Path, keys: Places = None) -> Bundle:
+    """As `read_bundle`, of bytes that are in memory already; `file` names them."""
+    return bundles.parse_bundle(data, file, accepting(keys))
+
+
 def parse_any(data: bytes, file: Path, accept: Accept) -> Bundle | DetectorBundle:
     """A bundle of either kind from its bytes; `file` names it. Raises BundleError."""
     contents = unpack(data, file)

@@ -150,9 +150,7 @@ def test_a_strangers_signature_a_moved_one_and_a_changed_model_are_refused(
         read_bundle(moved)
 
 
-def test_a_signature_of_the_bare_manifest_is_none_of_the_bundle(
-    keys: Path, tmp_path: Path
-) -> None:
+def test_a_signature_of_the_bare_manifest_is_none_of_the_bundle(keys: Path, tmp_path: Path) -> None:
     from export.signing.keys import open_private, private_text
 
     private = open_private(private_text(keys / "fleet.key")[0], None, "fleet")
@@ -271,9 +269,7 @@ def test_without_cryptography_signatures_count_for_nothing_and_shipped_models_ru
         ),
     ],
 )  # fmt: skip
-def test_a_hostile_list_of_signatures_is_refused(
-    text: bytes, message: str, tmp_path: Path
-) -> None:
+def test_a_hostile_list_of_signatures_is_refused(text: bytes, message: str, tmp_path: Path) -> None:
     def add(entries: dict[str, bytes]) -> None:
         entries[signatures.FILE] = text
 
