@@ -19,6 +19,7 @@ from edgeemo.data.pictures import read_picture
 from edgeemo.data.view import AS_IT_IS, View
 from edgeemo.errors import BackendError, DetectorError, InvalidInput
 from edgeemo.faces import Detector, check_detector, crop_of, open_detector
+from edgeemo.isolated.backend import IsolatedBackend
 from edgeemo.models import DEFAULT_MODEL, find_model, shipped_models
 from edgeemo.results import Box, Face
 from edgeemo.slots import SLOT, Slots
@@ -51,6 +52,9 @@ class Recognizer:
             "training" as in its training data (best top-1 there), "balanced" (rare emotions as
             likely as others), or shares 0..1 by label for a site that knows its visitors, such as
             {"neutral": 0.7, "happy": 0.2}; labels not named share the rest as in training.
+        isolated: run the network in a process of its own, which is ended and started again where
+            it crashes or takes longer than 2 s (edgeemo.isolated.backend): for models from
+            elsewhere. On the CPU, with the artifact's usual runtime.
         backend: an opened backend instead of the bundle's own, for tests (edgeemo.FakeBackend); it
             brings its labels and its input spec, and `model` is not looked at.
 
@@ -68,8 +72,11 @@ class Recognizer:
         threads: int = 1,
         providers: Providers = None,
         prior: Prior = DEFAULT,
+        isolated: bool = False,
         backend: Backend | None = None,
     ) -> None:
+        if isolated and (backend or runtime or providers):
+            raise InvalidInput("expected isolated without backend, runtime and providers")
         self.bundle: Bundle | None = None
         self.trial: RunningTrial | None = None
         if backend is None:
@@ -77,9 +84,12 @@ class Recognizer:
                 self.bundle, self.trial = begin(Slots())
             else:
                 self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
-            backend = open_backend(
-                self.bundle, artifact, runtime=runtime, threads=threads, providers=providers
-            )
+            if isolated:
+                backend = IsolatedBackend(self.bundle, artifact, threads=threads)
+            else:
+                backend = open_backend(
+                    self.bundle, artifact, runtime=runtime, threads=threads, providers=providers
+                )
         self.backend = backend
         self.labels, self.spec = tuple(backend.labels), backend.spec
         self._shift = self._shift_to(prior)
@@ -103,7 +113,9 @@ class Recognizer:
     def close(self) -> None:
         """Let the model go, once no thread runs it; more than once does no harm."""
         with self._inferring:
-            self.__dict__.pop("backend", None)
+            backend = self.__dict__.pop("backend", None)
+            if isinstance(backend, IsolatedBackend):
+                backend.close()
             if self.trial:
                 self.trial.ended()
 

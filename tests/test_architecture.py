@@ -42,9 +42,11 @@ LAYERS: dict[str, set[str]] = {
     },
     "cameras": {"contract", "data", "errors", "optional", "registry"},
     "proof": {"backends", "contract", "errors", "trust"},
+    "isolated": {"backends", "contract", "errors", "trust"},
     "slots": {"contract", "errors", "proof", "trust"},
     "recognizer": {
-        "backends", "contract", "data", "errors", "faces", "models", "results", "slots", "trust",
+        "backends", "contract", "data", "errors", "faces", "isolated", "models", "results",
+        "slots", "trust",
     },
     "live": {
         "backends", "cameras", "contract", "data", "errors", "faces", "models", "optional",

@@ -148,6 +148,15 @@ def _region(
         ) from None
 
 
+def isolated_option() -> Decorator:
+    """--isolated, the network in a process of its own."""
+    return click.option(
+        "--isolated",
+        is_flag=True,
+        help="Run the network in a watched process of its own, for models from elsewhere.",
+    )
+
+
 def slots_option() -> Decorator:
     """--slots, the folder of installed models."""
     return click.option(

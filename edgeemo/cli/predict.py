@@ -10,6 +10,7 @@ from edgeemo.cli.options import (
     PlainPath,
     artifact_option,
     detector_options,
+    isolated_option,
     model_option,
     prior_option,
     view_options,
@@ -30,6 +31,7 @@ _CROP = 256  # pixels of a side; a picture up to that may be a face that was cut
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @model_option()
 @artifact_option()
+@isolated_option()
 @prior_option()
 @detector_options()
 @view_options()
@@ -44,6 +46,7 @@ def predict(
     images: tuple[str, ...],
     model: str,
     artifact: str | None,
+    isolated: bool,
     prior: Prior,
     detector: str,
     detector_model: str | None,
@@ -81,7 +84,9 @@ def predict(
     failed = 0
     most = pixel_bound(MAX_PIXELS_OF_MANY if len(images) > 1 else MAX_PIXELS)
     finder = open_detector(detector, detector_model)
-    with Recognizer(model, detector=finder, artifact=artifact, prior=prior) as recognizer:
+    with Recognizer(
+        model, detector=finder, artifact=artifact, prior=prior, isolated=isolated
+    ) as recognizer:
         for image in images:
             try:
                 frame = view.turned(read_picture(image, most))
