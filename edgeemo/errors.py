@@ -8,6 +8,7 @@ EdgeemoError
 ├── PictureError (ValueError)          a file that is no usable picture
 ├── ArchiveError (ValueError)          an archive or folder that cannot be trusted or used
 ├── DownloadError (OSError)            a data set or model file that could not be downloaded
+├── UpdateError (OSError)              a repository of updates that cannot be trusted or reached
 ├── DataError (ValueError)             prepared data that is damaged or does not fit
 ├── RunError (ValueError)              a training run that is damaged or incomplete
 │   └── Interrupted (ValueError)       a run that Ctrl-C stopped, with how to go on
@@ -58,6 +59,10 @@ class ArchiveError(EdgeemoError, ValueError):
 
 class DownloadError(EdgeemoError, OSError):
     """A data set or model file that could not be downloaded."""
+
+
+class UpdateError(EdgeemoError, OSError):
+    """A repository of updates whose files are missing, expired, too slow or not what was signed."""
 
 
 class DataError(EdgeemoError, ValueError):

@@ -52,10 +52,11 @@ LAYERS: dict[str, set[str]] = {
         "backends", "cameras", "contract", "data", "errors", "faces", "models", "optional",
         "recognizer", "results",
     },
+    "updates": {"contract", "errors", "optional", "slots"},
     "cli": {
         "annotate", "backends", "cache", "cameras", "contract", "data", "downloads", "errors",
         "faces", "firmware", "live", "models", "optional", "proof", "recognizer", "results",
-        "slots", "trust",
+        "slots", "trust", "updates",
     },
     "__main__": {"cli"},
 }  # fmt: skip
@@ -80,7 +81,7 @@ WORKSTATION: dict[str, tuple[str, ...]] = {
     ),
     "export": (
         "edgeemo.backends", "edgeemo.contract", "edgeemo.data", "edgeemo.faces",
-        "edgeemo.firmware", "edgeemo.models", "edgeemo.proof", "edgeemo.trust",
+        "edgeemo.firmware", "edgeemo.models", "edgeemo.proof", "edgeemo.trust", "edgeemo.updates.releases",
         "training.data.duplicates", "training.networks.layers", "workstation", *_ON_ALL_SIDES,
     ),
     "workstation": (
@@ -141,6 +142,12 @@ SITES: dict[str, set[str]] = {
         "training/runs/from_bundle.py",
     },  # conversion; models from elsewhere; the float weights of a bundle
     "cryptography": {"edgeemo/trust/ed25519.py"},  # signatures
+    "tuf": {
+        "edgeemo/updates/client.py",
+        "edgeemo/updates/fetching.py",
+        "export/publish/repository.py",
+    },
+    "securesystemslib": {"export/publish/repository.py"},
     "picamera2": {"edgeemo/cameras/picamera2.py"},
     "kaggle": {"training/data/kaggle.py"},
 }

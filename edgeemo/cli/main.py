@@ -12,6 +12,7 @@ _VERBS = {
     "bench": "time and memory of one inference on this machine",
     "info": "what a bundle holds and what it promises",
     "install": "a model onto this device, on trial until it has proved itself",
+    "update": "what a repository of models offers this device",
     "slots": "which models are installed, and which one runs",
     "rollback": "back to the model that ran before",
     "verify": "who has signed a bundle, and whether it may run here",

@@ -66,6 +66,11 @@ def public_of(private: Any) -> bytes:
     return raw
 
 
+def load_public(raw: bytes) -> Any:
+    """The public key of 32 bytes. Raises MissingDependency."""
+    return _primitives().Ed25519PublicKey.from_public_bytes(raw)
+
+
 def _primitives() -> Any:
     return need("cryptography.hazmat.primitives.asymmetric.ed25519", "trust", _PURPOSE)
 

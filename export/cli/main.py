@@ -19,6 +19,8 @@ _VERBS = {
     "firmware": "C99 for microcontrollers, bit for bit",
     "flash-image": "the content of an ESP32's model partition",
     "keygen": "a pair of keys, to sign bundles and to trust them",
+    "publish": "a bundle into a repository of updates",
+    "repository": "a repository of updates: made, renewed, its keys rotated",
     "sign": "a signature into a bundle, for devices that trust keys",
 }
 
