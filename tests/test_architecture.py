@@ -33,7 +33,8 @@ LAYERS: dict[str, set[str]] = {
     "trust": {"contract", "errors", "models", "optional"},
     "downloads": {"contract", "errors"},
     "data": {"contract", "errors", "optional"},
-    "annotate": {"errors", "optional", "results"},
+    "label_layout": {"results"},
+    "drawing": {"errors", "label_layout", "optional", "results"},
     "backends": {"cache", "contract", "errors", "optional", "registry"},
     "firmware": {"backends", "contract", "errors", "optional"},
     "faces": {
@@ -53,10 +54,14 @@ LAYERS: dict[str, set[str]] = {
         "recognizer", "results",
     },
     "updates": {"contract", "errors", "optional", "slots"},
+    "serve": {
+        "drawing", "cameras", "contract", "data", "errors", "live", "optional", "recognizer",
+        "results",
+    },
     "cli": {
-        "annotate", "backends", "cache", "cameras", "contract", "data", "downloads", "errors",
+        "drawing", "backends", "cache", "cameras", "contract", "data", "downloads", "errors",
         "faces", "firmware", "live", "models", "optional", "proof", "recognizer", "results",
-        "slots", "trust", "updates",
+        "serve", "slots", "trust", "updates",
     },
     "__main__": {"cli"},
 }  # fmt: skip
@@ -149,6 +154,16 @@ SITES: dict[str, set[str]] = {
     },
     "securesystemslib": {"export/publish/repository.py"},
     "picamera2": {"edgeemo/cameras/picamera2.py"},
+    "uvicorn": {"edgeemo/serve/server.py"},
+    "wsproto": {"edgeemo/serve/server.py"},
+    "h11": {"edgeemo/serve/server.py"},
+    "PIL": {
+        "edgeemo/cli/summary/picture.py",
+        "edgeemo/data/with_pillow.py",
+        "edgeemo/drawing.py",
+    },
+    "pillow_heif": {"edgeemo/data/with_pillow.py"},
+    "paho": {"edgeemo/live/mqtt.py"},
     "kaggle": {"training/data/kaggle.py"},
 }
 NEVER_ON_A_DEVICE = {
@@ -172,6 +187,7 @@ COMPUTED = {
     "edgeemo/registry.py": "the entries of its table",
     "edgeemo/cli/doctor.py": "asks whether optional packages import and uses none of them",
     "edgeemo/backends/litert.py": "one of the two interpreters",
+    "edgeemo/data/with_pillow.py": "the parts of Pillow",
 }
 # Files that give cli/shell.py the names that it computes with.
 VERBS = {"edgeemo/cli/main.py", "export/cli/main.py"}

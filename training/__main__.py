@@ -5,6 +5,7 @@ review, restore, detector, doctor.
 import click
 
 from edgeemo.cli import shell
+from edgeemo.version import __version__
 from training.cli.crossval import crossval
 from training.cli.detector import detector
 from training.cli.doctor import doctor
@@ -20,7 +21,10 @@ from training.cli.sweep import sweep
 from training.cli.train import train
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(
+    cls=shell.Verbs, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
+@click.version_option(__version__, "-V", "--version", prog_name="edgeemo training")
 def main() -> None:
     """From archives of labelled faces to a trained float model.
 
