@@ -179,7 +179,11 @@ def cases(folder: Path, only: str) -> Iterator[tuple[str, str, str, int]]:
 def faults(only: str, folder: Path) -> Counter[str]:
     """Run all cases; how often the old and the new model ran after them."""
     ran: Counter[str] = Counter()
+    before = ""
     for step, fault, call, when in list(cases(folder, only)):
+        if (group := f"{step}, {call}: {fault}") != before:
+            sys.stderr.write(f"{sum(ran.values()):>6} cases done; {group}\n")
+            before = group
         inject = f"inject={call}:{fault}:when={when}"
         slots, end, _ = traced(step, folder, "-e", f"trace={call}", "-e", inject)
         assert end in (0, 1, -signal.SIGKILL), (step, inject, end)
