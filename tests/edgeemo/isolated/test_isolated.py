@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -84,3 +86,21 @@ def test_predict_isolated_says_the_same(tmp_path: Path) -> None:
     emotions = [done.stdout.partition('"latency_ms"')[0] for done in said]
     assert said[0].returncode == said[1].returncode == 0
     assert emotions[0] == emotions[1] != ""
+
+
+def test_the_child_ends_with_a_parent_that_is_killed() -> None:
+    code = (
+        "import os, sys, edgeemo\n"
+        "from edgeemo.isolated.backend import IsolatedBackend\n"
+        "backend = IsolatedBackend(edgeemo.load_bundle('nano'))\n"
+        "print(backend._held[0].pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=support.REPOSITORY
+    )
+    child = Path(f"/proc/{int(done.stdout)}")
+    end = time.monotonic() + 20
+    while child.exists() and "zombie" not in (child / "status").read_text():
+        assert time.monotonic() < end
+        time.sleep(0.05)
