@@ -226,7 +226,7 @@ def test_a_trial_that_is_over_elsewhere_changes_nothing(slots: Slots) -> None:
 
 
 def test_a_sensor_tells_the_trial_of_its_model(slots: Slots) -> None:
-    put(slots, NEW, minutes=0.002)
+    put(slots, NEW, minutes=1e-5)
     frames = [np.full((96, 96, 3), shade, np.uint8) for shade in (0, 60, 120, 180, 240)] * 12
     sensor = edgeemo.EmotionSensor(
         FakeCamera(frames, fps=60), model="slot", detector="whole",
