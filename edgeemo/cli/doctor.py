@@ -70,7 +70,7 @@ def _checks(
     yield from _packages()
     yield from _opencv()
     yield from _cameras()
-    yield _guarded("detector", lambda: _detector(detector, detector_model))
+    yield _guarded("detector", lambda: _detector(detector, detector_model, time_limit))
     yield from _bundle(model, time_limit)
 
 
@@ -215,17 +215,25 @@ def _camera(device: Path) -> Check:
     return Check("camera", "ok", f"{device} may be read, by {by}")
 
 
-def _detector(name: str, model: str | None) -> Check:
+def _detector(name: str, model: str | None, time_limit: float) -> Check:
     from edgeemo.faces import DetectorOptions, open_detector
     from edgeemo.faces.auto import choose_detector
+    from edgeemo.faces.own import OwnDetector
     from edgeemo.faces.yunet import PULL
+    from edgeemo.proof.selftest_faces import fault_apart
 
+    if model and model.endswith(".edgeemo") and (fault := fault_apart(Path(model), time_limit)):
+        return Check("detector", "problem", f"{model}: {fault}")
     if name == "auto":
         detector, reason = choose_detector(DetectorOptions(Path(model) if model else None))
     else:
         detector, reason = open_detector(name, model), "asked for by name"
     if (name, detector.name) == ("auto", "haar"):
         return Check("detector", "note", f"haar, which finds frontal faces only ({reason})", PULL)
+    if isinstance(detector, OwnDetector):
+        if fault := fault_apart(detector.bundle.path, time_limit):
+            return Check("detector", "problem", f"{detector.name}: {fault}")
+        reason += "; its self-test passes"
     return Check("detector", "ok", f"{detector.name} ({reason})")
 
 

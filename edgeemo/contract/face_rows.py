@@ -57,14 +57,20 @@ class FaceRows:
     """In the order of the rows."""
     threshold: float
     """Logit from which on a cell is a candidate, -20 to 20."""
+    sure: float = 0.0
+    """The same for the second look (edgeemo.contract.face_look), which decides."""
+    closer_q10: int = 3004
+    """Longer side of what the second look sees, over the candidate's, in 1/1024: 256 to 4096."""
     overlap: int = 90
     """Of their union, in 1/256: candidates that overlap a better one by more are the same face."""
 
     def __post_init__(self) -> None:
-        if not self.grids or not -20 <= self.threshold <= 20 or not 1 <= self.overlap <= 255:
+        right = all(-20 <= limit <= 20 for limit in (self.threshold, self.sure))
+        right = right and 1 <= self.overlap <= 255 and 256 <= self.closer_q10 <= 4096
+        if not self.grids or not right:
             raise InvalidInput(
-                "expected one or more grids, a threshold of -20 to 20 and an overlap of 1 to 255, "
-                f"received {self}"
+                "expected one or more grids, thresholds of -20 to 20, an overlap of 1 to 255 and "
+                f"a second look of 256 to 4096, received {self}"
             )
 
     @property

@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 
-from edgeemo.errors import DetectorError, MissingDependency
+from edgeemo.errors import DetectorError, MissingDependency, worded
 from edgeemo.faces import Detector, DetectorOptions
 from edgeemo.faces.haar import Haar
 from edgeemo.faces.own import open_face
@@ -27,7 +27,8 @@ def choose_detector(options: DetectorOptions) -> tuple[Detector, str]:
     where its file is in the cache folder, else Haar.
     """
     if options.model is not None and options.model.suffix == _BUNDLE:
-        return open_face(options), "its bundle is named by --detector-model"
+        named = worded("--detector-model", "the argument model")
+        return open_face(options), f"its bundle is named by {named}"
     if options.model is None and not os.environ.get(ENVIRONMENT):
         try:
             return open_face(options), "it ships with edgeemo"

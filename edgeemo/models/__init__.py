@@ -39,17 +39,22 @@ def find_model(name_or_path: str) -> Path:
     )
 
 
-def shipped_detector(name: str) -> Path:
-    """The bundle file of a face detector that ships.
+def shipped_detectors() -> list[str]:
+    """Names of the face detectors that ship with this install."""
+    return sorted(path.stem for path in _DETECTORS.glob("*.edgeemo"))
+
+
+def find_detector(name_or_path: str) -> Path:
+    """The bundle file of a face detector that a shipped name or a path means.
 
     Raises:
-        MissingFile: there is none of that name; the message lists those there are.
+        MissingFile: neither; the message lists the shipped names.
     """
-    path = _DETECTORS / f"{name}.edgeemo"
-    if not path.is_file():
-        there = sorted(file.stem for file in _DETECTORS.glob("*.edgeemo"))
-        raise MissingFile(
-            f"{name}: no such face detector in this install (only {', '.join(there) or 'none'}); "
-            "run: pip install --force-reinstall edgeemo"
-        )
-    return path
+    if name_or_path in shipped_detectors():
+        return _DETECTORS / f"{name_or_path}.edgeemo"
+    if os.path.exists(name_or_path):
+        return Path(name_or_path)
+    raise MissingFile(
+        f"{name_or_path}: no such face detector; expected the path of a .edgeemo file or one of "
+        f"{', '.join(shipped_detectors()) or 'none'}"
+    )

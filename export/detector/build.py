@@ -100,7 +100,8 @@ def _compared(
     whole = _finder(int8, run)
     counts, float_counts = judge(whole.find, frames), judge(full.find, frames)
     if aloud:
-        say("\n".join(["float", *recall_table(float_counts), "int8", *recall_table(counts)]))
+        for line in ["float", *recall_table(float_counts), "int8", *recall_table(counts)]:
+            say(line)
     everywhere = [frame for of_kind in frames.values() for frame in of_kind]
     return judge_detector(float_counts, counts, median_overlap(full.find, whole.find, everywhere))
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import ops
-from workstation.frames.known import Known
 
 from edgeemo.contract.face_rows import Grid
 from edgeemo.contract.input_spec import InputSpec
 from training.detector.made import Maker
 from training.detector.network import detector
 from training.detector.targets import targets
+from workstation.frames.known import Known
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Kind:
 
 KINDS = {
     "face": Kind(240, 320, (8, 16, 32), ((0, 46), (36, 104), (84, 1e9)), 14),
-    "face-nano": Kind(96, 128, (8, 16), ((0, 46), (36, 1e9)), 14),
+    "face-nano": Kind(96, 128, (8, 16), ((0, 46), (36, 1e9)), 18),
 }
 
 

@@ -33,7 +33,7 @@ SHAPES = {
     "face": Shape(
         (3, 2, 16), ((2, 24, 2, False), (2, 48, 4, True), (2, 80, 4, True), (2, 112, 3, True))
     ),
-    "face-nano": Shape((5, 4, 16), ((1, 16, 1, False), (2, 32, 3, True), (2, 64, 4, True))),
+    "face-nano": Shape((3, 2, 8), ((2, 24, 2, False), (2, 48, 4, True), (2, 64, 3, True))),
 }
 
 

@@ -3,20 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from workstation.frames.known import read_known
 
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.detector_run import DETECTOR_FILE, MODEL_FILE, DetectorRun
 from edgeemo.contract.face_rows import FaceRows
 from training.detector.fit import KINDS, Recipe, fit
-from workstation.frames.finder import Finder, choose_threshold
+from workstation.frames.finder import Finder, with_limits
 from workstation.frames.judge import frames_to_judge, judge
+from workstation.frames.known import Known, read_known
 from workstation.frames.table import recall_table
 
 
@@ -33,17 +32,36 @@ def train_detector(
     around = {split: _known(scenes, split) for split in ("train", "validation")}
     say(f"{len(learned['train'])} photos and {len(around['train'])} scenes to learn from")
     model = fit(name, learned["train"], around["train"], out, recipe)
+    sources = tuple(path.name for path in (*photos, *scenes))
+    return write_run(
+        name, model, (learned["validation"], around["validation"]), out, recipe, sources
+    )
+
+
+def write_run(
+    name: str,
+    model: keras.Model,
+    validation: tuple[Sequence[Known], Sequence[Known]],
+    out: Path,
+    recipe: Recipe,
+    sources: tuple[str, ...],
+) -> DetectorRun:
+    """Choose a trained network's threshold on photos and scenes of `validation`, and write the run
+    to `out`."""
     kind = KINDS[name]
     finder = Finder(rows_of(model), kind.spec, FaceRows(kind.grids, 0.0), 1.0, 0)
-    finder = finder.at(choose_threshold(finder, around["validation"]))
-    counts = judge(finder.find, frames_to_judge(learned["validation"], around["validation"]))
-    say("\n".join(recall_table(counts)))
+    finder = with_limits(finder, validation[1])
+    reading = finder.reading
+    say(f"thresholds {reading.threshold:.2f} and {reading.sure:.2f}, chosen on validation")
+    counts = judge(finder.find, frames_to_judge(*validation, most=100))
+    for line in recall_table(counts):
+        say(line)
     run = DetectorRun(
         name=name,
         input_spec=kind.spec,
         rows=finder.reading,
         recipe=asdict(recipe),
-        sources=tuple(path.name for path in (*photos, *scenes)),
+        sources=sources,
         parameters=int(model.count_params()),
         validation={kind: count.to_dict() for kind, count in counts.items()},
     )
@@ -59,11 +77,11 @@ def rows_of(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.floa
     """The network as a function from uint8 (H, W, 1) to float32 (cells, 5)."""
 
     def rows(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        answer = model(pixels[np.newaxis].astype(np.float32), training=False)
-        return np.asarray(keras.ops.convert_to_numpy(answer)[0], np.float32)
+        answer = model.predict_on_batch(pixels[np.newaxis].astype(np.float32))
+        return np.asarray(answer[0], np.float32)
 
     return rows
 
 
-def _known(archives: Sequence[Path], split: str) -> list[Any]:
+def _known(archives: Sequence[Path], split: str) -> list[Known]:
     return [known for archive in archives for known in read_known(archive, split)]

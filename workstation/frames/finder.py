@@ -7,23 +7,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.crop import BOX
-from edgeemo.contract.face_rows import FaceRows, in_frame
+from edgeemo.contract.face_look import Looker, Place, Rows
+from edgeemo.contract.face_rows import FaceRows
 from edgeemo.contract.input_spec import InputSpec
-from edgeemo.contract.preprocess import face_to_input, whole_frame
 from workstation.frames.canvas import Canvas, canvas_of
 from workstation.frames.known import Known
 
-Rows = Callable[[NDArray[np.uint8]], NDArray[Any]]
-"""uint8 (H, W, 1) in, (cells, 5) out."""
-_THRESHOLDS = np.arange(-2.0, 3.01, 0.1)
-_FALSE_IN = 400
-"""Frames without a face of which one may show a false face at the threshold that is chosen: less
-than the one in a hundred that is promised."""
+_LEVELS = np.arange(-1.5, 3.01, 0.1)
+_CANDIDATES = 1.0
+"""A frame without a face, on average: each costs a second look."""
+_FALSE = 1 / 400
+"""A frame without a face: less than the one in a hundred that is promised."""
 
 
 class Finder:
-    """Finds faces in grey frames; what the network answers to a frame is kept.
+    """Finds faces in grey frames; what the network answers to pixels is kept.
 
     Args:
         rows: runs the network.
@@ -35,45 +33,70 @@ class Finder:
     def __init__(
         self, rows: Rows, spec: InputSpec, reading: FaceRows, scale: float, zero_point: int
     ) -> None:
-        self.rows, self.spec, self.reading = rows, spec, reading
-        self.scale, self.zero_point = scale, zero_point
+        self._run = rows
         self._answers: dict[bytes, NDArray[Any]] = {}
+        self._looker = Looker(self._kept, spec, reading, scale, zero_point)
 
-    def find(self, grey: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
+    @property
+    def reading(self) -> FaceRows:
+        """How the output is read."""
+        return self._looker.reading
+
+    def find(self, grey: NDArray[np.uint8]) -> list[Place]:
         """(x, y, width, height) of each face of uint8 (H, W)."""
-        box = whole_frame(grey.shape[1], grey.shape[0], self.spec)
-        pixels = face_to_input(grey, box, self.spec)
-        key = pixels.tobytes()
-        if key not in self._answers:
-            self._answers[key] = self.rows(pixels)
-        region = BOX.region(box, self.spec.height, self.spec.width)
-        faces = self.reading.found(self._answers[key], self.scale, self.zero_point)
-        return [in_frame(face, region, self.spec.width, self.spec.height) for face in faces]
+        return [face.place for face in self._looker.faces(grey)]
 
-    def at(self, threshold: float) -> "Finder":
-        """The same with another threshold, and the answers so far."""
+    def candidates(self, grey: NDArray[np.uint8]) -> int:
+        """How many boxes get a second look."""
+        return len(self._looker.candidates(grey))
+
+    def at(self, **limits: float) -> "Finder":
+        """The same with another `threshold` or `sure`, and the answers so far."""
+        looker = self._looker
         other = Finder(
-            self.rows,
-            self.spec,
-            replace(self.reading, threshold=threshold),
-            self.scale,
-            self.zero_point,
+            self._run,
+            looker.spec,
+            replace(looker.reading, **limits),  # type: ignore[arg-type]
+            looker.scale,
+            looker.zero_point,
         )
         other._answers = self._answers
         return other
 
+    def _kept(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        key = pixels.tobytes()
+        if key not in self._answers:
+            self._answers[key] = self._run(pixels)
+        return self._answers[key]
 
-def choose_threshold(finder: Finder, scenes: Sequence[Known], views: int = 8) -> float:
-    """The least threshold at which at most one of _FALSE_IN frames without a face shows one.
 
-    The frames are scenes without a face, whole, mirrored, and parts of them.
+def with_limits(finder: Finder, scenes: Sequence[Known], views: int = 8) -> Finder:
+    """The finder with thresholds of its two looks, chosen on frames without a face: scenes without
+    one, whole, and parts of them, some mirrored.
+
+    The first is the least at which a frame has at most _CANDIDATES, the second the least at which
+    it has at most _FALSE faces.
     """
     frames = [frame for scene in scenes if not len(scene.boxes) for frame in _views(scene, views)]
-    for threshold in _THRESHOLDS:
-        at = finder.at(float(round(threshold, 3)))
-        if sum(len(at.find(frame.grey)) for frame in frames) <= len(frames) / _FALSE_IN:
-            return at.reading.threshold
-    return float(_THRESHOLDS[-1])
+    finder = _least(finder, "threshold", lambda f: _sum(f.candidates, frames), _CANDIDATES, frames)
+    return _least(finder, "sure", lambda f: _sum(lambda g: len(f.find(g)), frames), _FALSE, frames)
+
+
+def _least(
+    finder: Finder,
+    limit: str,
+    seen: Callable[[Finder], int],
+    most: float,
+    frames: Sequence[Canvas],
+) -> Finder:
+    """The finder with the least limit at which it sees `most` a frame, or the highest."""
+    levels = [finder.at(**{limit: float(round(level, 3))}) for level in _LEVELS]
+    enough = (at for at in levels if seen(at) <= most * len(frames))
+    return next(enough, levels[-1])
+
+
+def _sum(seen: Callable[[NDArray[np.uint8]], int], frames: Sequence[Canvas]) -> int:
+    return sum(seen(frame.grey) for frame in frames)
 
 
 def _views(scene: Known, count: int) -> list[Canvas]:

@@ -42,6 +42,15 @@ def read_known(archive: Path, split: str) -> list[Known]:
     Raises:
         InvalidInput: no index.csv, a row without its columns, or a picture that is not there.
     """
+    return [_known(archive, row, data) for row, data in rows_of_split(archive, split)]
+
+
+def rows_of_split(archive: Path, split: str) -> list[tuple[dict[str, str], bytes]]:
+    """The rows of an archive's index.csv that are of a split, and their pictures' bytes.
+
+    Raises:
+        InvalidInput: no index.csv, or a picture that is not there.
+    """
     with zipfile.ZipFile(archive) as files:
         index = [name for name in files.namelist() if name.rsplit("/", 1)[-1] == "index.csv"]
         if len(index) != 1:
@@ -49,11 +58,14 @@ def read_known(archive: Path, split: str) -> list[Known]:
         with files.open(index[0]) as stream:
             rows = list(csv.DictReader(io.TextIOWrapper(stream, "utf-8")))
         folder = index[0][: -len("index.csv")]
-        return [
-            _read(files, archive, folder, row)
-            for row in rows
-            if split_of(archive.stem, row) == split
-        ]
+        try:
+            return [
+                (row, files.read(f"{folder}{row['file']}"))
+                for row in rows
+                if split_of(archive.stem, row) == split
+            ]
+        except KeyError as error:
+            raise InvalidInput(f"{archive}: {error}; expected a column file, and them") from None
 
 
 def split_of(archive: str, row: dict[str, str]) -> str:
@@ -63,14 +75,14 @@ def split_of(archive: str, row: dict[str, str]) -> str:
     return next(split for split, below in SPLITS.items() if number < below)
 
 
-def _read(files: zipfile.ZipFile, archive: Path, folder: str, row: dict[str, str]) -> Known:
-    name = f"{archive.name}/{row.get('file')}"
+def _known(archive: Path, row: dict[str, str], data: bytes) -> Known:
+    name = f"{archive.name}/{row['file']}"
     try:
-        grey = to_grey(decode_picture(files.read(f"{folder}{row['file']}"), name))
         faces = [[float(v) for v in face.split(",")] for face in row["faces"].split()]
     except (KeyError, ValueError) as error:
         raise InvalidInput(f"{name}: expected columns file and faces, received {error}") from None
     if any(len(face) < 5 or not all(map(math.isfinite, face)) for face in faces):
         raise InvalidInput(f"{name}: expected x,y,w,h,...,score of each face")
     boxes = np.array([face[:4] for face in faces], np.float32).reshape(-1, 4)
-    return Known(name, grey, boxes, np.array([face[-1] for face in faces], np.float32))
+    scores = np.array([face[-1] for face in faces], np.float32)
+    return Known(name, to_grey(decode_picture(data, name)), boxes, scores)

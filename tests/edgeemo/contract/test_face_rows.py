@@ -58,7 +58,7 @@ def test_faces_are_those_of_the_text_read_cell_by_cell(
     seed: int, scale: float, zero_point: int, threshold: float, overlap: int
 ) -> None:
     rows = np.random.default_rng(seed).integers(-128, 128, (CELLS, 5)).astype(np.int8)
-    found = FaceRows(GRIDS, threshold, overlap).found(rows, scale, zero_point)
+    found = FaceRows(GRIDS, threshold, overlap=overlap).found(rows, scale, zero_point)
     assert found.tolist() == plainly(rows.astype(int), scale, zero_point, threshold, overlap)
 
 
