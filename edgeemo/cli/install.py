@@ -42,4 +42,4 @@ def install(bundle: str, slots: Path | None, minutes: float, time_limit: float) 
     from edgeemo.slots import Slots
 
     state = Slots(slots).install(find_model(bundle), minutes=minutes, time_limit=time_limit)
-    say(f"{state.events[-1].text}; it runs from the next start with --model slot on")
+    say(state.events[-1].text, "programs with --model slot run it from their next start on")

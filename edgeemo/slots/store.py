@@ -59,12 +59,17 @@ class Slots:
         return read_bundle(slot_file(self.folder, name))
 
     def current(self) -> Bundle:
-        """The model that would run now, read without counting a start.
+        """The model that would run now; nothing is counted or changed.
 
         Raises MissingFile, BundleError.
         """
-        with self._locked(must=False):
-            return self._readable(self.state())[1]
+        state = self.state()
+        try:
+            return self.read(state.current)
+        except (BundleError, MissingFile):
+            with contextlib.suppress(BundleError, MissingFile):
+                return self.read(state.other)
+            raise
 
     def install(
         self,
@@ -124,7 +129,6 @@ class Slots:
         changed = replace(state, current=state.other, trial=None)
         changed = changed.told(f"back to slot {changed.current}: {reason}")
         states.save(self.folder, changed)
-        log.warning("%s: %s", self.folder, changed.events[-1].text)
         return changed
 
     def begin(self) -> tuple[Bundle, str]:
@@ -231,6 +235,7 @@ class Slots:
             self.read(state.other)
         except (BundleError, MissingFile):
             return replace(state, trial=None)
+        log.warning("%s: back to slot %s: %s", self.folder, state.other, reason)
         try:
             return self.back(state, reason)
         except StorageError as error:

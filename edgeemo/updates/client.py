@@ -151,6 +151,7 @@ def _translated_tuf(place: str) -> Iterator[None]:
         ) from error
     except (errors.RepositoryError, errors.DownloadError) as error:
         kind = type(error).__name__
+        what = "refused" if isinstance(error, errors.RepositoryError) else "not fetched"
         raise UpdateError(
-            f"{place}: refused ({kind}: {str(error)[:300]}); nothing changed"
+            f"{place}: {what} ({kind}: {str(error)[:300]}); nothing changed"
         ) from error

@@ -279,6 +279,9 @@ def test_a_model_whose_key_is_revoked_gives_way(
     assert slots.begin()[0].vouched.by == ("fleet",)
     (tmp_path / "keys" / "fleet.pub").unlink()
     key_pair(tmp_path / "keys", "another")
+    before = (slots.folder / FILE).read_bytes()
+    assert edgeemo.load_bundle("slot").manifest.name == OLD  # looked at, and nothing changed
+    assert (slots.folder / FILE).read_bytes() == before
     assert slots.begin()[0].manifest.name == OLD
     assert "not trusted here" in slots.state().events[-1].text
 
