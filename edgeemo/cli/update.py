@@ -35,6 +35,11 @@ from edgeemo.cli.shell import NumberRange, say
     metavar="MINUTES",
     help="As of install.",
 )
+@click.option(
+    "--report-to",
+    metavar="URL",
+    help="POST there what came of it: device id, release, words. Without it nothing is told.",
+)
 @slots_option()
 def update(
     place: str,
@@ -44,6 +49,7 @@ def update(
     check: bool,
     minutes: float,
     slots: Path | None,
+    report_to: str | None,
 ) -> None:
     """Install what a repository offers this device, if it is new.
 
@@ -58,9 +64,12 @@ def update(
     Needs tuf: pip install 'edgeemo[update]'.
     """
     from edgeemo.slots import Slots
-    from edgeemo.updates.client import Source
+    from edgeemo.updates.client import Source, report
     from edgeemo.updates.client import update as fetch
     from edgeemo.updates.releases import device_id as device
 
     source = Source(place, device(device_id), channel, root)
-    say(fetch(source, Slots(slots), check=check, minutes=minutes).text)
+    result = fetch(source, Slots(slots), check=check, minutes=minutes)
+    say(result.text)
+    if report_to:
+        report(report_to, source.device, result)

@@ -32,6 +32,7 @@ class Server(http.server.ThreadingHTTPServer):
 
     strange: Callable[[http.server.BaseHTTPRequestHandler], bool] | None = None
     asked: list[str]
+    told: list[dict[str, Any]]
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -41,6 +42,12 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.server.asked.append(self.path)
         if not (self.server.strange and self.server.strange(self)):
             super().do_GET()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.told.append(json.loads(body))
+        self.send_response(204)
+        self.end_headers()
 
     def log_message(self, *_: Any) -> None:
         """Nothing: pytest shows stderr."""
@@ -62,7 +69,7 @@ class Fleet:
         self.slots.folder.mkdir()
         handler = functools.partial(Handler, directory=str(self.folder))
         self.server = Server(("127.0.0.1", 0), handler)
-        self.server.asked = []
+        self.server.asked, self.server.told = [], []
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         self.publish("nano")
@@ -271,7 +278,15 @@ def test_update_installs_once_and_a_failed_release_is_not_tried_again(fleet: Fle
     done = support.done_here(main, "edgeemo", *words)
     assert done.returncode == 0, done.stderr
     assert "installed into slot a, kept" in done.stdout
-    assert "up to date" in support.done_here(main, "edgeemo", *words).stdout
+    assert fleet.server.told == []  # nothing is told unless it is asked for
+    told = support.done_here(main, "edgeemo", *words, "--report-to", f"{fleet.url}/told")
+    assert "up to date" in told.stdout
+    (report,) = fleet.server.told
+    assert (report["device"], report["release"]["name"], report["new"]) == (
+        "device-1", "nano", False,
+    )  # fmt: skip
+    refused = support.done_here(main, "edgeemo", *words, "--report-to", f"{fleet.url[:-3]}1/x")
+    assert refused.returncode == 0  # a report that fails is no failure of the update
 
 
 def test_rings_are_a_share_of_the_devices_and_only_grow() -> None:
