@@ -24,6 +24,7 @@ from edgeemo.contract.checked.counts import count_of
 from edgeemo.errors import EdgeemoError
 
 if TYPE_CHECKING:
+    from edgeemo.contract.bundle import Bundle
     from edgeemo.proof.selftest import SelfTestResult
 
 # Instruction sets that decide how fast int8 runs, as /proc/cpuinfo names them.
@@ -283,6 +284,7 @@ def _bundle(model: str, time_limit: float) -> Iterator[Check]:
         f"{bundle.manifest.name} {bundle.manifest.version}, {len(bundle.files) + 1} entries, every"
         " hash right",
     )
+    yield _whose(bundle)
     faults = [*promise_faults(bundle), *report_faults(bundle)]
     for fault in faults:
         yield Check("report", "problem", fault)
@@ -306,6 +308,21 @@ def _bundle(model: str, time_limit: float) -> Iterator[Check]:
     yield from map(_selftest, ran)
     if not ran:
         yield Check("self-test", "note", "not run: no runtime of its models is installed")
+
+
+def _whose(bundle: "Bundle") -> Check:
+    from edgeemo.trust import configured_keys
+
+    if bundle.vouched.shipped:
+        return Check("signed", "ok", "ships with this edgeemo; other models need a trusted key's")
+    if bundle.vouched.by:
+        keys = configured_keys()
+        return Check("signed", "ok", f"by {', '.join(bundle.vouched.by)}; trusted: {keys}")
+    return Check(
+        "signed",
+        "note",
+        "no key is trusted here, so any whole model runs (docs/trust.md: /etc/edgeemo/keys)",
+    )
 
 
 def _selftest(result: "SelfTestResult") -> Check:

@@ -15,16 +15,19 @@ from numpy.typing import NDArray
 from edgeemo.contract.checked import npy, strict
 from edgeemo.contract.checked.onnx_guard import check_self_contained
 from edgeemo.contract.container import (
+    Accept,
     check_files,
     check_version,
     packed,
     read_whole,
     unpack,
+    whoever,
     write_whole,
 )
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.labels import check_same_labels
 from edgeemo.contract.manifest import Artifact, Format, Manifest, Role, parse_manifest
+from edgeemo.contract.signatures import UNASKED, Vouched
 from edgeemo.errors import BundleError
 
 _MAX_SELFTEST_INPUTS = 1024
@@ -50,6 +53,8 @@ class Bundle:
     """What it says of itself."""
     files: Mapping[str, bytes]
     """Its other files, by name."""
+    vouched: Vouched = UNASKED
+    """Who answers for it."""
 
     def __repr__(self) -> str:
         """One line: a bundle's files are megabytes."""
@@ -128,25 +133,33 @@ class Bundle:
         return SelfTest(inputs, arrays)
 
 
-def read_bundle(path: str | os.PathLike[str]) -> Bundle:
+def read_bundle(path: str | os.PathLike[str], accept: Accept = whoever) -> Bundle:
     """Read and check a bundle file; nothing is unpacked to disk.
+
+    Whether it is whole is all that is checked here; `edgeemo.trust.read_bundle` asks whose it is.
+
+    Args:
+        path: the file.
+        accept: asked before the manifest or a model is parsed.
 
     Raises:
         MissingFile: nothing at `path`.
         BundleError: no bundle, damaged, tampered with, out of bounds, or from a newer edgeemo.
     """
-    return _parse(read_whole(path), Path(path))
+    return parse_bundle(read_whole(path), Path(path), accept)
 
 
-def _parse(data: bytes, file: Path) -> Bundle:
-    text, files = unpack(data, file)
-    manifest = parse_manifest(text, str(file))
+def parse_bundle(data: bytes, file: Path, accept: Accept = whoever) -> Bundle:
+    """As `read_bundle`, of the bytes of `file`. Raises BundleError."""
+    contents = unpack(data, file)
+    vouched, files = accept(contents, file), contents.files
+    manifest = parse_manifest(contents.manifest, str(file))
     check_version(manifest.minimum_edgeemo, file)
     check_files(manifest.entries, files, file)
     for artifact in manifest.artifacts:
         if artifact.format is Format.ONNX:
             check_self_contained(files[artifact.file], f"{file}: {artifact.file}")
-    bundle = Bundle(file, manifest, files)
+    bundle = Bundle(file, manifest, files, vouched)
     report = bundle.report()
     if isinstance(named := report.get("labels"), list):  # not in reports of the first bundles
         check_same_labels(named, manifest.labels, f"{file}: its report", BundleError)
@@ -166,7 +179,7 @@ def write_bundle(
         BundleError: the content would not be accepted.
         StorageError: `path` cannot be written.
     """
-    data = packed(manifest.to_json(), files)
-    _parse(data, Path(path))
+    data = packed(manifest.to_json().encode(), files)
+    parse_bundle(data, Path(path))
     write_whole(path, data)
     return read_bundle(path)

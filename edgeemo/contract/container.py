@@ -8,12 +8,22 @@ import os
 import re
 import stat
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.checked.reading import read_regular
+from edgeemo.contract.signatures import FILE as SIGNATURES
+from edgeemo.contract.signatures import MAX_BYTES as MAX_SIGNATURES_BYTES
+from edgeemo.contract.signatures import (
+    UNASKED,
+    Signature,
+    Vouched,
+    parse_signatures,
+    signatures_bytes,
+)
 from edgeemo.errors import BundleError, MissingFile
 from edgeemo.version import __version__
 
@@ -43,6 +53,30 @@ class Entry(Protocol):
         """Its hash, 64 hex digits."""
 
 
+@dataclass(frozen=True, repr=False)
+class Contents:
+    """What a bundle's file holds, before anything of it but signatures has been parsed."""
+
+    data: bytes
+    """The whole file."""
+    manifest: bytes
+    """manifest.json."""
+    files: dict[str, bytes]
+    """The entries that the manifest is to promise, by name."""
+    signatures: tuple[Signature, ...]
+    """Who says to have signed the manifest; nobody has checked it."""
+
+
+Accept = Callable[[Contents, Path], Vouched]
+"""Says who answers for a bundle, or raises BundleError where nobody who should does. It is asked
+before the manifest or a model is parsed; `edgeemo.trust` has the one that asks trusted keys."""
+
+
+def whoever(contents: Contents, file: Path) -> Vouched:
+    """The `Accept` that asks nobody: for what this process has written itself."""
+    return UNASKED
+
+
 def read_whole(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a bundle's file, not larger than a bundle may be.
 
@@ -53,8 +87,8 @@ def read_whole(path: str | os.PathLike[str]) -> bytes:
     return _read_bounded(Path(path))
 
 
-def unpack(data: bytes, file: Path) -> tuple[bytes, dict[str, bytes]]:
-    """The manifest's bytes and the other files by name; `file` names the bundle in messages.
+def unpack(data: bytes, file: Path) -> Contents:
+    """The entries of a bundle's bytes; `file` names the bundle in messages.
 
     Raises:
         BundleError: no zip of plain stored entries within bounds, with a manifest.
@@ -63,9 +97,9 @@ def unpack(data: bytes, file: Path) -> tuple[bytes, dict[str, bytes]]:
         raise BundleError(f"{file}: larger than {MAX_BUNDLE_BYTES:,} bytes; this is no bundle")
     if not data:
         raise BundleError(f"{file}: the file is empty; build or copy it again")
-    if (signatures := data.count(_ENTRY_SIGNATURE)) > _MAX_SIGNATURES:
+    if (count := data.count(_ENTRY_SIGNATURE)) > _MAX_SIGNATURES:
         raise BundleError(
-            f"{file}: {signatures} entries, expected at most {MAX_ENTRIES}; this is no bundle"
+            f"{file}: {count} entries, expected at most {MAX_ENTRIES}; this is no bundle"
         )
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -84,16 +118,26 @@ def unpack(data: bytes, file: Path) -> tuple[bytes, dict[str, bytes]]:
         raise BundleError(
             f"{file}: not a bundle or a damaged one ({str(error)[:200]}); build or copy it again"
         ) from None
-    return files.pop(MANIFEST), files
+    manifest, signed = files.pop(MANIFEST), files.pop(SIGNATURES, None)
+    try:
+        by = parse_signatures(signed) if signed is not None else ()
+    except (ValueError, UnicodeDecodeError) as error:
+        raise BundleError(
+            f"{file}: its {SIGNATURES} is not valid ({error}); sign the bundle again"
+        ) from None
+    return Contents(data, manifest, files, by)
 
 
-def packed(manifest: str, files: Mapping[str, bytes]) -> bytes:
+def packed(manifest: bytes, files: Mapping[str, bytes], by: Sequence[Signature] = ()) -> bytes:
     """A bundle's bytes; entries are in a fixed order with a fixed date, so the same content gives
     the same bytes.
     """
+    entries = [(MANIFEST, manifest), *sorted(files.items())]
+    if by:
+        entries.append((SIGNATURES, signatures_bytes(by)))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in [(MANIFEST, manifest.encode()), *sorted(files.items())]:
+        for name, content in entries:
             entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, content)
@@ -192,8 +236,9 @@ def _checked_entries(
         )
     if MANIFEST not in entries:
         raise BundleError(f"{file}: no {MANIFEST} inside; this is no bundle")
-    if entries[MANIFEST].file_size > MAX_MANIFEST_BYTES:
-        raise BundleError(
-            f"{file}: {MANIFEST} has more than {MAX_MANIFEST_BYTES:,} bytes; do not use this bundle"
-        )
+    for name, most in ((MANIFEST, MAX_MANIFEST_BYTES), (SIGNATURES, MAX_SIGNATURES_BYTES)):
+        if name in entries and entries[name].file_size > most:
+            raise BundleError(
+                f"{file}: {name} has more than {most:,} bytes; do not use this bundle"
+            )
     return entries

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from edgeemo.contract.checked import npy, strict
 from edgeemo.contract.container import (
+    Accept,
     check_files,
     check_version,
     packed,
     read_whole,
     unpack,
+    whoever,
     write_whole,
 )
 from edgeemo.contract.crop import Crop
@@ -38,6 +40,7 @@ from edgeemo.contract.manifest import (
     Role,
     naming_faults,
 )
+from edgeemo.contract.signatures import UNASKED, Vouched
 from edgeemo.errors import BundleError
 
 SCHEMA_VERSION = 1
@@ -141,6 +144,8 @@ class DetectorBundle:
     """What it says of itself."""
     files: Mapping[str, bytes]
     """Its other files, by name."""
+    vouched: Vouched = UNASKED
+    """Who answers for it."""
 
     def __repr__(self) -> str:
         """One line."""
@@ -197,14 +202,18 @@ class DetectorBundle:
         return RowsTest(inputs, rows)
 
 
-def read_detector(path: str | os.PathLike[str]) -> DetectorBundle:
-    """Read and check a detector's bundle.
+def read_detector(path: str | os.PathLike[str], accept: Accept = whoever) -> DetectorBundle:
+    """Read and check a detector's bundle; `edgeemo.trust.read_detector` asks whose it is too.
+
+    Args:
+        path: the file.
+        accept: asked before the manifest or the model is parsed.
 
     Raises:
         MissingFile: nothing at `path`.
         BundleError: no such bundle, damaged, tampered with, out of bounds, or of a newer edgeemo.
     """
-    return _parse(read_whole(path), Path(path))
+    return parse_detector(read_whole(path), Path(path), accept)
 
 
 def write_detector(
@@ -216,8 +225,8 @@ def write_detector(
         BundleError: the content would not be accepted.
         StorageError: `path` cannot be written.
     """
-    data = packed(manifest.to_json(), files)
-    _parse(data, Path(path))
+    data = packed(manifest.to_json().encode(), files)
+    parse_detector(data, Path(path))
     write_whole(path, data)
     return read_detector(path)
 
@@ -229,12 +238,14 @@ def selftest_bytes(test: RowsTest) -> bytes:
     return buffer.getvalue()
 
 
-def _parse(data: bytes, file: Path) -> DetectorBundle:
-    text, files = unpack(data, file)
-    manifest = parse_detector_manifest(text, str(file))
+def parse_detector(data: bytes, file: Path, accept: Accept = whoever) -> DetectorBundle:
+    """As `read_detector`, of the bytes of `file`. Raises BundleError."""
+    contents = unpack(data, file)
+    vouched, files = accept(contents, file), contents.files
+    manifest = parse_detector_manifest(contents.manifest, str(file))
     check_version(manifest.minimum_edgeemo, file)
     check_files((manifest.artifact, *manifest.companions), files, file)
-    bundle = DetectorBundle(file, manifest, files)
+    bundle = DetectorBundle(file, manifest, files, vouched)
     bundle.report()
     bundle.selftest()
     return bundle

@@ -4,12 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.backends.rows import open_rows
-from edgeemo.contract.detector_bundle import DetectorBundle, read_detector
+from edgeemo.contract.detector_bundle import DetectorBundle
 from edgeemo.contract.face_look import Looker
 from edgeemo.errors import BackendError, DetectorError
 from edgeemo.faces import DetectorOptions
 from edgeemo.models import find_detector
 from edgeemo.results import Box
+from edgeemo.trust import read_detector
 
 
 class OwnDetector:

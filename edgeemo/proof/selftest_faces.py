@@ -8,9 +8,10 @@ import numpy as np
 
 from edgeemo.backends.rows import open_rows
 from edgeemo.contract.checked.text import printable
-from edgeemo.contract.detector_bundle import DetectorBundle, read_detector
+from edgeemo.contract.detector_bundle import DetectorBundle
 from edgeemo.errors import EdgeemoError
 from edgeemo.proof.selftest import OPTIMIZED_BOUND_LSB
+from edgeemo.trust import read_detector
 
 
 def detector_fault(bundle: DetectorBundle) -> str:

@@ -7,11 +7,10 @@ from pathlib import Path
 import click
 
 from edgeemo.cli.shell import say
-from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_output
-from edgeemo.contract.detector_bundle import read_detector
 from edgeemo.models import find_detector, find_model
+from edgeemo.trust import read_bundle, read_detector
 from export.cli.in_c import note_unmeasured
 from export.cli.options import as_json, max_ram, out
 from export.firmware import TARGETS, target_summaries

@@ -19,6 +19,10 @@ _VERBS = {
     "tensorrt": "engines of a bundle's ONNX files, on a Jetson",
     "firmware": "C99 for microcontrollers, bit for bit",
     "flash-image": "the content of an ESP32's model partition",
+    "keygen": "a pair of keys, to sign bundles and to trust them",
+    "publish": "a bundle into a repository of updates",
+    "repository": "a repository of updates: made, renewed, its keys rotated",
+    "sign": "a signature into a bundle, for devices that trust keys",
 }
 
 
@@ -35,6 +39,8 @@ def main() -> None:
     python -m export tensorrt small.edgeemo --out engines/
     python -m export firmware nano --out firmware/
     python -m export flash-image nano --out model.bin
+    python -m export keygen fleet
+    python -m export sign small.edgeemo --key fleet.key
     """
 
 
