@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgeemo.cameras.fake import FakeCamera
     from edgeemo.contract.bundle import Bundle
     from edgeemo.contract.labels import LABELS
+    from edgeemo.drawing import annotate
     from edgeemo.errors import EdgeemoError
     from edgeemo.live.sensor import EmotionSensor
     from edgeemo.recognizer import Recognizer, load_bundle, predict
@@ -35,6 +36,7 @@ __all__ = [
     "FakeCamera",
     "Reading",
     "Recognizer",
+    "annotate",
     "load_bundle",
     "predict",
 ]
@@ -51,6 +53,7 @@ _HOMES = {
     "FakeCamera": "edgeemo.cameras.fake",
     "Reading": "edgeemo.results",
     "Recognizer": "edgeemo.recognizer",
+    "annotate": "edgeemo.drawing",
     "load_bundle": "edgeemo.recognizer",
     "predict": "edgeemo.recognizer",
 }
@@ -65,4 +68,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """The public names, and what every module has; not what this one works with."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

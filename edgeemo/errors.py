@@ -17,6 +17,7 @@ EdgeemoError
 ├── DetectorError (RuntimeError)       a face detector that cannot work here
 ├── CameraError (OSError)              a camera or video that cannot be opened or read
 ├── ScreenError (RuntimeError)         a window that cannot be opened
+├── ServeError (OSError)               an address, token or broker that cannot be used
 ├── FlashError (OSError)               a microcontroller that cannot be reached or written
 ├── BackendError (RuntimeError)        an interpreter that refuses a model or fails
 ├── MissingDependency (ImportError)    an optional package that is not installed
@@ -25,6 +26,29 @@ EdgeemoError
 
 A message says what was expected, what came instead and what to do about it.
 """
+
+import collections.abc
+import contextlib
+
+_programs = 0  # of ours that run in this process: 0 where somebody's Python uses edgeemo
+
+
+@contextlib.contextmanager
+def speaking_of_options() -> collections.abc.Iterator[None]:
+    """While a program of ours runs, messages name what can be typed."""
+    global _programs
+    _programs += 1
+    try:
+        yield
+    finally:
+        _programs -= 1
+
+
+def worded(option: str, argument: str) -> str:
+    """How a message names a setting: as an option to those at a command line, as an argument to
+    those who write Python.
+    """
+    return option if _programs else argument
 
 
 class EdgeemoError(Exception):
@@ -93,6 +117,10 @@ class CameraError(EdgeemoError, OSError):
 
 class ScreenError(EdgeemoError, RuntimeError):
     """A window that cannot be opened."""
+
+
+class ServeError(EdgeemoError, OSError):
+    """An address that cannot be listened on, or a token, broker or hook that cannot be used."""
 
 
 class FlashError(EdgeemoError, OSError):

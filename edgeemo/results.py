@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -157,3 +158,8 @@ class Reading:
             "fps": round(self.fps, 2),
             "dropped": self.dropped,
         } | ({} if self.camera_ok else {"camera_ok": False})
+
+
+def prediction(image: str, faces: Sequence[Face]) -> dict[str, Any]:
+    """A picture's faces as `predict --json` prints them: plain JSON values."""
+    return {"image": image, "faces": [face.to_dict() for face in faces]}

@@ -1,4 +1,4 @@
 """run/ -> bundle: int8 TFLite and ONNX, proved against the float model.
 
-Run from a checkout: python -m export
+With a checkout installed by pip install -e, from any folder: python -m export
 """

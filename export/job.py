@@ -1,5 +1,6 @@
 """A build under way: a run and data that fit each other, and the pictures that it is proved on."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,5 +127,6 @@ def _check_predictions(run: FloatRun, images: NDArray[np.uint8], data: Prepared)
         raise RunError(
             f"{run.path}: its stored float predictions differ from its model's by up to "
             f"{difference:.3g}, allowed {FLOAT_TOLERANCE}; "
-            f"run: python -m training evaluate {run.path} --data {data.path}"
+            "run: python -m training evaluate "
+            + shlex.join([str(run.path), "--data", str(data.path)])
         )

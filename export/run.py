@@ -5,6 +5,7 @@ that a network may be made of are imported.
 """
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,8 +144,8 @@ class FloatRun:
                 "(python -m training finetune --qat)"
             )
         return (
-            f"train it in simulated int8: python -m training finetune --qat {self.path} "
-            f"--data DATA --out {self.path}-qat"
+            "train it in simulated int8: python -m training finetune --qat "
+            f"{shlex.quote(str(self.path))} --data DATA --out {shlex.quote(f'{self.path}-qat')}"
         )
 
     float_advice: str = ADVICE
@@ -225,7 +226,7 @@ def _logits(path: Path, config: RunConfig, data: Prepared) -> NDArray[np.float32
     if not (np.array_equal(stored.rows, rows) and np.array_equal(stored.labels, data.labels[rows])):
         raise RunError(
             f"{path}: its float predictions are not those of the test split of {data.path}; "
-            f"run: python -m training evaluate {path} --data {data.path}"
+            f"run: python -m training evaluate {shlex.join([str(path), '--data', str(data.path)])}"
         )
     return stored.logits
 

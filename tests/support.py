@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,13 @@ PATTERNS = np.array(
         [1, 0, 0, 1],
     ]
 )
+
+
+def without(modules: Sequence[str], folder: Path) -> dict[str, str]:
+    """The environment of programs in which nobody finds these packages; `folder` is written to."""
+    hide = "import sys\nfor name in {!r}:\n    sys.modules[name] = None\n"
+    (folder / "sitecustomize.py").write_text(hide.format(tuple(modules)))
+    return os.environ | {"PYTHONPATH": f"{folder}:{REPOSITORY}"}
 
 
 def shared(*parts: str) -> Path:

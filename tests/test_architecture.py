@@ -32,7 +32,8 @@ LAYERS: dict[str, set[str]] = {
     "models": {"errors"},
     "downloads": {"contract", "errors"},
     "data": {"contract", "errors", "optional"},
-    "annotate": {"errors", "optional", "results"},
+    "label_layout": {"results"},
+    "drawing": {"errors", "label_layout", "optional", "results"},
     "backends": {"cache", "contract", "errors", "optional", "registry"},
     "firmware": {"backends", "contract", "errors", "optional"},
     "faces": {"cache", "contract", "errors", "optional", "registry", "results"},
@@ -43,9 +44,14 @@ LAYERS: dict[str, set[str]] = {
         "backends", "cameras", "contract", "data", "errors", "faces", "models", "optional",
         "recognizer", "results",
     },
+    "serve": {
+        "drawing", "cameras", "contract", "data", "errors", "live", "optional", "recognizer",
+        "results",
+    },
     "cli": {
-        "annotate", "backends", "cache", "cameras", "contract", "data", "downloads", "errors",
+        "drawing", "backends", "cache", "cameras", "contract", "data", "downloads", "errors",
         "faces", "firmware", "live", "models", "optional", "proof", "recognizer", "results",
+        "serve",
     },
     "__main__": {"cli"},
 }  # fmt: skip
@@ -127,6 +133,16 @@ SITES: dict[str, set[str]] = {
         "training/runs/from_bundle.py",
     },  # conversion; models from elsewhere; the float weights of a bundle
     "picamera2": {"edgeemo/cameras/picamera2.py"},
+    "uvicorn": {"edgeemo/serve/server.py"},
+    "wsproto": {"edgeemo/serve/server.py"},
+    "h11": {"edgeemo/serve/server.py"},
+    "PIL": {
+        "edgeemo/cli/summary/picture.py",
+        "edgeemo/data/with_pillow.py",
+        "edgeemo/drawing.py",
+    },
+    "pillow_heif": {"edgeemo/data/with_pillow.py"},
+    "paho": {"edgeemo/live/mqtt.py"},
     "kaggle": {"training/data/kaggle.py"},
 }
 NEVER_ON_A_DEVICE = {
@@ -150,6 +166,7 @@ COMPUTED = {
     "edgeemo/registry.py": "the entries of its table",
     "edgeemo/cli/doctor.py": "asks whether optional packages import and uses none of them",
     "edgeemo/backends/litert.py": "one of the two interpreters",
+    "edgeemo/data/with_pillow.py": "the parts of Pillow",
 }
 # Files that give cli/shell.py the names that it computes with.
 VERBS = {"edgeemo/cli/main.py", "export/cli/main.py"}

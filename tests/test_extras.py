@@ -65,6 +65,19 @@ def test_extras_parse_and_lead_to_a_backend() -> None:
     assert own <= set(EXTRAS)
 
 
+def test_a_pi_and_a_jetson_get_an_interpreter_and_pillow_alone() -> None:
+    def bought(extra: str) -> set[str]:
+        lines = [Requirement(line) for line in EXTRAS[extra]]
+        inner = [part for one in lines if one.name == "edgeemo" for part in sorted(one.extras)]
+        outside = {one.name for one in lines if one.name != "edgeemo"}
+        return outside.union(*(bought(part) for part in inner))
+
+    assert bought("pi") == {"ai-edge-litert", "pillow"}
+    assert bought("jetson") == {"onnxruntime", "pillow"}
+    assert bought("heic") == {"pillow", "pillow-heif"}
+    assert "opencv-python-headless" in bought("desktop") & bought("train")
+
+
 def test_the_line_names_the_checkout_where_the_installed_package_lacks_the_extra(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

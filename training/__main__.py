@@ -5,6 +5,7 @@ review, restore, doctor.
 import click
 
 from edgeemo.cli import shell
+from edgeemo.version import __version__
 from training.cli.crossval import crossval
 from training.cli.doctor import doctor
 from training.cli.evaluate import evaluate
@@ -19,7 +20,10 @@ from training.cli.sweep import sweep
 from training.cli.train import train
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(
+    cls=shell.Verbs, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
+@click.version_option(__version__, "-V", "--version", prog_name="edgeemo training")
 def main() -> None:
     """From archives of labelled faces to a trained float model.
 

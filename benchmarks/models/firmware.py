@@ -5,7 +5,8 @@ python -m benchmarks.models.firmware [MODEL...] [--json]
 
 The Cortex-M rows come from firmware_examples/cortex_m in QEMU, so they need its packages
 (./scripts/system-packages). Code is every function that is linked, start-up and C library included;
-tables are the model's. RAM is static memory and the painted stack. Host times are of gcc -O3 in
+tables are the model's; the self-test is its patterns and its function; flash is all of it. RAM is
+static memory and the painted stack. Host times are of gcc -O3 in
 turns with LiteRT on one thread (XNNPACK), ratios by pairs.
 """
 
@@ -31,7 +32,17 @@ from edgeemo.models import find_model, shipped_models
 from export.firmware.generate import generate
 
 _EXAMPLE = Path(__file__).resolve().parents[2] / "firmware_examples" / "cortex_m"
-_BUILDS = (("m4", "-O2", 1), ("m4", "-O2", 0), ("m4", "-Os", 1), ("m7", "-O2", 1))
+_BUILDS = (
+    ("m4", "-O2 SMLAD", ()),
+    ("m4", "-O2 SMLAD clang", ("CLANG=clang",)),
+    ("m4", "-O2 plain C", ("DSP=0",)),
+    ("m4", "-Os SMLAD", ("OPT=-Os",)),
+    ("m7", "-O2 SMLAD", ()),
+    ("m55", "-O2 Helium", ()),
+    ("m55", "-O2 plain C", ("DSP=0", "MVE=0")),
+    ("m0", "-O2 plain C", ()),
+)
+"""The core, what the build is called, and what it sets of the example's Makefile."""
 
 
 @click.command()
@@ -60,7 +71,9 @@ def main(models: tuple[str, ...], compiler: str, runs: int, as_json: bool) -> No
             )
 
 
-def cortex_m(bundle: Bundle, target: str, level: str, dsp: int) -> dict[str, object]:
+def cortex_m(
+    bundle: Bundle, target: str, build: str, settings: tuple[str, ...]
+) -> dict[str, object]:
     """Sizes in bytes and instructions of one inference, from the example run in QEMU on a few drawn
     faces."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -73,24 +86,25 @@ def cortex_m(bundle: Bundle, target: str, level: str, dsp: int) -> dict[str, obj
         )
         made = generate(bundle, Path(temporary, "c"), target="cortex-m")
         bundle.selftest().inputs[:4].tofile(folder / "faces.bin")
-        options = [
-            f"GENERATED={temporary}/c",
-            f"OPT={level}",
-            f"DSP={dsp}",
-            f"PYTHON={sys.executable}",
-        ]
+        options = [f"GENERATED={temporary}/c", f"PYTHON={sys.executable}", *settings]
         printed = _run("make", "-C", folder, f"run-{target}", *options)
         numbers = {
             name: int(value)
             for name, value in re.findall(r"^([a-zA-Z0-9, -]+) (\d+)$", printed, re.MULTILINE)
         }
-        symbols = _run("arm-none-eabi-readelf", "-sW", folder / "build" / f"{target}.elf")
+        program = folder / "build" / f"{target}.elf"
+        symbols = _run("arm-none-eabi-readelf", "-sW", program)
+        text, data = _run("arm-none-eabi-size", program).splitlines()[1].split()[:2]
+    of_selftest = r"(inputs|outputs|edgeemo_selftest)"
     functions = re.findall(r"^ *\d+: [0-9a-f]{8} +(\d+) FUNC ", symbols, re.MULTILINE)
+    selftest = re.findall(rf"^ *\d+: [0-9a-f]+ +(\d+) .* {of_selftest}$", symbols, re.MULTILINE)
     return {
         "target": f"cortex-{target}",
-        "build": f"{level}{' SMLAD' if dsp else ' plain C'}",
+        "build": build,
         "code_bytes": sum(map(int, functions)),
         "table_bytes": made.table_bytes,
+        "selftest_bytes": sum(int(size) for size, _ in selftest),
+        "flash_bytes": int(text) + int(data),
         "arena_bytes": made.arena_bytes,
         "stack_bytes": numbers["stack bytes"],
         "ram_bytes": numbers["RAM bytes in all"],

@@ -7,6 +7,7 @@ from edgeemo.cameras.common.attempts import FirstThatOpens
 from edgeemo.cameras.common.v4l2 import is_camera, look_at, video_devices
 from edgeemo.cameras.csi import csi_attempts, machine
 from edgeemo.cameras.select import forms
+from edgeemo.errors import worded
 
 
 def of_word(word: str, options: CameraOptions) -> Camera:
@@ -27,5 +28,5 @@ def of_word(word: str, options: CameraOptions) -> Camera:
             if there
             else "USB: no /dev/video* is there"
         )
-    failure = f"no camera works here; --camera takes {forms()}"
+    failure = f"no camera works here; {worded('--camera takes', 'name one:')} {forms()}"
     return FirstThatOpens(word, attempts, failure, notes)

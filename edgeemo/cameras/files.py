@@ -48,7 +48,7 @@ class Video(Source[Playback]):
         self._loop = loop
 
     def _start(self) -> Playback:
-        _expect_video(self.name)
+        expect_video(self.name)
         return Playback(self.name, self._loop)
 
     def _take(self, playback: Playback) -> Frame | None:
@@ -183,8 +183,8 @@ def _pictures_in(folder: Path) -> list[Path]:
         ) from None
 
 
-def _expect_video(name: str) -> None:
-    """Raises MissingFile, CameraError for what FFmpeg must not see.
+def expect_video(name: str) -> None:
+    """Raises MissingFile, CameraError for what FFmpeg and GStreamer must not see.
 
     It draws a text as video, and follows playlists.
     """

@@ -50,6 +50,7 @@ class GStreamer(PipeCamera):
         size: width and height of the frames, in pixels.
         fps: frames a second of a recording.
         stall: seconds without a frame that reading waits, at least 10.
+        live: whether frames come by themselves; None: as its elements say.
 
     Raises:
         InvalidInput: no pipeline, or quotes that do not match.
@@ -62,9 +63,10 @@ class GStreamer(PipeCamera):
         size: tuple[int, int] = SIZE,
         fps: float = FPS,
         stall: float = STALL,
+        live: bool | None = None,
     ) -> None:
         name = f"gst:{redacted(pipeline)}"
-        live = is_live(pipeline)
+        live = is_live(pipeline) if live is None else live
         command = [PROGRAM, "-q", *_words(pipeline, name), *_our_part(size, None if live else fps)]
         width, height = size
         row = _row_bytes(width)

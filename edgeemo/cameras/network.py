@@ -148,5 +148,9 @@ class NetworkCamera(Source[Capture | HttpPictures]):
 
 def of_word(url: str, options: CameraOptions) -> Camera:
     """What is at `url`; its size is its own, and a stream's rate."""
+    from edgeemo.cameras.gst_sources import rtsp_camera, takes_over
+
     fps = options.fps if options.fps_asked else _POLL
+    if url.lower().startswith("rtsp") and takes_over("RTSP streams"):
+        return rtsp_camera(url, redacted(url), options)
     return NetworkCamera(url, fps=fps, stall=options.stall)

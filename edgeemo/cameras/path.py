@@ -16,18 +16,18 @@ def of_word(path: str, options: CameraOptions) -> Camera:
         MissingFile: nothing lies there.
         CameraError: it may not be looked at.
         InvalidInput: something else lies there.
+        MissingDependency: neither OpenCV nor GStreamer is installed, and it is a device or video.
     """
     from edgeemo.cameras.files import Pictures, Video
-    from edgeemo.cameras.usb import UsbCamera
+    from edgeemo.cameras.gst_sources import GstVideo, takes_over
+    from edgeemo.cameras.usb import of_word as usb
     from edgeemo.data.pictures import SUFFIXES
 
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
         if path.startswith("/dev/"):
-            return UsbCamera(
-                path, size=options.size, fps=options.fps, stall=options.stall
-            )  # says which there are
+            return usb(path, options)  # says which there are
         if isinstance(error, PermissionError):
             raise CameraError(
                 f"{path}: cannot be read ({error.strerror}); check its permissions"
@@ -36,9 +36,9 @@ def of_word(path: str, options: CameraOptions) -> Camera:
     if stat.S_ISDIR(mode):
         return Pictures(path, fps=options.fps if options.fps_asked else None)
     if stat.S_ISCHR(mode):
-        return UsbCamera(path, size=options.size, fps=options.fps, stall=options.stall)
+        return usb(path, options)
     if not stat.S_ISREG(mode):
         raise InvalidInput(f"{path}: neither a file, a folder nor a device; expected {forms()}")
     if Path(path).suffix.lower() in SUFFIXES:
         return Pictures(path, fps=options.fps if options.fps_asked else None)
-    return Video(path)
+    return GstVideo(path, stall=options.stall) if takes_over("videos") else Video(path)

@@ -1,4 +1,4 @@
-"""USB cameras, through OpenCV's V4L2 backend. Linux."""
+"""USB cameras, through OpenCV's V4L2 backend; without OpenCV through GStreamer. Linux."""
 
 import math
 import os
@@ -101,5 +101,9 @@ def _reason(error: CameraError, path: str) -> str:
 
 def of_word(device: str, options: CameraOptions) -> Camera:
     """The camera with the number N of /dev/videoN, or behind a device's path."""
+    from edgeemo.cameras.gst_sources import GstUsbCamera, takes_over
+
     number = int(device) if device.isdecimal() else device
+    if takes_over("USB cameras"):
+        return GstUsbCamera(number, options)
     return UsbCamera(number, size=options.size, fps=options.fps, stall=options.stall)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from edgeemo.cli.options import PlainPath, artifact_option, threads_option
+from edgeemo.cli.options import PlainPath, artifact_option, bundle_argument, threads_option
 from edgeemo.cli.processor import processor_name
 from edgeemo.cli.shell import say
+from edgeemo.cli.tables import say_wrapped
 from edgeemo.contract.checked.counts import count_of
 from edgeemo.models import DEFAULT_MODEL
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("bundle", default=DEFAULT_MODEL)
+@bundle_argument(default=DEFAULT_MODEL)
 @artifact_option()
 @threads_option()
 @click.option(
@@ -102,7 +103,10 @@ def bench(
             "beside_ms": other,
             "ratio_p50": summary(times[0])["p50"] / other["p50"],
         }
-    say(*([strict.dumps_line(result)] if as_json else _lines(result)))
+    if as_json:
+        say(strict.dumps_line(result))
+    else:
+        say_wrapped(*_lines(result))
 
 
 def _bench_all(threads: int, beside: Path | None, runs: int, as_json: bool) -> None:
@@ -124,7 +128,9 @@ def _bench_all(threads: int, beside: Path | None, runs: int, as_json: bool) -> N
     if as_json:
         say(strict.dumps_line({"machine": machine(), "threads": threads, "ms": p50}))
         return
-    say(f"{count_of(threads, 'thread')}  {machine()}  ({count_of(runs, 'run')} each, in turns)")
+    say_wrapped(
+        f"{count_of(threads, 'thread')}  {machine()}  ({count_of(runs, 'run')} each, in turns)"
+    )
     for name, ms in p50.items():
         say(f"{name:<20} p50 {ms:.3f} ms  {ms / p50[against]:.2f} x {against}")
 

@@ -7,6 +7,7 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,10 +66,8 @@ def _checks(
 ) -> Iterator[Check]:
     yield from _python()
     yield _cpu()
-    yield from _interpreters()
-    yield _package(
-        "OpenCV", "cv2", "opencv", "without it only arrays can be recognized, and only whole faces"
-    )
+    yield from _packages()
+    yield from _opencv()
     yield from _cameras()
     yield _guarded("detector", lambda: _detector(detector, detector_model))
     yield from _bundle(model, time_limit)
@@ -116,34 +115,80 @@ def _cpu() -> Check:
     )
 
 
-def _interpreters() -> Iterator[Check]:
+def _packages() -> Iterator[Check]:
+    """What `predict` needs to be installed: one line for all that is missing."""
+    from edgeemo.cameras.csi import machine
+    from edgeemo.optional import install_line, is_installed
+
+    missing = []
+    onnx = is_installed("onnxruntime")
+    tflite = _interpreter()
+    if tflite:
+        yield tflite
+    elif not onnx:
+        missing.append("an interpreter of models")
+    if onnx:
+        yield _package("ONNX Runtime", "onnxruntime", "onnx")
+    if is_installed("PIL"):
+        yield _package("Pillow", "PIL", "pictures")
+    elif not is_installed("cv2"):
+        missing.append("Pillow, which reads pictures")
+    if missing:
+        line = install_line("jetson" if machine() == "jetson" else "pi")
+        yield Check("packages", "problem", f"not installed: {', '.join(missing)}", line)
+
+
+def _interpreter() -> Check | None:
+    """The TFLite interpreter; None where none is installed."""
     from edgeemo.backends.litert import installed_interpreter
     from edgeemo.errors import MissingDependency
-    from edgeemo.optional import is_installed
 
     try:
-        yield Check("TFLite", "ok", " ".join(installed_interpreter()))
-    except MissingDependency as error:
-        state = "note" if is_installed("onnxruntime") else "problem"
-        yield Check("TFLite", state, "no interpreter is installed", _command(error))
+        return Check("TFLite", "ok", " ".join(installed_interpreter()))
+    except MissingDependency:
+        return None
     except EdgeemoError as error:
-        yield Check("TFLite", "problem", str(error), _command(error))
-    yield _package(
-        "ONNX Runtime", "onnxruntime", "onnx", "not needed where a TFLite interpreter is"
-    )
+        return Check("TFLite", "problem", str(error), _command(error))
 
 
-def _package(name: str, module: str, extra: str, without: str) -> Check:
-    from edgeemo.errors import MissingDependency
+def _package(name: str, module: str, extra: str) -> Check:
+    """An installed package: its version, or why it does not import."""
     from edgeemo.optional import need
 
     try:
-        version = getattr(need(module, extra, ""), "__version__", "installed")
-    except MissingDependency:
-        return Check(name, "note", f"not installed ({without})", f"pip install 'edgeemo[{extra}]'")
+        version = getattr(need(module, extra, "", called=name), "__version__", "installed")
     except EdgeemoError as error:
         return Check(name, "problem", str(error).split("; run:")[0], _command(error))
     return Check(name, "ok", str(version))
+
+
+def _opencv() -> Iterator[Check]:
+    """OpenCV where it is installed; nothing needs it where it is not."""
+    from edgeemo.optional import install_line, is_installed
+
+    if is_installed("cv2"):
+        yield _package("OpenCV", "cv2", "opencv")
+    for folder, packages in opencv_packages().items():
+        if len(packages) > 1:
+            yield Check(
+                "OpenCV",
+                "note",
+                f"{' and '.join(packages)} lie over each other in {folder}: each brings a cv2, and"
+                " what is loaded is of both; uninstall all, then install one",
+                f"pip uninstall -y {' '.join(packages)} && {install_line('opencv')}",
+            )
+
+
+def opencv_packages() -> dict[str, list[str]]:
+    """The packages that bring a `cv2`, by the folder that they are installed in."""
+    from importlib.metadata import distributions
+
+    found: dict[str, set[str]] = {}
+    for one in distributions():
+        name = re.sub(r"[-_.]+", "-", one.metadata["Name"] or "").lower()
+        if re.fullmatch(r"opencv(-contrib)?-python(-headless)?", name):
+            found.setdefault(os.path.realpath(str(one.locate_file(""))), set()).add(name)
+    return {folder: sorted(names) for folder, names in found.items()}
 
 
 def _cameras() -> Iterator[Check]:
@@ -152,7 +197,7 @@ def _cameras() -> Iterator[Check]:
         yield Check("camera", "note", "no /dev/video* device; pictures work without one")
     for device in devices:
         if os.access(device, os.R_OK | os.W_OK):
-            yield Check("camera", "ok", f"{device} may be read")
+            yield _guarded("camera", partial(_camera, device), "note")
         else:
             yield Check(
                 "camera",
@@ -160,6 +205,13 @@ def _cameras() -> Iterator[Check]:
                 f"{device}: no permission to read it",
                 "sudo usermod -aG video $USER, then log in again",
             )
+
+
+def _camera(device: Path) -> Check:
+    from edgeemo.cameras.gst_sources import takes_over
+
+    by = "GStreamer" if takes_over("USB cameras") else "OpenCV"
+    return Check("camera", "ok", f"{device} may be read, by {by}")
 
 
 def _detector(name: str, model: str | None) -> Check:
@@ -212,18 +264,15 @@ def _bundle(model: str, time_limit: float) -> Iterator[Check]:
     except EdgeemoError as error:
         yield Check("self-test", "problem", str(error), _command(error))
         return
-    yield from map(_selftest, results)
+    # A runtime that is not installed is not missed, as long as one is.
+    ran = [result for result in results if result.passed is not None]
+    yield from map(_selftest, ran)
+    if not ran:
+        yield Check("self-test", "note", "not run: no runtime of its models is installed")
 
 
 def _selftest(result: "SelfTestResult") -> Check:
     name = f"{result.artifact}, {result.kernels} kernels"
-    if result.passed is None:
-        return Check(
-            "self-test",
-            "note",
-            f"{name}: not run, its runtime is not installed",
-            _command(EdgeemoError(result.note)),
-        )
     text = (
         f"{name}: largest difference {result.difference:g}, allowed {result.bound:g};"
         f" {result.differing:.0%} of the pictures differ"
@@ -243,11 +292,11 @@ def _selftest(result: "SelfTestResult") -> Check:
     )
 
 
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
+def _guarded(name: str, check: Callable[[], Check], state: str = "problem") -> Check:
     try:
         return check()
     except EdgeemoError as error:
-        return Check(name, "problem", str(error), _command(error))
+        return Check(name, state, str(error), _command(error))
 
 
 def _command(error: EdgeemoError) -> str:

@@ -1,6 +1,5 @@
 """edgeemo evaluate"""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -8,8 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeemo.cli.options import PlainPath, artifact_option, prior_option, threads_option
+from edgeemo.cli.options import (
+    PlainPath,
+    artifact_option,
+    bundle_argument,
+    prior_option,
+    threads_option,
+)
+from edgeemo.cli.progress import progress
 from edgeemo.cli.shell import say
+from edgeemo.cli.tables import say_wrapped, scorecard_lines
 from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.operating_point import DEFAULT, Prior
 from edgeemo.errors import BundleError, MissingFile
@@ -27,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("bundle")
+@bundle_argument()
 @click.argument("data")
 @artifact_option()
 @prior_option()
@@ -102,7 +109,7 @@ def evaluate(
     _print_promises(opened, backend.artifact)
     compared = _compared(opened, against, backend.artifact, labelled, answers) if against else None
     if compared:
-        say(*_agreement_lines(compared))
+        say_wrapped(*_agreement_lines(compared))
     if json_path:
         result = asdict(card) | {
             "labels": list(opened.labels),
@@ -136,11 +143,11 @@ def _logits(
     for reason, count in labelled.left_out.items():
         say(f"warning: {count_of(count, 'file')} left out: {reason}", err=True)
     logits: list[NDArray[np.float32]] = []
-    with click.progressbar(length=len(labelled.labels), label="evaluating", file=sys.stderr) as bar:
+    with progress("evaluating", len(labelled.labels)) as bar:
         for start in range(0, len(labelled.labels), 64):
             part = labelled.inputs[start : start + 64]
             logits.append(recognizer.infer(part))
-            bar.update(len(part))
+            bar.advance(len(part))
     return labelled, np.concatenate(logits)
 
 
@@ -181,19 +188,16 @@ def _against_majority(
 
 
 def _print_cards(card: "Scorecard", ferplus: "Scorecard | None", title: str) -> None:
-    from edgeemo.cli.tables import scorecard_lines
-
-    for line in scorecard_lines(card, title):
-        say(line)
+    say_wrapped(*scorecard_lines(card, title))
     if ferplus:
-        say(next(iter(scorecard_lines(ferplus, f"{title}, against the FER+ majority"))))
+        say_wrapped(next(iter(scorecard_lines(ferplus, f"{title}, against the FER+ majority"))))
 
 
 def _print_promises(bundle: "Bundle", artifact: str) -> None:
     for promise in bundle.manifest.evaluation:
         if promise.artifact == artifact:
             sets = ", ".join(bundle.manifest.data.sets)
-            say(
+            say_wrapped(
                 f"its report promises: n {promise.n:,} ({sets} {promise.split})  "
                 f"top-1 {promise.top1:.2%}  macro-F1 {promise.macro_f1:.2%}  "
                 f"(float {promise.float_top1:.2%})"

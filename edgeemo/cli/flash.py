@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.options import bundle_argument
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 
@@ -19,7 +20,7 @@ def _offset(context: click.Context, parameter: click.Parameter, text: str | None
 
 
 @click.command()
-@click.argument("bundle")
+@bundle_argument()
 @click.option(
     "--port", required=True, help="The device's serial port, such as /dev/ttyACM0 or COM3."
 )

@@ -1,27 +1,24 @@
 """edgeemo info"""
 
-import shutil
-import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeemo.cli.options import bundle_argument
 from edgeemo.cli.shell import say
-from edgeemo.cli.tables import confusion_lines
+from edgeemo.cli.tables import confusion_lines, say_wrapped
 
 if TYPE_CHECKING:
     from edgeemo.contract.bundle import Bundle
 
-_NARROWEST = 40
-_UNWRAPPED = 10_000  # columns where there is no terminal: a line is a line for grep
 # Of a text in the manifest, such as the licence; --json has it whole.
 _MAX_SHOWN = 300
 
 
 @click.command()
-@click.argument("bundle", default="small")
+@bundle_argument(default="small")
 @click.option("--json", "as_json", is_flag=True, help="The whole manifest as one JSON object.")
 def info(bundle: str, as_json: bool) -> None:
     """Show what a bundle holds: files, input, data, training, and the accuracy that was measured
@@ -40,17 +37,7 @@ def info(bundle: str, as_json: bool) -> None:
         return
     for part in (_what_it_is, _files, _how_it_was_made, _accuracy):
         for line in part(opened):
-            say(*_wrapped(line))
-
-
-def _wrapped(line: str) -> list[str]:
-    """The line as lines of the terminal's width; what continues one is indented. A table's rows, of
-    which each fits by itself or not at all, are left as they are.
-    """
-    width = max(_NARROWEST, shutil.get_terminal_size((_UNWRAPPED, 24)).columns)
-    if line.startswith("  ") or len(line) <= width:
-        return [line]
-    return textwrap.wrap(line, width, subsequent_indent=" " * 4, break_on_hyphens=False)
+            say_wrapped(line)
 
 
 def _what_it_is(bundle: "Bundle") -> Iterator[str]:

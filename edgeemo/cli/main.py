@@ -1,5 +1,8 @@
 """The `edgeemo` program: finds the verb's file only when the verb is used."""
 
+import os
+import shlex
+
 import click
 
 from edgeemo.cli import shell
@@ -8,17 +11,32 @@ from edgeemo.version import __version__
 _VERBS = {
     "predict": "faces and their emotions in pictures",
     "watch": "who looks how, live from a camera or frame by frame from a file",
+    "serve": "a page and a local API with what a camera shows",
     "evaluate": "accuracy of a bundle on labelled pictures",
     "bench": "time and memory of one inference on this machine",
     "info": "what a bundle holds and what it promises",
     "flash": "write a model into a microcontroller's flash partition",
     "models": "model files: those that ship, and the face detector's to fetch",
     "doctor": "what works on this machine, and how to fix the rest",
+    "completion": "verbs, options and bundles by the tab key of a shell",
 }
 
 
-@click.command(cls=shell.LazyVerbs, package="edgeemo.cli", verbs=_VERBS)
-@click.version_option(__version__, prog_name="edgeemo")
+class _Program(shell.LazyVerbs):
+    def meant(self, ctx: click.Context, word: str) -> str:
+        from edgeemo.cli.given import VIDEOS
+        from edgeemo.data.pictures import SUFFIXES
+
+        ending = os.path.splitext(word)[1].lower()
+        if ending in VIDEOS or "://" in word:
+            return f"Did you mean: edgeemo watch {shlex.quote(word)}"
+        if ending in SUFFIXES or os.path.isdir(word):
+            return f"Did you mean: edgeemo predict {shlex.quote(word)}"
+        return super().meant(ctx, word)
+
+
+@click.command(cls=_Program, package="edgeemo.cli", verbs=_VERBS)
+@click.version_option(__version__, "-V", "--version", prog_name="edgeemo")
 def main() -> None:
     """Facial emotion recognition on the edge, with quantized models.
 

@@ -1,15 +1,14 @@
 """edgeemo models"""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
 
 from edgeemo.cache import cache_folder
-from edgeemo.cli.shell import say
+from edgeemo.cli.progress import progress
+from edgeemo.cli.shell import Verbs, say
+from edgeemo.cli.tables import say_wrapped
 from edgeemo.contract.checked import strict
 
 
@@ -46,7 +45,7 @@ def _remotes() -> dict[str, Remote]:
     return {remote.name: remote}
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Verbs, invoke_without_command=True)
 @click.option("--time", "timed", is_flag=True, help="Measure the time of one face here, in turns.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a model on stdout.")
 @click.pass_context
@@ -108,7 +107,7 @@ def list_models(as_json: bool) -> None:
         if as_json:
             say(strict.dumps_line({"name": name, "what": what, "path": str(path), "state": state}))
         else:
-            say(f"{name:<15}{what:<28}{path}  {state}")
+            say_wrapped(f"{name:<15}{what:<28}{path}  {state}")
 
 
 def _state(bundle: Path) -> str:
@@ -141,22 +140,12 @@ def pull(name: str, url: str | None) -> None:
     from edgeemo.downloads import fetch
 
     remote = _remotes()[name]
-    with _progress(remote) as progress:
+    with progress(remote.target.name, remote.size) as bar:
         fetched = fetch(
             url or remote.url,
             remote.target,
             size=remote.size,
             sha256=remote.sha256,
-            progress=progress,
+            progress=bar.advance,
         )
     say(f"{remote.target}: {'fetched' if fetched else 'already there'}, its sha256 is right")
-
-
-@contextmanager
-def _progress(remote: Remote) -> Iterator[Callable[[int], object]]:
-    """A bar on stderr, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda count: None
-        return
-    with click.progressbar(length=remote.size, label=remote.target.name, file=sys.stderr) as bar:
-        yield bar.update

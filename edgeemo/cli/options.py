@@ -1,17 +1,21 @@
 """Options that several verbs share."""
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from edgeemo.contract.operating_point import DEFAULT, Prior, parse_prior
+from edgeemo.contract.labels import LABELS
+from edgeemo.contract.languages import LANGUAGES
+from edgeemo.contract.operating_point import BALANCED, DEFAULT, TRAINING, Prior, parse_prior
 from edgeemo.data.view import TURNS, View
 from edgeemo.errors import InvalidInput
 from edgeemo.faces import DETECTORS
-from edgeemo.models import DEFAULT_MODEL
+from edgeemo.models import DEFAULT_MODEL, shipped_models
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -28,10 +32,44 @@ class PlainPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+def bundles(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """What a shell completes a word with: shipped names and .edgeemo files, or else any file."""
+    folder, name = os.path.split(incomplete)
+    try:
+        entries = sorted(os.listdir(folder or "."))
+    except OSError:
+        entries = []
+    files = [
+        os.path.join(folder, entry)
+        for entry in entries
+        if entry.startswith(name) and entry.endswith(".edgeemo")
+    ]
+    names = [model for model in shipped_models() if model.startswith(incomplete)]
+    items = [CompletionItem(value) for value in (*names, *files)]
+    return items or [CompletionItem(incomplete, type="file")]
+
+
+def _priors(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    before, comma, begun = incomplete.rpartition(",")
+    words = [f"{label}=" for label in LABELS]
+    words = words if comma else [DEFAULT, TRAINING, BALANCED, *words]
+    return [CompletionItem(before + comma + word) for word in words if word.startswith(begun)]
+
+
+def bundle_argument(**settings: Any) -> Decorator:
+    """BUNDLE, a shipped name or the path of a bundle."""
+    return click.argument("bundle", shell_complete=bundles, **settings)
+
+
 def model_option() -> Decorator:
     """--model, a shipped name or the path of a bundle."""
     return click.option(
         "--model",
+        shell_complete=bundles,
         default=DEFAULT_MODEL,
         metavar="NAME_OR_BUNDLE",
         help="A shipped model's name or a .edgeemo file.",
@@ -54,6 +92,7 @@ def prior_option() -> Decorator:
     """--prior, how frequent the emotions are; the command gets it parsed."""
     return click.option(
         "--prior",
+        shell_complete=_priors,
         default=DEFAULT,
         callback=_prior,
         metavar="default|training|balanced|LABEL=SHARE,...",
@@ -70,6 +109,17 @@ def _prior(ctx: click.Context, param: click.Parameter, value: str) -> Prior:
         return parse_prior(value)
     except InvalidInput as error:
         raise click.BadParameter(str(error)) from None
+
+
+def language_option() -> Decorator:
+    """--lang, of the words that people read; the command gets it as `language`."""
+    return click.option(
+        "--lang",
+        "language",
+        type=click.Choice(LANGUAGES),
+        default=LANGUAGES[0],
+        help="Language of the emotions as people read them; JSON and CSV keep the bundle's labels.",
+    )
 
 
 def threads_option() -> Decorator:

@@ -2,23 +2,47 @@
 wrong usage.
 """
 
+import difflib
 import importlib
 import logging
 import math
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
 from edgeemo.contract.checked.text import printable
-from edgeemo.errors import EdgeemoError, Interrupted, StorageError
+from edgeemo.errors import EdgeemoError, Interrupted, StorageError, speaking_of_options
 from edgeemo.optional import install_line, is_installed, send_nothing
 
+SPOKEN: dict[str, str] = {}
+"""Programs as messages name them, and what each was started as (`edgeemo.cli.checkout`)."""
 
-class LazyVerbs(click.Group):
+
+class Verbs(click.Group):
+    """A program of verbs that knows what a slip of the pen meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0]
+        known = word.startswith("-") or self.get_command(ctx, word) is not None
+        if not known and not ctx.resilient_parsing:
+            meant = self.meant(ctx, word)
+            raise click.UsageError(f"No such command {word!r}.{meant and f' {meant}'}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def meant(self, ctx: click.Context, word: str) -> str:
+        """A sentence about what a word that is no verb may have been; empty where nobody knows."""
+        close = difflib.get_close_matches(word, self.list_commands(ctx), n=1)
+        return f"Did you mean {close[0]!r}?" if close else ""
+
+
+class LazyVerbs(Verbs):
     """A program whose verbs are files of one package, each imported only when it is used."""
 
     def __init__(self, *, package: str, verbs: Mapping[str, str], **settings: Any) -> None:
@@ -37,6 +61,15 @@ class LazyVerbs(click.Group):
         command = getattr(importlib.import_module(f"{self.package}.{module}"), module)
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [  # without a look into the verbs' files
+            CompletionItem(verb, help=what)
+            for verb, what in self.verbs.items()
+            if verb.startswith(incomplete)
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -62,8 +95,8 @@ def say(*lines: object, err: bool = False, colour: str = "", end: str = "\n") ->
     standard error does not take is lost.
     """
     for line in lines or ("",):
-        shown = printable(str(line))
-        text = (click.style(shown, fg=colour) if colour else shown) + end
+        shown = printable(_spoken(str(line)))
+        text = _coloured(shown, colour) + end
         try:
             click.echo(text, err=err, nl=False)
         except BrokenPipeError:
@@ -71,6 +104,37 @@ def say(*lines: object, err: bool = False, colour: str = "", end: str = "\n") ->
         except OSError as error:
             if not err:
                 raise _refused_output(error) from error
+
+
+def begin_line_again(*, err: bool = False) -> None:
+    """Let what is said next stand in place of the terminal's unfinished line."""
+    click.echo("\r\x1b[K", err=err, nl=False)  # carriage return; erase to the end of the line
+
+
+def say_in_place(parts: Iterable[tuple[str, str]], width: int) -> None:
+    """Put coloured parts (text and click's name of a colour, or "") in place of the terminal's
+    line on stdout, cut to `width` columns.
+    """
+    line = ""
+    for text, colour in parts:
+        shown = printable(text)[:width]
+        width -= len(shown)
+        line += _coloured(shown, colour)
+    click.echo(f"\r{line}\x1b[K", nl=False)  # erase what was longer
+
+
+def _coloured(text: str, colour: str) -> str:
+    """The text in a colour, unless $NO_COLOR asks for none (https://no-color.org); click takes
+    colours away where no terminal reads.
+    """
+    return click.style(text, fg=colour) if colour and not os.environ.get("NO_COLOR") else text
+
+
+def _spoken(text: str) -> str:
+    """The text with programs named as they were started, so that what it advises can be run."""
+    for program, started_as in SPOKEN.items():
+        text = text.replace(program, started_as)
+    return text
 
 
 def log_to_stderr(name: str, level: int) -> None:
@@ -113,9 +177,11 @@ def run(
         "OPENCV_FFMPEG_LOGLEVEL", "24" if debug else "-8"
     )  # AV_LOG_WARNING, AV_LOG_QUIET
     words = list(sys.argv[1:] if arguments is None else arguments)
+    name = SPOKEN.get(name, name)
     try:
+        _complete(group, name)
         # Not group.main, which takes a closed pipe for a failure.
-        with group.make_context(name, words) as context:
+        with speaking_of_options(), group.make_context(name, words) as context:
             group.invoke(context)
         sys.exit(0)
     except click.exceptions.Exit as ended:
@@ -150,6 +216,13 @@ def run(
         )
 
 
+def _complete(group: click.Command, name: str) -> None:
+    """Answer the completion scripts of `edgeemo completion`, which ask through the environment."""
+    variable = f"_{name}_COMPLETE".replace("-", "_").upper()
+    if instruction := os.environ.get(variable):
+        sys.exit(shell_complete(group, {}, name, variable, instruction))
+
+
 def _interrupt() -> None:
     raise KeyboardInterrupt
 
@@ -164,7 +237,7 @@ def _missing_package(error: Exception, extra: str) -> str:
 
 def _usage_of(error: click.UsageError) -> click.UsageError:
     """The same error with what was typed in printable characters."""
-    return click.UsageError(printable(error.format_message()), error.ctx)
+    return click.UsageError(printable(_spoken(error.format_message())), error.ctx)
 
 
 def _fail(name: str, message: str, code: int = 1) -> None:

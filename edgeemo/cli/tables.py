@@ -1,11 +1,39 @@
 """Scorecards as lines of text."""
 
+import shutil
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from edgeemo.proof.evaluation import Scorecard
+from edgeemo.cli.shell import say
+
+if TYPE_CHECKING:
+    from edgeemo.proof.evaluation import Scorecard
 
 
-def scorecard_lines(card: Scorecard, title: str) -> Iterator[str]:
+_NARROWEST = 40
+_UNWRAPPED = 10_000  # columns where there is no terminal: a line is a line for grep
+
+
+def say_wrapped(*lines: str) -> None:
+    """Say lines as `wrapped` has them."""
+    for line in lines:
+        say(*wrapped(line))
+
+
+def wrapped(line: str) -> list[str]:
+    """The line as lines of the terminal's width; what continues one is indented. A table's rows, of
+    which each fits by itself or not at all, and words such as paths are left as they are.
+    """
+    width = max(_NARROWEST, shutil.get_terminal_size((_UNWRAPPED, 24)).columns)
+    if line.startswith("  ") or len(line) <= width:
+        return [line]
+    return textwrap.wrap(
+        line, width, subsequent_indent=" " * 4, break_on_hyphens=False, break_long_words=False
+    )
+
+
+def scorecard_lines(card: "Scorecard", title: str) -> Iterator[str]:
     """Top-1 with its interval, macro-F1, and the confusion matrix with recall, as lines."""
     low, high = card.interval
     yield (
@@ -26,22 +54,15 @@ def confusion_lines(
     `class_names` say what rows and columns mean; the keys of `recall`, which may come from JSON,
     have no order.
     """
-    width = (
-        max(
-            *(len(str(count)) for row in confusion for count in row),
-            *(len(label) for label in class_names),
-        )
-        + 1
-    )
-    yield (
-        "true \\ predicted".ljust(17)
-        + "".join(label.rjust(width) for label in class_names)
-        + "   recall"
-    )
+    longest = max(len(label) for label in class_names)
+    width = 1 + max(longest, *(len(str(count)) for row in confusion for count in row))
+    # With the usual seven labels, and indented by two, these are 80 columns.
+    yield "rows true, columns predicted:"
+    yield " " * longest + "".join(label.rjust(width) for label in class_names) + " recall"
     for label, row in zip(class_names, confusion, strict=True):
         share = recall[label]
         yield (
-            label.ljust(17)
+            label.ljust(longest)
             + "".join(str(n).rjust(width) for n in row)
-            + ("        -" if share is None else f"{share:9.1%}")
+            + ("      -" if share is None else f"{share:7.1%}")
         )

@@ -1,11 +1,9 @@
 """edgeemo watch"""
 
 import logging
+import os
 import re
-import shutil
 import sys
-import time
-from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,37 +11,27 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeemo.cameras import STALL
-from edgeemo.cameras.select import forms
-from edgeemo.cli.options import (
-    PlainPath,
-    artifact_option,
-    detector_options,
-    model_option,
-    prior_option,
-    threads_option,
-    view_options,
-)
-from edgeemo.cli.shell import NumberRange, log_to_stderr, say
+from edgeemo.cli.following import Following, following_options
+from edgeemo.cli.marked import in_language
+from edgeemo.cli.options import PlainPath, language_option
+from edgeemo.cli.progress import on_terminal, progress
+from edgeemo.cli.sensing import Sensing, sensing_options
+from edgeemo.cli.shell import log_to_stderr, say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.counts import count_of
-from edgeemo.contract.checked.outputs import check_apart
-from edgeemo.contract.operating_point import Prior
-from edgeemo.data.view import View
+from edgeemo.contract.checked.outputs import Words, check_apart, check_output
 from edgeemo.errors import CameraError
-from edgeemo.faces import SMALLEST_FACE
 
 if TYPE_CHECKING:
-    from edgeemo.cli.window import Window
+    from edgeemo.cli.kept import Wanted
+    from edgeemo.cli.live_line import LiveLine
+    from edgeemo.cli.progress import Bar
     from edgeemo.live.health import Health
-    from edgeemo.live.options import SensorOptions
+    from edgeemo.live.readings_queue import Seen
     from edgeemo.live.record.recorder import Recorded, Recorder
-    from edgeemo.live.sensor import EmotionSensor
-    from edgeemo.recognizer import Recognizer
-    from edgeemo.results import Reading
 
-_REDRAW = 0.1  # seconds between two live lines
 
+_STEPS = 1000  # of a recording's bar
 
 _HELP = """Watch a camera, or read a video, folder or picture (SOURCE), and say who looks how.
 
@@ -54,21 +42,13 @@ edgeemo watch visit.mp4 --json           each frame of a file, none dropped
 edgeemo watch pictures/                  each picture by itself, 2 before 10
 edgeemo watch rtsp://camera/stream --fps 5 --record day.jsonl
 edgeemo watch 0 --rotate 180 --region 0.25,0,0.5,1
+edgeemo watch visit.mp4 --fps 5 --summary visit.html
+edgeemo watch visit.mp4 --annotate marked.mp4 --lang es
 
 A camera that is unplugged or hangs is opened again by itself; JSON lines say "camera_ok": false
 meanwhile. Ctrl-C, SIGTERM and SIGHUP end it: the exit code is 0. It is 1 where the sensor died, and
 where frames of a file could not be read.
 """
-
-
-def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
-    size = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not all(16 <= side <= 8192 for side in size):
-        raise click.BadParameter(
-            f"expected WIDTHxHEIGHT of 16 to 8192 pixels, such as 640x480; received {value!r}"
-        )
-    return size
 
 
 def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
@@ -85,17 +65,7 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 
 @click.command(help=_HELP)
 @click.argument("source", required=False)
-@click.option(
-    "--camera",
-    metavar="CAMERA",
-    help=f"{forms()}  [default: auto]",
-)
-@model_option()
-@artifact_option()
-@prior_option()
-@detector_options()
-@threads_option()
-@view_options()
+@sensing_options()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a frame and face on stdout.")
 @click.option("--show", is_flag=True, help="Also show the frames with their faces in a window.")
 @click.option(
@@ -119,83 +89,24 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
     help="Keep the N newest full files  [default: all]",
 )
 @click.option(
-    "--faces", type=click.Choice(["largest", "all"]), default="largest", help="Which faces to read."
-)
-@click.option(
-    "--fps",
-    type=NumberRange(0.01, 1000),
-    metavar="N",
-    help=(
-        "Look at no more than N frames a second; ask an address that gives one picture so often; "
-        "take a folder's pictures for a sequence of so many a second."
-    ),
-)
-@click.option(
     "--realtime",
     is_flag=True,
     help="Play a file at its own pace and drop what comes too fast, as a camera would.",
 )
+@following_options()
 @click.option(
-    "--stall",
-    type=NumberRange(0.1, 3600),
-    default=STALL,
-    metavar="SECONDS",
-    help="How long a camera may give no frame before it counts as gone.",
+    "--summary",
+    type=PlainPath(),
+    metavar="OUT.html|.csv|.png",
+    help="Write at the end how long each emotion of each face lasted, and its share over time.",
 )
 @click.option(
-    "--frozen",
-    type=NumberRange(0.1, 3600),
-    metavar="SECONDS",
-    help=(
-        "Also take a camera for gone whose picture does not change at all for so long  "
-        "[default: it may]"
-    ),
+    "--annotate",
+    type=PlainPath(),
+    metavar="OUT.mp4",
+    help="Write the frames with their faces marked as a video, with ffmpeg or OpenCV.",
 )
-@click.option(
-    "--smoothing",
-    type=click.Choice(["on", "off"]),
-    default="on",
-    help="off: the network's answer to each frame alone.",
-)
-@click.option(
-    "--hold-time",
-    type=NumberRange(0, 3600),
-    metavar="SECONDS",
-    help="How long another emotion must last before it is reported  [default: the bundle's]",
-)
-@click.option(
-    "--floor",
-    type=NumberRange(0, 1),
-    metavar="SHARE",
-    help="Confidence below which no emotion is reported  [default: the bundle's]",
-)
-@click.option(
-    "--detect-every",
-    type=click.IntRange(1, 1000),
-    metavar="K",
-    help=(
-        "Let the detector look at every K-th frame and follow faces between  "
-        "[default: each of a file; as the frame rate allows]"
-    ),
-)
-@click.option(
-    "--smallest-face",
-    type=NumberRange(0, 1, min_open=True),
-    default=SMALLEST_FACE,
-    show_default=f"{SMALLEST_FACE:.2f}",
-    metavar="SHARE",
-    help=(
-        "The smallest face to be found, as a share of the frame's shorter side; "
-        "smaller takes longer."
-    ),
-)
-@click.option(
-    "--size",
-    callback=_size,
-    default="640x480",
-    metavar="WxH",
-    help="Frame size that a camera is asked for.",
-)
+@language_option()
 @click.option(
     "-v",
     "--verbose",
@@ -204,92 +115,62 @@ def _rotate(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 )
 def watch(
     source: str | None,
-    camera: str | None,
-    model: str,
-    artifact: str | None,
-    prior: Prior,
-    detector: str,
-    detector_model: str | None,
-    threads: int,
+    sensing: Sensing,
+    following: Following,
     as_json: bool,
     show: bool,
     record: Path | None,
     record_rotate: int | str | None,
     keep: int | None,
-    faces: str,
-    fps: float | None,
     realtime: bool,
-    stall: float,
-    frozen: float | None,
-    smoothing: str,
-    hold_time: float | None,
-    floor: float | None,
-    detect_every: int | None,
-    smallest_face: float,
-    size: tuple[int, int],
+    summary: Path | None,
+    annotate: Path | None,
+    language: str,
     verbose: bool,
-    view: View,
 ) -> None:
     """The command; its text is _HELP."""
-    from edgeemo.live.options import SensorOptions
-
-    if source is not None and camera is not None:
+    if source is not None and sensing.camera is not None:
         raise click.UsageError("name either SOURCE or --camera, not both")
     if (record_rotate and not record) or (keep and not record_rotate):
         raise click.UsageError("--record-keep needs --record-rotate, and that needs --record")
+    camera = sensing.camera or source or "auto"
+    inputs = (camera, sensing.model, sensing.detector_model)
     if record:
-        check_apart(record, (camera or source, model, detector_model))
-    _start_log(verbose)
-    recognizer = _Recognizer(
-        model, artifact, prior, detector, detector_model, threads, smallest_face
-    )
-    options = SensorOptions(
-        smoothing == "on",
-        floor=floor,
-        detect_every=detect_every,
-        fps=fps,
-        size=size,
-        realtime=realtime,
-        stall=stall,
-        frozen=frozen,
-        view=view,
-    )
-    output = _Output(as_json, show, record, record_rotate, keep)
-    _run(camera or source or "auto", recognizer, faces, hold_time, options, output)
+        check_apart(record, inputs)
+    _check_outputs(camera, sensing.fps, summary, annotate, inputs)
+    log_to_stderr("edgeemo", logging.INFO if verbose else logging.WARNING)
+    output = _Output(
+        as_json, show, record, record_rotate, keep, summary=summary, annotate=annotate,
+        language=language,
+    )  # fmt: skip
+    _run(sensing, source or "auto", realtime, following, output)
 
 
-@dataclass(frozen=True)
-class _Recognizer:
-    """The recognizer that the command line asks for."""
+def _check_outputs(
+    camera: str, fps: float | None, summary: Path | None, annotate: Path | None, inputs: Words
+) -> None:
+    """Look at what is to be written before anything is read. Raises UsageError, InvalidInput,
+    StorageError.
+    """
+    from edgeemo.cli.summary.files import ENDINGS
+    from edgeemo.cli.video_writer import ENDINGS as VIDEO_ENDINGS
+    from edgeemo.data.pictures import SUFFIXES
 
-    model: str
-    """Name or path of the bundle."""
-    artifact: str | None
-    """Model file in it."""
-    prior: Prior
-    """How frequent each emotion is."""
-    detector: str
-    """One of DETECTORS."""
-    detector_model: str | None
-    """The detector's model file."""
-    threads: int
-    """Threads of one inference."""
-    smallest_face: float
-    """Share of the frame's shorter side."""
-
-    def open(self) -> "Recognizer":
-        from edgeemo.faces import open_detector
-        from edgeemo.recognizer import Recognizer
-
-        detector = open_detector(
-            self.detector, self.detector_model, smallest_face=self.smallest_face
-        )
-        return Recognizer(
-            self.model,
-            detector=detector,
-            artifact=self.artifact,
-            threads=self.threads,
-            prior=self.prior,
+    for option, path, endings in (
+        ("--summary", summary, ENDINGS),
+        ("--annotate", annotate, VIDEO_ENDINGS),
+    ):
+        if path and path.suffix.lower() not in endings:
+            raise click.UsageError(
+                f"{option}: expected an ending of {', '.join(endings)}; received {path}"
+            )
+        if path:
+            check_output(path, inputs, option=option)
+    picture = os.path.isfile(camera) and Path(camera).suffix.lower() in SUFFIXES
+    if (summary or annotate) and (picture or (os.path.isdir(camera) and fps is None)):
+        raise click.UsageError(
+            "--summary and --annotate need frames that follow each other: take a folder's "
+            "pictures for a sequence with --fps, or run: edgeemo predict --csv"
         )
 
 
@@ -307,6 +188,12 @@ class _Output:
     """Bytes of a full file, or "daily"."""
     keep: int | None
     """Full files that stay."""
+    summary: Path | None
+    """Emotion over time, at the end."""
+    annotate: Path | None
+    """A video with faces marked."""
+    language: str
+    """Of what people read."""
 
     def recorder(self) -> "Recorder | None":
         """What records, opened; None where nothing is recorded."""
@@ -320,15 +207,11 @@ class _Output:
 
 
 def _run(
-    camera: str,
-    recognizer: _Recognizer,
-    faces: str,
-    hold_time: float | None,
-    options: "SensorOptions",
-    output: _Output,
+    sensing: Sensing, source: str, realtime: bool, following: Following, output: _Output
 ) -> None:
+    from edgeemo.cli.kept import Kept, length_of
+    from edgeemo.cli.live_line import LiveLine
     from edgeemo.cli.window import Window
-    from edgeemo.live.sensor import EmotionSensor
 
     try:
         with ExitStack() as stack:
@@ -337,21 +220,51 @@ def _run(
                 stack.callback(lambda: _say_lost(recorder.recorded))
                 stack.enter_context(recorder)
             window = stack.enter_context(Window()) if output.show else None
-            sensor = stack.enter_context(
-                EmotionSensor(
-                    camera,
-                    recognizer=stack.enter_context(recognizer.open()),
-                    faces=faces,
-                    hold_time=hold_time,
-                    options=options,
-                )
-            )
-            stack.callback(lambda: say(f"edgeemo: {_summary(sensor.health())}", err=True))
-            live = stack.enter_context(closing(_LiveLine()))
-            _watch(sensor, output.as_json, window, recorder, live)
+            sensor = stack.enter_context(sensing.open(source, realtime=realtime))
+            stack.callback(lambda: say(f"edgeemo: {summary(sensor.health())}", err=True))
+            camera = sensing.camera or source
+            followers = stack.enter_context(following.open(sensor))
+            kept = stack.enter_context(Kept(_wanted(output, camera, sensing.fps), sensor))
+            length = length_of(camera, sensing.fps) if on_terminal() and not realtime else None
+            # A live line on a terminal shows by itself how far it is.
+            shown = bool(length) and not (sys.stdout and sys.stdout.isatty())
+            bar = stack.enter_context(progress(Path(camera).name[:24], _STEPS, shown=shown))
+            live = stack.enter_context(closing(LiveLine(output.language, length)))
+            how_far = _HowFar(bar, length)
+            for seen in sensor.observations():
+                kept.add(seen)
+                followers.tell(seen)
+                _say_readings(seen, output, recorder, live)
+                how_far.show(seen.readings[0].time)
+                if window and seen.frame:
+                    readings = in_language(seen.readings, output.language)
+                    if not window.show(seen.frame.pixels, readings):
+                        break
         _check_end(sensor.health(), live=sensor.live)
     except KeyboardInterrupt:
         pass  # Ctrl-C, SIGTERM and SIGHUP are how this usually ends
+
+
+def _wanted(output: _Output, camera: str, fps: float | None) -> "Wanted":
+    from edgeemo.cameras.common.redact import redacted
+    from edgeemo.cli.kept import Wanted
+
+    title = Path(camera).name if os.path.exists(camera) else redacted(camera)
+    return Wanted(output.summary, output.annotate, output.language, title or camera, fps)
+
+
+class _HowFar:
+    """Moves a bar to the position in a recording."""
+
+    def __init__(self, bar: "Bar", length: float | None) -> None:
+        self._bar, self._length, self._done = bar, length, 0
+
+    def show(self, at: float) -> None:
+        """Show that the frames up to the time `at`, in seconds, are done."""
+        if self._length:
+            done = min(_STEPS, round(_STEPS * at / self._length))
+            self._bar.advance(max(0, done - self._done))
+            self._done = max(done, self._done)
 
 
 def _check_end(health: "Health", *, live: bool) -> None:
@@ -368,70 +281,21 @@ def _check_end(health: "Health", *, live: bool) -> None:
         )
 
 
-def _watch(
-    sensor: "EmotionSensor",
-    as_json: bool,
-    window: "Window | None",
-    recorder: "Recorder | None",
-    live: "_LiveLine",
+def _say_readings(
+    seen: "Seen", output: _Output, recorder: "Recorder | None", live: "LiveLine"
 ) -> None:
-    for seen in sensor.observations():
-        for reading in seen.readings:
-            line = strict.dumps_line(reading.to_dict())
-            if recorder:
-                recorder.write(line)
-            if as_json:
-                say(line)
-        if not as_json:
-            live.show(seen.readings)
-        if window and seen.frame and not window.show(seen.frame.pixels, seen.readings):
-            break
+    for reading in seen.readings:
+        line = strict.dumps_line(reading.to_dict())
+        if recorder:
+            recorder.write(line)
+        if output.as_json:
+            say(line)
+    if not output.as_json:
+        live.show(seen.readings)
 
 
-class _LiveLine:
-    """One line that changes in place on a terminal; elsewhere a line for each change."""
-
-    def __init__(self) -> None:
-        self._in_place = sys.stdout is not None and sys.stdout.isatty()  # None: closed
-        self._drawn = 0.0
-        self._shown: object = None
-
-    def show(self, readings: Sequence["Reading"]) -> None:
-        now = time.monotonic()
-        state = [(reading.face_id, reading.emotion, reading.camera_ok) for reading in readings]
-        changed, self._shown = state != self._shown, state
-        if not changed and (not self._in_place or now - self._drawn < _REDRAW):
-            return
-        self._drawn = now
-        text = " | ".join(map(_words, readings)) + _rates(readings[0])
-        if self._in_place:
-            width = shutil.get_terminal_size().columns - 1
-            click.echo("\r", nl=False)
-            say(f"{text[:width]:<{width}}", end="")
-        else:
-            say(text)
-
-    def close(self) -> None:
-        """Leave the line as it is, and let what follows begin on another."""
-        if self._in_place and self._drawn:
-            say()
-
-
-def _words(reading: "Reading") -> str:
-    if not reading.camera_ok:
-        return "camera gone, trying again"
-    if reading.face_id is None:
-        return "no face"
-    bar = "#" * round(10 * reading.confidence)
-    emotion = reading.emotion or "unsure"
-    return f"face {reading.face_id}  {emotion:<8} {reading.confidence:>4.0%} {bar:<10}"
-
-
-def _rates(reading: "Reading") -> str:
-    return f"  {reading.latency_ms:.0f} ms  {reading.fps:.0f} fps  {reading.dropped} dropped"
-
-
-def _summary(health: "Health") -> str:
+def summary(health: "Health") -> str:
+    """What a sensor has done, in a line."""
     per_second = health.looked_at / health.uptime_s
     losses = (
         f", camera lost {health.losses} and back {count_of(health.reconnects, 'time')}"
@@ -455,7 +319,3 @@ def _say_lost(recorded: "Recorded") -> None:
             f"edgeemo: recorded {count_of(recorded.lines, 'line')}, lost {recorded.lost:,}",
             err=True,
         )
-
-
-def _start_log(verbose: bool) -> None:
-    log_to_stderr("edgeemo", logging.INFO if verbose else logging.WARNING)

@@ -62,7 +62,7 @@ class Window:
         """
         import tkinter
 
-        from edgeemo.annotate import annotate
+        from edgeemo.drawing import annotate
 
         picture = annotate(frame_rgb, readings)
         height, width = picture.shape[:2]

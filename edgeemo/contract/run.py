@@ -7,6 +7,7 @@ are Keras' matter.
 
 import io
 import re
+import shlex
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -214,7 +215,7 @@ def read_run_config(path: str | Path) -> RunConfig:
             )
         raise MissingFile(
             f"{path}: expected a run folder with {CONFIG}; make one with: "
-            f"python -m training train --out {path}"
+            f"python -m training train --out {shlex.quote(str(path))}"
         )
     try:
         return _parsed(strict.loads(read_regular(file, _MAX_CONFIG_BYTES)))
@@ -237,7 +238,7 @@ def check_finished(path: str | Path) -> None:
         if not (Path(path) / name).is_file():
             raise RunError(
                 f"{path}: the run has no {name}; finish it with: "
-                f"python -m training train --resume --data DATA --out {path}"
+                f"python -m training train --resume --data DATA --out {shlex.quote(str(path))}"
             )
 
 
@@ -298,7 +299,7 @@ def read_predictions(path: str | Path, split: str, classes: int) -> Predictions:
     except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise RunError(
             f"{file}: not readable as predictions ({str(error)[:200]}); run: "
-            f"python -m training evaluate {path} --split {split} --data DATA"
+            f"python -m training evaluate {shlex.quote(str(path))} --split {split} --data DATA"
         ) from None
     return predictions
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from edgeemo.contract.checked.reading import open_regular, why_no_file
-from edgeemo.data.pictures import MAX_BYTES, SUFFIXES
+from edgeemo.data.pictures import COMMON_SUFFIXES, MAX_BYTES
 from edgeemo.data.zip_entries import check_directory
 from edgeemo.errors import ArchiveError, MissingFile, PictureError
 
@@ -188,7 +188,7 @@ def name_fault(name: str) -> str | None:
         return "a name with control characters or that is no UTF-8"
     if len(name) > _MAX_PATH or any(len(os.fsencode(part)) > _MAX_NAME for part in path.parts):
         return "a name longer than a file's can be"
-    return None if path.suffix.lower() in SUFFIXES else NO_PICTURE
+    return None if path.suffix.lower() in COMMON_SUFFIXES else NO_PICTURE
 
 
 def _entry_name(entry: zipfile.ZipInfo) -> str:

@@ -7,13 +7,16 @@ stranger's bytes is refused or left out here.
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from edgeemo.data import gif, tiff
+from edgeemo.data.pnm import pnm_size
 
 # Honest files have some tens: a profile or thumbnail of 64 MB takes a thousand segments of a JPEG,
 # and 64 MB of a PNG take 8,000 chunks in the size that libpng writes. Each is a step in Python.
 MAX_SEGMENTS = 10_000
 MAX_CHUNKS = 65_536
-_MAX_TAGS = 4_096
 _FILL = re.compile(b"\xff+")
 # What can follow in a frame: neither a stuffed zero nor a restart inside a scan, nor fill bytes.
 _MARKER = re.compile(b"\xff[^\x00\xff\xd0-\xd7]")
@@ -25,10 +28,22 @@ _SEGMENTS = frozenset((0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0), _
 _CHUNKS_TO_DECODE = frozenset({b"tRNS", b"eXIf"})
 
 
+KINDS = ("PNG", "JPEG", "BMP", "WebP", "TIFF", "PNM", "GIF", "AVIF", "HEIC")
+_RUN_LENGTH = (1, 2)  # compressions of a BMP
+# Bytes of a run-length BMP. Pillow takes it run by run in Python: this many in two seconds.
+_MAX_RUN_LENGTH = 4 * 1024 * 1024
+# Where the size of an AVIF or HEIC stands: a property of 20 bytes (ISO/IEC 23008-12, 6.5.3).
+_ISPE = re.compile(rb"\0\0\0\x14ispe\0\0\0\0(....)(....)", re.DOTALL)
+_PROPERTIES = 1 << 20  # bytes from the beginning in which properties stand
+_AVIF, _HEIC = {b"avif", b"avis"}, {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}
+
+
 @dataclass(frozen=True)
 class Header:
     """What a picture file declares."""
 
+    kind: str
+    """One of KINDS."""
     size: tuple[int, int]
     """Width and height in pixels."""
     frame: int | None = None
@@ -47,47 +62,75 @@ def read_header(data: bytes) -> Header | None:
     Raises:
         ValueError: a header that decoders could read in another way, or without end.
     """
+    kind = _kind(data)
     try:
-        if data[:2] == b"\xff\xd8":
+        if kind == "JPEG":
             return _jpeg_header(data)
-        size = _declared_size(data)
+        size = _SIZES[kind](data) if kind else None
     except (struct.error, IndexError):
         return None
-    return None if size is None else Header(size)
+    return None if size is None else Header(kind, size)
 
 
 def decodable(data: bytes, header: Header) -> bytes | None:
-    """What of the file is to be decoded; None where the end of a JPEG or PNG is missing (OpenCV
-    fills it with grey and says nothing) or a PNG is damaged.
+    """What of the file is to be decoded; None where the end of a JPEG, PNG or GIF is missing
+    (OpenCV fills it with grey and says nothing) or a PNG is damaged.
 
-    Of a PNG it is the chunks that make the picture, its transparency and its rotation.
+    Of a PNG it is the chunks that make the picture, its transparency and its rotation; of a TIFF
+    and a GIF the first picture.
 
     Raises:
-        ValueError: a PNG of too many chunks.
+        ValueError: a PNG of too many chunks, a GIF of too many blocks.
     """
-    if header.frame is not None:
+    if header.kind == "JPEG":
         return data if header.ends else None
-    return _png_picture(data) if data[:4] == b"\x89PNG" else data
+    if header.kind == "PNG":
+        return _png_picture(data)
+    if header.kind == "TIFF":
+        return tiff.first_picture(data)
+    return gif.first_picture(data) if header.kind == "GIF" else data
 
 
-def _declared_size(data: bytes) -> tuple[int, int] | None:
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        width, height = struct.unpack(">II", data[16:24])
-    elif data[:2] == b"BM":
-        width, height = struct.unpack("<ii", data[18:26])
-        height = abs(height)
-    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _webp_size(data)
-    elif data[:4] in (b"II*\0", b"MM\0*"):
-        return _tiff_size(data)
-    elif data[:2] in (b"P2", b"P3", b"P5", b"P6"):
-        words = b" ".join(line.split(b"#")[0] for line in data[2:1024].splitlines()).split()
-        if not (words[0].isdigit() and words[1].isdigit() and len(words[0] + words[1]) < 20):
-            return None
-        width, height = int(words[0]), int(words[1])
-    else:
-        return None
+def _kind(data: bytes) -> str:
+    """One of KINDS, as its first bytes tell; "" for another."""
+    if data[4:8] == b"ftyp":
+        end = min(int.from_bytes(data[:4], "big"), 256)
+        brands = {data[at : at + 4] for at in (8, *range(16, end, 4))}
+        return "AVIF" if brands & _AVIF else "HEIC" if brands & _HEIC else ""
+    return next((kind for kind, known in _MAGIC if known.match(data)), "")
+
+
+_MAGIC = tuple(
+    (kind, re.compile(pattern, re.DOTALL))
+    for kind, pattern in (
+        ("JPEG", rb"\xff\xd8"),
+        ("PNG", rb"\x89PNG\r\n\x1a\n"),
+        ("BMP", rb"BM"),
+        ("WebP", rb"RIFF....WEBP"),
+        ("TIFF", rb"II\*\0|MM\0\*"),
+        ("PNM", rb"P[2356]"),
+        ("GIF", rb"GIF8[79]a"),
+    )
+)
+
+
+def _png_size(data: bytes) -> tuple[int, int]:
+    width, height = struct.unpack(">II", data[16:24])
     return width, height
+
+
+def _bmp_size(data: bytes) -> tuple[int, int]:
+    width, height = struct.unpack("<ii", data[18:26])
+    if int.from_bytes(data[30:34], "little") in _RUN_LENGTH and len(data) > _MAX_RUN_LENGTH:
+        raise ValueError(f"a run-length BMP of {len(data):,} bytes")
+    return width, abs(height)
+
+
+def _largest_item(data: bytes) -> tuple[int, int] | None:
+    """Of an AVIF or HEIC: the largest width and height of what it holds; others are thumbnails,
+    and the tiles that the picture is put together from."""
+    sizes = [struct.unpack(">II", b"".join(one)) for one in _ISPE.findall(data[:_PROPERTIES])]
+    return (max(w for w, _ in sizes), max(h for _, h in sizes)) if sizes else None
 
 
 def _jpeg_header(data: bytes) -> Header | None:
@@ -101,7 +144,7 @@ def _jpeg_header(data: bytes) -> Header | None:
         marker = data[at]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack(">HH", data[at + 4 : at + 8])
-            return Header((width, height), at - 1, *_scans(data, at - 1))
+            return Header("JPEG", (width, height), at - 1, *_scans(data, at - 1))
         if marker in (_END, _SCAN):  # the end or a scan, of which there is none without a frame
             return None
         alone = marker == 0x01 or 0xD0 <= marker <= 0xD8
@@ -140,28 +183,6 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _tiff_size(data: bytes) -> tuple[int, int] | None:
-    """The size in the first directory, the one that is decoded."""
-    order = "<" if data[:2] == b"II" else ">"
-    (at,) = struct.unpack(order + "I", data[4:8])
-    (count,) = struct.unpack(order + "H", data[at : at + 2])
-    if count > _MAX_TAGS:
-        raise ValueError(f"a TIFF with {count:,} tags, expected at most {_MAX_TAGS:,}")
-    sides: dict[int, int] = {}
-    for start in range(at + 2, at + 2 + 12 * count, 12):
-        tag, kind, values = struct.unpack(order + "HHI", data[start : start + 8])
-        if tag not in (256, 257):
-            continue
-        # Of two, libtiff takes the first; other programs the last.
-        if tag in sides:
-            raise ValueError(f"a TIFF with two {'widths' if tag == 256 else 'heights'}")
-        if kind not in (3, 4) or values != 1:
-            return None
-        value = data[start + 8 : start + (10 if kind == 3 else 12)]
-        (sides[tag],) = struct.unpack(order + ("H" if kind == 3 else "I"), value)
-    return (sides[256], sides[257]) if len(sides) == 2 else None
-
-
 def _png_picture(data: bytes) -> bytes | None:
     """The chunks that are decoded, where all up to IEND are there, the critical ones (capital first
     letter) with the right checksum.
@@ -183,3 +204,15 @@ def _png_picture(data: bytes) -> bytes | None:
             return b"".join(parts)
         at = end
     raise ValueError(f"a PNG of more than {MAX_CHUNKS:,} chunks")
+
+
+_SIZES: dict[str, Callable[[bytes], tuple[int, int] | None]] = {
+    "PNG": _png_size,
+    "BMP": _bmp_size,
+    "WebP": _webp_size,
+    "TIFF": tiff.tiff_size,
+    "PNM": pnm_size,
+    "GIF": gif.gif_size,
+    "AVIF": _largest_item,
+    "HEIC": _largest_item,
+}

@@ -2,21 +2,28 @@
 
 Bytes from outside in, bounded; RGB uint8 out.
 
-Needs OpenCV (extra `opencv`).
+Pillow decodes where it is installed (extra `pictures`), else OpenCV (extra `opencv`); both give the
+same pixels (docs/preprocessing.md). GIF, AVIF and HEIC need Pillow. PGM and PPM are read here.
 """
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.checked.reading import read_regular
+from edgeemo.data import with_opencv, with_pillow
 from edgeemo.data.headers import Header, decodable, read_header
-from edgeemo.errors import InvalidInput, MissingFile, PictureError
-from edgeemo.optional import need
+from edgeemo.data.pnm import decode_pnm
+from edgeemo.errors import (
+    BrokenDependency,
+    InvalidInput,
+    MissingDependency,
+    MissingFile,
+    PictureError,
+)
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_SIDE = 16_384  # pixels
@@ -30,7 +37,13 @@ PIXELS_ENVIRONMENT = "EDGEEMO_MAX_PIXELS"
 _MAX_SCANS = 100
 _MAX_PIXELS_SCANNED = 16 * MAX_PIXELS
 _SHRINKS = (1, 2, 4, 8)  # what libjpeg decodes at
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
+COMMON_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
+)
+"""Endings of what is written, by its ending, and of the pictures of a data set, so that it is the
+same whichever decoder a machine has."""
+SUFFIXES = COMMON_SUFFIXES | {".gif", ".avif", ".heic", ".heif"}
+"""Endings by which a file is taken for a picture; what it is, its first bytes say."""
 
 
 def read_picture(path: str | os.PathLike[str], max_pixels: int | None = None) -> NDArray[np.uint8]:
@@ -48,7 +61,7 @@ def read_picture(path: str | os.PathLike[str], max_pixels: int | None = None) ->
         raise InvalidInput(
             "expected a picture's path or a frame (a NumPy array, uint8 of (H, W, 3) RGB or (H, W) "
             f"grey), received {type(path).__name__}; decode pictures in memory first, with "
-            "OpenCV's imdecode or Pillow"
+            "Pillow or OpenCV's imdecode"
         )
     file = Path(path)
     try:
@@ -83,29 +96,18 @@ def decode_picture(
     if not data:
         raise PictureError(f"{name}: the file is empty; copy it again")
     most = pixel_bound(MAX_PIXELS) if max_pixels is None else max_pixels
-    cv2 = _cv2()
     try:
         shrunk = _shrunk(data, most) if may_shrink else 1
-        whole = _checked(data, name, most * shrunk**2)
+        header, whole = _checked(data, name, most * shrunk**2)
     except PictureError:
         raise
     except ValueError as error:
         raise PictureError(f"{name}: {error}; convert it again") from None
-    try:
-        flags = (
-            getattr(cv2, f"IMREAD_REDUCED_COLOR_{shrunk}")
-            if shrunk > 1
-            else (cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-        )
-        bgr = cv2.imdecode(np.frombuffer(whole, np.uint8), flags)
-    except cv2.error as error:
-        raise PictureError(
-            f"{name}: cannot be decoded ({error.err}); copy or convert it again"
-        ) from None
-    if bgr is None:
+    rgb = _decoded(whole, header, shrunk, name, most)
+    if rgb is None:
         raise PictureError(f"{name}: the picture is damaged or truncated; copy or convert it again")
-    _check_size(bgr.shape[1::-1], name, most)
-    return np.asarray(cv2.cvtColor(_to_8_bit(bgr), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    _check_size(rgb.shape[1::-1], name, most)
+    return rgb
 
 
 def write_picture(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:
@@ -113,24 +115,44 @@ def write_picture(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:
 
     Raises PictureError, StorageError.
     """
-    cv2 = _cv2()
     suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
+    if suffix not in COMMON_SUFFIXES:
         raise PictureError(
-            f"{path}: expected an ending of {', '.join(sorted(SUFFIXES))}; received"
+            f"{path}: expected an ending of {', '.join(sorted(COMMON_SUFFIXES))}; received"
             f" {suffix or 'none'}"
         )
-    done, encoded = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise PictureError(f"{path}: OpenCV cannot write {suffix}; use .png")
+    opencv = with_opencv.has_opencv() and not with_pillow.has_pillow()
+    encoded = (with_opencv if opencv else with_pillow).encode(rgb, suffix)
+    if encoded is None:
+        height, width = rgb.shape[:2]
+        raise PictureError(f"{path}: {suffix} cannot hold {width}x{height} pixels; use .png")
     with written_beside(path) as part:
-        part.write_bytes(encoded.tobytes())
+        part.write_bytes(encoded)
 
 
-def _cv2() -> Any:
-    # imread's own limits raise as C++ errors; ours come first, so its limit only has to be no
-    # lower.
-    return need("cv2", "opencv", "to read pictures")
+def _decoded(
+    data: bytes, header: Header, shrunk: int, name: str, most: int
+) -> NDArray[np.uint8] | None:
+    """uint8 (H, W, 3) RGB of the checked bytes of a file; None where they are damaged."""
+    if header.kind == "PNM":
+        return decode_pnm(data)
+    opencv = header.kind in with_opencv.KINDS and with_opencv.has_opencv()
+    if opencv and not with_pillow.has_pillow():
+        return with_opencv.decode(data, shrunk)
+    try:
+        return with_pillow.decode(
+            data, header.kind, shrunk, lambda size: _check_size(size, name, most * shrunk**2)
+        )
+    except (MissingDependency, BrokenDependency) as error:
+        if header.kind in with_opencv.KINDS:
+            raise
+        raise PictureError(f"{name}: {error}") from None  # of this file; others can be read
+    except with_pillow.UnknownPixels as error:
+        if opencv:
+            return with_opencv.decode(data, shrunk)
+        raise PictureError(
+            f"{name}: cannot be decoded ({error}); convert it to 8 or 16 bits"
+        ) from None
 
 
 def pixel_bound(usual: int) -> int:
@@ -162,20 +184,23 @@ def _shrunk(data: bytes, most: int) -> int:
     return next((n for n in _SHRINKS if -(-width // n) * -(-height // n) <= most), 1)
 
 
-def _checked(data: bytes, name: str, most: int) -> bytes:
-    """The part of a file that is decoded; raises PictureError, or ValueError without the name."""
+def _checked(data: bytes, name: str, most: int) -> tuple[Header, bytes]:
+    """What a file declares and the part of it that is decoded.
+
+    Raises PictureError, or ValueError without the name.
+    """
     header = read_header(data)
     if header is None:
         raise PictureError(
-            f"{name}: not a picture that can be read (expected PNG, JPEG, BMP, WebP, TIFF or PNM);"
-            " convert it"
+            f"{name}: not a picture that can be read (expected PNG, JPEG, BMP, WebP, TIFF, PNM,"
+            " GIF, AVIF or HEIC); convert it"
         )
     _check_size(header.size, name, most)
     _check_scans(header, name)
     whole = decodable(data, header)
     if whole is None:
         raise PictureError(f"{name}: the picture is truncated or damaged; copy it again")
-    return whole
+    return header, whole
 
 
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
@@ -201,16 +226,3 @@ def _check_scans(header: Header, name: str) -> None:
             f"{name}: a JPEG of {header.scans:,} scans, expected at most {most} for"
             f" {width}x{height} pixels; convert it again"
         )
-
-
-def _to_8_bit(picture: NDArray[Any]) -> NDArray[np.uint8]:
-    if picture.dtype == np.uint8:
-        return picture
-    if picture.dtype == np.uint16:
-        return (picture >> 8).astype(np.uint8)
-    low, high = (
-        float(np.nanmin(picture)),
-        float(np.nanmax(picture)),
-    )  # float TIFF: no fixed range, so stretch what is there
-    span = high - low if np.isfinite(high - low) and high > low else 1.0
-    return (np.nan_to_num((picture - low) / span).clip(0, 1) * 255).astype(np.uint8)

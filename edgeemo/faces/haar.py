@@ -45,7 +45,7 @@ class Haar:
     def __init__(self, options: DetectorOptions = DetectorOptions()) -> None:  # noqa: B008  frozen
         self.scaling = Scaling(_MAX_SIDE, _FACE_PIXELS, options.smallest_face)
         self._looking = threading.Lock()  # a cascade works in buffers of its own
-        self._cv2 = need("cv2", "opencv", "to find faces")
+        self._cv2 = need("cv2", "opencv", "to find faces", called="OpenCV")
         if not hasattr(self._cv2, "CascadeClassifier"):
             raise DetectorError(
                 f"OpenCV {self._cv2.__version__} has dropped the Haar cascades; run: pip install"

@@ -12,7 +12,7 @@ from edgeemo.cache import cache_folder
 from edgeemo.contract.checked.files import for_c
 from edgeemo.contract.checked.reading import why_no_file
 from edgeemo.contract.crop import Crop
-from edgeemo.errors import DetectorError, MissingFile
+from edgeemo.errors import DetectorError, MissingFile, worded
 from edgeemo.faces import DetectorOptions
 from edgeemo.faces.scaling import Scaling
 from edgeemo.optional import need
@@ -51,7 +51,7 @@ def find_model(explicit: str | Path | None = None) -> tuple[Path | None, str]:
         MissingFile: `explicit` or $EDGEEMO_YUNET names a file that is not there.
     """
     for path, origin in (
-        (explicit, "--detector-model"),
+        (explicit, _argument()),
         (os.environ.get(ENVIRONMENT), f"${ENVIRONMENT}"),
     ):
         if path:
@@ -64,10 +64,14 @@ def find_model(explicit: str | Path | None = None) -> tuple[Path | None, str]:
     return (
         None,
         (
-            f"no YuNet model file ({_PATTERN}) in {cache_folder()}, in ${ENVIRONMENT} or"
-            " --detector-model"
+            f"no YuNet model file ({_PATTERN}) in {cache_folder()}, in ${ENVIRONMENT} or "
+            + _argument()
         ),
     )
+
+
+def _argument() -> str:
+    return worded("--detector-model", "the argument model")
 
 
 class YuNet:
@@ -88,10 +92,11 @@ class YuNet:
     def __init__(self, options: DetectorOptions = DetectorOptions()) -> None:  # noqa: B008  frozen
         self.scaling = Scaling(_MAX_SIDE, _FACE_PIXELS, options.smallest_face)
         self._looking = threading.Lock()  # the input's size belongs to the detector, not to a call
-        self._cv2 = need("cv2", "opencv", "to find faces")
+        self._cv2 = need("cv2", "opencv", "to find faces", called="OpenCV")
         path, reason = find_model(options.model)
         if path is None:
-            raise DetectorError(f"{reason}; run: {PULL}, or use --detector haar")
+            other = worded("--detector haar", 'detector="haar"')
+            raise DetectorError(f"{reason}; run: {PULL}, or use {other}")
         try:
             self._detector = self._cv2.FaceDetectorYN.create(for_c(path), "", (320, 320), _SCORE)
         except (self._cv2.error, AttributeError) as error:

@@ -29,8 +29,8 @@ class SensorOptions:
     """The detector looks at every so many frames, 1 to 1000, and faces are followed between.
     None: at each frame of a recording, and of a live camera as often as its frame rate allows."""
     fps: float | None = None
-    """Frames a second to look at, 0.01 to 1000; None: all that a live camera gives. It makes a
-    folder of pictures a sequence; a video needs `realtime` with it."""
+    """Frames a second to look at, 0.01 to 1000; None: all. Of a recording so many a second of its
+    own time; it makes a folder of pictures a sequence."""
     size: tuple[int, int] = SIZE
     """Width and height in pixels that a camera is asked for."""
     realtime: bool = False

@@ -8,6 +8,7 @@ from types import TracebackType
 from edgeemo.cameras import Camera, choose_camera, missing_parts
 from edgeemo.cameras.common.redact import redacted
 from edgeemo.cameras.files import Paced, Pictures
+from edgeemo.cameras.sampled import Sampled
 from edgeemo.cameras.turned import is_stills, turned
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.labels import match_label
@@ -122,6 +123,11 @@ class EmotionSensor:
         return self._recognizer.labels
 
     @property
+    def recognizer(self) -> Recognizer:
+        """What looks for faces and names their emotions: the caller's, or the sensor's own."""
+        return self._recognizer
+
+    @property
     def live(self) -> bool:
         """Whether frames come by themselves, so that only the newest counts, as of a camera."""
         return self._watcher.live
@@ -178,10 +184,10 @@ class EmotionSensor:
         """Call `handler`, without arguments or with the Reading, when the emotion becomes `label`,
         and `otherwise` when it is that no longer: another one, or nobody's.
 
-        `sensor.when("happy", lamp.on, otherwise=lamp.off)`. Handlers run on the sensor's thread, one at a time. The first reading sets the state and
-        calls nobody. Other handlers for the same label replace these; None removes. What a
-        handler raises ends the sensor, and is raised again by `wait`, `wait_for`, iterating or
-        `close`.
+        `sensor.when("happy", lamp.on, otherwise=lamp.off)`. Handlers run on the sensor's thread,
+        one at a time. The first reading sets the state and calls nobody. Other handlers for the
+        same label replace these; None removes. What a handler raises ends the sensor, and is raised
+        again by `wait`, `wait_for`, iterating or `close`.
 
         Raises:
             UnknownLabel: a word for none of `labels`; the message lists them.
@@ -310,8 +316,5 @@ def _opened(camera: str | os.PathLike[str] | Camera, options: SensorOptions) -> 
         raise as_camera_error(redacted(os.fspath(name)), error) from error
     sequence = isinstance(opened, Pictures) and not opened.stills
     if options.fps and not (opened.live or options.realtime or sequence):
-        opened.close()
-        raise InvalidInput(
-            f"expected a live camera with fps, received {opened.name}; add realtime (--realtime)"
-        )
+        opened = Sampled(opened, options.fps)
     return turned(opened, options.view)

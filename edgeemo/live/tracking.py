@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from edgeemo.optional import is_installed, need
 from edgeemo.results import Box
 
 # Faces of a frame that are read and followed, the largest; comparing each of thousands with each of
@@ -22,7 +22,7 @@ _OVERLAP = 0.2  # intersection over union that makes two boxes one face
 _NEAR = 0.7
 # Pixels of the side to which a face is scaled to be followed; its surroundings to twice as many.
 _PATTERN = 24
-_LONGEST_SIDE = 32_766  # pixels of a frame that OpenCV's warpAffine takes
+_FLAT = 1e-3  # of both variances' product, which is 0 without contrast, but for rounding
 _ALIKE = 0.5  # normalized correlation from which a place is taken for the face's own
 _LARGER = 1.25  # area by which another face must lead before it is taken for the largest one
 _PROVEN = 3  # looks that must have found it before; detectors see faces in curtains, for a moment
@@ -100,11 +100,10 @@ class Tracker:
 
         One that has left the frame by more than half is dropped until the detector sees it again.
 
-        The frame is uint8 (H, W, 3) RGB. Needs OpenCV; without it they stay where they were.
+        The frame is uint8 (H, W, 3) RGB.
         """
-        if self._frame is not None and is_installed("cv2"):
-            sides = (*self._frame.shape[:2], *frame_rgb.shape[:2])
-            for state in self._shown if max(sides) <= _LONGEST_SIDE else ():
+        if self._frame is not None:
+            for state in self._shown:
                 if state.pattern is None:
                     state.pattern = _scaled(self._frame, state.track.box, 1)
                 state.track = Track(
@@ -177,35 +176,67 @@ def _likeness(a: Box, b: Box) -> float:
 
 
 def _scaled(frame_rgb: NDArray[np.uint8], box: Box, sides: int) -> NDArray[np.uint8]:
-    """The green channel, near enough to grey, of a square around the box's centre.
+    """The green channel, near enough to grey, of a square around the box's centre: uint8 of 24
+    times `sides` pixels, each linear between four; beyond the frame its nearest edge stands.
 
     The square is `sides` times as large as the box.
     """
-    cv2 = need("cv2", "opencv", "to follow faces")
     side, pixels = sides * max(box.width, box.height), sides * _PATTERN
-    scale = pixels / side
-    left, top = box.x + (box.width - side) / 2, box.y + (box.height - side) / 2
-    # A strided view of one channel would be copied whole, so only the part around the face is
-    # taken.
-    x, y = max(0, math.floor(left) - 1), max(0, math.floor(top) - 1)
-    part = np.ascontiguousarray(frame_rgb[y : y + side + 3, x : x + side + 3, 1])
-    if not part.size:
-        return np.zeros((pixels, pixels), np.uint8)
-    matrix = np.array([[scale, 0, (x - left) * scale], [0, scale, (y - top) * scale]])
-    scaled = cv2.warpAffine(
-        part, matrix, (pixels, pixels), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    step: NDArray[np.float64] = np.arange(pixels, dtype=np.float64) * (side / pixels)
+    height, width = frame_rgb.shape[:2]
+    top, below, down = _between(box.y + (box.height - side) / 2 + step, height)
+    left, right, across = _between(box.x + (box.width - side) / 2 + step, width)
+    green = frame_rgb[..., 1]
+    upper, lower = (
+        green[np.ix_(rows, left)] * (1 - across) + green[np.ix_(rows, right)] * across
+        for rows in (top, below)
     )
-    return np.asarray(scaled, np.uint8)
+    share = down[:, np.newaxis]
+    return np.asarray(upper * (1 - share) + lower * share + 0.5, np.float64).astype(np.uint8)
+
+
+def _between(
+    at: NDArray[np.float64], side: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """Of places on an axis of `side` pixels: the pixel before, the one behind, the share of it."""
+    at = at.clip(0, side - 1)
+    before = at.astype(np.intp)
+    return before, np.minimum(before + 1, side - 1), at - before
+
+
+def _likenesses(view: NDArray[np.uint8], pattern: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The normalized correlation of uint8 (24, 24) with each place of it in uint8 (48, 48), its
+    upper left corner at (0, 0) to (24, 24); -1..1, 0 where either has no contrast.
+
+    r = sum(a b) / sqrt(sum(a^2) sum(b^2)), a and b less their means (Lewis 1995, Fast Normalized
+    Cross-Correlation).
+    """
+    size = _PATTERN * _PATTERN
+    wide = view.astype(np.float64)
+    windows = sliding_window_view(wide, (_PATTERN, _PATTERN))
+    deviation = pattern - pattern.mean()
+    products = np.einsum("yxij,ij->yx", windows, deviation)
+    sums, squares = (_window_sums(values) for values in (wide, wide * wide))
+    spread = np.maximum(squares - sums * sums / size, 0) * (deviation * deviation).sum()
+    likeness = np.zeros((_PATTERN + 1, _PATTERN + 1))
+    np.divide(products, np.sqrt(spread), out=likeness, where=spread > _FLAT)
+    return likeness
+
+
+def _window_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sums of each 24x24 pixels."""
+    table = np.pad(values, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    n = _PATTERN
+    return np.asarray(table[n:, n:] - table[:-n, n:] - table[n:, :-n] + table[:-n, :-n])
 
 
 def _followed(frame_rgb: NDArray[np.uint8], box: Box, pattern: NDArray[np.uint8]) -> Box:
-    cv2 = need("cv2", "opencv", "to follow faces")
-    likeness = cv2.matchTemplate(_scaled(frame_rgb, box, 2), pattern, cv2.TM_CCOEFF_NORMED)
-    _, best, _, (x, y) = cv2.minMaxLoc(likeness)
+    likeness = _likenesses(_scaled(frame_rgb, box, 2), pattern)
+    y, x = (int(v) for v in np.unravel_index(likeness.argmax(), likeness.shape))
+    best = likeness[y, x]
     middle = _PATTERN // 2
-    # A face without any contrast gives no number or an infinite one; one that is as like where it
-    # was stays there.
-    if not _ALIKE <= best <= 1.001 or likeness[middle, middle] > best - 0.01:
+    # One that is as like where it was stays there.
+    if best < _ALIKE or likeness[middle, middle] > best - 0.01:
         return box
     step = max(box.width, box.height) / _PATTERN
     return Box(

@@ -14,7 +14,7 @@ from edgeemo.contract.labels import match_label_or_none
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.data.file_store import FileStore
 from edgeemo.data.labelled import LabelledFile, PictureArchive, load_inputs
-from edgeemo.data.pictures import MAX_PIXELS_OF_MANY, SUFFIXES, decode_picture, pixel_bound
+from edgeemo.data.pictures import COMMON_SUFFIXES, MAX_PIXELS_OF_MANY, decode_picture, pixel_bound
 from edgeemo.data.prepared import Prepared, is_prepared, load_prepared
 from edgeemo.errors import DataError, PictureError
 from export.convert.calibration import FACES, SPLIT
@@ -118,7 +118,7 @@ def load_unlabelled(path: Path, spec: InputSpec, seed: int) -> Pixels:
         DataError: not a single one that can be used.
     """
     with FileStore(path) as archive:
-        names = [name for name in archive.names if Path(name).suffix.lower() in SUFFIXES]
+        names = [name for name in archive.names if Path(name).suffix.lower() in COMMON_SUFFIXES]
         most = pixel_bound(MAX_PIXELS_OF_MANY)
         order = np.random.default_rng(seed).permutation(len(names))
         pictures: list[Pixels] = []

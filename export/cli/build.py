@@ -10,13 +10,13 @@ from edgeemo.contract.checked.outputs import check_output
 from edgeemo.contract.run import run_files
 from edgeemo.data.prepared import prepared_files
 from export.cli.bundle_options import bundle_options
-from export.cli.options import PATH, out
+from export.cli.options import PATH, RunPath, out
 
 REPORTS = (".report.html", ".report.json")
 
 
 @click.command()
-@click.argument("run", type=PATH)
+@click.argument("run", type=RunPath())
 @click.option(
     "--data", type=PATH, required=True, help="The prepared folder that the run was trained on."
 )

@@ -1,5 +1,6 @@
 """python -m export firmware."""
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import click
 from edgeemo.cli.shell import say
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.outputs import check_output
 from edgeemo.models import find_model
 from export.cli.in_c import note_unmeasured
 from export.cli.options import as_json, max_ram, out
@@ -16,16 +18,25 @@ from export.firmware import TARGETS, target_summaries
 
 @click.command()
 @click.argument("bundle")
-@out("The folder to write into.")
+@out("The folder to write into, or a .zip.")
 @click.option(
     "--target",
     type=click.Choice(list(TARGETS)),
     default="c99",
     help=f"What it will be built with. {target_summaries()}",
 )
+@click.option(
+    "--prefix",
+    default="edgeemo",
+    show_default=True,
+    help="What its functions, types, macros and files begin with: another one for each model of a "
+    "program that runs several.",
+)
 @max_ram
 @as_json("One JSON object on stdout.")
-def firmware(bundle: str, out: Path, target: str, max_ram: int | None, as_json: bool) -> None:
+def firmware(
+    bundle: str, out: Path, target: str, prefix: str, max_ram: int | None, as_json: bool
+) -> None:
     """Write BUNDLE's int8 model (a file, or a shipped name) as plain C99.
 
     No interpreter, no heap, no dependencies.
@@ -44,13 +55,20 @@ def firmware(bundle: str, out: Path, target: str, max_ram: int | None, as_json: 
     model_settings.h         labels, input, scales, smoothing, hashes
     README.md, Makefile      how to build and call it
 
+    \b
+    python -m export firmware nano --target library --out edgeemo.zip
+    python -m export firmware small --prefix door --out door/
+
     A layer that the kernels do not cover (floats, 16-bit activations) is refused by name.
     docs/microcontrollers.md has sizes and speeds.
     """
     from export.firmware.generate import generate
 
-    opened = read_bundle(find_model(bundle))
-    made = generate(opened, out, target=target, max_ram=max_ram)
+    path = find_model(bundle)
+    if out.suffix == ".zip":
+        check_output(out, (path,))
+    opened = read_bundle(path)
+    made = generate(opened, out, target=target, prefix=prefix, max_ram=max_ram)
     note_unmeasured(opened)
     if as_json:
         say(strict.dumps_line({"out": str(out), **asdict(made)}))
@@ -60,5 +78,6 @@ def firmware(bundle: str, out: Path, target: str, max_ram: int | None, as_json: 
         f"{made.arena_bytes:,} bytes of RAM beside the stack, "
         f"{made.multiply_accumulates:,} multiply-accumulates an inference"
     )
-    check = f"; try it here: make -C {out} check" if target == "c99" else ""
-    say(f"see {out / 'README.md'}{check}")
+    if out.suffix != ".zip":
+        check = f"; try it here: make -C {shlex.quote(str(out))} check" if target == "c99" else ""
+        say(f"see {out / 'README.md'}{check}")

@@ -10,12 +10,12 @@ from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_output
 from edgeemo.contract.run import read_run_config, run_files
 from edgeemo.data.prepared import prepared_files
-from export.cli.options import PATH, as_json
+from export.cli.options import PATH, RunPath, as_json
 from export.prove.steps import METHODS
 
 
 @click.command()
-@click.argument("run", type=PATH)
+@click.argument("run", type=RunPath())
 @click.option(
     "--data",
     type=PATH,
@@ -34,7 +34,7 @@ from export.prove.steps import METHODS
     help="About how many calibration pictures to look at.",
 )
 @click.option(
-    "--worst", "count", type=click.IntRange(1), default=5, help="How many layers to give advice on."
+    "--worst", "count", type=click.IntRange(1), default=5, help="How many layers to name."
 )
 @click.option("--plot", type=PATH, help="Where to draw it [default: int8_layers.png in RUN].")
 @click.option("--seed", type=click.IntRange(0), default=1, help="Seed of the calibration draw.")
@@ -52,13 +52,16 @@ def inspect(
     """Show where RUN loses what in int8: its layers in float and in int8, the worst ones, advice.
 
     SQNR is signal to quantization noise in dB: 30 and more is good, below 20 is poor. A layer's
-    noise comes from those before it and from itself; `adds` is its own part.
+    noise comes from those before it and from itself; `adds` is its own part. Advice is given where
+    int8 answers something else than float, by the gate's limits; noise that changes no answer needs
+    none.
 
     \b
     python -m export inspect runs/small --data prepared/
     python -m export inspect runs/small --ranges percentile --worst 3
     """
     from export.prove.inspect import inspect_run, plot_layers
+    from export.prove.layers import advised
     from export.report.tables import layer_lines
 
     picture = plot or run / "int8_layers.png"
@@ -66,15 +69,16 @@ def inspect(
     check_output(
         picture, (*run_files(run), *(prepared_files(data) if data else ())), option="--plot"
     )
-    detail, layers = inspect_run(run, data, ranges, pictures, seed)
+    detail, layers, answers = inspect_run(run, data, ranges, pictures, seed)
+    advice = advised(layers, len(layers), answers)
     plot_layers(picture, f"{run}: {detail}", layers, count)
     if as_json:
         for layer in layers:
             # JSON has no infinity: nothing was lost.
             lossless = {"sqnr_db": None} if layer.sqnr_db == float("inf") else {}
-            say(strict.dumps_line(asdict(layer) | {"advice": layer.advice} | lossless))
+            say(strict.dumps_line(asdict(layer) | {"advice": advice.get(layer.name)} | lossless))
         return
     say(f"{run}: {detail}")
-    for line in layer_lines(layers, count):
+    for line in layer_lines(layers, count, answers):
         say(line)
     say(f"wrote {picture}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import click
 
 from edgeemo.cli import shell
+from edgeemo.version import __version__
 from export.cli.apart import is_child, run_apart
 
 _NAME = "python -m export"
@@ -21,6 +22,7 @@ _VERBS = {
 
 
 @click.command(cls=shell.LazyVerbs, package="export.cli", verbs=_VERBS)
+@click.version_option(__version__, "-V", "--version", prog_name="edgeemo export")
 def main() -> None:
     """From a trained run to a bundle that a device can trust.
 

@@ -6,7 +6,29 @@ from typing import Any
 
 import click
 
+from edgeemo.models import shipped_models
+
 PATH = click.Path(path_type=Path)
+
+
+class RunPath(click.Path):
+    """A run folder; a bundle, by its name or path, is told how to become one."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(value)
+        shipped = not path.exists() and str(value) in shipped_models()
+        if shipped or (path.suffix == ".edgeemo" and path.is_file()):
+            self.fail(
+                f"expected a run folder, received the bundle {value}; make a float run of it: "
+                f"python -m training restore {value} --data prepared/ --out runs/{path.stem}",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
 
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 

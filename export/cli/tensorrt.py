@@ -8,18 +8,19 @@ import click
 from edgeemo.cli.shell import say
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.errors import GateFailed
-from export.cli.options import PATH, out
+from edgeemo.models import find_model
+from export.cli.options import out
 
 
 @click.command()
-@click.argument("bundle", type=PATH)
+@click.argument("bundle")
 @out("The folder to write into.")
 @click.option(
     "--trtexec",
     metavar="PATH",
     help="TensorRT's builder [default: the one in PATH or /usr/src/tensorrt/bin].",
 )
-def tensorrt(bundle: Path, out: Path, trtexec: str | None) -> None:
+def tensorrt(bundle: str, out: Path, trtexec: str | None) -> None:
     """Write BUNDLE's ONNX files and the commands that make TensorRT engines of them.
 
     Where TensorRT is installed, the engines too. Each is compared with the logits of the bundle's
@@ -27,11 +28,11 @@ def tensorrt(bundle: Path, out: Path, trtexec: str | None) -> None:
     version that built it, so run this on the device.
 
     \b
-    python -m export tensorrt small.edgeemo --out engines/
+    python -m export tensorrt small --out engines/
     """
     from export.convert.tensorrt import SCRIPT, build_engines, find_trtexec, write_commands
 
-    opened, program = read_bundle(bundle), trtexec or find_trtexec()
+    opened, program = read_bundle(find_model(bundle)), trtexec or find_trtexec()
     if program is None:
         for plan in write_commands(opened, out):
             say(shlex.join(plan.command))

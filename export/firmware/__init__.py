@@ -13,6 +13,7 @@ TARGETS: Registry[Target] = Registry(
         "c99": "export.firmware.targets:C99",
         "cortex-m": "export.firmware.targets:CORTEX_M",
         "esp32": "export.firmware.targets:ESP32",
+        "library": "export.firmware.targets:LIBRARY",
     },
     entry=Target,
 )

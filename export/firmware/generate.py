@@ -2,12 +2,15 @@
 interpreter, no heap."""
 
 import hashlib
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from edgeemo.contract.bundle import Bundle
+from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.checked.folders import folder_written_beside
 from edgeemo.contract.input_spec import CHANNELS
 from edgeemo.errors import InvalidInput
@@ -16,8 +19,8 @@ from edgeemo.firmware.layers import Network
 from edgeemo.firmware.network import bundle_network, integer_artifact
 from edgeemo.firmware.plan import Plan, plan_arena
 from export.firmware import TARGETS
-from export.firmware.names import c_text
-from export.firmware.pages import readme
+from export.firmware.names import Prefix, c_text
+from export.firmware.pages import filled, manifest_words, readme
 from export.firmware.settings import settings_header
 from export.firmware.source import model_source, vectors_source
 from export.firmware.targets import C, Target
@@ -26,6 +29,7 @@ _KERNELS = (
     "edgeemo_kernels.c",
     "edgeemo_kernels.h",
     "edgeemo_avx2.h",
+    "edgeemo_mve.h",
     "edgeemo_preprocess.c",
     "edgeemo_preprocess.h",
 )
@@ -37,8 +41,10 @@ class Firmware:
 
     target: str
     """The target's name."""
+    prefix: str
+    """What its names begin with."""
     files: tuple[str, ...]
-    """Names of the files in the folder."""
+    """Paths of the files in the folder."""
     table_bytes: int
     """Size of the constant tables."""
     arena_bytes: int
@@ -48,27 +54,42 @@ class Firmware:
 
 
 def generate(
-    bundle: Bundle, out: Path, *, target: str = "c99", max_ram: int | None = None
+    bundle: Bundle,
+    out: Path,
+    *,
+    target: str = "c99",
+    prefix: str = "edgeemo",
+    max_ram: int | None = None,
 ) -> Firmware:
     """Write the C sources of a bundle's int8 model into the folder `out`, which is made or, if it
-    is ours, replaced.
+    is ours, replaced; or into the archive `out` where that ends in .zip. Functions, types and files
+    begin with `prefix`, macros with it in capitals.
 
     Raises:
         BundleError: no int8 TFLite model in the bundle.
         BackendError: a layer that the kernels do not cover; the message names it.
-        InvalidInput: another target, or the arena is larger than `max_ram` bytes.
+        InvalidInput: another target, a prefix that C cannot have, or an arena that is larger than
+            `max_ram` bytes.
         StorageError: `out` cannot be written, or holds files of somebody else.
     """
     kind = TARGETS.get(target)
+    called = Prefix(prefix)
     network, plan = check_ram(bundle, max_ram)
-    texts = _generated(bundle, network, plan, kind)
-    texts |= {name: (C / name).read_text(encoding="utf-8") for name in _KERNELS}
-    texts |= {name: (kind.folder / file).read_text("utf-8") for name, file in kind.files}
-    with folder_written_beside(out) as part:
-        for name, text in texts.items():
-            (part / name).write_text(text, encoding="utf-8")
+    texts = {"README.md": readme(bundle, network, plan, kind, called)}
+    sources = _generated(bundle, network, plan, called)
+    sources |= {called.named(n): called.named((C / n).read_text("utf-8")) for n in _KERNELS}
+    texts |= {str(PurePosixPath(kind.sources, name)): text for name, text in sources.items()}
+    texts |= _of_target(bundle, kind, called)
+    if out.suffix == ".zip":
+        _write_zip(out, called.word, texts)
+    else:
+        with folder_written_beside(out) as part:
+            for name, text in texts.items():
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
+                (part / name).write_text(text, encoding="utf-8")
     return Firmware(
         target,
+        called.word,
         tuple(sorted(texts)),
         network.weight_bytes,
         plan.arena_bytes,
@@ -106,29 +127,48 @@ def largest_layer(network: Network, plan: Plan) -> str:
     return c_text(network.layers[int(np.argmax(ends))].name)
 
 
-def _generated(bundle: Bundle, network: Network, plan: Plan, target: Target) -> dict[str, str]:
+def _of_target(bundle: Bundle, target: Target, prefix: Prefix) -> dict[str, str]:
+    words, texts = manifest_words(bundle, prefix), {}
+    for name, file in target.files:
+        text = prefix.named((target.folder / file).read_text(encoding="utf-8"))
+        texts[prefix.named(name)] = filled(text, words) if file.endswith(".in") else text
+    return texts
+
+
+def _write_zip(out: Path, folder: str, texts: Mapping[str, str]) -> None:
+    """All in one `folder`, the same bytes each time."""
+    with written_beside(out) as part, zipfile.ZipFile(part, "w") as archive:
+        for name, text in sorted(texts.items()):
+            entry = zipfile.ZipInfo(f"{folder}/{name}")  # of 1980-01-01
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o100644 << 16
+            archive.writestr(entry, text)
+
+
+def _generated(bundle: Bundle, network: Network, plan: Plan, prefix: Prefix) -> dict[str, str]:
     manifest = bundle.manifest
     model = bundle.files[integer_artifact(bundle).file]
     inputs, logits = vectors(bundle, network)
-    return {
+    title = f"{manifest.name} {manifest.version}"
+    ours = {
         "edgeemo_model.h": _model_header(bundle, plan, len(inputs)),
-        "edgeemo_model.c": model_source(network, plan, f"{manifest.name} {manifest.version}"),
+        "edgeemo_model.c": model_source(network, plan, title, manifest.licence),
         "edgeemo_vectors.c": vectors_source(inputs, logits),
-        "model_settings.h": settings_header(
-            manifest, hashlib.sha256(model).hexdigest(), network.logits, len(inputs)
-        ),
-        "README.md": readme(bundle, network, plan, target),
+    }
+    settings = settings_header(
+        manifest, hashlib.sha256(model).hexdigest(), network.logits, len(inputs), prefix
+    )
+    return {
+        **{prefix.named(name): prefix.named(text) for name, text in ours.items()},
+        prefix.named("model_settings.h"): settings,
     }
 
 
 def _model_header(bundle: Bundle, plan: Plan, patterns: int) -> str:
-    text = (C / "edgeemo_model.h.in").read_text(encoding="utf-8")
-    for word, value in {
+    words = {
         "ARENA_BYTES": plan.arena_bytes,
         "VECTORS": patterns,
         "HEIGHT": bundle.spec.height,
         "WIDTH": bundle.spec.width,
         "KIND": CHANNELS[bundle.spec.channels],
-    }.items():
-        text = text.replace(f"@{word}@", str(value))
-    return text
+    }
+    return filled((C / "edgeemo_model.h.in").read_text(encoding="utf-8"), words)

@@ -1,11 +1,54 @@
-"""Text of a bundle as it may stand in C, whatever it holds."""
+"""Text of a bundle as it may stand in C, whatever it holds, and what the C itself is called."""
 
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from edgeemo.errors import InvalidInput
 
 # What a C string literal holds as it is; no question mark, because two begin a trigraph.
 _AS_IT_IS = frozenset(range(0x20, 0x7F)) - frozenset(b'"\\?')
+_PREFIX = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_LONGEST_PREFIX = 24
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What the names of generated C begin with, so that several models link into one program.
+
+    Raises:
+        InvalidInput: not a word of a-z, 0-9 and single underscores in between.
+    """
+
+    word: str = "edgeemo"
+    """The prefix without its underscore; macros have it in capitals."""
+
+    def __post_init__(self) -> None:
+        if not _PREFIX.fullmatch(self.word) or len(self.word) > _LONGEST_PREFIX:
+            raise InvalidInput(
+                f"expected a prefix of a-z, 0-9 and _ of at most {_LONGEST_PREFIX} letters that "
+                f"begins with a letter, received {self.word!r}; choose one such as door"
+            )
+
+    @property
+    def macro(self) -> str:
+        """The prefix of macros."""
+        return self.word.upper()
+
+    def named(self, text: str) -> str:
+        """Our own C, make or CMake, or a file's name, with this prefix for edgeemo's."""
+        if self == EDGEEMO:
+            return text
+        text = re.sub(r"(?<!\w)(-D|CONFIG_)?EDGEEMO_", rf"\g<1>{self.macro}_", text)
+        text = re.sub(r"\bCONFIG_EDGEEMO\b", f"CONFIG_{self.macro}", text)
+        text = re.sub(r"\bedgeemo_", f"{self.word}_", text)
+        text = re.sub(r"\b(lib|components/)edgeemo\b", rf"\g<1>{self.word}", text)
+        return re.sub(r"\bmodel_settings\.h", f"{self.word}_model_settings.h", text)
+
+
+EDGEEMO = Prefix()
+"""The usual one."""
 
 
 def c_string(text: str) -> str:

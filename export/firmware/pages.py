@@ -1,30 +1,55 @@
-"""The README beside the generated C."""
+"""Templates and what stands in them: the README beside the generated C, and manifests."""
+
+from collections.abc import Mapping
 
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.input_spec import CHANNELS
 from edgeemo.firmware.image import layer_tables
 from edgeemo.firmware.layers import Network
 from edgeemo.firmware.plan import Plan
-from export.firmware.names import c_text
+from export.firmware.licence import listed
+from export.firmware.names import EDGEEMO, Prefix, c_text
 from export.firmware.targets import C, Target
 
 
-def readme(bundle: Bundle, network: Network, plan: Plan, target: Target) -> str:
+def filled(text: str, words: Mapping[str, object]) -> str:
+    """A template with the values of its @WORDS@. A line goes whose word has no value."""
+    for word, value in words.items():
+        if value == "":
+            lines = text.splitlines(keepends=True)
+            text = "".join(line for line in lines if f"@{word}@" not in line)
+        text = text.replace(f"@{word}@", str(value))
+    return text
+
+
+def manifest_words(bundle: Bundle, prefix: Prefix) -> dict[str, str]:
+    """What a target's .in files take of a bundle; its name and version are of a-z 0-9 . _ - + ."""
+    return {
+        "PREFIX": prefix.word,
+        "MACRO": prefix.macro,
+        "NAME": bundle.manifest.name,
+        "VERSION": bundle.manifest.version,
+        "LICENCE": listed(bundle.manifest.licence),
+    }
+
+
+def readme(
+    bundle: Bundle, network: Network, plan: Plan, target: Target, prefix: Prefix = EDGEEMO
+) -> str:
     """What lies in the folder, how it is built and called, and what each layer takes."""
     manifest, spec = bundle.manifest, bundle.spec
-    text = (C / "README.md.in").read_text(encoding="utf-8")
-    for word, value in {
+    text = prefix.named((C / "README.md.in").read_text(encoding="utf-8"))
+    words = {
         "NAME": manifest.name,
         "VERSION": manifest.version,
-        "BUILD": target.build,
-        "MORE": target.readme,
+        "BUILD": prefix.named(target.build),
+        "MORE": prefix.named(target.readme) + "\n",
         "INPUT": f"{spec.height}x{spec.width} {CHANNELS[spec.channels]}",
         "TABLE_BYTES": f"{network.weight_bytes:,}",
         "ARENA_BYTES": f"{plan.arena_bytes:,}",
         "LAYERS": "\n".join(_rows(network, plan)),
-    }.items():
-        text = text.replace(f"@{word}@", value)
-    return text
+    }
+    return filled(text, words)
 
 
 def _rows(network: Network, plan: Plan) -> list[str]:

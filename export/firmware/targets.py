@@ -16,7 +16,10 @@ class Target:
     build: str
     """The command that builds it, for the README, with a remark behind it."""
     files: tuple[tuple[str, str], ...]
-    """What is written beside the network, as (name, file in `folder`)."""
+    """What is written beside the network, as (name, file in `folder`). In a file that ends in .in
+    the @WORDS@ of `pages.manifest_words` stand for the bundle's."""
+    sources: str = ""
+    """The folder for C and headers within the one that is written; the same without a name."""
     folder: Path = C
     """Where the files lie."""
     readme: str = ""
@@ -40,6 +43,30 @@ ESP32 = Target(
         ("CMakeLists.txt", "CMakeLists.txt"),
         ("edgeemo_image.c", "edgeemo_image.c"),
         ("edgeemo_image.h", "edgeemo_image.h"),
+        ("idf_component.yml", "library/idf_component.yml.in"),
     ),
     readme="| `edgeemo_image.c/.h` | checks and runs a model of a flash partition (model.bin) |\n",
+)
+LIBRARY = Target(
+    summary="a library for Arduino, PlatformIO, ESP-IDF, Zephyr and CMake in one folder (or .zip)",
+    build="cmake -B build && cmake --build build && (cd build && ctest)   # the self-test, here",
+    files=(
+        ("CMakeLists.txt", "library/CMakeLists.txt.in"),
+        ("idf_component.yml", "library/idf_component.yml.in"),
+        ("library.json", "library/library.json.in"),
+        ("library.properties", "library/library.properties.in"),
+        ("examples/SelfTest/SelfTest.ino", "library/SelfTest.ino"),
+        ("extras/selftest.c", "selftest.c"),
+        ("zephyr/module.yml", "library/module.yml.in"),
+        ("zephyr/CMakeLists.txt", "library/CMakeLists.zephyr.in"),
+        ("zephyr/Kconfig", "library/Kconfig.in"),
+        ("LICENSE", "../../../LICENSE"),
+    ),
+    sources="src",
+    readme=(
+        "| `library.properties`, `examples/` | Arduino: a .zip for *Add .ZIP Library* |\n"
+        "| `library.json` | PlatformIO: into a project's `lib/` |\n"
+        "| `CMakeLists.txt`, `idf_component.yml` | CMake; ESP-IDF: into `components/` |\n"
+        "| `zephyr/` | Zephyr: `west build -- -DZEPHYR_EXTRA_MODULES=...`, `CONFIG_EDGEEMO=y` |\n"
+    ),
 )

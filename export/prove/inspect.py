@@ -8,7 +8,7 @@ from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import MissingFile
 from export.convert.artifacts import Candidate
 from export.convert.calibration import calibration_set, thinned
-from export.prove.layers import Layer, compare_layers, worst
+from export.prove.layers import Answers, Layer, compare_answers, compare_layers, worst
 from export.prove.makers import TfliteMaker, TrainedMaker
 from export.prove.steps import TRAINED
 from export.run import load_float_run
@@ -17,8 +17,9 @@ from workstation.figures import plt
 
 def inspect_run(
     run_path: Path, data_path: Path | None, method: str, count: int, seed: int
-) -> tuple[str, list[Layer]]:
-    """How the run was quantized, in words, and each of its layers on about `count` pictures.
+) -> tuple[str, list[Layer], Answers]:
+    """How the run was quantized, in words, each of its layers on about `count` pictures, and what
+    it answers to all of them.
 
     The pictures are of the representative data set. `method` is how ranges are chosen
     (export.convert.activations.METHODS); a run of quantization-aware training has its own. Without
@@ -39,7 +40,8 @@ def inspect_run(
     else:
         candidate = TrainedMaker(run.simulated).make(TRAINED, None)
     fp32 = candidate.source or run.float_tflite()
-    return candidate.detail, compare_layers(fp32, candidate.model, thinned(calibration, count))
+    layers = compare_layers(fp32, candidate.model, thinned(calibration, count))
+    return candidate.detail, layers, compare_answers(fp32, candidate.model, calibration)
 
 
 def _trained_on(run_path: Path, data: str | None) -> Path:

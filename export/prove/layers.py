@@ -7,13 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.backends.litert import open_interpreter
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.quantize import Quantization, looked_up
 from edgeemo.errors import BackendError
+from edgeemo.proof.evaluation import mean_kl
+from edgeemo.proof.limits import LIMITS, within
 from export.convert.calibration import RAW_PIXELS
 from export.convert.graph import CASTS, Graph, read_graph
 
 # Shares of values outside of the range, and of the range that is used.
 _SATURATED, _WASTED = 0.001, 0.4
+LOUD = 0.001
+"""Relative noise that a layer adds from which on it is worth an advice: 30 dB by itself."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,8 @@ class Layer:
     """Share of float values outside of it."""
 
     @property
-    def advice(self) -> str:
-        """What to do about it, in words."""
+    def remedy(self) -> str:
+        """What would make it less noisy, in words."""
         if self.saturated > _SATURATED:
             return (
                 "values are cut off: a wider range (min-max, or faces like the ones that are cut "
@@ -58,6 +63,77 @@ class Layer:
             "steps are too coarse: 16-bit activations here (the ladder's mixed step), or "
             "python -m training finetune --qat"
         )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the whole network answers in int8, beside float: noise of a layer that changes nothing
+    here needs no remedy.
+    """
+
+    n: int
+    """Pictures."""
+    same: int
+    """Those with float's top label."""
+    mean_kl: float
+    """Mean KL(float || int8) in nats."""
+
+    @property
+    def suffer(self) -> bool:
+        """Whether they break one of the gate's limits for answers beside float's."""
+        agrees = within("min_agreement", self.same / self.n)
+        return not (agrees and within("max_mean_kl", self.mean_kl))
+
+    @property
+    def words(self) -> str:
+        """The figures and the limits."""
+        return (
+            f"answers: {self.same:,} of {count_of(self.n, 'calibration picture')} as in float "
+            f"({self.same / self.n:.1%}, the gate asks for {LIMITS['min_agreement']:.0%}), mean KL "
+            f"{self.mean_kl:.4f} (at most {LIMITS['max_mean_kl']:g})"
+        )
+
+
+def advised(layers: list[Layer], count: int, answers: Answers) -> dict[str, str]:
+    """What to do about the layers that add most noise, by their names, noisiest first: nothing
+    where the answers do not suffer, and nothing about a layer that is quiet by itself.
+    """
+    if not answers.suffer:
+        return {}
+    loud = (layer for layer in worst(layers, count) if layer.added_noise > LOUD)
+    return {layer.name: layer.remedy for layer in loud}
+
+
+def compare_answers(
+    fp32: bytes,
+    int8: bytes,
+    pictures: NDArray[np.uint8],
+    table: NDArray[np.float32] = RAW_PIXELS,
+) -> Answers:
+    """What both .tflite files answer to uint8 (N, H, W, C) pictures; `table` as `compare_layers`
+    has it.
+    """
+    real, stored = (_logits(model, pictures, table) for model in (fp32, int8))
+    same = int((real.argmax(axis=1) == stored.argmax(axis=1)).sum())
+    return Answers(len(pictures), same, mean_kl(real, stored))
+
+
+def _logits(
+    model: bytes, pictures: NDArray[np.uint8], table: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """float32 (N, labels) of a .tflite, whichever numbers it takes and gives."""
+    interpreter = open_interpreter(model, "model", kernels="plain")
+    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    scale, zero_point = source["quantization"]
+    values = Quantization(float(scale), int(zero_point)).quantize(table) if scale else table
+    rows = []
+    for picture in pictures:
+        interpreter.set_tensor(source["index"], looked_up(values, picture[np.newaxis]))
+        interpreter.invoke()
+        rows.append(interpreter.get_tensor(target["index"])[0].astype(np.float32))
+    scale, zero_point = target["quantization"]
+    logits = np.stack(rows)
+    return (logits - zero_point) * np.float32(scale) if scale else logits
 
 
 def compare_layers(

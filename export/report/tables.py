@@ -7,7 +7,7 @@ from edgeemo.contract.checked.counts import count_of
 from edgeemo.proof.evaluation import Scorecard
 from export.prove.compare import Comparison
 from export.prove.gate import Verdict
-from export.prove.layers import Layer, worst
+from export.prove.layers import Answers, Layer, advised, worst
 from export.prove.measurement import Attempt, Measurement
 from export.report.words import change, decibels, interval, p_value, percent, points
 
@@ -81,8 +81,8 @@ def _verdict_line(name: str, size: str, verdict: Verdict) -> str:
     )
 
 
-def layer_lines(layers: Sequence[Layer], count: int) -> Iterator[str]:
-    """All layers in order, then the `count` worst ones with what to do about each."""
+def layer_lines(layers: Sequence[Layer], count: int, answers: Answers) -> Iterator[str]:
+    """All layers in order, the `count` worst ones, and what to do where the answers suffer."""
     marked = worst(list(layers), count)
     width = max(len(layer.name) for layer in layers)
     yield (
@@ -99,8 +99,22 @@ def layer_lines(layers: Sequence[Layer], count: int) -> Iterator[str]:
         )
     yield ""
     yield f"the {len(marked)} worst, by the noise that they add (% of the signal's power):"
+    advice = advised(list(layers), count, answers)
     for rank, layer in enumerate(marked, start=1):
-        yield f"{rank:>3}. {layer.name}: {100 * layer.added_noise:.4f} %; {layer.advice}"
+        remedy = advice.get(layer.name)
+        yield f"{rank:>3}. {layer.name}: {100 * layer.added_noise:.4f} %" + (
+            f"; {remedy}" if remedy else ""
+        )
+    yield ""
+    if not answers.suffer:
+        yield f"{answers.words}: nothing to do"
+    elif advice:
+        yield f"{answers.words}: see the advice above"
+    else:
+        yield (
+            f"{answers.words}: no single layer is loud; python -m training finetune --qat teaches "
+            "all of them"
+        )
 
 
 def comparison_lines(titles: Sequence[str], comparisons: Sequence[Comparison]) -> Iterator[str]:

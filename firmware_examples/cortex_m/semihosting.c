@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "semihosting.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A debugger's services (Arm's semihosting), which QEMU offers too: files and the console of the
  * PC, and an exit code. */
 #ifndef SEMIHOSTING_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What runs before main(): memory is laid out, and every fault ends the program with a word instead
  * of silence. */
 #include "semihosting.h"
@@ -18,7 +19,7 @@ void reset(void)
 {
     memcpy(data_start, data_load, (size_t)((uintptr_t)data_end - (uintptr_t)data_start));
     memset(bss_start, 0, (size_t)((uintptr_t)bss_end - (uintptr_t)bss_start));
-#ifdef __ARM_FP
+#if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
     COPROCESSOR_ACCESS |= 0xFU << 20;
     __asm__ volatile("dsb\n isb" : : : "memory");
 #endif

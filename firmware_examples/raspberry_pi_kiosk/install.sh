@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Installs the kiosk as a service, or brings it up to date:
-# sudo ./install.sh [--from WHAT] [--dry-run] | --uninstall
+# sudo ./install.sh [--page] [--from WHAT] [--dry-run] | --uninstall
 #
-#   --from WHAT   edgeemo: a checkout (by default the one around this file), a wheel, or a
-#                 requirement such as edgeemo==0.1.0
+#   --page        not the lamp, but edgeemo serve, and its page on the screen where cage and chromium
+#                 are installed
+#   --from WHAT   edgeemo: a checkout (by default the one around this file), a wheel that was made
+#                 of one (pip wheel --no-deps CHECKOUT), or a requirement of your own index
 #   --dry-run     say what would be done, and do nothing
 #   --uninstall   take away what was installed; /etc/default/edgeemo-kiosk stays
 #
@@ -16,11 +18,13 @@ umask 022
 here=$(dirname "$(realpath "$0")")
 root=${DESTDIR:-}
 home=$root/opt/edgeemo-kiosk
-unit=$root/etc/systemd/system/edgeemo-kiosk.service
+units=$root/etc/systemd/system
 settings=$root/etc/default/edgeemo-kiosk
 cache=$root/var/cache
 python=${PYTHON:-/usr/bin/python3}
 user=edgeemo
+services=(edgeemo-kiosk)
+extras=pi
 
 from=$(realpath "$here/../..")
 dry=
@@ -28,11 +32,12 @@ uninstall=
 while [ $# -gt 0 ]; do
     case $1 in
     --from) from=${2:?--from needs a checkout, a wheel or a requirement} && shift ;;
+    --page) services=(edgeemo-serve edgeemo-page) && extras=pi,opencv,serve,mqtt ;;
     --dry-run) dry=yes ;;
     --uninstall) uninstall=yes ;;
     -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" && exit ;;
     *)
-        echo "install.sh: expected --from WHAT, --dry-run or --uninstall, received $1" >&2
+        echo "install.sh: expected --page, --from WHAT, --dry-run or --uninstall, received $1" >&2
         exit 2
         ;;
     esac
@@ -56,8 +61,8 @@ booted() { on_system && [ -d /run/systemd/system ]; }
 check() {
     on_system && [ -z "$dry" ] && [ "$(id -u)" != 0 ] && fail "needs root; run: sudo $0"
     [ -n "$uninstall" ] && return
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-        fail "expected Python 3.11 or later as $python; name another with PYTHON=/path/to/python3"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
+        fail "expected Python 3.10 or later as $python; name another with PYTHON=/path/to/python3"
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$python cannot make environments; run: sudo apt install python3-venv"
 }
@@ -72,13 +77,13 @@ copy_checkout() {
 }
 
 install_packages() {
-    local wanted=("edgeemo[pi]" gpiozero)
+    local wanted=("edgeemo[$extras]" gpiozero)
     case $from in
-    edgeemo | edgeemo[=\<\>~!]*) wanted[0]="edgeemo[pi]${from#edgeemo}" ;;
+    edgeemo | edgeemo[=\<\>~!]*) wanted[0]="edgeemo[$extras]${from#edgeemo}" ;;
     *)
         [ -e "$from" ] || fail "$from: no such checkout or wheel"
         [ ! -d "$from" ] || copy_checkout
-        wanted[0]="$(realpath "$from")[pi]"
+        wanted[0]="$(realpath "$from")[$extras]"
         ;;
     esac
     # Debian 12's picamera2 is compiled for NumPy 1, and does not import beside the NumPy 2 that pip
@@ -95,13 +100,19 @@ install_packages() {
 }
 
 install_files() {
-    run install -D -m 644 -t "$home" "$here/kiosk.py" "$here/README.md"
-    run install -D -m 644 "$here/edgeemo-kiosk.service" "$unit"
+    run install -D -m 644 -t "$home" "$here/kiosk.py" "$here/lamp.py" "$here/README.md"
+    local service
+    for service in "${services[@]}"; do
+        run install -D -m 644 "$here/$service.service" "$units/$service.service"
+    done
     [ -e "$settings" ] || run install -D -m 644 /dev/stdin "$settings" <<'END'
 # Settings of the kiosk; after a change: sudo systemctl restart edgeemo-kiosk
 #EDGEEMO_CAMERA=auto
 #EDGEEMO_DETECTOR=auto
 #EDGEEMO_PIN=GPIO17
+# Of edgeemo serve: options, see edgeemo serve --help.
+#EDGEEMO_SERVE=--camera csi --lang es
+#EDGEEMO_PAGE=http://127.0.0.1:8765/?kiosk&lang=es
 END
 }
 
@@ -113,6 +124,10 @@ create_user() {
     getent passwd "$user" >/dev/null ||
         run useradd --system --user-group --no-create-home --home-dir /nonexistent \
             --shell /usr/sbin/nologin "$user"
+    if [ "${services[0]}" = edgeemo-kiosk ] || getent passwd edgeemo-page >/dev/null; then return; fi
+    # It logs in at the screen, by its service alone.
+    run useradd --system --user-group --groups video --no-create-home \
+        --home-dir /var/lib/edgeemo-page --shell /bin/bash edgeemo-page
 }
 
 # YuNet finds turned and small faces too; without it the kiosk uses Haar, so a machine without
@@ -124,22 +139,42 @@ pull_detector() {
             "$home/venv/bin/edgeemo models pull yunet works" >&2
 }
 
+# Of two that need the camera the one that was asked for last goes on.
 start() {
     booted || {
-        echo "the service starts once the system does: systemctl enable --now edgeemo-kiosk"
+        echo "the services start once the system does: systemctl enable --now ${services[*]}"
         return
     }
     run systemctl daemon-reload
-    run systemctl enable edgeemo-kiosk.service
-    run systemctl restart --no-block edgeemo-kiosk.service
-    echo "see it: systemctl status edgeemo-kiosk; journalctl -fu edgeemo-kiosk"
+    [ "${services[0]}" = edgeemo-kiosk ] ||
+        run systemctl disable --now edgeemo-kiosk.service 2>/dev/null || true
+    local service
+    for service in "${services[@]}"; do
+        if [ "$service" = edgeemo-page ] && ! command -v cage >/dev/null; then
+            echo "install.sh: no cage, so no page on the screen;" \
+                "run: sudo apt install cage chromium curl, and $0 --page again" >&2
+            continue
+        fi
+        run systemctl enable "$service.service"
+        run systemctl restart --no-block "$service.service"
+        echo "see it: systemctl status $service; journalctl -fu $service"
+    done
 }
 
 remove() {
-    if booted; then run systemctl disable --now edgeemo-kiosk.service || true; fi
-    run rm -rf "$unit" "$home" "$cache/edgeemo"
+    local all=(edgeemo-kiosk edgeemo-serve edgeemo-page) service
+    for service in "${all[@]}"; do
+        [ -e "$units/$service.service" ] || continue
+        if booted; then run systemctl disable --now "$service.service" || true; fi
+        run rm -f "$units/$service.service"
+    done
+    run rm -rf "$home" "$cache/edgeemo" "$root/var/lib/edgeemo" "$root/var/lib/edgeemo-page"
     if booted; then run systemctl daemon-reload; fi
-    if on_system && getent passwd "$user" >/dev/null; then run userdel "$user"; fi
+    if on_system; then
+        for service in "$user" edgeemo-page; do
+            if getent passwd "$service" >/dev/null; then run userdel "$service"; fi
+        done
+    fi
     [ ! -e "$settings" ] || echo "kept: $settings"
 }
 

@@ -4,8 +4,6 @@ import os
 import signal
 import sys
 
-from gpiozero import LED, GPIOZeroError
-
 from edgeemo import EdgeemoError, EmotionSensor
 
 
@@ -15,12 +13,17 @@ def light(sensor, lamp):
 
 
 if __name__ == "__main__":
+    from lamp import lamp_at
+
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     pin = os.environ.get("EDGEEMO_PIN", "GPIO17")
     camera = os.environ.get("EDGEEMO_CAMERA", "auto")
     detector = os.environ.get("EDGEEMO_DETECTOR", "auto")
     try:
-        with LED(pin) as lamp, EmotionSensor(camera, detector=detector, hold_time=0.8) as sensor:
+        with (
+            lamp_at(pin) as lamp,
+            EmotionSensor(camera, detector=detector, hold_time=0.8) as sensor,
+        ):
             light(sensor, lamp)
-    except (EdgeemoError, GPIOZeroError) as error:
+    except EdgeemoError as error:
         sys.exit(f"kiosk: {error}")

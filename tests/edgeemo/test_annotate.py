@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgeemo.annotate import annotate, drawable
+from edgeemo.drawing import annotate, drawable
 from edgeemo.results import Box, Face, Reading
 
 BLANK = np.full((120, 240, 3), 90, np.uint8)
@@ -39,3 +39,32 @@ def test_frame_itself_stays_and_a_reading_without_a_face_draws_nothing() -> None
     assert np.array_equal(annotate(BLANK, [Reading(0.0, 0)]), before)
     assert not np.array_equal(annotate(BLANK, [face("neutral")]), before)
     assert np.array_equal(BLANK, before)
+
+
+def test_box_and_label_are_drawn_where_they_belong() -> None:
+    drawn = annotate(BLANK, [face("neutral")])
+    yellow = (drawn == (255, 214, 10)).all(axis=2)
+    # The box, two pixels wide, of columns and rows 60 to 119 and 50 to 109.
+    assert yellow[50:110, 60:62].all()
+    assert yellow[50:110, 118:120].all()
+    assert yellow[108:110, 60:120].all()
+    assert not yellow[110:].any()
+    assert not yellow[54:106, 64:116].any()
+    rows, columns = np.nonzero(yellow[:50])
+    assert rows.max() == 49
+    assert 12 <= len(set(rows)) <= 20
+    assert 60 <= columns.min() < 62
+    ink = drawn.max(axis=2) < 80  # with soft edges
+    assert ink[:50].sum() > 40
+    assert not ink[50:].any()
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 30), (240, 320), (2160, 3840)])
+def test_any_frame_and_box_can_be_drawn(height: int, width: int) -> None:
+    frame = np.full((height, width, 3), 90, np.uint8)
+    boxes = [(-50, -50, 80, 90), (0, 0, width, height), (width - 1, 5, 400, 300), (0, 0, 1, 1)]
+    faces = [Face(Box(*box), "neutral", 0.75, face("neutral").scores) for box in boxes]
+    drawn = annotate(frame, faces)
+    assert drawn.shape == frame.shape
+    assert (frame == 90).all()
+    assert not np.array_equal(drawn, frame)

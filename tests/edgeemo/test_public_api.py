@@ -21,6 +21,7 @@ NAMES = [
     "FakeCamera",
     "Reading",
     "Recognizer",
+    "annotate",
     "load_bundle",
     "predict",
 ]
@@ -50,6 +51,16 @@ def test_public_names_are_known_and_sorted() -> None:
 def test_public_name_resolves_and_is_listed(name: str) -> None:
     assert getattr(edgeemo, name) is not None
     assert name in dir(edgeemo)
+
+
+def test_annotate_is_the_function_whatever_was_imported_before() -> None:
+    code = "import edgeemo, edgeemo.cli.window, edgeemo.drawing; print(edgeemo.annotate.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "annotate\n"
+
+
+def test_nothing_but_public_names_is_listed() -> None:
+    assert [name for name in dir(edgeemo) if not name.startswith("__")] == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "LABELS"])
@@ -89,6 +100,15 @@ def test_error_has_the_root_and_a_builtin_second_parent(name: str) -> None:
     assert issubclass(kind, errors.EdgeemoError)
     assert issubclass(_second_parents(kind)[0], Exception)
     assert kind.__doc__
+
+
+def test_messages_name_options_to_programs_and_arguments_to_python() -> None:
+    assert errors.worded("--record", "path") == "path"
+    with errors.speaking_of_options():
+        with errors.speaking_of_options():
+            assert errors.worded("--record", "path") == "--record"
+        assert errors.worded("--record", "path") == "--record"
+    assert errors.worded("--record", "path") == "path"
 
 
 def test_errors_tree_in_the_docstring_is_true() -> None:

@@ -273,12 +273,12 @@ def test_file_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
         Recognizer(tmp_path / "x.edgeemo")
 
 
-def test_without_opencv_arrays_of_whole_faces_work_and_files_name_what_to_install(
+def test_without_pillow_and_opencv_arrays_of_whole_faces_work_and_files_name_what_to_install(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "x.png").write_bytes(support.encoded(drawn(4)))
     code = (
-        "import sys; sys.modules['cv2'] = None\n"
+        "import sys; sys.modules['cv2'] = sys.modules['PIL'] = None\n"
         "import numpy as np, edgeemo\n"
         "with edgeemo.Recognizer(sys.argv[1], detector='whole') as r:\n"
         "    print(len(r.predict(np.zeros((60, 60, 3), np.uint8))))\n"
@@ -293,8 +293,8 @@ def test_without_opencv_arrays_of_whole_faces_work_and_files_name_what_to_instal
     )
     faces, error = done.stdout.splitlines()
     assert faces == "1"
-    assert error.startswith("MissingDependency cv2 is needed")
-    assert error.endswith("run: pip install 'edgeemo[opencv]'")
+    assert error.startswith("MissingDependency Pillow is needed to read pictures")
+    assert error.endswith("[pictures]'")
 
 
 class Gives:

@@ -15,12 +15,15 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.input_spec import DEFAULT_SPEC
+from edgeemo.contract.labels import LABELS
 from edgeemo.firmware.image import vectors
 from edgeemo.firmware.network import bundle_network, integer_artifact
 from edgeemo.models import find_model
 from export.firmware.generate import Firmware, generate
 from tests.export.firmware import drawn_networks
-from tests.export.firmware.firmware_support import Reference
+from tests.export.firmware.firmware_support import Reference, drawn_bundle
+from tests.export.firmware.test_firmware import NETWORKS, drawn_tflite
 from tests.support import REPOSITORY, SHARED, drawn_faces
 
 EXAMPLE = REPOSITORY / "firmware_examples" / "cortex_m"
@@ -139,17 +142,23 @@ def tiny(tiny_bundle: Path, tmp_path: Path) -> Board:
 
 
 @pytest.mark.parametrize(
-    ("core", "dsp", "count"), [("m4", 1, FACES), ("m7", 1, FACES), ("m4", 0, 40), ("m7", 0, 20)]
+    ("core", "options", "count"),
+    [
+        ("m4", ("DSP=1",), FACES),
+        ("m7", ("DSP=1",), FACES),
+        ("m4", ("DSP=0",), 40),
+        ("m7", ("DSP=0",), 20),
+    ],
 )
 def test_nano_answers_as_the_reference_kernels(
     nano: Board,
     faces: NDArray[np.uint8],
     nano_logits: NDArray[np.int8],
     core: str,
-    dsp: int,
+    options: tuple[str, ...],
     count: int,
 ) -> None:
-    answers, printed = nano.run(faces[:count], f"run-{core}", f"DSP={dsp}")
+    answers, printed = nano.run(faces[:count], f"run-{core}", *options)
     assert np.array_equal(answers, nano_logits[:count])
     assert len(np.unique(answers.argmax(axis=1))) > 1
     assert printed["faces"] == count
@@ -197,6 +206,43 @@ def test_tiny_answers_as_the_reference_kernels(
     )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_kernel_answers_on_helium_as_the_reference_kernels(name: str, tmp_path: Path) -> None:
+    model = drawn_tflite(name)
+    bundle = drawn_bundle(model, DEFAULT_SPEC, LABELS, tmp_path / "drawn.edgeemo")
+    board, pixels = Board(bundle, tmp_path / "cortex_m"), drawn_faces(28)
+    expected = reference_logits(bundle, pixels)
+    for options in (("OPT=-O2",), ("OPT=-Os",), ("OPT=-O0",), ("MVE=0",), ("CLANG=clang",)):
+        answers, _ = board.run(pixels, "run-m55", *options)
+        assert np.array_equal(answers, expected), options
+
+
+def test_helium_needs_a_sixth_of_the_instructions_of_plain_c_for_the_same_answers(
+    nano: Board, faces: NDArray[np.uint8], nano_logits: NDArray[np.int8]
+) -> None:
+    counted = []
+    for options in (("MVE=0", "DSP=0"), ("MVE=1",)):
+        answers, printed = nano.run(faces[:2], "run-m55", *options)
+        assert np.array_equal(answers, nano_logits[:2])
+        assert abs(printed["instructions of a loop of 8000000"] - 8_000_000) < 8_000
+        counted.append(printed["instructions per inference, at most"])
+    assert counted[0] >= 6 * counted[1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
+def test_clang_needs_no_more_instructions_than_gcc(
+    nano: Board, faces: NDArray[np.uint8], nano_logits: NDArray[np.int8]
+) -> None:
+    counted = {}
+    for compiler in ("", "clang"):
+        answers, printed = nano.run(faces[:4], "run-m4", f"CLANG={compiler}")
+        assert np.array_equal(answers, nano_logits[:4])
+        counted[compiler] = printed["instructions per inference, at most"]
+    assert counted["clang"] <= 1.05 * counted[""]
+
+
 def test_a_known_loop_is_counted_right_and_smlad_saves_instructions(nano: Board) -> None:
     counted = {}
     for dsp in (0, 1):
@@ -207,10 +253,11 @@ def test_a_known_loop_is_counted_right_and_smlad_saves_instructions(nano: Board)
     assert counted[1] > bundle_network(nano.bundle).layers[0].multiply_accumulates
 
 
-def test_memory_is_what_was_promised(nano: Board) -> None:
+def test_memory_and_the_time_of_a_start_are_what_was_promised(nano: Board) -> None:
     _, printed = nano.run(drawn_faces(1), "run-m4")
     pixels_and_logits = 2304 + 7
     assert 64 < printed["stack bytes"] < 1024
+    assert printed["instructions of edgeemo_init"] < 11 * nano.firmware.table_bytes
     statics = printed["RAM bytes in all"] - printed["stack bytes"]
     assert 0 <= statics - nano.firmware.arena_bytes - pixels_and_logits < 16
 

@@ -71,6 +71,14 @@ def sealed(image: bytes, **fields: tuple[int, bytes]) -> bytes:
     return bytes(changed)
 
 
+def test_the_led_is_on_a_pin_of_its_own() -> None:
+    pins = re.findall(r"^#define SETTINGS_(\w+) (\d+)$", (MAIN / "settings.h").read_text(), re.M)
+    of_the_board = {name: int(pin) for name, pin in pins if name != "ARENA_BYTES"}
+    assert of_the_board.pop("LED_GPIO") == 3  # esp-bsp: BSP_LED_GREEN of the ESP32-S3-EYE
+    assert len(set(of_the_board.values())) == len(of_the_board) == 14
+    assert not {3, 21, 43, 44, 47, 48} & set(of_the_board.values())
+
+
 # The loader.
 
 

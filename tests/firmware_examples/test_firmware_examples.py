@@ -200,6 +200,27 @@ def test_kiosk_runs_to_the_end_of_a_recording(media: str, detector: str) -> None
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_kiosk_on_a_pc_says_what_the_lamp_would_do(tmp_path: Path) -> None:
+    if Path("/proc/device-tree").exists():
+        pytest.skip("this is a board, which has pins")
+    (tmp_path / "gpiozero.py").write_text("raise ImportError('no gpiozero on a PC')")
+    settings = environment(
+        EDGEEMO_CAMERA=str(shared("media", "test.mp4")),
+        EDGEEMO_DETECTOR="whole",
+        PYTHONPATH=os.pathsep.join((str(tmp_path), str(REPOSITORY))),
+    )
+    del settings["GPIOZERO_PIN_FACTORY"]
+    done = subprocess.run(
+        [sys.executable, str(KIOSK / "kiosk.py")],
+        env=settings, capture_output=True, text=True, timeout=SOON,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    first, *others = done.stdout.splitlines()
+    assert first == "no pins here, so this says what the lamp at GPIO17 would do"
+    # On with happy and off with anything else, in turns.
+    assert others == ["lamp on", "lamp off"] * (len(others) // 2) + ["lamp on"] * (len(others) % 2)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -408,6 +429,7 @@ def test_installer_puts_program_unit_and_settings_in_their_places(installed: Pat
     found = tree(installed)
     assert set(found) == {
         "opt/edgeemo-kiosk/kiosk.py",
+        "opt/edgeemo-kiosk/lamp.py",
         "opt/edgeemo-kiosk/README.md",
         "etc/systemd/system/edgeemo-kiosk.service",
         "etc/default/edgeemo-kiosk",

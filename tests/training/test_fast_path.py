@@ -11,7 +11,7 @@ import pytest
 from tests import support
 
 FOLDER = Path(__file__).parent / "fast"
-FAMILY = FOLDER / "test_family.py"
+SLOW = (FOLDER / "test_family.py", FOLDER / "test_seeds.py")
 # Compiled without LLVM's slow passes: the programs run for milliseconds.
 JAX = {
     "KERAS_BACKEND": "jax",
@@ -35,9 +35,10 @@ def run_on_jax(*words: str) -> None:
 
 
 def test_fast_path_on_jax() -> None:
-    run_on_jax(str(FOLDER), f"--ignore={FAMILY}")
+    run_on_jax(str(FOLDER), *(f"--ignore={file}" for file in SLOW))
 
 
 @pytest.mark.slow
-def test_family_on_jax() -> None:
-    run_on_jax(str(FAMILY))
+@pytest.mark.parametrize("file", SLOW, ids=lambda file: file.stem)
+def test_long_ones_on_jax(file: Path) -> None:
+    run_on_jax(str(file))

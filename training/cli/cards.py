@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from edgeemo.cli.shell import say
-from edgeemo.cli.tables import scorecard_lines
+from edgeemo.cli.tables import say_wrapped, scorecard_lines
 from edgeemo.proof.evaluation import Scorecard
 
 
@@ -14,13 +13,12 @@ def print_cards(cards: Mapping[str, Scorecard], title: str) -> None:
     others the first line.
     """
     whole, *others = cards.items()
-    for line in scorecard_lines(whole[1], title):
-        say(line)
+    say_wrapped(*scorecard_lines(whole[1], title))
     for name, card in others:
         against = ", against the FER+ majority" * name.startswith(
             "ferplus"
         ) + ", flip averaging" * name.endswith("flipped")
-        say(next(iter(scorecard_lines(card, f"{title}{against}"))))
+        say_wrapped(next(iter(scorecard_lines(card, f"{title}{against}"))))
 
 
 def cards_json(cards: Mapping[str, Scorecard]) -> dict[str, Any]:

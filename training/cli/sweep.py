@@ -1,5 +1,6 @@
 """`sweep`: a search for a better recipe."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -66,6 +67,6 @@ def sweep(data: Path, trials: int, given: Given, out: Path, as_json: bool) -> No
     for name, weight in list(result["importances"].items())[:5]:
         say(f"  {name.ljust(15)} {weight:6.1%} of what made the difference")
     say(
-        f"wrote {out / BEST}; go on with: python -m training train --data {data} --recipe "
-        f"{out / BEST} --out RUN"
+        f"wrote {out / BEST}; go on with: python -m training train "
+        f"{shlex.join(['--data', str(data), '--recipe', str(out / BEST)])} --out RUN"
     )

@@ -52,9 +52,17 @@ def _seeds(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
     callback=_seeds,
     metavar="N,N,...",
     help=(
-        "Train a run for each of these seeds, one after another, into OUT/seed-N, and show mean "
-        "and standard deviation. `--distill OUT` then takes all of them as teachers. Not with "
-        "--seed or --devices."
+        "Train a run for each of these seeds into OUT/seed-N, and show mean and standard "
+        "deviation. `--distill OUT` then takes all of them as teachers. Not with --seed or "
+        "--devices."
+    ),
+)
+@click.option(
+    "--side-by-side/--one-by-one",
+    default=None,
+    help=(
+        "Take the steps of up to four of --seeds at once, under JAX [default: on a GPU]; each run "
+        "is the same but for rounding."
     ),
 )
 @click.option(
@@ -97,6 +105,7 @@ def train(
     data: Path,
     out: Path,
     seeds: tuple[int, ...] | None,
+    side_by_side: bool | None,
     devices: Any,
     tensorboard: bool,
     pictures: bool,
@@ -126,6 +135,8 @@ def train(
             f"{out}: holds the runs of several seeds; add --resume to continue them or choose "
             "another --out"
         )
+    elif side_by_side is not None:
+        raise click.UsageError("--side-by-side and --one-by-one need several --seeds")
     from training.machines.backend import choose_backend
 
     choose_backend()
@@ -133,7 +144,7 @@ def train(
     how = {"tensorboard": tensorboard, "pictures": pictures, "resume": resume}
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         if several:
-            result = _several(data, out, seeds, given, **how)
+            result = _several(data, out, seeds, side_by_side, given, **how)
         else:
             result = _one(data, out, devices, given, **how)
     if as_json and result:
@@ -201,6 +212,7 @@ def _several(
     data: Path,
     out: Path,
     seeds: tuple[int, ...] | None,
+    side_by_side: bool | None,
     given: Given,
     *,
     tensorboard: bool,
@@ -210,7 +222,7 @@ def _several(
     """Train a run for each seed, and print how they vary; what results.json says."""
     from training.fit.events import Events
     from training.fit.recipe import Recipe
-    from training.machines.choose import choose_devices
+    from training.machines.choose import choose_devices, choose_side_by_side
     from training.studies.seeds import RESULTS, table_lines, train_seeds
 
     there = read_seeds(out) if resume and holds_seeds(out) else None
@@ -227,6 +239,7 @@ def _several(
         devices=choose_devices(1),
         events=Events if tensorboard else None,
         pictures=pictures,
+        side_by_side=choose_side_by_side(side_by_side),
     )
     say(*table_lines(results))
     say(f"wrote {out / RESULTS} and a run folder for each seed")

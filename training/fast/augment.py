@@ -39,7 +39,7 @@ def augment(pictures: Any, u: Any, choice: Augmentation) -> Any:
 
 
 def warped(pictures: Any, along: Any, shift: Any) -> Any:
-    """Pictures (n, S, S) with the inverse of `along` (n, 2, 2) around the centre and moved by
+    """Pictures (n, S, S) uint8 with the inverse of `along` (n, 2, 2) around the centre and moved by
     `shift` (n, 2) pixels.
 
     Rounded to whole greys 0..255, float32; bilinear, the edge goes on outside, as OpenCV's
@@ -57,13 +57,17 @@ def warped(pictures: Any, along: Any, shift: Any) -> Any:
     top = jnp.clip(jnp.floor(y), 0, side - 2)
     fx, fy = x - left, y - top
     first = (top * side + left).astype(jnp.int32).reshape(count, -1)
-    flat = pictures.reshape(count, -1).astype(jnp.float32)
+    # Four neighbours in one number, so that a pixel is looked up once and not four times.
+    wide = jnp.pad(pictures, ((0, 0), (0, 1), (0, 1))).astype(jnp.uint32)
+    upper_two = wide[:, :-1, :-1] | wide[:, :-1, 1:] << 8
+    packed = upper_two | wide[:, 1:, :-1] << 16 | wide[:, 1:, 1:] << 24
+    found = jnp.take_along_axis(packed.reshape(count, -1), first, axis=1).reshape(x.shape)
 
-    def tap(offset: int) -> Any:
-        return jnp.take_along_axis(flat, first + offset, axis=1).reshape(x.shape)
+    def neighbour(number: int) -> Any:
+        return (found >> 8 * number & 255).astype(jnp.float32)
 
-    upper = tap(0) * (1 - fx) + tap(1) * fx
-    lower = tap(side) * (1 - fx) + tap(side + 1) * fx
+    upper = neighbour(0) * (1 - fx) + neighbour(1) * fx
+    lower = neighbour(2) * (1 - fx) + neighbour(3) * fx
     return jnp.round(upper * (1 - fy) + lower * fy)
 
 

@@ -21,13 +21,13 @@ from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.errors import RunError
 from training.fast.engine import Programs
+from training.fast.parcel import CHECKPOINT
 from training.fast.xla import jax
-from training.fit.loop import Diverged
+from training.fit.diverged import Diverged
 from training.machines.compute import computing_in, set_seed
 from training.networks import NETWORKS
 from training.networks.qat import simulated
 
-CHECKPOINT = "state.npz"
 # What NumPy raises of an .npz that is damaged, or of something else.
 _UNREADABLE = (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile)
 _MAKING = threading.RLock()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.errors import MissingFile
-from training.fast.job import CHECKPOINT
 
+CHECKPOINT = "state.npz"
+"""Of an unfinished network; it does not travel."""
 _NAME = "family.tar."
 _KEPT = {".h5", ".npz", ".json", ".csv", ".md", ".log"}
 

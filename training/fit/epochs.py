@@ -1,5 +1,6 @@
 """The epochs of a run: fitted, validated, and kept so that each can be resumed from."""
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.run import SourceRun
 from edgeemo.proof.evaluation import score
+from training.fit.diverged import Diverged
 from training.fit.events import Events
 from training.fit.loop import Faces, averaged_weights, fit_epoch
 from training.fit.recipe import Recipe
@@ -51,6 +53,8 @@ class Fitting:
     """TensorBoard's event files, where they are asked for."""
     learned_from: tuple[SourceRun, ...] = ()
     """Runs and bundles that the recipe starts from and learns from."""
+    title: str = ""
+    """Before each of its lines, where several are fitted at once."""
 
     def run(self) -> None:
         """Fit the epochs that are left.
@@ -58,33 +62,56 @@ class Fitting:
         Raises:
             RunError: the loss is no number, the memory is full, or another worker was lost.
         """
-        recipe = self.recipe
-        for epoch in range(len(self.history), recipe.epochs):
-            if is_tired(self.history, recipe.patience):
-                epochs = count_of(recipe.patience, "epoch")
-                say(f"stopped early: no better validation top-1 in {epochs}")
-                break
-            row, weights = self._epoch(epoch)
-            if kept_row(recipe, [*self.history, row]) is row:
-                self.best = weights
-            self._keep(row)
-            left = self._time_left()
-            say(
-                f"epoch {epoch + 1}/{recipe.epochs}  loss {row['loss']:.4f}  validation: loss "
-                f"{row['validation_loss']:.4f} top-1 {percent(row['validation_top1'], 2)} macro-F1 "
-                f"{percent(row['validation_macro_f1'], 2)}  {row['seconds']:.0f} s"
-                f"{left and f', {left}'}"
-            )
+        while self.is_ahead():
+            start = time.perf_counter()
+            with self.devices.scope():
+                loss = fit_epoch(
+                    self.model,
+                    self.recipe,
+                    len(self.history),
+                    self.training,
+                    note=self.note(),
+                    devices=self.devices,
+                )
+            self.keep(loss, time.perf_counter() - start)
 
-    def _epoch(self, epoch: int) -> tuple[dict[str, Any], list[NDArray[Any]]]:
+    def is_ahead(self) -> bool:
+        """Whether an epoch is left; says so where there is none because nothing gets better."""
+        recipe = self.recipe
+        if len(self.history) >= recipe.epochs:
+            return False
+        if is_tired(self.history, recipe.patience):
+            epochs = count_of(recipe.patience, "epoch")
+            say(f"{self.title}stopped early: no better validation top-1 in {epochs}")
+            return False
+        return True
+
+    def note(self) -> str:
+        """For the end of a line that says how far an epoch is."""
+        left = self._time_left()
+        return f"run: {left}" if left else ""
+
+    def keep(self, loss: float, seconds: float) -> None:
+        """Validate the network after an epoch of this `loss` and so many `seconds`, and keep what
+        resuming needs.
+        """
+        recipe = self.recipe
+        row, weights = self._validated(loss, seconds)
+        if kept_row(recipe, [*self.history, row]) is row:
+            self.best = weights
+        self._keep(row)
+        left = self._time_left()
+        say(
+            f"{self.title}epoch {row['epoch']}/{recipe.epochs}  loss {row['loss']:.4f}  "
+            f"validation: loss {row['validation_loss']:.4f} top-1 "
+            f"{percent(row['validation_top1'], 2)} macro-F1 "
+            f"{percent(row['validation_macro_f1'], 2)}  {row['seconds']:.0f} s"
+            f"{left and f', {left}'}"
+        )
+
+    def _validated(self, loss: float, seconds: float) -> tuple[dict[str, Any], list[NDArray[Any]]]:
         """The epoch's row of history.csv, and the weights that it speaks of."""
         start = time.perf_counter()
-        with self.devices.scope():
-            left = self._time_left()
-            note = f"run: {left}" if left else ""
-            loss = fit_epoch(
-                self.model, self.recipe, epoch, self.training, note=note, devices=self.devices
-            )
         with averaged_weights(self.model):
             if self.answering is not self.model:
                 self.answering.set_weights(self.model.get_weights())
@@ -97,15 +124,24 @@ class Fitting:
         # however each one rounds.
         measured = [float(keras.ops.convert_to_numpy(losses).mean()), card.top1, card.macro_f1]
         validation_loss, top1, macro_f1 = self.devices.gathered(measured)[0].tolist()
+        if not math.isfinite(validation_loss):
+            raise Diverged(
+                f"the loss of validation became {validation_loss} after epoch "
+                f"{len(self.history) + 1}{self._best_kept()}: train again with a lower "
+                "--learning-rate"
+            )
         row = {
-            "epoch": epoch + 1,
+            "epoch": len(self.history) + 1,
             "loss": loss,
             "validation_loss": validation_loss,
             "validation_top1": top1,
             "validation_macro_f1": macro_f1,
-            "seconds": round(time.perf_counter() - start, 1),
+            "seconds": round(seconds + time.perf_counter() - start, 1),
         }
         return row, weights
+
+    def _best_kept(self) -> str:
+        return "; the best weights so far are kept in model.weights.h5" if self.history else ""
 
     def _time_left(self) -> str:
         seconds = [row["seconds"] for row in self.history]

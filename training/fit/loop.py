@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +17,7 @@ from edgeemo.errors import RunError
 from training.fit.augment import augmented_epoch, cut_mixed, mixed
 from training.fit.balance import balanced_rows, balanced_weights
 from training.fit.distill import Teachers
+from training.fit.diverged import Diverged
 from training.fit.objective import Objective, optimizer_of
 from training.fit.recipe import Recipe
 from training.fit.targets import Targets, targets
@@ -36,10 +36,6 @@ _OUT_OF_MEMORY = (
     "outofmemory",
     "oom when",
 )
-
-
-class Diverged(RunError):
-    """The loss became infinite or no number."""
 
 
 @dataclass(frozen=True)
@@ -127,19 +123,20 @@ def fit_epoch(
         Diverged: the loss is no number.
         RunError: the device's memory is full.
     """
-    x, y, weights = _epoch_of(recipe, epoch, faces)
+    x, y, weights = epoch_of(recipe, epoch, faces)
     steps = steps_per_epoch(recipe, len(faces.images), len(faces.class_names))
     losses = []
     whole = f"{title} {epoch + 1}/{recipe.epochs}"
     for step in counted(range(steps), whole, "steps", note=note, shown=bool(title)):
         part = slice(step * recipe.batch_size, (step + 1) * recipe.batch_size)
         part_weights = None if weights is None else weights[part]
-        loss = _step(devices, model, recipe, x[part], y[part], part_weights)
+        with enough_memory(recipe):
+            loss = devices.step(model, x[part], y[part], part_weights)
         if not math.isfinite(loss):
-            raise _diverged(loss, epoch, step, steps)
+            raise diverged(loss, epoch, step, steps)
         losses.append(loss)
     if epoch < recipe.warmup_epochs:
-        _restart_average(model)
+        restart_average(model)
     return float(np.mean(losses))
 
 
@@ -162,7 +159,7 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
         model.set_weights(own)
 
 
-def _restart_average(model: keras.Model) -> None:
+def restart_average(model: keras.Model) -> None:
     """Let the moving average begin here: weights of the warm-up would be felt in it for epochs."""
     optimizer = _inner_optimizer(model)
     if optimizer.use_ema:
@@ -212,7 +209,7 @@ def fitted_epochs(
             yield model, loss
 
 
-def _epoch_of(
+def epoch_of(
     recipe: Recipe, epoch: int, faces: Faces
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
     """Pictures (n, H, W, C), targets and weights of an epoch: drawn, augmented, mixed, in order."""
@@ -232,11 +229,13 @@ def _epoch_of(
     return x, y, weights
 
 
-def _step(
-    devices: Devices, model: keras.Model, recipe: Recipe, x: Any, y: Any, weights: Any
-) -> float:
+@contextmanager
+def enough_memory(recipe: Recipe, first: str = "") -> Iterator[None]:
+    """Inside, a device whose memory is full raises RunError with what to do, `first` before the
+    rest.
+    """
     try:
-        return devices.step(model, x, y, weights)
+        yield
     # Each backend has its own class for a full memory, and none can be imported here.
     except Exception as error:
         text = f"{type(error).__name__} {error}".lower()
@@ -244,12 +243,13 @@ def _step(
             raise
         raise RunError(
             f"the device's memory is too small for a batch of {recipe.batch_size} with "
-            f"{recipe.model}; try --batch-size {max(2, recipe.batch_size // 2)} and "
+            f"{recipe.model}; try {first}--batch-size {max(2, recipe.batch_size // 2)} and "
             f"--learning-rate {recipe.learning_rate / 2:g}"
         ) from None
 
 
-def _diverged(loss: float, epoch: int, step: int, steps: int) -> Diverged:
+def diverged(loss: float, epoch: int, step: int, steps: int) -> Diverged:
+    """What a `loss` that is no number raises, of a step in an epoch of so many."""
     if not epoch:
         return Diverged(
             f"the loss became {loss} at step {step + 1} of the first epoch: train again with a "

@@ -5,6 +5,7 @@ A run can be resumed after every epoch.
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -70,6 +71,29 @@ def train(
         DataError: labels or balance ask for votes or classes that the data do not hold.
     """
     data = load_prepared(data_path)
+    fitting = started(recipe, data, out, resume=resume, devices=devices, events=events)
+    _fit(fitting, data_path)
+    card = finished(fitting, data, pictures) if devices.chief else None
+    if pictures:
+        show_confusion(fitting)
+    devices.gathered([0.0])  # nobody leaves before the chief is done
+    return card
+
+
+def started(
+    recipe: Recipe,
+    data: Prepared,
+    out: Path,
+    *,
+    resume: bool,
+    devices: Devices,
+    events: Events | None,
+) -> Fitting:
+    """A run at its first epoch, or with `resume` at the one that follows, and its config.json.
+
+    Raises:
+        RunError, SpecMismatch, DataError: see `train`.
+    """
     chosen = _targets_by_split(recipe, data)
     _check_out(out, data, recipe, resume)
     _check_devices(devices, recipe, data, len(chosen["train"].rows), resume)
@@ -82,13 +106,7 @@ def train(
     _show_start(fitting, chosen)
     if events is not None:
         events.begin(fitting.history)
-
-    _fit(fitting, data_path)
-    card = _finish(fitting, data, pictures) if devices.chief else None
-    if pictures:
-        _show_confusion(fitting)
-    devices.gathered([0.0])  # nobody leaves before the chief is done
-    return card
+    return fitting
 
 
 def begun(out: Path, devices: Devices) -> Run:
@@ -277,22 +295,29 @@ def _fit(fitting: Fitting, data_path: Path) -> None:
     except KeyboardInterrupt:
         raise Interrupted(
             f"stopped after {len(fitting.history)} of {count_of(fitting.recipe.epochs, 'epoch')}; "
-            f"go on with: python -m training train --resume --data {data_path} --out {fitting.out}"
+            "go on with: python -m training train --resume "
+            + shlex.join(["--data", str(data_path), "--out", str(fitting.out)])
         ) from None
     except RunError:
         # The loss is no number or the memory is full: the best weights so far can still be used.
-        if fitting.history and fitting.devices.chief:
-            write_weights(fitting.out, _plain(fitting))
+        keep_best(fitting)
         raise
 
 
-def _show_confusion(fitting: Fitting) -> None:
+def keep_best(fitting: Fitting) -> None:
+    """Write the best weights so far, of a run that ends before its last epoch."""
+    if fitting.history and fitting.devices.chief:
+        write_weights(fitting.out, _plain(fitting))
+
+
+def show_confusion(fitting: Fitting) -> None:
+    """Add validation's confusion matrix to the event files, where there are any."""
     if fitting.events is not None:
         picture = fitting.out / "confusion_validation.png"
         fitting.events.picture("validation/confusion", picture, len(fitting.history))
 
 
-def _finish(fitting: Fitting, data: Prepared, pictures: bool) -> Scorecard:
+def finished(fitting: Fitting, data: Prepared, pictures: bool) -> Scorecard:
     """Write the finished run; the scorecard of the test split."""
     out, recipe, history = fitting.out, fitting.recipe, fitting.history
     plain = _plain(fitting)

@@ -9,6 +9,7 @@ import keras
 from edgeemo.errors import RunError
 from training.machines import workers
 from training.machines.devices import ONE, Asked, Devices, taken
+from training.machines.seen import look
 
 
 class DataParallel(Devices):
@@ -58,3 +59,21 @@ def choose_devices(asked: Asked) -> Devices:
     available = keras.distribution.list_devices()
     names = taken(available, asked, accelerators=not available[0].startswith("cpu"))
     return DataParallel(names) if len(names) > 1 else ONE
+
+
+def choose_side_by_side(asked: bool | None) -> bool:
+    """Whether several seeds are trained side by side: as `asked`, or None for where that pays, on
+    a GPU under JAX.
+
+    Raises:
+        RunError: asked for on another backend.
+    """
+    backend = keras.backend.backend()
+    if asked is None:
+        return backend == "jax" and bool(look(backend).gpus)
+    if asked and backend != "jax":
+        raise RunError(
+            f"seeds are trained side by side under JAX alone, received Keras on {backend}; set "
+            "KERAS_BACKEND=jax, or leave out --side-by-side"
+        )
+    return asked

@@ -1,5 +1,6 @@
 """A run's float network on one split: predictions and pictures into the run, and scorecards."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,8 @@ def _predictions(run_path: Path, data: Prepared, split: str) -> Predictions:
     if not np.array_equal(stored.rows, data.indices(split)):
         raise RunError(
             f"{run_path}: its predictions are not those of the {split} split of {data.path}; run: "
-            f"python -m training evaluate {run_path} --split {split} --data {data.path}"
+            f"python -m training evaluate {shlex.join([str(run_path), '--split', split])} --data "
+            f"{shlex.quote(str(data.path))}"
         )
     return stored
 

@@ -4,6 +4,7 @@ checkpoint.
 
 import csv
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ class Run:
         if not weights.is_file():
             raise RunError(
                 f"{self.path}: the run has no {WEIGHTS}; finish it with: "
-                f"python -m training train --resume --data DATA --out {self.path}"
+                f"python -m training train --resume --data DATA --out {shlex.quote(str(self.path))}"
             )
         model = network(self.recipe, self.spec, len(self.class_names))
         try:

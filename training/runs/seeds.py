@@ -2,6 +2,7 @@
 a run folder for each seed.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -103,6 +104,6 @@ def runs_at(path: str) -> tuple[str, ...]:
     if ahead:
         raise RunError(
             f"{path}: {', '.join(ahead)} not finished; finish with: "
-            f"python -m training train --resume --data DATA --out {path}"
+            f"python -m training train --resume --data DATA --out {shlex.quote(str(path))}"
         )
     return tuple(str(run) for run in runs)

@@ -1,7 +1,4 @@
-"""One recipe by several seeds: a run folder each, and how much their figures vary.
-
-One run after another: side by side, small networks on one device would each take longer.
-"""
+"""One recipe by several seeds: a run folder each, and how much their figures vary."""
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +14,10 @@ from edgeemo.contract.run import CHECKPOINT, run_files
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import Interrupted, RunError
 from edgeemo.proof.evaluation import Scorecard
+from training.fit.diverged import Diverged
 from training.fit.events import Events
-from training.fit.loop import Diverged
 from training.fit.recipe import Recipe
+from training.fit.side_by_side import AT_ONCE, train_side_by_side
 from training.fit.train import train
 from training.machines.devices import ONE, Devices
 from training.runs.evaluate import scorecards, together
@@ -55,11 +53,13 @@ def train_seeds(
     devices: Devices = ONE,
     events: Callable[[Path], Events] | None = None,
     pictures: bool = True,
+    side_by_side: bool = False,
 ) -> dict[str, Any]:
     """Train a run by `recipe` for each of `seeds` into `out`/seed-N; returns what results.json
     says.
 
-    Each is what `train` makes of that seed, bit for bit. With `resume` finished runs are read, and
+    Each is what `train` makes of that seed, bit for bit; `side_by_side`, which needs Keras on JAX
+    and one device, but for rounding. With `resume` finished runs are read, and
     the others go on; seeds may be added. `events` makes what writes a run folder's event files.
 
     Raises:
@@ -76,26 +76,29 @@ def train_seeds(
     else:
         _check_free(out, begun)
     write_seeds(out, begun)
-    for number, seed in enumerate(seeds, 1):
+    ahead = []
+    for seed in seeds:
         run = seed_folder(out, seed)
         if is_finished(run):
             _check_same(run, replace(recipe, seed=seed), data)
-            continue
-        say(f"seed {seed}, run {number} of {len(seeds)}")
+        else:
+            ahead.append(seed)
+    at_once = AT_ONCE if side_by_side else 1
+    for group in (ahead[i : i + at_once] for i in range(0, len(ahead), at_once)):
+        say(_next(group, seeds))
         try:
-            train(
-                replace(recipe, seed=seed),
-                data_path,
-                run,
-                resume=(run / CHECKPOINT).is_file(),
-                devices=devices,
-                events=None if events is None else events(run),
-                pictures=pictures,
-            )
+            if len(group) == 1:
+                _alone(replace(recipe, seed=group[0]), data_path, out, devices, events, pictures)
+            else:
+                train_side_by_side(
+                    [replace(recipe, seed=seed) for seed in group],
+                    data_path,
+                    [seed_folder(out, seed) for seed in group],
+                    events=events,
+                    pictures=pictures,
+                )
         except (Interrupted, KeyboardInterrupt):
-            raise Interrupted(_stopped(out, data_path, number, begun)) from None
-        except Diverged as error:
-            raise RunError(f"seed {seed}: {error}") from None
+            raise Interrupted(_stopped(out, data_path, group, begun)) from None
     return _results(out, data_path, begun)
 
 
@@ -130,6 +133,38 @@ def table_lines(results: dict[str, Any]) -> Iterator[str]:
         yield what.ljust(10) + cells(spread)
     if len(runs) > 1:
         yield "together".ljust(10) + cells(results["together"])
+
+
+def _next(group: Sequence[int], seeds: Sequence[int]) -> str:
+    """Which of the seeds are trained now."""
+    places = [list(seeds).index(seed) + 1 for seed in group]
+    if len(group) == 1:
+        return f"seed {group[0]}, run {places[0]} of {len(seeds)}"
+    return f"seeds {_listed(group)} side by side, runs {_listed(places)} of {len(seeds)}"
+
+
+def _alone(
+    recipe: Recipe,
+    data_path: Path,
+    out: Path,
+    devices: Devices,
+    events: Callable[[Path], Events] | None,
+    pictures: bool,
+) -> None:
+    """Train the run of one seed, or go on with it."""
+    run = seed_folder(out, recipe.seed)
+    try:
+        train(
+            recipe,
+            data_path,
+            run,
+            resume=(run / CHECKPOINT).is_file(),
+            devices=devices,
+            events=None if events is None else events(run),
+            pictures=pictures,
+        )
+    except Diverged as error:
+        raise RunError(f"seed {recipe.seed}: {error}") from None
 
 
 def _check_free(out: Path, begun: Seeds) -> None:
@@ -185,11 +220,11 @@ def _check_same(folder: Path, recipe: Recipe, data: Prepared) -> None:
         )
 
 
-def _stopped(out: Path, data_path: Path, number: int, begun: Seeds) -> str:
+def _stopped(out: Path, data_path: Path, group: Sequence[int], begun: Seeds) -> str:
     words = shlex.join(["--data", str(data_path), "--out", str(out)])
     return (
-        f"stopped in seed {begun.seeds[number - 1]}, run {number} of {len(begun.seeds)}; nothing "
-        f"is lost: go on with: python -m training train --resume {words}"
+        f"stopped in {_next(group, begun.seeds)}; nothing is lost: go on with: "
+        f"python -m training train --resume {words}"
     )
 
 

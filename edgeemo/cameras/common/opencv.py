@@ -33,7 +33,7 @@ class Capture:
     def __init__(
         self, name: str, source: str, backend: str, at_open: Mapping[str, int] | None = None
     ) -> None:
-        self._cv2 = cv2 = need("cv2", "opencv", "to read cameras and videos")
+        self._cv2 = cv2 = need("cv2", "opencv", "to read cameras and videos", called="OpenCV")
         self.name = name
         capture = cv2.VideoCapture()
         options = [

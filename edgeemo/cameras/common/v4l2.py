@@ -7,6 +7,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeemo.errors import worded
+
 _QUERYCAP = (
     0x80685600  # VIDIOC_QUERYCAP, _IOR('V', 0, struct v4l2_capability), whose size is 104 bytes
 )
@@ -91,7 +93,7 @@ def why_not(node: Node, there: list[str]) -> str:
 
     `there` are the /dev/videoN of this machine.
     """
-    path = node.path
+    path, csi = node.path, worded("--camera csi", '"csi"')
     if node.trouble in (errno.ENOENT, errno.ENOTDIR):
         others = (
             f"there is {', '.join(there)}"
@@ -100,11 +102,11 @@ def why_not(node: Node, there: list[str]) -> str:
         )
         return f"{path}: no such device; {others}"
     if node.label.startswith(_RAW):
-        return f"{path} ({node.label}) is a CSI sensor's raw data, not pictures; use --camera csi"
+        return f"{path} ({node.label}) is a CSI sensor's raw data, not pictures; use {csi}"
     if node.label.startswith(_CODECS):
         return (
             f"{path} ({node.label}) is a codec or image processor, no camera; use another number, "
-            "--camera csi, or auto"
+            f"{csi}, or auto"
         )
     if node.trouble in (errno.EACCES, errno.EPERM):
         return (

@@ -55,10 +55,26 @@ def check_apart(out: str | os.PathLike[str], inputs: Words) -> None:
             other = _state(path)
             if other is not None and os.path.samestat(state, other):
                 same = f" ({path})" if str(path) != str(out) else ""
-                raise InvalidInput(
-                    f"{out}: expected another path than the input{same}, which would be replaced;"
-                    " choose another output"
-                )
+                raise _is_input(out, same)
+
+
+def check_all_apart(outs: Iterable[Path], inputs: Words) -> None:
+    """Raise InvalidInput where a file to write is one of the inputs, by whatever name or link: for
+    many of both, of which each is looked at once. An input that is a folder is that folder alone.
+    """
+    states = (_state(Path(word)) for word in inputs if word is not None)
+    taken = {(state.st_dev, state.st_ino) for state in states if state}
+    for out in outs:
+        state = _state(out)
+        if state and not stat.S_ISCHR(state.st_mode) and (state.st_dev, state.st_ino) in taken:
+            raise _is_input(out)
+
+
+def _is_input(out: Path | str | os.PathLike[str], same: str = "") -> InvalidInput:
+    return InvalidInput(
+        f"{out}: expected another path than the input{same}, which would be replaced; choose"
+        " another output"
+    )
 
 
 def _paths(path: Path, with_contents: bool) -> Iterator[Path]:

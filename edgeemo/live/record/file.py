@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 
 from edgeemo.contract.checked.files import check_parent, sync_folder
-from edgeemo.errors import StorageError
+from edgeemo.errors import StorageError, worded
 from edgeemo.live.record.lines import MAX_LINE, is_begun, is_reading
 
 _CHUNK = 64 * 1024
@@ -20,7 +20,6 @@ _LAST_NUMBER = 999_999
 # What leads to a descriptor of this very process.
 _DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/self/fd)/(\d{1,6})")
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
-_WAY_OUT = "choose another --record"
 
 log = logging.getLogger("edgeemo.live.record.recorder")
 
@@ -149,7 +148,7 @@ def open_record(path: Path) -> RecordFile:
             return RecordFile(path, _shared(own), regular=False, day=date.today())
     except FileNotFoundError:
         mode = stat.S_IFREG
-        check_parent(path, _WAY_OUT)
+        check_parent(path, _way_out())
     except OSError as error:
         raise _refused(path, error.strerror or str(error)) from None
     try:
@@ -229,7 +228,7 @@ def _lock(descriptor: int, path: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise StorageError(
-            f"{path}: another process records into it; {_WAY_OUT}, or end that one first"
+            f"{path}: another process records into it; {_way_out()}, or end that one first"
         ) from None
     except OSError as error:
         log.warning("%s: cannot be locked there (%s); let nobody else record into it", path, error)
@@ -290,5 +289,9 @@ def _is_zero(descriptor: int, start: int, end: int) -> bool:
     )
 
 
+def _way_out() -> str:
+    return f"choose another {worded('--record', 'path')}"
+
+
 def _refused(path: Path, reason: str) -> StorageError:
-    return StorageError(f"{path}: cannot be recorded into ({reason}); {_WAY_OUT}")
+    return StorageError(f"{path}: cannot be recorded into ({reason}); {_way_out()}")

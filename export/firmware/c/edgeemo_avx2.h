@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Part of edgeemo_kernels.c: its inner loops with AVX2, for PCs. Needs its INLINE, requantize() and
  * requantize_row(). */
 #include <immintrin.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "edgeemo_image.h"
 
 #include <string.h>

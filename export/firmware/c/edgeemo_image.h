@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A network from a flash partition (model.bin, written by `python -m export flash-image`), checked
  * before it is used. Hand-written C99, no heap, no floats; it reads the image where it lies. */
 #ifndef EDGEEMO_IMAGE_H
@@ -8,6 +9,10 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define EDGEEMO_IMAGE_SCHEMA 1
 #define EDGEEMO_IMAGE_MAX_LAYERS 128
@@ -55,5 +60,9 @@ edgeemo_image_error edgeemo_image_open(edgeemo_image *image, const void *data, s
 edgeemo_image_error edgeemo_image_selftest(const edgeemo_image *image, int8_t *arena);
 /* What is wrong, in a few words. */
 const char *edgeemo_image_text(edgeemo_image_error error);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,6 +1,15 @@
+/* SPDX-License-Identifier: MIT */
 #include "edgeemo_kernels.h"
 
 #include <string.h>
+
+/* Helium of Cortex-M52, M55 and M85: sixteen 8-bit products in one instruction. -DEDGEEMO_NO_MVE
+ * leaves it out. */
+#if defined(__ARM_FEATURE_MVE) && !defined(EDGEEMO_NO_MVE)
+#define EDGEEMO_MVE 1
+#else
+#define EDGEEMO_MVE 0
+#endif
 
 /* The DSP extension of Cortex-M4, M7 and M33: two 16-bit products in one instruction.
  * -DEDGEEMO_NO_DSP leaves it out. */
@@ -100,13 +109,22 @@ void edgeemo_lookup(const edgeemo_layer *l, int8_t *arena)
     }
 }
 
-/* How a convolution is computed: in plain C, with SMLAD on pairs of numbers, with AVX2, or in plain
- * C with sums of all 32 bits. */
-typedef enum { PLAIN, PAIRS, AVX2, WIDE } variant;
+/* How a convolution is computed: in plain C, with SMLAD on pairs of numbers, with AVX2, with Helium
+ * on bytes, or in plain C with sums of all 32 bits. */
+typedef enum { PLAIN, PAIRS, AVX2, MVE, WIDE } variant;
 
 #if EDGEEMO_DSP
 /* What fill() has written as single numbers. */
 typedef int16x2_t __attribute__((may_alias)) pair_in_memory;
+
+/* Four bytes at a multiple of 4. (clang takes memcpy for unknown alignment, which it reads byte by
+ * byte on bare metal.) */
+typedef uint32_t __attribute__((may_alias)) four_in_memory;
+
+static inline uint32_t four_at(const int8_t *place)
+{
+    return *(const four_in_memory *)(const void *)place;
+}
 
 /* Bytes 0 and 2, or 1 and 3, of four as 16-bit numbers. */
 static inline int16x2_t even_bytes(uint32_t four)
@@ -161,31 +179,31 @@ UNSCHEDULED STEP void products_dsp(const edgeemo_layer *l, const int16_t *patche
     const uint32_t channels = l->out_channels;
     for (uint32_t c = 0; c < channels; c += 2) {
         const uint32_t d = c + 1 < channels ? c + 1 : c;
-        const int8_t *w0 = l->weights + c * count, *w1 = l->weights + d * count, *end = w0 + count;
+        const int8_t *w0 = l->weights + c * count, *w1 = l->weights + d * count;
         const pair_in_memory *p = (const pair_in_memory *)(const void *)patches;
         int32_t s00 = l->bias[c], s01 = l->bias[d], s10 = s00, s11 = s01;
+        uint32_t left = count;
         do {
-            const int16x2_t even0 = p[0], odd0 = p[1], even1 = p[2], odd1 = p[3];
-            uint32_t four;
-            int16x2_t pair;
-            p += 4;
-            memcpy(&four, w0, 4);
+            const uint32_t four0 = four_at(w0), four1 = four_at(w1);
+            int16x2_t x0 = p[0], x1 = p[1], pair = even_bytes(four0);
             w0 += 4;
-            pair = even_bytes(four);
-            s00 = __smlad(even0, pair, s00);
-            s10 = __smlad(even1, pair, s10);
-            pair = odd_bytes(four);
-            s00 = __smlad(odd0, pair, s00);
-            s10 = __smlad(odd1, pair, s10);
-            memcpy(&four, w1, 4);
             w1 += 4;
-            pair = even_bytes(four);
-            s01 = __smlad(even0, pair, s01);
-            s11 = __smlad(even1, pair, s11);
-            pair = odd_bytes(four);
-            s01 = __smlad(odd0, pair, s01);
-            s11 = __smlad(odd1, pair, s11);
-        } while (w0 < end);
+            __asm__("" : "+r"(left)); /* or gcc computes it from w0 in each turn */
+            s00 = __smlad(x0, pair, s00);
+            s10 = __smlad(x1, pair, s10);
+            pair = even_bytes(four1);
+            s01 = __smlad(x0, pair, s01);
+            s11 = __smlad(x1, pair, s11);
+            x0 = p[2];
+            x1 = p[3];
+            p += 4;
+            pair = odd_bytes(four0);
+            s00 = __smlad(x0, pair, s00);
+            s10 = __smlad(x1, pair, s10);
+            pair = odd_bytes(four1);
+            s01 = __smlad(x0, pair, s01);
+            s11 = __smlad(x1, pair, s11);
+        } while (left -= 4);
         sums[c] = s00;
         sums[d] = s01;
         sums[channels + c] = s10;
@@ -261,21 +279,49 @@ static void add(const edgeemo_layer *l, int8_t *arena)
 #include "edgeemo_avx2.h"
 #endif
 
-/* `count` numbers widened to 16 bits; says where the next ones go. PAIRS puts two patches beside
- * each other, four numbers of each in turn, those in the order 0, 2, 1, 3. */
-INLINE int16_t *widen(int16_t *to, const int8_t *from, uint32_t count, variant how)
+#if EDGEEMO_MVE
+#include <arm_mve.h>
+
+INLINE int8_t *copy_mve(int8_t *to, const int8_t *from, uint32_t count)
 {
+    int8_t *const end = to + count;
+    for (; to < end; to += 16, from += 16) {
+        const mve_pred16_t some = vctp8q((uint32_t)(end - to));
+        vstrbq_p_s8(to, vldrbq_z_s8(from, some), some);
+    }
+    return end;
+}
+
+INLINE int8_t *fill_mve(int8_t *to, int8_t value, uint32_t count)
+{
+    int8_t *const end = to + count;
+    for (; to < end; to += 16) {
+        vstrbq_p_s8(to, vdupq_n_s8(value), vctp8q((uint32_t)(end - to)));
+    }
+    return end;
+}
+#endif
+
+/* `count` numbers widened to 16 bits; says where the next ones go. PAIRS puts two patches beside
+ * each other, two numbers of each in turn, of every four 0 and 2 before 1 and 3. MVE leaves them
+ * bytes. */
+INLINE void *widen(void *place, const int8_t *from, uint32_t count, variant how)
+{
+    int16_t *to = place;
     uint32_t i = 0;
+#if EDGEEMO_MVE
+    if (how == MVE) {
+        return copy_mve(place, from, count);
+    }
+#endif
 #if EDGEEMO_DSP
     if (how == PAIRS) {
-        pair_in_memory *pairs = (pair_in_memory *)(void *)to;
+        pair_in_memory *pairs = place;
         for (const int8_t *end = from + count; from < end; from += 4, pairs += 4) {
-            uint32_t four;
-            memcpy(&four, from, 4);
-            pairs[0] = even_bytes(four);
-            pairs[1] = odd_bytes(four);
+            pairs[0] = even_bytes(four_at(from));
+            pairs[2] = odd_bytes(four_at(from));
         }
-        return (int16_t *)(void *)pairs;
+        return pairs;
     }
 #endif
 #if EDGEEMO_AVX2
@@ -290,19 +336,25 @@ INLINE int16_t *widen(int16_t *to, const int8_t *from, uint32_t count, variant h
     return to + count;
 }
 
-INLINE int16_t *fill(int16_t *to, int16_t value, uint32_t count, variant how)
+INLINE void *fill(void *place, int8_t value, uint32_t count, variant how)
 {
+    int16_t *to = place;
+#if EDGEEMO_MVE
+    if (how == MVE) {
+        return fill_mve(place, value, count);
+    }
+#endif
     for (uint32_t i = 0; i < count; ++i) {
         *to++ = value;
-        if (how == PAIRS && i % 4 == 3) {
-            to += 4;
+        if (how == PAIRS && i % 2 == 1) {
+            to += 2;
         }
     }
     return to;
 }
 
 /* What the kernel sees at one output pixel, with the zero point where it leaves the picture. */
-STEP void gather(const edgeemo_layer *l, const int8_t *in, int32_t y, int32_t x, int16_t *patch,
+STEP void gather(const edgeemo_layer *l, const int8_t *in, int32_t y, int32_t x, void *patch,
                  variant how)
 {
     const int32_t top = y * l->stride_height - l->pad_top, left = x * l->stride_width - l->pad_left;
@@ -322,6 +374,10 @@ STEP void gather(const edgeemo_layer *l, const int8_t *in, int32_t y, int32_t x,
     }
 }
 
+#if EDGEEMO_MVE
+#include "edgeemo_mve.h"
+#endif
+
 /* The layer's scratch: two patches, each with zeros up to a multiple of 16 numbers, and two rows of
  * sums. */
 ALWAYS_INLINE void conv_2d(const edgeemo_layer *layer, int8_t *arena, variant how)
@@ -333,7 +389,7 @@ ALWAYS_INLINE void conv_2d(const edgeemo_layer *layer, int8_t *arena, variant ho
     const uint32_t size = (uint32_t)l->kernel_height * l->kernel_width * l->in_channels,
                    padded = (size + 15) / 16 * 16;
     const uint32_t width = l->out_width, pixels = l->out_height * width, channels = l->out_channels;
-    int16_t *p0 = (int16_t *)(void *)(arena + l->scratch), *p1 = p0 + (how == PAIRS ? 4 : padded);
+    int16_t *p0 = (int16_t *)(void *)(arena + l->scratch), *p1 = p0 + (how == PAIRS ? 2 : padded);
     int32_t *sums = (int32_t *)(void *)(p0 + 2 * padded);
     if (how != PAIRS) {
         memset(p0 + size, 0, (padded - size) * sizeof *p0);
@@ -434,8 +490,14 @@ AVX2_FUNCTION static void depthwise_conv_2d_avx2(const edgeemo_layer *l, int8_t 
 
 void edgeemo_conv_2d(const edgeemo_layer *layer, int8_t *arena)
 {
+#if EDGEEMO_MVE
+    conv_2d_mve(layer, arena);
+    return;
+#endif
 #if EDGEEMO_DSP
-    if (layer->in_channels % 4 == 0) {
+    /* Then every row of a patch and every filter begins at a multiple of 4. A model.bin of another
+     * maker need not be so. */
+    if (((uintptr_t)layer->weights | layer->in | layer->in_channels) % 4 == 0) {
         conv_2d(layer, arena, PAIRS);
         return;
     }
@@ -451,6 +513,12 @@ void edgeemo_conv_2d(const edgeemo_layer *layer, int8_t *arena)
 
 void edgeemo_depthwise_conv_2d(const edgeemo_layer *layer, int8_t *arena)
 {
+#if EDGEEMO_MVE
+    if (layer->in_channels == layer->out_channels) {
+        depthwise_conv_2d_mve(layer, arena);
+        return;
+    }
+#endif
 #if EDGEEMO_AVX2
     if (__builtin_cpu_supports("avx2")) {
         depthwise_conv_2d_avx2(layer, arena);
@@ -472,6 +540,10 @@ void edgeemo_wide_depthwise_conv_2d(const edgeemo_layer *layer, int8_t *arena)
 
 void edgeemo_add(const edgeemo_layer *layer, int8_t *arena)
 {
+#if EDGEEMO_MVE
+    add_mve(layer, arena);
+    return;
+#endif
 #if EDGEEMO_AVX2
     if (__builtin_cpu_supports("avx2")) {
         add_avx2(layer, arena);
@@ -821,15 +893,21 @@ void edgeemo_scores_q15(const uint16_t *exponentials, const int8_t *logits, uint
     }
 }
 
+/* The CRC of four bits: 64 bytes of flash, for a sixth of the instructions of bit by bit, 10 a
+ * byte. (A table for eight bits would take 1 KB.) */
+static const uint32_t crc32_of_four_bits[16] = {
+    0x00000000, 0x1DB71064, 0x3B6E20C8, 0x26D930AC, 0x76DC4190, 0x6B6B51F4, 0x4DB26158, 0x5005713C,
+    0xEDB88320, 0xF00F9344, 0xD6D6A3E8, 0xCB61B38C, 0x9B64C2B0, 0x86D3D2D4, 0xA00AE278, 0xBDBDF21C,
+};
+
 uint32_t edgeemo_crc32(uint32_t crc, const void *data, size_t size)
 {
     const uint8_t *byte = data;
     crc = ~crc;
     while (size--) {
         crc ^= *byte++;
-        for (int bit = 0; bit < 8; ++bit) {
-            crc = crc >> 1 ^ (crc & 1U ? 0xEDB88320U : 0U);
-        }
+        crc = crc >> 4 ^ crc32_of_four_bits[crc & 15U];
+        crc = crc >> 4 ^ crc32_of_four_bits[crc & 15U];
     }
     return ~crc;
 }

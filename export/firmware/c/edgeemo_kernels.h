@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The integer kernels that edgeemo's generated networks are made of. Hand-written C99: no heap, no
  * floats, no dependencies.
  *
@@ -10,6 +11,30 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* Where a generated network's tables and its static arena lie: attributes of your compiler, none by
+ * default. They are set on the command line,
+ *     '-DEDGEEMO_ARENA_PLACE=__attribute__((section(".dtcm")))'
+ * or in a header of yours that is named there, '-DEDGEEMO_PLACES="places.h"'. */
+#ifdef EDGEEMO_PLACES
+#include EDGEEMO_PLACES
+#endif
+#ifndef EDGEEMO_TABLE_PLACE
+#define EDGEEMO_TABLE_PLACE
+#endif
+#ifndef EDGEEMO_ARENA_PLACE
+#define EDGEEMO_ARENA_PLACE
+#endif
+/* Weights are read four bytes at a time where that is faster. */
+#ifdef __GNUC__
+#define EDGEEMO_TABLE __attribute__((aligned(4))) EDGEEMO_TABLE_PLACE
+#else
+#define EDGEEMO_TABLE EDGEEMO_TABLE_PLACE
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* The numbers are part of the format of model.bin. */
 typedef enum {
@@ -114,5 +139,9 @@ uint32_t edgeemo_crc32(uint32_t crc, const void *data, size_t size);
 /* CRC-32 of the pixels' tables and of all weights, biases, multipliers and shifts, numbers
  * little-endian. */
 uint32_t edgeemo_network_crc32(const edgeemo_network *network);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "edgeemo_preprocess.h"
 
 #include <string.h>

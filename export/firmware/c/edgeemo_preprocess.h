@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From a camera's frame to the network's input, with the very bytes that training saw: crop, grey
  * and resize of edgeemo's contract (edgeemo/contract/preprocess.py) in integer arithmetic.
  * Hand-written C99, no heap, no floats. */
@@ -7,6 +8,10 @@
 #include "model_settings.h"
 
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 typedef enum {
     EDGEEMO_GREY8,
@@ -47,5 +52,9 @@ typedef struct {
  * frame gives three equal channels. */
 int edgeemo_face_to_input(const edgeemo_frame *frame, const edgeemo_box *box,
                           const edgeemo_crop *crop, uint8_t out[EDGEEMO_INPUT_BYTES]);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Says whether the generated network answers on this machine as its bundle promises: exit code 0
  * or 1. */
 #include "edgeemo_model.h"

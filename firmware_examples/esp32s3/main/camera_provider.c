@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "camera_provider.h"
 
 #include "edgeemo_preprocess.h"

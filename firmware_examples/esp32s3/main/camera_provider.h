@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Frames of the camera as the network's input. */
 #ifndef CAMERA_PROVIDER_H
 #define CAMERA_PROVIDER_H

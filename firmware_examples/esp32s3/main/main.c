@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Camera, network, LED and serial port, over and over. */
 #include "camera_provider.h"
 #include "edgeemo_kernels.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "model_store.h"
 
 #include "edgeemo_model.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which model runs: the one in the partition `model`, else the last that was good, else the one
  * built into the firmware. */
 #ifndef MODEL_STORE_H

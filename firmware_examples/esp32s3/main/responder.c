@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "responder.h"
 
 #include "driver/gpio.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Scores over time become an emotion that does not flicker, on the LED and as JSON lines on the
  * serial port. */
 #ifndef RESPONDER_H

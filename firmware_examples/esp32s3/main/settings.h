@@ -1,17 +1,19 @@
+/* SPDX-License-Identifier: MIT */
 /* What differs from board to board; everything about the model is in the generated
  * model_settings.h. */
 #ifndef SETTINGS_H
 #define SETTINGS_H
 
-/* The LED that is on while EMOTION is shown, which is a label of the model that is built in. */
-#define SETTINGS_LED_GPIO 21
+/* The LED that is on while EMOTION is shown, which is a label of the model that is built in. Pins are
+ * those of Espressif's ESP32-S3-EYE, whose LCD has 21, 43, 44, 47 and 48. */
+#define SETTINGS_LED_GPIO 3
 #define SETTINGS_EMOTION EDGEEMO_LABEL_HAPPY
 
 /* RAM for a model's activations: the largest model that may come without new firmware. small needs
  * 56,704. */
 #define SETTINGS_ARENA_BYTES 65536
 
-/* The camera's pins: those of Espressif's ESP32-S3-EYE. */
+/* The camera's pins. */
 #define SETTINGS_PIN_XCLK 15
 #define SETTINGS_PIN_SIOD 4
 #define SETTINGS_PIN_SIOC 5

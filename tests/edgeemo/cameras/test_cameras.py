@@ -145,7 +145,7 @@ def test_auto_without_any_camera_says_what_was_looked_for_and_which_forms_there_
         open_camera()
     assert (
         str(caught.value)
-        == f"no camera works here; --camera takes {forms()}. Tried: CSI: neither a Raspberry Pi"
+        == f"no camera works here; name one: {forms()}. Tried: CSI: neither a Raspberry Pi"
         " nor a "
         "Jetson; "
         "USB: no /dev/video* is there"

@@ -215,7 +215,7 @@ def test_pictures_that_cannot_be_read_are_skipped_with_a_warning(
 
 
 def test_a_folder_without_a_usable_picture_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CameraError, match="no pictures in it; expected .bmp, .jpeg, .jpg"):
+    with pytest.raises(CameraError, match="no pictures in it; expected .avif, .bmp, .gif"):
         Pictures(tmp_path).open()
     (tmp_path / "a.png").write_bytes(b"no picture")
     (tmp_path / "b.png").write_bytes(b"")

@@ -631,3 +631,13 @@ def test_i420_in_the_full_range_is_converted_like_jpeg() -> None:
     assert rgb.shape == (96, 128, 3)
     assert abs(rgb[..., ::-1].astype(int) - bgr).mean() < 3
     assert abs(rgb[..., ::-1].astype(int) - bgr).max() < 40
+
+
+@pytest.mark.parametrize("size", [(2, 2), (128, 96), (256, 34)])
+def test_i420_is_converted_to_the_same_bytes_with_opencv_and_without(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    raw = np.random.default_rng(4).integers(0, 256, size[0] * size[1] * 3 // 2, np.uint8)
+    with_opencv = i420_to_rgb(raw, size)
+    monkeypatch.delitem(sys.modules, "cv2")
+    assert np.array_equal(i420_to_rgb(raw, size), with_opencv)

@@ -153,20 +153,17 @@ def test_the_kernel_is_asked_about_a_node() -> None:
         ),
         (
             Node("/dev/video0", label="unicam-image", caps=CAPTURE),
-            "/dev/video0 (unicam-image) is a CSI sensor's raw data, not pictures; use --camera csi",
+            '/dev/video0 (unicam-image) is a CSI sensor\'s raw data, not pictures; use "csi"',
         ),
         (
             Node("/dev/video4", label="rp1-cfe-csi2_ch0", caps=CAPTURE),
-            (
-                "/dev/video4 (rp1-cfe-csi2_ch0) is a CSI sensor's raw data, not pictures; use"
-                " --camera csi"
-            ),
+            ('/dev/video4 (rp1-cfe-csi2_ch0) is a CSI sensor\'s raw data, not pictures; use "csi"'),
         ),
         (
             Node("/dev/video0", label="vi-output, imx219 9-0010", caps=CAPTURE),
             (
                 "/dev/video0 (vi-output, imx219 9-0010) is a CSI sensor's raw data, not pictures;"
-                " use --camera csi"
+                ' use "csi"'
             ),
         ),
         *(
@@ -174,7 +171,7 @@ def test_the_kernel_is_asked_about_a_node() -> None:
                 Node("/dev/video19", label=label, caps=CODEC),
                 (
                     f"/dev/video19 ({label}) is a codec or image processor, no camera; use another "
-                    "number, --camera csi, or auto"
+                    'number, "csi", or auto'
                 ),
             )
             for label in (

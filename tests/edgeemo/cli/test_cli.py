@@ -153,10 +153,9 @@ def test_bad_picture_is_one_line(
     fails("predict", tmp_path / "bad.png", "--model", tiny_bundle, "--detector", "whole", says=says)
 
 
-def test_folder_instead_of_a_picture_is_one_line(tiny_bundle: Path, tmp_path: Path) -> None:
-    fails(
-        "predict", tmp_path, "--model", tiny_bundle, "--detector", "whole", says="received a folder"
-    )
+def test_folder_without_a_picture_is_one_line(tiny_bundle: Path, tmp_path: Path) -> None:
+    says = "no pictures in this folder or below it"
+    fails("predict", tmp_path, "--model", tiny_bundle, "--detector", "whole", says=says)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".bmp", ".tiff", ".webp", ".ppm"])
@@ -525,9 +524,10 @@ def test_info_prints_the_matrix_under_the_labels_that_it_is_of() -> None:
     (measured,) = (e for e in manifest["evaluation"] if e["artifact"] == "int8.tflite")
     labels = manifest["labels"]
     start = next(i for i, line in enumerate(shown) if line.startswith("int8.tflite on test"))
-    assert shown[start + 1].split() == ["true", "\\", "predicted", *labels, "recall"]
+    assert shown[start + 1] == "  rows true, columns predicted:"
+    assert shown[start + 2].split() == [*labels, "recall"]
     for i, label in enumerate(labels):
-        row, confusion = shown[start + 2 + i].split(), measured["confusion"][i]
+        row, confusion = shown[start + 3 + i].split(), measured["confusion"][i]
         assert row[0] == label
         assert list(map(int, row[1:-1])) == confusion
         assert row[-1] == f"{confusion[i] / sum(confusion):.1%}"

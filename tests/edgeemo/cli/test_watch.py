@@ -288,17 +288,13 @@ def test_file_that_is_no_video_is_named(content: bytes, tmp_path: Path) -> None:
     fails(path, says="broken.mp4")
 
 
-def test_frame_rate_of_a_file_needs_realtime(video: Path, tiny_bundle: Path) -> None:
-    fails(
-        video,
-        "--fps",
-        "5",
-        "--model",
-        tiny_bundle,
-        "--detector",
-        "whole",
-        says="add realtime (--realtime)",
-    )
+def test_frame_rate_samples_a_file_or_drops_what_comes_too_fast(
+    video: Path, tiny_bundle: Path
+) -> None:
+    sampled = run(video, "--fps", "5", "--json", "--model", tiny_bundle, "--detector", "whole")
+    assert sampled.returncode == 0
+    assert [line["time"] for line in lines(sampled.stdout)] == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert {line["dropped"] for line in lines(sampled.stdout)} == {0}
     done = run(
         video, "--fps", "5", "--realtime", "--json", "--model", tiny_bundle, "--detector", "whole"
     )
@@ -344,7 +340,10 @@ def test_live_line_changes_in_place_on_a_terminal(video: Path, tiny_bundle: Path
     parent, child = pty.openpty()
     arguments = command(video, "--model", tiny_bundle, "--detector", "whole", "--smoothing", "off")
     with subprocess.Popen(
-        arguments, stdout=child, stderr=subprocess.PIPE, env={**os.environ, "COLUMNS": "80"}
+        arguments,
+        stdout=child,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "COLUMNS": "80", "NO_COLOR": "1"},
     ) as process:
         os.close(child)
         shown = b""

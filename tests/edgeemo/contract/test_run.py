@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -195,3 +196,18 @@ def test_damaged_or_foreign_predictions_are_refused(tmp_path: Path) -> None:
         archive.writestr("logits.npy", b"\x80\x04.")
     with pytest.raises(RunError, match=r"no \.npy file"):
         read_predictions(tmp_path, "test", 3)
+
+
+def test_the_commands_that_messages_name_work_for_a_folder_with_blanks(tmp_path: Path) -> None:
+    run = tmp_path / "my run's"
+    with pytest.raises(MissingFile) as none:
+        read_run_config(run)
+    run.mkdir()
+    with pytest.raises(RunError) as unfinished:
+        check_finished(run)
+    with pytest.raises(RunError) as unread:
+        (run / predictions_name("test")).write_bytes(b"no zip")
+        read_predictions(run, "test", 7)
+    for raised in (none, unfinished, unread):
+        command = str(raised.value).split("python -m training ")[1]
+        assert str(run) in shlex.split(command)

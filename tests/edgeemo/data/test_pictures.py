@@ -1,8 +1,11 @@
-"""Picture files in and out: the right pixels for honest files, one clear error for all others."""
+"""Picture files in and out: the right pixels for honest files, one clear error for all others; by
+Pillow, and by OpenCV where Pillow is missing.
+"""
 
 import io
 import struct
 import time
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,8 +26,23 @@ from edgeemo.contract.labels import LABELS
 from edgeemo.data import pictures
 from edgeemo.data.labelled import load_inputs
 from edgeemo.data.pictures import decode_picture, read_picture, write_picture
+from edgeemo.data.tiff import first_picture
 from edgeemo.errors import EdgeemoError, InvalidInput, MissingFile, PictureError, StorageError
+from edgeemo.optional import is_installed
 from tests import support
+
+Image.init()  # loads what the tests write with
+
+
+@pytest.fixture(params=["Pillow", "OpenCV"], autouse=True)
+def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Which of the two decodes."""
+    if request.param == "OpenCV":
+        # Nobody finds it any more, but what is loaded works.
+        monkeypatch.setattr(PIL, "__spec__", None)
+        assert not is_installed("PIL")
+    return str(request.param)
+
 
 RED = np.full((40, 60, 3), (200, 30, 10), np.uint8)  # RGB
 
@@ -101,9 +120,10 @@ def test_grey_picture_gives_three_equal_channels(kind: str) -> None:
     assert np.abs(decoded[..., 0].astype(int) - grey).max() <= (2 if kind == "JPEG" else 0)
 
 
-def test_alpha_is_dropped_and_colours_stay() -> None:
+def test_alpha_is_dropped_and_colours_stay(decoder: str) -> None:
     rgba = np.dstack([bars(), np.full((24, 36), 7, np.uint8)])
-    assert np.array_equal(decode_picture(written_by_pillow(rgba, "PNG"), "rgba"), bars())
+    for kind in ("PNG", "TIFF") if decoder == "Pillow" else ("PNG",):
+        assert np.array_equal(decode_picture(written_by_pillow(rgba, kind), "rgba"), bars())
 
 
 def test_palette_picture_gives_its_colours() -> None:
@@ -202,13 +222,96 @@ def test_name_that_no_file_can_have_is_refused() -> None:
 def test_text_file_is_refused_with_the_known_formats(tmp_path: Path) -> None:
     path = tmp_path / "text.png"
     path.write_text("dear diary, " * 50)
-    assert "expected PNG, JPEG, BMP, WebP, TIFF or PNM" in refusal(path)
+    assert "expected PNG, JPEG, BMP, WebP, TIFF, PNM, GIF" in refusal(path)
 
 
-def test_gif_is_refused_with_the_known_formats(tmp_path: Path) -> None:
-    path = tmp_path / "moving.gif"
-    path.write_bytes(written_by_pillow(RED[..., 0], "GIF"))
-    assert "expected PNG" in refusal(path)
+def gif_of_two(first: NDArray[np.uint8]) -> bytes:
+    """A GIF whose second picture is black."""
+    pictures = [Image.fromarray(one).quantize(8) for one in (first, np.zeros_like(first))]
+    buffer = io.BytesIO()
+    pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:], comment=b"made up")
+    return buffer.getvalue()
+
+
+def test_gif_gives_its_first_picture_where_pillow_is(decoder: str) -> None:
+    data = gif_of_two(bars())
+    if decoder == "Pillow":
+        assert np.array_equal(decode_picture(data, "moving.gif"), bars())
+        with pytest.raises(PictureError, match="^cut: the picture is truncated or damaged"):
+            decode_picture(data[:-40] if len(data) < 90 else data[:80], "cut")
+    else:
+        with pytest.raises(
+            PictureError, match=r"^moving\.gif: Pillow is needed .*run: pip install"
+        ):
+            decode_picture(data, "moving.gif")
+
+
+@pytest.mark.parametrize("decoder", ["Pillow"], indirect=True)
+def test_gif_of_millions_of_comments_or_beyond_its_screen_is_refused() -> None:
+    data = gif_of_two(bars())
+    at = 13 + 3 * 2 ** (1 + (data[10] & 7))
+    with pytest.raises(PictureError, match="a GIF with more than 10,000 blocks before its picture"):
+        decode_picture(data[:at] + b"\x21\xfe\0" * 3_000_000 + data[at:], "x")
+    small = data[:6] + struct.pack("<HH", 12, 12) + data[10:]
+    with pytest.raises(PictureError, match="truncated or damaged"):
+        decode_picture(small, "x")
+
+
+@pytest.mark.parametrize("decoder", ["Pillow"], indirect=True)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_avif_is_read_and_stands_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = written_by_pillow(
+        np.tile(bars(), (4, 4, 1)), "AVIF", quality=95, exif=exif, subsampling="4:4:4"
+    )
+    expected = np.tile(bars(), (4, 4, 1)).astype(int)
+    decoded = decode_picture(data, "x.avif").astype(int)
+    expected = np.rot90(expected, -1) if orientation == 6 else expected
+    assert decoded.shape == expected.shape
+    assert np.abs(decoded - expected).mean() < 4
+    for kept in (40, len(data) // 2, len(data) - 20):
+        with pytest.raises(PictureError, match="^x: "):
+            decode_picture(data[:kept], "x")
+    assert len(data) < 16_384
+    with pytest.raises(PictureError, match="at most 1,000 pixels"):
+        decode_picture(data, "x", 1_000)
+
+
+def test_avif_without_pillow_and_heic_without_its_plugin_say_what_to_install(decoder: str) -> None:
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic\0\0\0\x14ispe\0\0\0\0\0\0\1\0\0\0\1\0"
+    assert not is_installed("pillow_heif")
+    with pytest.raises(PictureError, match=r"^p: pillow-heif is needed .*\[heic\]'$"):
+        decode_picture(heic, "p")
+    if decoder == "OpenCV":
+        with pytest.raises(PictureError, match=r"^p: Pillow is needed .*\[pictures\]'$"):
+            decode_picture(heic.replace(b"heic", b"avif"), "p")
+
+
+@pytest.mark.parametrize("largest", [1, 15, 254, 255, 1023, 65_535])
+@pytest.mark.parametrize("plain", [False, True])
+def test_pnm_of_any_largest_value_fills_the_range(largest: int, plain: bool) -> None:
+    values = np.random.default_rng(2).integers(0, largest + 1, (7, 5, 3))
+    values[0, 0] = (0, largest, largest)
+    wide = np.dtype(">u2") if largest > 255 else np.dtype(np.uint8)
+    body = b" ".join(b"%d" % v for v in values.flat) if plain else values.astype(wide).tobytes()
+    data = b"%s # made up\n5 7\n%d\n" % (b"P3" if plain else b"P6", largest) + body
+    expected = values * 255 / largest
+    assert np.abs(decode_picture(data, "x") - expected).max() <= 1
+    assert decode_picture(data, "x")[0, 0].tolist() == [0, 255, 255]
+    with pytest.raises(PictureError, match="^x: the picture is damaged or truncated"):
+        decode_picture(data[:-3] if not plain else data[: data.rindex(b" ")], "x")
+
+
+@pytest.mark.parametrize("decoder", ["Pillow"], indirect=True)
+def test_grey_float_tiff_is_stretched_and_whole_numbers_of_32_bits_are_refused() -> None:
+    ramp = np.linspace(-3, 5, 64 * 4).reshape(4, 64).astype(np.float32)
+    ramp[2, 7] = np.nan
+    decoded = decode_picture(written_by_pillow(ramp, "TIFF"), "float")
+    expected = (np.nan_to_num(ramp, nan=-3) + 3) / 8 * 255
+    assert np.abs(decoded[..., 0] - expected).max() <= 1
+    with pytest.raises(PictureError, match="damaged|convert it to 8 or 16 bits"):
+        decode_picture(written_by_pillow((ramp[:2] * 1e6).astype(np.int32), "TIFF"), "whole")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".tiff", ".ppm"])
@@ -445,6 +548,9 @@ WHOLE = {
         np.random.default_rng(1).integers(0, 256, (12, 9, 3)).astype(np.uint8), suffix
     )
     for suffix in (".png", ".jpg", ".bmp", ".webp", ".tiff", ".ppm")
+} | {
+    f".{kind}": written_by_pillow(np.tile(bars(), (2, 2, 1)), kind.upper())
+    for kind in ("gif", "avif")
 }
 
 
@@ -531,6 +637,58 @@ def test_tiff_whose_second_size_stands_behind_many_tags_is_refused() -> None:
     tags = [(256, 4, 1, 100), (257, 4, 1, 100), *rest, (256, 4, 1, 30_000)]
     with pytest.raises(PictureError, match=r"^x: a TIFF with two widths; convert it again$"):
         decode_picture(tiff_with(tags), "x")
+
+
+HONEST = [(256, 4, 1, 100), (257, 4, 1, 100), (258, 3, 1, 8), (262, 3, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("tag", "message"),
+    [
+        ((273, 4, 16_000_000, 8), "a TIFF of 16,000,000 strips, expected at most 65,536"),
+        ((325, 4, 65_537, 8), "a TIFF of 65,537 tiles, expected at most 65,536"),
+        (
+            (347, 7, 60_000_000, 8),
+            "a TIFF of 60,000,000 values of tag 347, expected at most 65,536",
+        ),
+        ((320, 3, 700, 8), "a TIFF whose tag 320 lies outside of the file"),
+        ((338, 3, 65, 8), "a TIFF of 65 values of tag 338, expected at most 64"),
+        ((262, 3, 1, 1), "a TIFF with two tags 262"),
+    ],
+)
+def test_tiff_whose_tags_would_keep_a_decoder_busy_is_refused(
+    tag: tuple[int, int, int, int], message: str
+) -> None:
+    with pytest.raises(PictureError, match=f"^x: {message}; convert it again$"):
+        decode_picture(tiff_with(sorted([*HONEST, tag])), "x")
+
+
+def test_tiff_of_gigantic_tiles_is_refused() -> None:
+    tiles = [(322, 4, 1, 60_000), (323, 4, 1, 60_000)]
+    with pytest.raises(PictureError, match="a TIFF of tiles of 60000x60000 pixels"):
+        decode_picture(tiff_with([*HONEST, *tiles]), "x")
+
+
+def test_decoders_never_see_what_private_tags_of_a_tiff_point_at() -> None:
+    whole = written_by_pillow(bars(), "TIFF")
+    (at,) = struct.unpack("<I", whole[4:8])
+    (count,) = struct.unpack("<H", whole[at : at + 2])
+    private = b"".join(struct.pack("<HHII", 60_000 + i, 7, len(whole), 0) for i in range(3_000))
+    data = (
+        whole[:4] + struct.pack("<I", len(whole)) + whole[8:]
+        + struct.pack("<H", count + 3_000) + whole[at + 2 : at + 2 + 12 * count] + private + bytes(4)
+    )  # fmt: skip
+    seen = first_picture(data)
+    (directory,) = struct.unpack("<I", seen[4:8])
+    assert struct.unpack("<H", seen[directory : directory + 2])[0] <= count
+    assert np.array_equal(decode_picture(data, "x"), bars())
+
+
+@pytest.mark.parametrize("decoder", ["Pillow"], indirect=True)
+def test_a_large_run_length_bmp_is_refused() -> None:
+    head = b"BM" + bytes(8) + struct.pack("<IIiiHHI", 54, 40, 40, 30, 1, 8, 1) + bytes(20)
+    with pytest.raises(PictureError, match="a run-length BMP of 4,200,054 bytes; convert it"):
+        decode_picture(head + bytes(4_200_000), "x")
 
 
 @pytest.mark.parametrize(
@@ -639,3 +797,95 @@ def test_a_jpeg_with_a_side_too_long_names_the_bound_that_was_set() -> None:
     data = cv2.imencode(".jpg", np.zeros((2, 16_400), np.uint8))[1].tobytes()
     with pytest.raises(PictureError, match="at most 16,384 and at most 20,000 pixels; scale it"):
         pictures.decode_picture(data, "p", 20_000, may_shrink=True)
+
+
+def of_many_kinds() -> dict[str, bytes]:
+    """Files of each kind of pixels, by name."""
+    rng = np.random.default_rng(3)
+    colours = Image.fromarray(rng.integers(0, 256, (37, 51, 3), np.uint8))
+    shown = colours.convert("RGBA")
+    shown.putalpha(Image.fromarray(rng.integers(0, 256, (37, 51), np.uint8)))
+    files: dict[str, bytes] = {}
+
+    def add(name: str, picture: Image.Image, kind: str, **options: Any) -> None:
+        buffer = io.BytesIO()
+        picture.save(buffer, kind, **options)
+        files[name] = buffer.getvalue()
+
+    for mode in ("1", "L", "P", "RGB"):
+        for kind in ("PNG", "BMP", "TIFF"):
+            add(f"{kind} {mode}", colours.convert(mode), kind)
+    add("PNG LA", shown.convert("LA"), "PNG")
+    add("PNG P with transparency", colours.quantize(20), "PNG", transparency=bytes(range(20)))
+    # Not TIFF, whose colours OpenCV darkens by the alpha.
+    for kind in ("PNG", "WEBP"):
+        add(f"{kind} RGBA", shown, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    for bits in (2, 4):
+        add(f"PNG of {bits} bits", colours.quantize(2**bits), "PNG", bits=bits)
+    for depth in (np.uint8, np.uint16):
+        for channels in (1, 3, 4):
+            deep = rng.integers(0, np.iinfo(depth).max, (23, 19, channels), depth, endpoint=True)
+            files[f"PNG {depth.__name__} {channels}"] = support.encoded(deep)
+            files[f"TIFF {depth.__name__} {channels}"] = support.encoded(deep, ".tiff")
+    for pack in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
+        add(f"TIFF {pack}", colours, "TIFF", compression=pack)
+    add("TIFF fax", colours.convert("1"), "TIFF", compression="group4")
+    for turn in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        for kind in ("PNG", "TIFF", "WEBP", "JPEG"):
+            add(f"{kind} turned {turn}", colours, kind, exif=exif)
+    for quality in (30, 90, 100):
+        for subsampling in (0, 1, 2):
+            for progressive in (False, True):
+                add(f"JPEG {quality} {subsampling} {progressive}", colours, "JPEG",
+                    quality=quality, subsampling=subsampling, progressive=progressive)  # fmt: skip
+        add(f"JPEG grey {quality}", colours.convert("L"), "JPEG", quality=quality)
+        add(f"JPEG CMYK {quality}", colours.convert("CMYK"), "JPEG", quality=quality)
+        add(f"WEBP {quality}", colours, "WEBP", quality=quality)
+    return files
+
+
+def pixels_of(files: dict[str, bytes]) -> dict[str, NDArray[np.uint8]]:
+    return {name: decode_picture(data, name) for name, data in files.items()}
+
+
+@pytest.mark.parametrize("decoder", ["Pillow"], indirect=True)
+def test_both_decoders_give_the_same_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = of_many_kinds()
+    by_pillow = pixels_of(files)
+    monkeypatch.setattr(PIL, "__spec__", None)
+    by_opencv = pixels_of(files)
+    for name, pixels in by_pillow.items():
+        assert pixels.shape == by_opencv[name].shape, name
+        apart = np.abs(pixels.astype(int) - by_opencv[name]).max()
+        assert apart <= ("CMYK" in name), (name, apart)
+        assert pixels.flags.c_contiguous, name
+        assert pixels.flags.writeable, name
+    assert len(files) > 90
+
+
+@pytest.mark.parametrize("decoder", ["Pillow"], indirect=True)
+@pytest.mark.parametrize("divided", [1, 2, 4, 8])
+def test_both_decoders_give_the_same_pixels_of_photos(
+    monkeypatch: pytest.MonkeyPatch, divided: int
+) -> None:
+    with zipfile.ZipFile(support.shared("data", "photos.zip")) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".jpg")][::400]
+        photos = [archive.read(name) for name in names]
+    photos += [path.read_bytes() for path in sorted(support.shared("media").glob("*.jpg"))]
+    sizes = [decode_picture(data, "x").shape[:2] for data in photos]
+    most = [-(-height // divided) * -(-width // divided) for height, width in sizes]
+
+    def decoded() -> list[NDArray[np.uint8]]:
+        return [
+            decode_picture(data, "x", pixels, may_shrink=True)
+            for data, pixels in zip(photos, most, strict=True)
+        ]
+
+    by_pillow = decoded()
+    monkeypatch.setattr(PIL, "__spec__", None)
+    assert len(photos) > 20
+    for pillow, opencv in zip(by_pillow, decoded(), strict=True):
+        assert pillow.shape == opencv.shape
+        assert np.abs(pillow.astype(int) - opencv).max() <= 1

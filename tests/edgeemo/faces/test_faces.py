@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgeemo.cache import cache_folder
 from edgeemo.contract.crop import BOX, Crop
 from edgeemo.data.pictures import read_picture
-from edgeemo.errors import DetectorError, InvalidInput, MissingFile
+from edgeemo.errors import DetectorError, InvalidInput, MissingFile, speaking_of_options
 from edgeemo.faces import (
     DETECTORS,
     SMALLEST_FACE,
@@ -291,7 +291,7 @@ def test_detector_asked_for_by_name_is_opened(name: str) -> None:
 
 def test_auto_takes_yunet_when_its_file_is_there() -> None:
     opened, reason = choose_detector(DetectorOptions(support.shared("models", YUNET_FILE)))
-    assert (opened.name, reason) == ("yunet", "its model file is named by --detector-model")
+    assert (opened.name, reason) == ("yunet", "its model file is named by the argument model")
 
 
 def test_auto_takes_haar_without_a_yunet_file_and_says_why(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_auto_takes_haar_without_a_yunet_file_and_says_why(tmp_path: Path) -> No
     assert (
         reason
         == f"no YuNet model file (face_detection_yunet*.onnx) in {tmp_path / 'cache' / 'edgeemo'},"
-        " in $EDGEEMO_YUNET or --detector-model"
+        " in $EDGEEMO_YUNET or the argument model"
     )
 
 
@@ -330,7 +330,7 @@ def test_yunet_file_is_looked_for_in_the_argument_then_the_environment_then_the_
     (tmp_path / "argument.onnx").touch()
     assert find_model(tmp_path / "argument.onnx") == (
         tmp_path / "argument.onnx",
-        "its model file is named by --detector-model",
+        "its model file is named by the argument model",
     )
 
 
@@ -349,7 +349,9 @@ def test_yunet_file_in_the_cache_is_found_and_works(
 def test_named_yunet_file_that_is_missing_is_an_error_and_no_fall_back(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with pytest.raises(MissingFile, match=r"gone\.onnx: no such file, named by --detector-model"):
+    with pytest.raises(MissingFile, match=r"gone\.onnx: no such file, named by the argument model"):
+        open_detector(name, tmp_path / "gone.onnx")
+    with speaking_of_options(), pytest.raises(MissingFile, match="named by --detector-model"):
         open_detector(name, tmp_path / "gone.onnx")
     monkeypatch.setenv("EDGEEMO_YUNET", str(tmp_path / "gone.onnx"))
     with pytest.raises(MissingFile, match=r"gone\.onnx: no such file, named by \$EDGEEMO_YUNET"):
@@ -359,7 +361,7 @@ def test_named_yunet_file_that_is_missing_is_an_error_and_no_fall_back(
 def test_yunet_without_any_file_says_where_it_looked() -> None:
     with pytest.raises(
         DetectorError,
-        match="no YuNet model file.*; run: edgeemo models pull yunet, or use --detector haar",
+        match='no YuNet model file.*; run: edgeemo models pull yunet, or use detector="haar"',
     ):
         open_detector("yunet")
 
@@ -447,7 +449,7 @@ def test_detector_without_opencv_says_what_to_install() -> None:
     )
     assert (
         done.stdout.strip()
-        == "MissingDependency cv2 is needed to find faces and is not installed; run: pip install"
+        == "MissingDependency OpenCV is needed to find faces and is not installed; run: pip install"
         " 'edgeemo[opencv]'"
     )
 

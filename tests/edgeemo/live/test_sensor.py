@@ -596,7 +596,6 @@ def test_health_counts_add_up_and_the_line_names_each() -> None:
         ({"faces": "most"}, "expected faces largest or all, received 'most'"),
         ({"detect_every": 0}, "expected detect_every of 1 to 1000 frames, received 0"),
         ({"fps": 0.0}, "expected fps of 0.01 to 1000 frames a second, received 0.0"),
-        ({"fps": 5.0}, "expected a live camera with fps, received fake; add realtime"),
         ({"stall": float("nan")}, "expected a stall of 0.1 to 3600 seconds, received nan"),
         ({"hold_time": -1.0}, "expected a window and a hold time of 0 to 3600 seconds"),
         ({"floor": 2.0}, "floor of 0 to 1"),

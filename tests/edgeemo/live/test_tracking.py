@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgeemo.live.tracking import KEEP, Tracker
+from edgeemo.live.tracking import KEEP, Tracker, _likenesses, _scaled
 from edgeemo.results import Box
 
 BLANK = np.zeros((480, 640, 3), np.uint8)
@@ -185,3 +185,41 @@ def test_nothing_is_carried_after_forgetting() -> None:
         set(),
     )
     assert ids(tracker, [box], 0.1) == [2]
+
+
+def test_likeness_is_opencvs_normalized_correlation_and_0_without_contrast() -> None:
+    rng = np.random.default_rng(8)
+    for scale in (1, 3, 255):
+        view = rng.integers(0, scale + 1, (48, 48), np.uint8)
+        pattern = view[5:29, 9:33].copy()
+        expected = cv2.matchTemplate(view, pattern, cv2.TM_CCOEFF_NORMED)
+        likeness = _likenesses(view, pattern)
+        assert np.abs(likeness - expected).max() < 1e-4
+        assert likeness[5, 9] == pytest.approx(1)
+    flat = np.full((48, 48), 77, np.uint8)
+    assert not _likenesses(flat, pattern).any()
+    assert not _likenesses(view, flat[:24, :24]).any()
+
+
+@pytest.mark.parametrize("box", [Box(100, 90, 80, 80), Box(-20, -30, 90, 60), Box(590, 430, 99, 9)])
+def test_a_face_is_scaled_linearly_between_pixels_and_beyond_the_frame_its_edge_stands(
+    box: Box,
+) -> None:
+    frame = scene(120, 100)
+    side = 2 * max(box.width, box.height)
+    scale = 48 / side
+    left, top = box.x + (box.width - side) / 2, box.y + (box.height - side) / 2
+    matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
+    expected = cv2.warpAffine(
+        frame[..., 1].copy(), matrix, (48, 48),
+        flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    assert np.abs(_scaled(frame, box, 2).astype(int) - expected).max() <= 1
+
+
+def test_a_frame_larger_than_opencv_takes_is_followed() -> None:
+    # One pixel high, so that 40,000 columns stay small.
+    frame = np.zeros((1, 40_000, 3), np.uint8)
+    tracker = Tracker()
+    tracker.detected([Box(39_000, 0, 20, 1)], 0.0, frame)
+    assert [track.box for track in tracker.carried(frame)] == [Box(39_000, 0, 20, 1)]

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from edgeemo.backends.litert import open_interpreter
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import BackendError
+from edgeemo.proof.limits import LIMITS
 from export.cli.main import main
 from export.convert import activations, tflite
-from export.prove.layers import compare_layers, worst
+from export.prove.layers import Answers, advised, compare_answers, compare_layers, worst
+from export.report.tables import layer_lines
 from tests.support import REPOSITORY, done_here, drawn_faces, drawn_network
 
 pytestmark = pytest.mark.rounding
@@ -88,7 +91,7 @@ def test_planted_saturated_layer_is_named_first_with_what_to_do(
     first = worst(layers, 5)[0]
     assert first.name == name
     assert first.saturated > 0.01
-    assert "values are cut off" in first.advice
+    assert "values are cut off" in first.remedy
     assert max(layer.saturated for layer in layers if layer.name != name) < 0.001
 
 
@@ -102,7 +105,48 @@ def test_planted_empty_range_is_named_first_with_what_to_do(
     first = worst(layers, 5)[0]
     assert first.name == name
     assert first.range_used == pytest.approx(1 / 30, rel=0.1)
-    assert "mostly empty" in first.advice
+    assert "mostly empty" in first.remedy
+
+
+def test_answers_are_those_of_both_files_and_judged_by_the_gates_limits(
+    fp32: bytes, ranges: dict[str, tuple[float, float]]
+) -> None:
+    name = next(name for name in ranges if name.startswith(PLANTED))
+    good = tflite.quantize(fp32, ranges)
+    bad = tflite.quantize(fp32, ranges | {name: (0.0, 0.02 * ranges[name][1])})
+    same = compare_answers(fp32, fp32, PICTURES)
+    assert (same.n, same.same, same.mean_kl) == (len(PICTURES), len(PICTURES), 0)
+    assert not same.suffer
+    assert not compare_answers(fp32, good, PICTURES).suffer
+    broken = compare_answers(fp32, bad, PICTURES)
+    assert broken.suffer
+    assert broken.mean_kl > LIMITS["max_mean_kl"]
+
+
+def test_advice_is_given_only_where_it_would_change_an_answer(
+    fp32: bytes, ranges: dict[str, tuple[float, float]]
+) -> None:
+    name = next(name for name in ranges if name.startswith(PLANTED))
+    bad = tflite.quantize(fp32, ranges | {name: (0.0, 0.02 * ranges[name][1])})
+    for int8, planted in ((tflite.quantize(fp32, ranges), None), (bad, name)):
+        layers = compare_layers(fp32, int8, PICTURES)
+        answers = compare_answers(fp32, int8, PICTURES)
+        advice = advised(layers, 5, answers)
+        told = list(layer_lines(layers, 5, answers))
+        if planted is None:
+            assert advice == {}
+            assert told[-1] == f"{answers.words}: nothing to do"
+            assert not any("too coarse" in line for line in told)
+        else:
+            assert next(iter(advice)) == planted
+            assert "values are cut off" in advice[planted]
+            assert any(f"{planted}: " in line and "values are cut off" in line for line in told)
+    # Layers of 34 to 36 dB are not at fault, even where the answers suffer.
+    quiet = [replace(layer, added_noise=10**-3.4, saturated=0.0) for layer in layers]
+    suffering = Answers(100, 90, 0.1)
+    assert advised(quiet, 5, suffering) == {}
+    last = list(layer_lines(quiet, 5, suffering))[-1]
+    assert "no single layer is loud; python -m training finetune --qat" in last
 
 
 def test_two_different_networks_are_not_compared(fp32: bytes, tiny_int8: bytes) -> None:
@@ -135,6 +179,9 @@ def test_command_names_the_worst_layers_and_draws_them(
     done = inspect(run, "--worst", "2")
     assert done.returncode == 0, done.stderr
     assert "the 2 worst, by the noise that they add" in done.stdout
+    assert done.stdout.splitlines()[-2].startswith("answers: ")
+    assert done.stdout.splitlines()[-2].endswith(": nothing to do")
+    assert "finetune --qat" not in done.stdout
     assert "logits/output" in done.stdout
     assert (run / "int8_layers.png").read_bytes().startswith(b"\x89PNG")
     # In a process of its own, whose output TensorFlow could write into.
@@ -145,7 +192,8 @@ def test_command_names_the_worst_layers_and_draws_them(
     )  # fmt: skip
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["operator"] for row in rows][:3] == ["MUL", "ADD", "AVERAGE_POOL_2D"]
-    assert all(row["bits"] == 8 and row["advice"] for row in rows)
+    # It answers as float does, so that no layer needs anything, however loud.
+    assert all(row["bits"] == 8 and row["advice"] is None for row in rows)
 
 
 def test_training_notes_where_its_data_is(prepared: Path) -> None:

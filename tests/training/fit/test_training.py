@@ -332,6 +332,15 @@ def test_loss_that_is_no_number_stops_at_its_step_and_keeps_nothing_broken(
     assert not (tmp_path / "nan" / "model.weights.h5").exists()
 
 
+def test_network_that_only_validation_sees_broken_ends_the_run_in_one_line(
+    prepared: Path, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, model="means", learning_rate=1e38, warmup_epochs=0, batch_size=127)
+    with pytest.raises(RunError, match=r"the loss of validation became (nan|inf) after epoch 1: "):
+        train(recipe, prepared, tmp_path / "nan", pictures=False)
+    assert not (tmp_path / "nan" / "model.weights.h5").exists()
+
+
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends_train_and_their_weights_load_under_tensorflow(
     prepared: Path, tmp_path: Path, backend: str

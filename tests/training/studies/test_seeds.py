@@ -17,6 +17,7 @@ from tests.networks import KNOWN, CtrlC
 from training.__main__ import main
 from training.fit.events import Events
 from training.fit.train import train
+from training.machines.choose import choose_side_by_side
 from training.runs.evaluate import scorecards
 from training.runs.run import load_run
 from training.runs.seeds import read_seeds, runs_at, seed_folder
@@ -187,3 +188,18 @@ def test_a_damaged_list_of_seeds_is_refused(tmp_path: Path) -> None:
     (tmp_path / "seeds.json").write_text('{"seeds": [1, 1]}')
     with pytest.raises(RunError, match="not what `train --seeds` wrote"):
         read_seeds(tmp_path)
+
+
+def test_side_by_side_is_refused_for_one_seed_and_on_other_backends_than_jax(
+    voted: Path, tmp_path: Path
+) -> None:
+    words = ("train", "--data", voted, "--out", tmp_path / "out", "--side-by-side")
+    done = support.done_here(main, "x", *words)
+    assert done.returncode == 2
+    assert "--side-by-side and --one-by-one need several --seeds" in done.stderr
+    done = support.done_here(main, "x", *words, "--seeds", "1,2")
+    assert done.returncode == 1
+    assert "under JAX alone, received Keras on tensorflow; set KERAS_BACKEND=jax" in done.stderr
+    assert not (tmp_path / "out").exists()
+    assert not choose_side_by_side(None)
+    assert not choose_side_by_side(False)

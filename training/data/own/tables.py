@@ -14,7 +14,7 @@ from typing import IO
 from edgeemo.contract.checked.text import printable
 from edgeemo.data.file_store import MAX_FILES
 from edgeemo.data.labelled import SPLIT_WORDS, plain_word
-from edgeemo.data.pictures import SUFFIXES
+from edgeemo.data.pictures import COMMON_SUFFIXES
 from edgeemo.errors import DataError, InvalidInput
 from training.data.line_count import MAX_LINE, has_more_lines
 
@@ -128,7 +128,7 @@ def _columns_of(text: str, where: str, asked: Sequence[str]) -> Columns | None:
         used = [place for place in (path, pixels, label, part) if place is not None]
         names = tuple(fields[place] for place in used)
         return Columns(path, label, part, pixels, len(fields), delimiter, True, names)
-    pictures = [PurePosixPath(field).suffix.lower() in SUFFIXES for field in fields]
+    pictures = [PurePosixPath(field).suffix.lower() in COMMON_SUFFIXES for field in fields]
     if len(fields) == 2 and sum(pictures) == 1:
         first = pictures.index(True)
         return Columns(first, 1 - first, None, None, 2, delimiter, False)
@@ -143,7 +143,7 @@ def _blanks(text: str, asked: Sequence[str], where: str) -> Columns | None:
             f"{where}: has no columns, so leave --columns out; each of its lines is a path and a "
             "label"
         )
-    if len(fields) == 2 and PurePosixPath(fields[0]).suffix.lower() in SUFFIXES:
+    if len(fields) == 2 and PurePosixPath(fields[0]).suffix.lower() in COMMON_SUFFIXES:
         return Columns(0, 1, None, None, 2, None, False)
     return None
 

@@ -383,7 +383,7 @@ def test_what_cannot_be_recorded_into_is_named(tmp_path: Path) -> None:
                 listener.bind(str(path))
         with pytest.raises(StorageError, match=re.escape(says)) as caught:
             Recorder(path)
-        assert "choose another --record" in str(caught.value)
+        assert "choose another path" in str(caught.value)
     with pytest.raises(InvalidInput, match="only a regular file can be rotated"):
         Recorder(Path(os.devnull), Rotation(daily=True))
 

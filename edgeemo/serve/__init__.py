@@ -1,0 +1,1 @@
+"""A page and a local API over one sensor: `edgeemo serve`."""

@@ -1,0 +1,54 @@
+"""What `python -m export firmware` prints can be typed as it stands, in any folder."""
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from export.cli.main import main
+from tests.support import REPOSITORY
+
+
+def editable() -> bool:
+    """Whether this Python has this checkout installed with -e."""
+    try:
+        text = importlib.metadata.distribution("edgeemo").read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    facts = json.loads(text or "{}")
+    return bool(facts.get("dir_info", {}).get("editable")) and facts["url"] == REPOSITORY.as_uri()
+
+
+def test_the_hint_works_for_a_folder_with_blanks(tmp_path: Path) -> None:
+    out = tmp_path / "it's my firmware"
+    done = CliRunner().invoke(main, ["firmware", "nano", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    hint = done.output.split("try it here: ")[1].splitlines()[0]
+    made = subprocess.run(["sh", "-c", f"{hint} CFLAGS=-O0"], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    assert "self-test: 4 patterns answered as promised\n" in made.stdout
+
+
+def test_the_checkout_is_on_the_path_of_an_editable_installation() -> None:
+    # setuptools then writes the checkout's folder into a .pth, and not edgeemo alone.
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert settings["package-dir"] == {"": "."}
+    assert settings["packages"]["find"] == {"include": ["edgeemo*"]}
+
+
+@pytest.mark.skipif(
+    not editable(), reason="this checkout is not installed here with pip install -e"
+)
+def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
+    (tmp_path / "export").mkdir()  # a folder of the same name does not hide it
+    done = subprocess.run(
+        [sys.executable, "-m", "export", "firmware", "nano", "--out", "c"],
+        capture_output=True, text=True, cwd=tmp_path, env={"PATH": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "c" / "edgeemo_model.h").is_file()
