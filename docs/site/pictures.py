@@ -20,7 +20,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "docs" / "images"
 PORTRAIT = Path(skimage.__file__).parent / "data" / "astronaut.png"
-COMMAND = ("watch", "visit/", "--fps", "10", "--realtime", "--detector", "haar")
+COMMAND = ("watch", "visit/", "--fps", "10", "--detector", "haar")
 COLUMNS = 64
 # ANSI's colours, as they are read on the dark ground below.
 COLOURS = {"31": "#ff7b72", "32": "#7ee787", "33": "#f2cc60", "34": "#79c0ff", "35": "#d2a8ff"}
@@ -121,7 +121,7 @@ def draw_watch() -> None:
         'role="img" aria-label="edgeemo watch in a terminal">'
         f'<rect width="{width}" height="84" rx="8" fill="{GROUND}"/>'
         '<g transform="translate(14 0)" font-family="monospace" font-size="14.5" '
-        f'xml:space="preserve" fill="{PLAIN}">'
+        f'style="white-space:pre" fill="{PLAIN}">'
         f'<text y="32">$ edgeemo {" ".join(COMMAND)}</text>\n' + "\n".join(parts) + "\n</g></svg>\n"
     )
 
