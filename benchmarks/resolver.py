@@ -56,9 +56,9 @@ def resolved(extras: str, python: str, machine: str) -> dict[str, str] | str:
 
 
 def culprit(reason: str) -> str:
-    """The first package that uv names as without a wheel or version that fits, as a cell."""
-    found = re.search(
-        r"(?:Because|only|of) ([a-z0-9-]+)(?:\[[^]]*\])?(?:[<>=]\S*)? ?\S* ?has", reason
+    """What uv names first as without a version for that Python, or without a wheel, as a cell."""
+    found = re.search(r"and ([a-z0-9-]+)[<>=]\S* depends on Python", reason) or re.search(
+        r"([a-z0-9-]+)[<>=]\S* has no (?:usable )?wheels", reason
     )
     return f"no: {found[1]}" if found else "no"
 

@@ -6,6 +6,7 @@ Imports nothing of this repository: the environment holds the peer and what it a
 holds `images`, uint8 (N, 48, 48) grey, and `labels`, the N words of FER-2013.
 """
 
+import importlib
 import json
 import os
 import re
@@ -21,6 +22,13 @@ Answer = list[tuple[Any, str]]
 Opened = tuple[Callable[[Any], Answer], Callable[[Any], list[str]] | None]
 SECONDS, MOST = 15.0, 60
 THEIRS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+
+def opencv_with_haar() -> tuple[Any, Any]:
+    """OpenCV, and its cascade of frontal faces."""
+    cv2 = importlib.import_module("cv2")
+    folder = cv2.data.haarcascades
+    return cv2, cv2.CascadeClassifier(f"{folder}haarcascade_frontalface_default.xml")
 
 
 def open_edgeemo() -> Opened:
@@ -41,14 +49,13 @@ def open_edgeemo() -> Opened:
 
 def open_mini_xception() -> Opened:
     """face_classification's network behind OpenCV's Haar cascade, as its demo has it."""
-    import cv2
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter
 
     network = Interpreter(os.environ["PEER_MODEL"], num_threads=1)
     network.allocate_tensors()
     source, result = network.get_input_details()[0], network.get_output_details()[0]
-    haar = cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_default.xml")
+    cv2, haar = opencv_with_haar()
 
     def one(grey: Any) -> str:
         pixels = cv2.resize(grey, (64, 64)).astype(np.float32) / 127.5 - 1
@@ -121,9 +128,7 @@ def open_mediapipe() -> Opened:
 
 def open_opencv_haar() -> Opened:
     """OpenCV's cascade, faces alone."""
-    import cv2
-
-    haar = cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_default.xml")
+    cv2, haar = opencv_with_haar()
 
     def look(rgb: Any) -> Answer:
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
@@ -169,7 +174,9 @@ OPEN: dict[str, Callable[[], Opened]] = {
 
 def timed(look: Callable[[Any], Answer], rgb: Any) -> dict[str, float]:
     """Wall and processor milliseconds a picture: medians, of at most MOST in SECONDS."""
-    wall, work, end = [], [], time.perf_counter() + SECONDS
+    wall: list[float] = []
+    work: list[float] = []
+    end = time.perf_counter() + SECONDS
     while len(wall) < MOST and (time.perf_counter() < end or not wall):
         start, used = time.perf_counter(), time.process_time()
         look(rgb)
@@ -198,10 +205,9 @@ def measure(peer: str, picture: str, faces: str) -> dict[str, Any]:
         used = time.process_time()
         __import__(MODULES.get(peer, peer))
         result["import_cpu_s"] = time.process_time() - used
-        import cv2
         import numpy as np
 
-        rgb = np.ascontiguousarray(cv2.imread(picture)[..., ::-1])
+        rgb = np.ascontiguousarray(importlib.import_module("cv2").imread(picture)[..., ::-1])
         start, used = time.perf_counter(), time.process_time()
         look, name = OPEN[peer]()
         answer = look(rgb)
