@@ -13,6 +13,7 @@ import datetime
 import itertools
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -34,6 +35,8 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 MACHINES = ("x86_64", "aarch64")
 # JetPack 6 has glibc 2.35, Debian 12 and Raspberry Pi OS 12 have 2.36.
 LIBC = "manylinux_2_35"
+# Whose release candidates are worth a word; where there is no finished version, they are taken.
+NAMED = ("tensorflow", "tensorflow-cpu", "jax", "onnxruntime", "ai-edge-litert", "numpy")
 BEGIN, END = "<!-- benchmarks.resolver: begin -->", "<!-- benchmarks.resolver: end -->"
 
 
@@ -64,8 +67,15 @@ def culprit(reason: str) -> str:
 
 
 def cell(answer: dict[str, str] | str) -> str:
-    """A number of packages, or what stands in the way."""
-    return culprit(answer) if isinstance(answer, str) else str(len(answer))
+    """A number of packages with those that are not finished, or what stands in the way."""
+    if isinstance(answer, str):
+        return culprit(answer)
+    unfinished = [
+        f"{name} {version}"
+        for name, version in answer.items()
+        if name in NAMED and re.search(r"[a-z]", version)
+    ]
+    return ", ".join([str(len(answer)), *unfinished])
 
 
 def table(answers: dict[tuple[str, str, str], dict[str, str] | str]) -> list[str]:
@@ -94,9 +104,10 @@ def write(lines: list[str]) -> None:
 @click.option("--write", "into_page", is_flag=True, help="Also put the table into the docs.")
 def main(into_page: bool) -> None:
     """Resolve each profile for each Python and processor, without installing anything."""
-    answers = {}
-    for extras, machine, python in itertools.product(PROFILES, MACHINES, PYTHONS):
-        answer = answers[extras, python, machine] = resolved(extras, python, machine)
+    cases = list(itertools.product(PROFILES, PYTHONS, MACHINES))
+    with ThreadPoolExecutor(8) as pool:  # they wait for the index
+        answers = dict(zip(cases, pool.map(resolved, *zip(*cases, strict=True)), strict=True))
+    for (extras, python, machine), answer in answers.items():
         if isinstance(answer, str):
             say(f"{extras or 'the base'}, Python {python}, {machine}: {answer[:600]}", err=True)
     uv = subprocess.run(["uv", "--version"], capture_output=True, text=True).stdout.split()[1]
