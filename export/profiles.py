@@ -27,6 +27,8 @@ class Profile:
     """Whether layers of TFLite may have 16-bit activations: LiteRT runs them, our C does not."""
     for_whom: str
     """In words."""
+    for_tensorrt: bool = False
+    """Whether int8 ONNX is symmetric, with Q/DQ where TensorRT wants them."""
 
     @property
     def with_onnx(self) -> bool:
@@ -59,7 +61,8 @@ JETSON = Profile(
     "jetson",
     _EVERYTHING,
     True,
-    "Jetson: the ONNX files that TensorRT builds from, and TFLite for its processor",
+    "Jetson: ONNX files that TensorRT builds from, int8 as it wants it, TFLite for its processor",
+    for_tensorrt=True,
 )
 MCU = Profile("mcu", (INT8_TFLITE,), False, "microcontrollers: full-int8 TFLite alone")
 

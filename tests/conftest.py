@@ -209,3 +209,14 @@ def tiny_bundle(tiny_run: Path, prepared: Path, tmp_path_factory: pytest.TempPat
         build(tiny_run, prepared, out, settings=Settings(gate_min=1))
 
     return made_once(tmp_path_factory, "tiny.edgeemo", make)
+
+
+@pytest.fixture(scope="session")
+def jetson_bundle(tiny_run: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run as a bundle of the profile for Jetsons. Read only."""
+    from export.build import Settings, build
+
+    def make(out: Path) -> None:
+        build(tiny_run, prepared, out, settings=Settings(profile="jetson", gate_min=1))
+
+    return made_once(tmp_path_factory, "jetson.edgeemo", make)

@@ -29,6 +29,7 @@ def test_the_wheel_needs_no_newer_python() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["requires-python"] == ">=3.10"
     assert project["tool"]["ruff"]["per-file-target-version"]["edgeemo/**"] == "py310"
+    assert "mypy --python-version 3.10 " in (ROOT / "scripts" / "test").read_text()
     done = needed(ROOT / "edgeemo", ROOT / "firmware_examples")
     assert done.returncode == 0, done.stdout
 

@@ -94,8 +94,9 @@ def open_backend(
         runtime: one of RUNTIMES; by default the one for the artifact's format.
         threads, reference_kernels: see `RuntimeOptions`; ONNX Runtime ignores the second.
         providers: asks for ONNX Runtime, on these execution providers ("auto": TensorRT, CUDA, CPU,
-            as far as they are there). Without `artifact`, that is the half-precision model where an
-            NVIDIA GPU runs it, and else the quantized one.
+            as far as they are there). Without `artifact`, that is the quantized model where
+            TensorRT runs and takes it (see edgeemo.backends.tensorrt_rules), else the
+            half-precision one where an NVIDIA GPU runs it, and else the quantized one.
 
     Raises:
         MissingDependency: no runtime for it is installed; the message names the install command.
@@ -128,10 +129,11 @@ def default_artifacts(bundle: Bundle) -> list[Artifact]:
 def _open_on(bundle: Bundle, options: RuntimeOptions, runtime: str | None) -> Backend:
     """The ONNX model that suits the providers.
 
-    TensorRT takes no quantization with zero points, which int8.onnx has; on a CPU the quantized
-    model is the proved one.
+    On TensorRT that is the quantized one where it is as TensorRT wants it, which the profile
+    `jetson` makes it; CUDA would compute it in float. On a CPU the quantized model is the proved
+    one.
     """
-    from edgeemo.backends.onnx import GPU, choose_providers
+    from edgeemo.backends.onnx import GPU, TENSORRT, choose_providers
 
     there = {a.precision: a for a in bundle.manifest.artifacts if a.format is Format.ONNX}
     if not there:
@@ -145,12 +147,26 @@ def _open_on(bundle: Bundle, options: RuntimeOptions, runtime: str | None) -> Ba
             (Precision.INT8, Precision.MIXED, Precision.FP32),
         )
     )
-    if choose_providers(options.providers)[0] in GPU:
+    first = choose_providers(options.providers)[0]
+    if first == TENSORRT and on_cpu.precision.is_integer and _is_for_tensorrt(bundle, on_cpu):
+        backend = _open(bundle, on_cpu, options, runtime)
+        started = tuple(getattr(backend, "providers", ()))
+        if started[:1] == (TENSORRT,):
+            return backend
+        options = replace(options, providers=started or None)  # it was tried, and did not start
+        first = started[0] if started else ""
+    if first in GPU:
         backend = _open(bundle, on_gpu, options, runtime)
         if getattr(backend, "providers", ("",))[0] in GPU:
             return backend
         options = replace(options, providers=None)  # they were tried, and did not start
     return _open(bundle, on_cpu, options, runtime)
+
+
+def _is_for_tensorrt(bundle: Bundle, artifact: Artifact) -> bool:
+    from edgeemo.backends.tensorrt_rules import broken_rules
+
+    return not broken_rules(bundle.files[artifact.file], artifact.file)
 
 
 def _open(

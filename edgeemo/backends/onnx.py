@@ -19,12 +19,12 @@ from edgeemo.contract.quantize import looked_up, scaled_pixels
 from edgeemo.errors import BackendError, BundleError, InvalidInput
 from edgeemo.optional import need
 
-_TENSORRT, _CUDA, _CPU = (
+TENSORRT, _CUDA, _CPU = (
     "TensorrtExecutionProvider",
     "CUDAExecutionProvider",
     "CPUExecutionProvider",
 )
-GPU = (_TENSORRT, _CUDA)  # of NVIDIA, best first
+GPU = (TENSORRT, _CUDA)  # of NVIDIA, best first
 
 Chosen = tuple[str, dict[str, Any]]  # a provider and its options
 
@@ -71,7 +71,7 @@ class OnnxBackend:
         session.inter_op_num_threads = 1
         session.log_severity_level = 3
         described = [
-            (name, _tensorrt(model, precision) if name == _TENSORRT else {}) for name in chosen
+            (name, _tensorrt(model, precision) if name == TENSORRT else {}) for name in chosen
         ]
         self._session = _session(
             runtime, model, artifact, session, described, spare=options.providers == "auto"

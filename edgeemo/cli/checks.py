@@ -23,6 +23,8 @@ class Check:
     """What was seen."""
     fix: str = ""
     """The command that fixes it; empty where nothing is to be done."""
+    measured: dict[str, float] | None = None
+    """What was measured, by name; in JSON alone, and only where something was."""
 
 
 def show(checks: Iterable[Check], program: str, as_json: bool) -> None:
@@ -33,7 +35,8 @@ def show(checks: Iterable[Check], program: str, as_json: bool) -> None:
     for check in checks:
         problems += check.state == "problem"
         if as_json:
-            say(strict.dumps_line(asdict(check)))
+            fields = {name: value for name, value in asdict(check).items() if value is not None}
+            say(strict.dumps_line(fields))
             continue
         say(f"{check.state:<8}", colour=_COLOURS[check.state], end="")
         say(f"{check.name:<13}{check.text}")

@@ -8,12 +8,15 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from edgeemo.cli.accelerators import accelerators
 from edgeemo.cli.checks import Check, show
+from edgeemo.cli.measure import measured
 from edgeemo.cli.options import detector_options, model_option
 from edgeemo.cli.processor import processor_features
 from edgeemo.cli.shell import NumberRange
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 # Instruction sets that decide how fast int8 runs, as /proc/cpuinfo names them.
 _INT8_FEATURES = ("avx2", "avx512_vnni", "avx_vnni", "neon", "asimd", "asimddp", "i8mm", "sve")
+OPENCV = r"opencv(-contrib)?-python(-headless)?"
+"""Names of the packages that bring a `cv2`."""
 
 
 @click.command()
@@ -42,9 +47,19 @@ _INT8_FEATURES = ("avx2", "avx512_vnni", "avx_vnni", "neon", "asimd", "asimddp",
         " slow machine or a huge model needs more."
     ),
 )
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Measure this device too: ms a detection, ms a face, frames a second (3 seconds).",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a check on stdout.")
 def doctor(
-    model: str, detector: str, detector_model: str | None, time_limit: float, as_json: bool
+    model: str,
+    detector: str,
+    detector_model: str | None,
+    time_limit: float,
+    measure: bool,
+    as_json: bool,
 ) -> None:
     """Check what works on this machine and print, for each problem, the one command that fixes it.
 
@@ -57,8 +72,13 @@ def doctor(
     \b
     edgeemo doctor
     edgeemo doctor --model mine.edgeemo --json
+    edgeemo doctor --measure
     """
-    show(_checks(model, detector, detector_model, time_limit), "edgeemo", as_json)
+    checks = _checks(model, detector, detector_model, time_limit)
+    if measure:
+        speed = partial(measured, model, detector, detector_model)
+        checks = chain(checks, (_guarded("speed", check) for check in (speed,)))
+    show(checks, "edgeemo", as_json)
 
 
 def _checks(
@@ -67,6 +87,8 @@ def _checks(
     yield from _python()
     yield _cpu()
     yield from _packages()
+    yield from accelerators()
+    yield from _over_each_other("ONNX Runtime", r"onnxruntime(-gpu)?", "an onnxruntime", "onnx")
     yield from _opencv()
     yield from _cameras()
     yield _guarded("detector", lambda: _detector(detector, detector_model))
@@ -164,29 +186,36 @@ def _package(name: str, module: str, extra: str) -> Check:
 
 def _opencv() -> Iterator[Check]:
     """OpenCV where it is installed; nothing needs it where it is not."""
-    from edgeemo.optional import install_line, is_installed
+    from edgeemo.optional import is_installed
 
     if is_installed("cv2"):
         yield _package("OpenCV", "cv2", "opencv")
-    for folder, packages in opencv_packages().items():
+    yield from _over_each_other("OpenCV", OPENCV, "a cv2", "opencv")
+
+
+def _over_each_other(name: str, pattern: str, brings: str, extra: str) -> Iterator[Check]:
+    """Packages of those names (a regular expression) in one folder, each with the same module."""
+    from edgeemo.optional import install_line
+
+    for folder, packages in packages_by_folder(pattern).items():
         if len(packages) > 1:
             yield Check(
-                "OpenCV",
+                name,
                 "note",
-                f"{' and '.join(packages)} lie over each other in {folder}: each brings a cv2, and"
-                " what is loaded is of both; uninstall all, then install one",
-                f"pip uninstall -y {' '.join(packages)} && {install_line('opencv')}",
+                f"{' and '.join(packages)} lie over each other in {folder}: each brings {brings},"
+                " and what is loaded is of both; uninstall all, then install one",
+                f"pip uninstall -y {' '.join(packages)} && {install_line(extra)}",
             )
 
 
-def opencv_packages() -> dict[str, list[str]]:
-    """The packages that bring a `cv2`, by the folder that they are installed in."""
+def packages_by_folder(pattern: str) -> dict[str, list[str]]:
+    """The packages whose whole name fits a regular expression, by the folder that they are in."""
     from importlib.metadata import distributions
 
     found: dict[str, set[str]] = {}
     for one in distributions():
         name = re.sub(r"[-_.]+", "-", one.metadata["Name"] or "").lower()
-        if re.fullmatch(r"opencv(-contrib)?-python(-headless)?", name):
+        if re.fullmatch(pattern, name):
             found.setdefault(os.path.realpath(str(one.locate_file(""))), set()).add(name)
     return {folder: sorted(names) for folder, names in found.items()}
 

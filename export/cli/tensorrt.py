@@ -25,14 +25,27 @@ def tensorrt(bundle: str, out: Path, trtexec: str | None) -> None:
 
     Where TensorRT is installed, the engines too. Each is compared with the logits of the bundle's
     self-test; exit code 1 when one answers something else. An engine fits the GPU and the TensorRT
-    version that built it, so run this on the device.
+    version that built it, so run this on the device. A quantized file that breaks TensorRT's rules
+    is left out, and the first of them said: bundles of --profile jetson keep them all.
 
     \b
     python -m export tensorrt small --out engines/
     """
-    from export.convert.tensorrt import SCRIPT, build_engines, find_trtexec, write_commands
+    from export.convert.tensorrt import (
+        SCRIPT,
+        build_engines,
+        find_trtexec,
+        refused_files,
+        write_commands,
+    )
 
     opened, program = read_bundle(find_model(bundle)), trtexec or find_trtexec()
+    for file, rules in refused_files(opened).items():
+        more = f" (and {len(rules) - 1} more)" if len(rules) > 1 else ""
+        say(
+            f"{file} is left out, because TensorRT does not take it: {rules[0]}{more}; build the"
+            " bundle with --profile jetson for an int8 engine"
+        )
     if program is None:
         for plan in write_commands(opened, out):
             say(shlex.join(plan.command))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgeemo.contract.quantize import looked_up
 from edgeemo.errors import BackendError
 from edgeemo.optional import need
+from export.convert import onnx_symmetric as symmetric
 from export.convert.calibration import RAW_PIXELS
 from workstation.quiet import quiet
 
@@ -115,16 +116,25 @@ def convert_int8(
     method: str = "min-max",
     as_float: Collection[str] = (),
     table: NDArray[np.float32] = RAW_PIXELS,
+    *,
+    for_tensorrt: bool = False,
 ) -> bytes:
     """int8 QDQ ONNX: per-channel weights in 7 bits, activations int8.
 
     Seven bits (`reduce_range`), because on x86-64 without VNNI the products of full 8-bit weights
     saturate (docs/stack.md). `calibration` are uint8 (N, H, W, C) pictures, `method` is "min-max"
     or "percentile", and the nodes `as_float` stay float32. `table` (C, 256) says what the model
-    takes for a pixel. Raises BackendError.
+    takes for a pixel. With `for_tensorrt` it is symmetric, in 8 bits, with the pairs where TensorRT
+    wants them (export.convert.onnx_symmetric). Raises BackendError.
     """
     quantization = need("onnxruntime.quantization", "export", "to quantize ONNX")
+    onnx = need("onnx", "export", "to quantize ONNX")
     calibrate = {"min-max": "MinMax", "percentile": "Percentile"}[method]
+    settings: dict[str, Any] = {"reduce_range": True}
+    if for_tensorrt:
+        settings = symmetric.settings(onnx.load_from_string(fp32).graph)
+    options = {"CalibPercentile": PERCENTILE} | settings.pop("extra_options", {})
+    left_out = [*as_float, *settings.pop("nodes_to_exclude", [])]
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "folded.onnx"), Path(folder, "int8.onnx")
         source.write_bytes(fp32)
@@ -136,17 +146,21 @@ def convert_int8(
                     _Reader(fp32, calibration, table),
                     quant_format=quantization.QuantFormat.QDQ,
                     per_channel=True,
-                    reduce_range=True,
                     activation_type=quantization.QuantType.QInt8,
                     weight_type=quantization.QuantType.QInt8,
                     calibrate_method=quantization.CalibrationMethod[calibrate],
-                    nodes_to_exclude=list(as_float),
-                    extra_options={"CalibPercentile": PERCENTILE},
+                    nodes_to_exclude=left_out,
+                    extra_options=options,
+                    **settings,
                 )
         except Exception as error:  # ONNX Runtime's own classes derive from Exception only
             raise BackendError(
                 f"ONNX Runtime cannot quantize the model ({_in_short(error)})"
             ) from None
+        if for_tensorrt:
+            made = onnx.load(target)
+            symmetric.tidy(made)
+            return bytes(made.SerializeToString())
         return target.read_bytes()
 
 
@@ -302,21 +316,26 @@ def _dequantized(int8: bytes) -> dict[str, NDArray[np.float64]]:
     onnx = need("onnx", "export", "to read ONNX")
     graph = onnx.load_from_string(int8).graph
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    rounded = {
+        node.output[0]: node.input[0]
+        for node in graph.node
+        if node.op_type == "QuantizeLinear" and node.input[0] in values
+    }
     weights = {}
     for node in graph.node:
-        if (
-            node.op_type != "DequantizeLinear"
-            or node.input[0] not in values
-            or values[node.input[0]].ndim < 2
-        ):
+        if node.op_type != "DequantizeLinear":
             continue
-        stored, scale = values[node.input[0]], values[node.input[1]].astype(np.float64)
+        name = rounded.get(node.input[0], node.input[0])
+        if name not in values or values[name].ndim < 2:
+            continue
+        stored, scale = values[name], values[node.input[1]].astype(np.float64)
         axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
         shape = [1] * stored.ndim
         shape[axis] = -1
-        weights[node.input[0].removesuffix("_quantized")] = stored * (
-            scale.reshape(shape) if scale.ndim else scale
-        )
+        scale = scale.reshape(shape) if scale.ndim else scale
+        if node.input[0] in rounded:  # float weights, with both nodes behind them
+            stored = np.clip(np.rint(stored / scale), -128, 127)
+        weights[name.removesuffix("_quantized")] = stored * scale
     return weights
 
 

@@ -53,7 +53,10 @@ def quantize(job: Job) -> list[Measurement]:
     measurements = [climbed(job, _tflite_maker(job))] if job.profile.with_tflite else []
     if exact is not None:
         fp32 = exact.candidate.model
-        measurements.append(climbed(job, OnnxMaker(fp32, job.calibration, job.run.spec)))
+        maker = OnnxMaker(
+            fp32, job.calibration, job.run.spec, for_tensorrt=job.profile.for_tensorrt
+        )
+        measurements.append(climbed(job, maker))
         halved = Candidate(FP16_ONNX, onnx.convert_fp16(fp32))
         measurements += [measured(job, halved, job.test, progress=True), exact]
     return measurements

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeemo.backends.tensorrt_rules import broken_rules
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.folders import folder_written_beside
@@ -81,14 +82,18 @@ class Engine:
 def write_commands(bundle: Bundle, out: Path) -> list[Plan]:
     """Write the bundle's ONNX files and the script that builds their engines into `out`.
 
+    Those of `refused_files` are left out.
+
     Raises:
-        BundleError: no ONNX file in the bundle.
+        BundleError: no ONNX file for TensorRT in the bundle.
+        BackendError: a quantized ONNX file that cannot be read.
         StorageError: `out` cannot be written.
     """
+    refused = refused_files(bundle)
     plans = [
         Plan(artifact, Path(artifact.file).with_suffix(".engine").name)
         for artifact in bundle.manifest.artifacts
-        if artifact.format is Format.ONNX
+        if artifact.format is Format.ONNX and artifact.file not in refused
     ]
     if not plans:
         raise BundleError(
@@ -110,6 +115,19 @@ def write_commands(bundle: Bundle, out: Path) -> list[Plan]:
         (folder / SCRIPT).write_text("\n".join(lines) + "\n")
         (folder / SCRIPT).chmod(0o755)
     return plans
+
+
+def refused_files(bundle: Bundle) -> dict[str, list[str]]:
+    """The quantized ONNX files that TensorRT does not take, and the rules that each breaks.
+
+    Raises BackendError: one that cannot be read.
+    """
+    broken = {
+        artifact.file: broken_rules(bundle.files[artifact.file], artifact.file)
+        for artifact in bundle.manifest.artifacts
+        if artifact.format is Format.ONNX and artifact.precision.is_integer
+    }
+    return {file: rules for file, rules in broken.items() if rules}
 
 
 def find_trtexec() -> str | None:

@@ -126,7 +126,7 @@ class TfliteMaker(_CalibratedMaker):
 class OnnxMaker(_CalibratedMaker):
     """int8 ONNX of a float ONNX model, calibrated on uint8 (N, H, W, C) pictures.
 
-    In its mixed step nodes stay float.
+    In its mixed step nodes stay float. `for_tensorrt` makes it as TensorRT wants it.
     """
 
     # ONNX Runtime knows no ranges by least error, and its entropy calibration starts with as many
@@ -134,9 +134,15 @@ class OnnxMaker(_CalibratedMaker):
     steps = tuple(step for step in STEPS if step not in ("least-error", "entropy"))
 
     def __init__(
-        self, fp32: bytes, calibration: NDArray[np.uint8], spec: InputSpec = DEFAULT_SPEC
+        self,
+        fp32: bytes,
+        calibration: NDArray[np.uint8],
+        spec: InputSpec = DEFAULT_SPEC,
+        *,
+        for_tensorrt: bool = False,
     ) -> None:
         super().__init__(onnx.folded(fp32), calibration, spec)
+        self._for_tensorrt = for_tensorrt
 
     def mixed(self, best: Candidate) -> Candidate:
         """`best` with its worst nodes in float."""
@@ -153,7 +159,16 @@ class OnnxMaker(_CalibratedMaker):
         self, step: str, method: str, detail: str, source: bytes, wide: tuple[str, ...] = ()
     ) -> Candidate:
         kind = MIXED_ONNX if wide else INT8_ONNX
-        model = onnx.convert_int8(source, self._calibration, method, wide, self._table)
+        model = onnx.convert_int8(
+            source,
+            self._calibration,
+            method,
+            wide,
+            self._table,
+            for_tensorrt=self._for_tensorrt,
+        )
+        if self._for_tensorrt:
+            detail += ", symmetric for TensorRT"
         return Candidate(kind, model, detail, step, method, source, wide)
 
 

@@ -43,7 +43,7 @@ def check_self_contained(model: bytes, where: str) -> None:
 def _has_external(message: memoryview, kind: str, depth: int) -> bool:
     if depth > _MAX_DEPTH:
         raise ValueError("nested too deep")
-    for field, value in _fields(message):
+    for field, value in fields(message):
         if kind == "tensor":
             if field == _EXTERNAL_DATA or (field == _DATA_LOCATION and value != 0):
                 return True
@@ -55,23 +55,25 @@ def _has_external(message: memoryview, kind: str, depth: int) -> bool:
     return False
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+def fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     """(field number, value) of a protobuf message: bytes for length-delimited fields, an int for
-    the others.
+    the others, 0 where it is of 32 or 64 bits.
+
+    Raises ValueError, IndexError: it is no protobuf.
     """
     at = 0
     while at < len(message):
-        key, at = _varint(message, at)
+        key, at = varint(message, at)
         if not 8 <= key < 1 << 32:
             # Some readers cut a longer key to 32 bits, and would see another field than this one
             # does.
             raise ValueError("a field number out of range")
         wire = key & 7
         if wire == 0:
-            value, at = _varint(message, at)
+            value, at = varint(message, at)
             yield key >> 3, value
         elif wire == 2:
-            length, at = _varint(message, at)
+            length, at = varint(message, at)
             if at + length > len(message):
                 raise ValueError("a field reaches beyond its message")
             yield key >> 3, message[at : at + length]
@@ -85,7 +87,11 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
             raise ValueError(f"wire type {wire}")
 
 
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
+def varint(message: memoryview, at: int) -> tuple[int, int]:
+    """The number that begins at `at`, and where the next thing does.
+
+    Raises ValueError, IndexError: none ends within ten bytes.
+    """
     value = 0
     for shift in range(0, 70, 7):
         byte = message[at]

@@ -393,7 +393,7 @@ sys.meta_path.insert(0, Hidden())
 
 def fake_package(folder: Path, name: str, code: str, submodule: str = "") -> Path:
     package = folder / "fakes" / name
-    package.mkdir(parents=True)
+    package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text("" if submodule else code)
     if submodule:
         (package / f"{submodule}.py").write_text(code)
@@ -719,6 +719,28 @@ def test_auto_takes_the_quantized_model_where_no_gpu_starts(
         opened_on_gpu(tiny_bundle, tmp_path, "auto", **{how: f"{TENSORRT} {CUDA}"})[-1]
         == f"int8.onnx {CPU}"
     )
+
+
+def test_tensorrt_gets_the_quantized_model_that_it_takes(
+    jetson_bundle: Path, tmp_path: Path
+) -> None:
+    asked, *_, opened = opened_on_gpu(jetson_bundle, tmp_path, "auto")
+    assert opened == f"int8.onnx {TENSORRT} {CUDA} {CPU}"
+    assert "|trt_fp16_enable=True|trt_int8_enable=True|" in asked
+    assert opened_on_gpu(jetson_bundle, tmp_path, [CUDA, CPU])[-1] == f"fp16.onnx {CUDA} {CPU}"
+    *_, opened = opened_on_gpu(jetson_bundle, tmp_path, "auto", "fp16.onnx")
+    assert opened == f"fp16.onnx {TENSORRT} {CUDA} {CPU}"
+
+
+@pytest.mark.parametrize("how", ["FAILING", "SILENT"])
+def test_without_tensorrt_cuda_gets_the_half_precision_model(
+    jetson_bundle: Path, tmp_path: Path, how: str
+) -> None:
+    *said, opened = opened_on_gpu(jetson_bundle, tmp_path, "auto", **{how: TENSORRT})
+    assert opened == f"fp16.onnx {CUDA} {CPU}"
+    assert len([line for line in said if f"{TENSORRT} " in line]) == 1  # it is tried once
+    *_, opened = opened_on_gpu(jetson_bundle, tmp_path, "auto", **{how: f"{TENSORRT} {CUDA}"})
+    assert opened == f"int8.onnx {CPU}"
 
 
 @pytest.mark.parametrize(

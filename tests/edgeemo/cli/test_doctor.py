@@ -3,6 +3,7 @@ OpenCV.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgeemo.cli.doctor import opencv_packages
+from edgeemo.cli.doctor import OPENCV, packages_by_folder
 from edgeemo.cli.main import main
 from tests import support
 from tests.support import done_here
@@ -72,7 +73,7 @@ def test_two_opencv_packages_over_each_other_are_noticed(
     installed(other, "opencv-python-headless")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.syspath_prepend(other)
-    found = opencv_packages()
+    found = packages_by_folder(OPENCV)
     assert found[str(tmp_path)] == ["opencv-contrib-python-headless", "opencv-python"]
     assert found[str(other)] == ["opencv-python-headless"]  # in a folder of its own, so over none
     done = done_here(main, "edgeemo", "doctor", "--json", "--model", "gone.edgeemo")
@@ -83,3 +84,87 @@ def test_two_opencv_packages_over_each_other_are_noticed(
         "pip uninstall -y opencv-contrib-python-headless opencv-python && pip install "
     )
     assert clash["fix"].endswith("[opencv]'")
+
+
+def test_measure_says_what_this_device_does(tiny_bundle: Path) -> None:
+    done = done_here(main, "edgeemo", "doctor", "--measure", "--json", "--model", str(tiny_bundle),
+                     "--detector", "whole")  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    checks = [json.loads(line) for line in done.stdout.splitlines()]
+    speed = checks[-1]
+    assert (speed["name"], speed["state"]) == ("speed", "ok")
+    ms, face, fps = (speed["measured"][name] for name in ("detection_ms", "face_ms", "fps"))
+    assert 0 <= ms < 50  # the whole frame is the face: nothing is looked for
+    assert 0 < face
+    assert fps == pytest.approx(1000 / (ms + face), rel=0.05)
+    for words in ("whole", "640x480", "int8.tflite", "in one thread", "without camera"):
+        assert words in speed["text"]
+    assert all("measured" not in check for check in checks[:-1])
+
+
+def test_measure_says_why_it_cannot(tmp_path: Path) -> None:
+    done = done_here(main, "edgeemo", "doctor", "--measure", "--json", "--model", "gone.edgeemo")
+    assert done.returncode == 1
+    speed = json.loads(done.stdout.splitlines()[-1])
+    assert (speed["name"], speed["state"]) == ("speed", "problem")
+    assert "gone.edgeemo" in speed["text"]
+
+
+GPU_RUNTIME = """
+__version__ = "1.23.0"
+def get_available_providers():
+    return [{providers}]
+"""
+LOOK = """
+import json, sys
+from edgeemo.cameras import csi
+csi.machine = lambda: sys.argv[1]
+from edgeemo.cli.accelerators import accelerators
+for check in accelerators():
+    print(json.dumps([check.name, check.state, check.text, check.fix]))
+"""
+
+
+def seen(folder: Path, machine: str, providers: str, tensorrt: str) -> list[list[str]]:
+    """What `accelerators` says of stand-ins for the two packages on a machine."""
+    for name, code in {
+        "onnxruntime": GPU_RUNTIME.format(providers=providers), "tensorrt": tensorrt,
+    }.items():  # fmt: skip
+        if code:
+            (folder / name).mkdir(exist_ok=True)
+            (folder / name / "__init__.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK, machine],
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": f"{folder}:{support.REPOSITORY}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_nvidias_software_is_seen(tmp_path: Path) -> None:
+    both = '"TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"'
+    assert seen(tmp_path, "jetson", both, "__version__ = '10.3.0'") == [
+        ["GPU", "ok", 'ONNX Runtime has Tensorrt and CUDA, for Recognizer(providers="auto")', ""],
+        ["TensorRT", "ok", "10.3.0", ""],
+    ]
+    cpu = '"AzureExecutionProvider", "CPUExecutionProvider"'
+    gpu, tensorrt = seen(tmp_path, "jetson", cpu, "raise ImportError('libnvinfer.so.10')")
+    assert gpu[:2] == ["GPU", "note"]
+    assert gpu[3] == (
+        "pip uninstall -y onnxruntime && pip install --index-url"
+        " https://pypi.jetson-ai-lab.io/jp6/cu126 onnxruntime-gpu"
+    )
+    assert tensorrt[:2] == ["TensorRT", "note"]
+    assert "libnvinfer.so.10" in tensorrt[2]
+    assert [name for name, *_ in seen(tmp_path, "pi", cpu, "")] == ["TensorRT"]
+
+
+def test_two_onnx_runtimes_over_each_other_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path, "onnxruntime", "onnxruntime-gpu")
+    monkeypatch.syspath_prepend(tmp_path)
+    done = done_here(main, "edgeemo", "doctor", "--json", "--model", "gone.edgeemo")
+    checks = [json.loads(line) for line in done.stdout.splitlines()]
+    (clash,) = (check for check in checks if "lie over each other" in check["text"])
+    assert (clash["name"], clash["state"]) == ("ONNX Runtime", "note")

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeemo.backends.tensorrt_rules import broken_rules
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.errors import BackendError, BundleError
 from export.build import Settings, build
@@ -43,8 +44,8 @@ else:
 
 
 @pytest.fixture
-def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
-    """The tiny bundle with two self-test pictures, each of which starts trtexec for each engine."""
+def bundle(jetson_bundle: Path, tmp_path: Path) -> Path:
+    """The tiny bundle for Jetsons with two self-test pictures, each of which starts trtexec for each engine."""
 
     def change(entries: dict[str, bytes]) -> None:
         with np.load(io.BytesIO(entries["selftest.npz"])) as stored:
@@ -54,7 +55,7 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
         entries["selftest.npz"] = buffer.getvalue()
         matching_hashes(entries, json.loads(entries["manifest.json"]))
 
-    return rezip(tiny_bundle, tmp_path / "two.edgeemo", change)
+    return rezip(jetson_bundle, tmp_path / "two.edgeemo", change)
 
 
 @pytest.fixture
@@ -67,8 +68,8 @@ def trtexec(tmp_path: Path) -> Path:
     return path
 
 
-def test_commands_name_each_file_and_its_precision(tiny_bundle: Path, tmp_path: Path) -> None:
-    plans = write_commands(read_bundle(tiny_bundle), tmp_path / "engines")
+def test_commands_name_each_file_and_its_precision(jetson_bundle: Path, tmp_path: Path) -> None:
+    plans = write_commands(read_bundle(jetson_bundle), tmp_path / "engines")
     flags = {plan.command[1]: plan.command[3:-1] for plan in plans}
     assert flags == {
         "--onnx=int8.onnx": ["--int8", "--fp16"],
@@ -82,9 +83,33 @@ def test_commands_name_each_file_and_its_precision(tiny_bundle: Path, tmp_path: 
     assert (
         "trtexec --onnx=int8.onnx --saveEngine=int8.engine --int8 --fp16 --skipInference" in script
     )
-    assert (tmp_path / "engines" / "fp16.onnx").read_bytes() == read_bundle(tiny_bundle).files[
+    assert (tmp_path / "engines" / "fp16.onnx").read_bytes() == read_bundle(jetson_bundle).files[
         "fp16.onnx"
     ]
+
+
+def test_profile_makes_int8_as_tensorrt_wants_it_and_gates_it(jetson_bundle: Path) -> None:
+    bundle = read_bundle(jetson_bundle)
+    assert broken_rules(bundle.files["int8.onnx"], "int8.onnx") == []
+    assert "int8.onnx" in [evaluation.artifact for evaluation in bundle.manifest.evaluation]
+    assert "int8.onnx: ranges by min-max, symmetric for TensorRT" in (
+        bundle.manifest.calibration.method
+    )
+
+
+def test_int8_with_zero_points_is_left_out_with_the_reason(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    done = done_here(main, "export", "tensorrt", tiny_bundle, "--out", tmp_path / "engines")
+    assert done.returncode == 0
+    said = done.stdout.splitlines()
+    assert said[0].startswith("int8.onnx is left out, because TensorRT does not take it: ")
+    assert "zero points: " in said[0]
+    assert "--profile jetson" in said[0]
+    assert [line.split()[1] for line in said[1:-1]] == ["--onnx=fp16.onnx", "--onnx=fp32.onnx"]
+    assert sorted(path.name for path in (tmp_path / "engines").glob("[!.]*")) == [
+        "build-engines.sh", "fp16.onnx", "fp32.onnx",
+    ]  # fmt: skip
 
 
 def test_engines_are_held_against_the_self_test(
