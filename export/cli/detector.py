@@ -27,7 +27,8 @@ def detector(
     """Quantize a trained face detector and write a bundle if int8 finds what float finds.
 
     \b
-    python -m export detector runs/face --photos photos.zip --scenes scenes.zip --out face.edgeemo
+    python -m export detector runs/face --photos photos.zip \\
+        --scenes scenes.zip --out face.edgeemo
 
     PHOTOS and SCENES are the archives that it was trained on; their test split has the last word.
     """

@@ -1,7 +1,7 @@
 """A detector's run -> bundle: quantize, judge, write; only what passes the gate is written."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,16 @@ from export.convert.graph import activation_bytes
 from export.detector.gate import DetectorVerdict, judge_detector, median_overlap
 from export.manifest import Named
 from export.prove.selftest import selftest_inputs
+from export.prove.steps import TRAINED
+from training.networks.layers import FakeQuantize, without_simulation
 from workstation.frames.canvas import Canvas
-from workstation.frames.finder import Finder, with_limits
+from workstation.frames.finder import Finder
 from workstation.frames.judge import frames_to_judge, judge
 from workstation.frames.known import Known, read_known
 from workstation.frames.table import recall_table
 
 _CALIBRATION = 600
-_FRAMES = 600  # of each kind, that are judged by
+_FRAMES = 400  # of each kind, that are judged by
 _OF_A_KIND = 80  # training frames of each kind, to calibrate with
 _PATTERNS = 4
 _STEPS = ("least-error", "percentile", "min-max")
@@ -71,16 +73,20 @@ def build_detector(
     """
     run = read_detector_run(run_path)
     keras = need("keras", "export", "to read the network")
-    fp32 = tflite.convert_fp32(keras.saving.load_model(run_path / MODEL_FILE, compile=False))
+    network = keras.saving.load_model(run_path / MODEL_FILE, compile=False)
+    fp32 = tflite.convert_fp32(without_simulation(network))
     known = {split: _known(photos, scenes, split) for split in ("train", "validation", "test")}
     calibration = _calibration(frames_to_judge(*known["train"], run.smallest, _OF_A_KIND), run)
     activations = record(fp32, calibration, 1, RAW_PIXELS)
     full = Finder(_float_rows(fp32), run.input_spec, run.rows, 1.0, 0)
     reasons: tuple[str, ...] = ()
-    for step in _STEPS:
-        int8 = tflite.quantize(fp32, METHODS[step](activations))
-        # At limits of its own, so that both models show as many false faces on validation.
-        whole = with_limits(_finder(int8, run), known["validation"][1])
+    trained = any(isinstance(layer, FakeQuantize) for layer in network.layers)
+    for step in (TRAINED,) if trained else _STEPS:
+        if trained:
+            int8 = tflite.convert_trained(network)
+        else:
+            int8 = tflite.quantize(fp32, METHODS[step](activations))
+        whole = _finder(int8, run)
         frames = frames_to_judge(*known["validation"], run.smallest, _FRAMES)
         verdict = _compared(full, whole, frames)
         say(f"{step}: {'passes' if verdict.passed else '; '.join(verdict.reasons)} (validation)")
@@ -90,8 +96,7 @@ def build_detector(
         frames = frames_to_judge(*known["test"], run.smallest, _FRAMES)
         verdict = _compared(full, whole, frames, aloud=True)
         if verdict.passed:
-            chosen = replace(run, rows=whole.reading)
-            return _written(chosen, int8, step, calibration, verdict, out, named), verdict
+            return _written(run, int8, step, calibration, verdict, out, named), verdict
         reasons = verdict.reasons
         say(f"  but not on the test split: {'; '.join(reasons)}")
     raise GateFailed(f"{run_path}: no step passes ({'; '.join(reasons)})")

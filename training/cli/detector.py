@@ -39,7 +39,8 @@ def detector(
     """Train a face detector on frames made of photos and scenes.
 
     \b
-    python -m training detector face --photos photos.zip --scenes scenes.zip --out runs/face
+    python -m training detector face --photos photos.zip \\
+        --scenes scenes.zip --out runs/face
 
     An index.csv has the columns file, faces (x,y,w,h,...,score of each, blank-separated) and
     person or scene, by which pictures are split. Start it again to go on where it stopped.

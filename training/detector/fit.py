@@ -186,9 +186,7 @@ def fit_int8(
     """A trained network, trained on in simulated int8 for as long as its kind asks for."""
     kind = KINDS[name]
     network = simulated(model)
-    rate = keras.optimizers.schedules.CosineDecay(
-        recipe.rate / 10, kind.int8_epochs * recipe.steps
-    )
+    rate = keras.optimizers.schedules.CosineDecay(recipe.rate / 10, kind.int8_epochs * recipe.steps)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=0.0, global_clipnorm=10.0)
     network.compile(optimizer, loss=loss)
     maker = Maker(photos, scenes, (kind.width, kind.height), kind.least)

@@ -16,8 +16,8 @@ from workstation.frames.known import Known
 _LEVELS = np.arange(-1.5, 3.01, 0.1)
 _CANDIDATES = 1.0
 """A frame without a face, on average: each costs a second look."""
-_FALSE = 1 / 150
-"""A frame without a face: less than the one in a hundred that is promised."""
+_FALSE = 1 / 100
+"""A frame without a face: what is promised, on parts of scenes, which show more than whole ones."""
 
 
 class Finder:
