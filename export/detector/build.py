@@ -1,7 +1,7 @@
 """A detector's run -> bundle: quantize, judge, write; only what passes the gate is written."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ from export.prove.selftest import selftest_inputs
 from export.prove.steps import TRAINED
 from training.networks.layers import FakeQuantize, without_simulation
 from workstation.frames.canvas import Canvas
-from workstation.frames.finder import Finder
+from workstation.frames.finder import Finder, with_limits
 from workstation.frames.judge import frames_to_judge, judge
 from workstation.frames.known import Known, read_known
 from workstation.frames.table import recall_table
@@ -86,7 +86,8 @@ def build_detector(
             int8 = tflite.convert_trained(network)
         else:
             int8 = tflite.quantize(fp32, METHODS[step](activations))
-        whole = _finder(int8, run)
+        # At limits of its own, so that both show as many false faces on validation.
+        whole = with_limits(_finder(int8, run), known["validation"][1])
         frames = frames_to_judge(*known["validation"], run.smallest, _FRAMES)
         verdict = _compared(full, whole, frames)
         say(f"{step}: {'passes' if verdict.passed else '; '.join(verdict.reasons)} (validation)")
@@ -96,7 +97,8 @@ def build_detector(
         frames = frames_to_judge(*known["test"], run.smallest, _FRAMES)
         verdict = _compared(full, whole, frames, aloud=True)
         if verdict.passed:
-            return _written(run, int8, step, calibration, verdict, out, named), verdict
+            chosen = replace(run, rows=whole.reading)
+            return _written(chosen, int8, step, calibration, verdict, out, named), verdict
         reasons = verdict.reasons
         say(f"  but not on the test split: {'; '.join(reasons)}")
     raise GateFailed(f"{run_path}: no step passes ({'; '.join(reasons)})")

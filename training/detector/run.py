@@ -57,7 +57,7 @@ def write_run(
     finder = with_limits(finder, validation[1])
     reading = finder.reading
     say(f"thresholds {reading.threshold:.2f} and {reading.sure:.2f}, chosen on validation")
-    counts = judge(finder.find, frames_to_judge(*validation, kind.smallest, most=100))
+    counts = judge(finder.find, frames_to_judge(*validation, kind.smallest, most=60))
     for line in recall_table(counts):
         say(line)
     run = DetectorRun(

@@ -1,6 +1,6 @@
 """A detector's network as a function from frames to boxes, whatever runs it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.face_look import Looker, Place, Rows
-from edgeemo.contract.face_rows import FaceRows
+from edgeemo.contract.face_rows import FLOAT_SCALE, FaceRows
 from edgeemo.contract.input_spec import InputSpec
-from workstation.frames.canvas import Canvas, canvas_of
 from workstation.frames.known import Known
 
-_LEVELS = np.arange(-1.5, 3.01, 0.1)
+_LEVELS = np.round(np.arange(-1.5, 3.01, 0.05), 3)
+_PARTS = 30  # of each scene without a face
 _CANDIDATES = 1.0
 """A frame without a face, on average: each costs a second look."""
 _FALSE = 1 / 100
@@ -46,9 +46,12 @@ class Finder:
         """(x, y, width, height) of each face of uint8 (H, W)."""
         return [face.place for face in self._looker.faces(grey)]
 
-    def candidates(self, grey: NDArray[np.uint8]) -> int:
-        """How many boxes get a second look."""
-        return len(self._looker.candidates(grey))
+    def scores(self, grey: NDArray[np.uint8], *, first: bool) -> list[float]:
+        """Logits of the candidates of the first look, or of the faces."""
+        looker = self._looker
+        step = FLOAT_SCALE if looker.scale == 1.0 else looker.scale
+        found = looker.candidates(grey) if first else looker.faces(grey)
+        return [face.score * step for face in found]
 
     def at(self, **limits: float) -> "Finder":
         """The same with another `threshold` or `sure`, and the answers so far."""
@@ -70,41 +73,32 @@ class Finder:
         return self._answers[key]
 
 
-def with_limits(finder: Finder, scenes: Sequence[Known], views: int = 8) -> Finder:
+def with_limits(finder: Finder, scenes: Sequence[Known]) -> Finder:
     """The finder with thresholds of its two looks, chosen on frames without a face: scenes without
-    one, whole, and parts of them, some mirrored.
+    one and _PARTS parts of each.
 
     The first is the least at which a frame has at most _CANDIDATES, the second the least at which
-    it has at most _FALSE faces.
+    it has at most _FALSE faces, on average.
     """
-    frames = [frame for scene in scenes if not len(scene.boxes) for frame in _views(scene, views)]
-    finder = _least(finder, "threshold", lambda f: _sum(f.candidates, frames), _CANDIDATES, frames)
-    return _least(finder, "sure", lambda f: _sum(lambda g: len(f.find(g)), frames), _FALSE, frames)
+    draw = np.random.default_rng(1)
+    frames = [part for scene in scenes if not len(scene.boxes) for part in _parts(scene.grey, draw)]
+    for limit, most in (("threshold", _CANDIDATES), ("sure", _FALSE)):
+        lowest, first = finder.at(**{limit: float(_LEVELS[0])}), limit == "threshold"
+        # One pass is enough: what is found from a higher level on is what has that score here.
+        scores = np.array([s for frame in frames for s in lowest.scores(frame, first=first)])
+        enough = (level for level in _LEVELS if (scores >= level).sum() <= most * len(frames))
+        finder = finder.at(**{limit: float(next(enough, _LEVELS[-1]))})
+    return finder
 
 
-def _least(
-    finder: Finder,
-    limit: str,
-    seen: Callable[[Finder], int],
-    most: float,
-    frames: Sequence[Canvas],
-) -> Finder:
-    """The finder with the least limit at which it sees `most` a frame, or the highest."""
-    levels = [finder.at(**{limit: float(round(level, 3))}) for level in _LEVELS]
-    enough = (at for at in levels if seen(at) <= most * len(frames))
-    return next(enough, levels[-1])
-
-
-def _sum(seen: Callable[[NDArray[np.uint8]], int], frames: Sequence[Canvas]) -> int:
-    return sum(seen(frame.grey) for frame in frames)
-
-
-def _views(scene: Known, count: int) -> list[Canvas]:
-    """The scene, and parts of it of two thirds of its sides, mirrored every second time."""
-    height, width = scene.grey.shape
-    frames = [canvas_of(scene)]
-    for i in range(1, count):
-        top, left = (height // 3) * (i % 2), (width // 3) * (i // 2 % 2)
-        part = scene.grey[top : top + 2 * height // 3, left : left + 2 * width // 3]
-        frames.append(Canvas(np.ascontiguousarray(part[:, :: -1 if i > 3 else 1]), [], []))
-    return frames
+def _parts(grey: NDArray[np.uint8], draw: np.random.Generator) -> list[NDArray[np.uint8]]:
+    """A scene, and parts of it of a third to all of its sides, every second one mirrored."""
+    height, width = grey.shape
+    parts = [grey]
+    for number in range(_PARTS):
+        share = draw.uniform(0.33, 1.0)
+        h, w = max(8, int(height * share)), max(8, int(width * share))
+        top, left = (int(draw.integers(0, rest + 1)) for rest in (height - h, width - w))
+        part = grey[top : top + h, left : left + w]
+        parts.append(np.ascontiguousarray(part[:, :: 1 if number % 2 else -1]))
+    return parts
