@@ -1,4 +1,4 @@
-"""Our face detectors beside YuNet and Haar: what they find, what a look takes, and what it does to
+"""Our face detector beside YuNet and Haar: what they find, what a look takes, and what it does to
 emotions.
 
     python -m benchmarks.faces.own --photos photos.zip --scenes scenes.zip --yunet FILE
@@ -42,7 +42,6 @@ def main() -> None:
     cv2.setNumThreads(1)
     detectors = {
         "face": open_detector("face"),
-        "face-nano": open_detector("face-nano"),
         "yunet": open_detector("yunet", given.yunet),
         "haar": open_detector("haar"),
     }

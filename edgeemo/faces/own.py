@@ -16,9 +16,8 @@ from edgeemo.trust import read_detector
 class OwnDetector:
     """A detector's bundle, opened.
 
-    It looks at the whole frame, and once more at each candidate (edgeemo.contract.face_look). A
-    face is found from about a tenth of the frame's shorter side on (`face`), or a quarter
-    (`face-nano`).
+    It looks at the whole frame, and once more at each candidate (edgeemo.contract.face_look). The
+    manifest's `smallest` says from which size on it answers for faces.
     Threads and recognizers may share one.
 
     Args:
@@ -53,13 +52,4 @@ class OwnDetector:
 
 def open_face(options: DetectorOptions) -> OwnDetector:
     """`face`, or the bundle that `options.model` names."""
-    return _open("face", options)
-
-
-def open_face_nano(options: DetectorOptions) -> OwnDetector:
-    """`face-nano`, or the bundle that `options.model` names."""
-    return _open("face-nano", options)
-
-
-def _open(name: str, options: DetectorOptions) -> OwnDetector:
-    return OwnDetector(read_detector(find_detector(str(options.model or name))))
+    return OwnDetector(read_detector(find_detector(str(options.model or "face"))))

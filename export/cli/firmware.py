@@ -35,7 +35,7 @@ from export.firmware import TARGETS, target_summaries
 @click.option(
     "--detector",
     metavar="NAME",
-    help="A face detector beside it: face-nano, or the path of a detector's .edgeemo file.",
+    help="A face detector beside it: face, or the path of a detector's .edgeemo file.",
 )
 @max_ram
 @as_json("One JSON object on stdout.")
@@ -54,7 +54,7 @@ def firmware(
 
     \b
     python -m export firmware nano --out firmware/
-    python -m export firmware nano --detector face-nano --out firmware/
+    python -m export firmware nano --detector face --out firmware/
 
     \b
     edgeemo_model.c/.h       tables, a static memory plan, edgeemo_init,

@@ -1,6 +1,6 @@
 """What an int8 detector may lose against its float network, on the same frames.
 
-No flag loosens the limits.
+The limits of lost faces are those of lost answers (edgeemo.proof.limits); no flag loosens them.
 Shares are 0..1.
 """
 
@@ -11,14 +11,10 @@ import numpy as np
 
 from edgeemo.contract.detector_bundle import Looks
 from edgeemo.proof.evaluation import PairedDrop, paired_drop
-from edgeemo.proof.limits import LIMITS
+from edgeemo.proof.limits import LIMITS, MAX_DROP_UPPER_BOUND, within
 from workstation.frames.canvas import Canvas
 from workstation.frames.judge import WITHOUT, Count, Find, iou
 
-MAX_LOST = 0.02
-"""Upper bound (one-sided 95 %) of the share of all faces that int8 finds fewer. Emotions are held to
-half of that: a face that one look misses, the next frame's look finds. Set when `face-nano` was
-known to lose 0.75 %, up to 1.16."""
 MAX_KIND_DROP = LIMITS["max_recall_drop_lower_bound"]
 """Of the share found in one kind of frames, surely (lower bound), as of a class's recall."""
 MAX_FALSE = 0.01
@@ -64,10 +60,10 @@ def judge_detector(
             f"the float network finds {hits[0].mean():.1%} of the faces, and {MIN_FLOAT_RECALL:.0%}"
             " are asked for; train it longer or on more pictures"
         )
-    if not drop.upper95 < MAX_LOST:
+    if not within(MAX_DROP_UPPER_BOUND, drop.upper95):
         reasons.append(
             f"finds {drop.drop:.2%} fewer faces, and up to {drop.upper95:.2%}, allowed below "
-            f"{MAX_LOST:.0%}"
+            f"{LIMITS[MAX_DROP_UPPER_BOUND]:.0%}"
         )
     for kind, count in whole.items():
         if not count.faces:

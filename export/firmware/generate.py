@@ -86,7 +86,7 @@ def generate(
         if max_ram is not None and memory > max_ram:
             raise InvalidInput(
                 f"{detector.path}: needs an arena of {memory:,} bytes, and --max-ram allows "
-                f"{max_ram:,}; use a smaller detector, such as face-nano"
+                f"{max_ram:,}; use a smaller detector"
             )
     texts = {"README.md": readme(bundle, network, plan, kind, called)}
     sources = _generated(bundle, network, plan, called, memory, shared=detector is not None)

@@ -428,7 +428,7 @@ def test_doctor_says_that_ours_is_taken_and_passes_its_self_test() -> None:
 
 def test_doctor_tells_a_detector_whose_answers_are_others(tmp_path: Path) -> None:
     """Hash-consistent, and its model is another: the self-test sees it."""
-    bundle = read_detector(find_detector("face-nano"))
+    bundle = read_detector(find_detector("face"))
     test = bundle.selftest()
     other = RowsTest(test.inputs, (test.rows.astype(np.int16) ^ 1).astype(np.int8))
     files = dict(bundle.files) | {"selftest.npz": selftest_bytes(other)}

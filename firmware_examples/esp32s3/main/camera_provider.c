@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "camera_provider.h"
 
-#include "edgeemo_find.h"
+#include "edgeemo_preprocess.h"
 #include "esp_camera.h"
 #include "esp_log.h"
 #include "settings.h"
@@ -39,26 +39,22 @@ int camera_provider_start(void)
     return esp_camera_init(&config);
 }
 
-int camera_provider_read(uint8_t pixels[EDGEEMO_INPUT_BYTES], int8_t *arena)
+int camera_provider_read(uint8_t pixels[EDGEEMO_INPUT_BYTES])
 {
-    static const edgeemo_crop crop = EDGEEMO_FIND_CROP;
+    static const edgeemo_crop whole = EDGEEMO_CROP_WHOLE;
     camera_fb_t *taken = esp_camera_fb_get();
-    int said = CAMERA_FAILED;
+    int failed = -1;
     if (!taken) {
         ESP_LOGE(TAG, "no frame; is the ribbon seated?");
-        return CAMERA_FAILED;
+        return -1;
     }
     if (taken->format == PIXFORMAT_RGB565 && taken->len >= taken->width * taken->height * 2) {
         const int32_t width = (int32_t)taken->width, height = (int32_t)taken->height;
+        const int32_t side = width < height ? width : height;
         const edgeemo_frame frame = {taken->buf, width, height, width * 2, EDGEEMO_RGB565_BE};
-        edgeemo_face face;
-        const int32_t faces = edgeemo_find_in(&frame, &face, 1, arena);
-        if (faces == 0) {
-            said = CAMERA_NOBODY;
-        } else if (faces > 0 && edgeemo_face_to_input(&frame, &face.box, &crop, pixels) == 0) {
-            said = CAMERA_FACE;
-        }
+        const edgeemo_box middle = {(width - side) / 2, (height - side) / 2, side, side};
+        failed = edgeemo_face_to_input(&frame, &middle, &whole, pixels);
     }
     esp_camera_fb_return(taken);
-    return said;
+    return failed ? -1 : 0;
 }

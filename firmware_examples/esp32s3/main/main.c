@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Camera, face, network, LED and serial port, over and over. */
+/* Camera, network, LED and serial port, over and over. */
 #include "camera_provider.h"
-#include "edgeemo_find.h"
 #include "edgeemo_kernels.h"
 #include "esp_log.h"
 #include "esp_timer.h"
@@ -10,10 +9,6 @@
 #include "model_store.h"
 #include "responder.h"
 #include "settings.h"
-
-#if SETTINGS_ARENA_BYTES < EDGEEMO_FIND_ARENA_BYTES
-#error "SETTINGS_ARENA_BYTES: the face detector needs more"
-#endif
 
 /* Kernels keep numbers of 8, 16 and 32 bits in it. */
 static union {
@@ -37,14 +32,10 @@ void app_main(void)
     for (;;) {
         int8_t logits[EDGEEMO_LABEL_COUNT];
         uint16_t scores[EDGEEMO_LABEL_COUNT];
-        const int seen = camera_provider_read(pixels, arena.bytes);
-        if (seen == CAMERA_FACE) {
+        if (camera_provider_read(pixels) == 0) {
             edgeemo_run(store.network, arena.bytes, pixels, logits);
             edgeemo_scores_q15(store.network->exponentials, logits, scores, EDGEEMO_LABEL_COUNT);
-        }
-        if (seen != CAMERA_FAILED) {
-            responder_update(&shown, seen == CAMERA_FACE ? scores : NULL,
-                             (uint32_t)(esp_timer_get_time() / 1000));
+            responder_update(&shown, scores, (uint32_t)(esp_timer_get_time() / 1000));
         }
         vTaskDelay(1); /* lets the idle task feed the watchdog */
     }

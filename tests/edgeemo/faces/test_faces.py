@@ -298,9 +298,9 @@ def test_auto_takes_yunet_when_its_file_is_there() -> None:
 def test_auto_takes_ours_and_a_bundle_that_is_named(tmp_path: Path) -> None:
     assert choose_detector(DetectorOptions())[1] == "it ships with edgeemo"
     bundle = tmp_path / "mine.edgeemo"
-    bundle.write_bytes(find_detector("face-nano").read_bytes())
+    bundle.write_bytes(find_detector("face").read_bytes())
     opened, reason = choose_detector(DetectorOptions(bundle))
-    assert (opened.name, reason) == ("face-nano", "its bundle is named by the argument model")
+    assert (opened.name, reason) == ("face", "its bundle is named by the argument model")
 
 
 WITHOUT_LITERT = """

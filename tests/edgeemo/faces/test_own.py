@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeemo.data.pictures import read_picture
 from edgeemo.faces import DetectorOptions, open_detector
-from edgeemo.faces.own import open_face, open_face_nano
+from edgeemo.faces.own import open_face
 from edgeemo.results import Box
 from tests import support
 from tests.edgeemo.faces.test_faces import ASTRONAUT_FACE, JUSTIN_FACE, overlap
@@ -27,22 +27,19 @@ def test_the_face_is_found_where_yunet_and_haar_find_it(astronaut: NDArray[np.ui
     (box,) = open_detector("face").detect(astronaut)
     assert overlap(box, ASTRONAUT_FACE) > 0.5
     justin = read_picture(support.shared("media", "justin.jpg"))
-    for name in ("face", "face-nano"):
-        (box,) = open_detector(name).detect(justin)
-        assert overlap(box, JUSTIN_FACE) > 0.5, name
+    (box,) = open_detector("face").detect(justin)
+    assert overlap(box, JUSTIN_FACE) > 0.5
 
 
 def test_there_is_no_face_where_none_is() -> None:
     picture = read_picture(support.shared("media", "no-faces.jpg"))
     assert open_detector("face").detect(picture) == []
-    assert open_detector("face-nano").detect(picture) == []
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 900), (900, 2), (48, 48), (300, 20)])
 def test_frames_of_any_shape_are_looked_at(shape: tuple[int, int]) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
-    for opened in (open_face(DetectorOptions()), open_face_nano(DetectorOptions())):
-        assert all(isinstance(box, Box) for box in opened.detect(noise))
+    assert all(isinstance(box, Box) for box in open_face(DetectorOptions()).detect(noise))
 
 
 def test_a_mirrored_frame_has_its_box_mirrored(astronaut: NDArray[np.uint8]) -> None:

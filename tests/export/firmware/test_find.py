@@ -64,7 +64,7 @@ def emotions() -> Bundle:
 
 @pytest.fixture(scope="module")
 def finder() -> DetectorBundle:
-    return read_detector(find_detector("face-nano"))
+    return read_detector(find_detector("face"))
 
 
 @pytest.fixture(scope="module")
