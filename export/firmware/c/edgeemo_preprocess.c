@@ -269,7 +269,7 @@ static int find_region(const edgeemo_frame *frame, const edgeemo_box *box, const
 }
 
 FACE_TO_INPUT(const edgeemo_frame *frame, const edgeemo_box *box, const edgeemo_crop *crop,
-              uint8_t *out)
+              uint8_t out[HEIGHT * WIDTH * CHANNELS])
 {
     region r;
     if (!is_usable(frame)) {

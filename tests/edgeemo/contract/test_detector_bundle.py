@@ -74,7 +74,7 @@ def test_each_kind_of_bundle_is_told_from_the_other() -> None:
         (lambda m: m["artifact"].update(sha256="0" * 64), "sha256 differs"),
         (lambda m: m.update(input_fingerprint="x"), "fingerprint"),
         (lambda m: m["looks"][0].update(found=10**6), "found more faces than there are"),
-        (lambda m: m.update(box_overlap=2.0), "overlap of 0 to 1"),
+        (lambda m: m.update(box_overlap=2.0), "a smallest face of 0 to 1"),
         (lambda m: m.update(tensor_arena_bytes=-1), "counts of 0 to"),
         (lambda m: m.update(licence="a\u202eb"), "printable"),
         (lambda m: m["companions"].pop(), "companions"),
