@@ -8,11 +8,13 @@ EdgeemoError
 ├── PictureError (ValueError)          a file that is no usable picture
 ├── ArchiveError (ValueError)          an archive or folder that cannot be trusted or used
 ├── DownloadError (OSError)            a data set or model file that could not be downloaded
+├── UpdateError (OSError)              a repository of updates that cannot be trusted or reached
 ├── DataError (ValueError)             prepared data that is damaged or does not fit
 ├── RunError (ValueError)              a training run that is damaged or incomplete
 │   └── Interrupted (ValueError)       a run that Ctrl-C stopped, with how to go on
 ├── ModelError (ValueError)            a model from elsewhere that cannot be adopted
 ├── BundleError (ValueError)           a bundle that is damaged or from another version
+│   └── UntrustedModel (ValueError)    a model that no trusted key has signed
 ├── SpecMismatch (ValueError)          two artifacts that were made for different input specs
 ├── DetectorError (RuntimeError)       a face detector that cannot work here
 ├── CameraError (OSError)              a camera or video that cannot be opened or read
@@ -83,6 +85,10 @@ class DownloadError(EdgeemoError, OSError):
     """A data set or model file that could not be downloaded."""
 
 
+class UpdateError(EdgeemoError, OSError):
+    """A repository of updates whose files are missing, expired, too slow or not what was signed."""
+
+
 class DataError(EdgeemoError, ValueError):
     """Prepared data that is damaged or does not fit."""
 
@@ -101,6 +107,10 @@ class ModelError(EdgeemoError, ValueError):
 
 class BundleError(EdgeemoError, ValueError):
     """A bundle that is damaged, tampered with or from another version."""
+
+
+class UntrustedModel(BundleError):
+    """A model that too few of the keys which are trusted here have signed."""
 
 
 class SpecMismatch(EdgeemoError, ValueError):

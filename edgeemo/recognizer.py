@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.backends import Backend, Providers, open_backend
-from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.operating_point import DEFAULT, Prior
 from edgeemo.contract.preprocess import face_to_input, is_in_frame
 from edgeemo.contract.quantize import softmax
@@ -18,8 +19,12 @@ from edgeemo.data.pictures import read_picture
 from edgeemo.data.view import AS_IT_IS, View
 from edgeemo.errors import BackendError, DetectorError, InvalidInput
 from edgeemo.faces import Detector, check_detector, crop_of, open_detector
+from edgeemo.isolated.backend import IsolatedBackend
 from edgeemo.models import DEFAULT_MODEL, find_model, shipped_models
 from edgeemo.results import Box, Face
+from edgeemo.slots import SLOT, Slots
+from edgeemo.slots.trial import RunningTrial, begin
+from edgeemo.trust import read_bundle
 
 
 class Recognizer:
@@ -31,7 +36,8 @@ class Recognizer:
     its own, so bundles of different labels and inputs live side by side in one process.
 
     Args:
-        model: name of a shipped bundle, path of a .edgeemo file, or an opened Bundle.
+        model: name of a shipped bundle, path of a .edgeemo file, an opened Bundle, or "slot" for
+            the model that `edgeemo install` has put on this device.
         detector: a name of edgeemo.faces.DETECTORS ("auto", "yunet", "haar", "whole" and what other
             packages bring), or any object with `name` and `detect` (see edgeemo.faces.Detector),
             such as `edgeemo.faces.open_detector("yunet", "yunet.onnx", smallest_face=1 / 6)`.
@@ -46,6 +52,9 @@ class Recognizer:
             "training" as in its training data (best top-1 there), "balanced" (rare emotions as
             likely as others), or shares 0..1 by label for a site that knows its visitors, such as
             {"neutral": 0.7, "happy": 0.2}; labels not named share the rest as in training.
+        isolated: run the network in a process of its own, which is ended and started again where
+            it crashes or takes longer than 2 s (edgeemo.isolated.backend): for models from
+            elsewhere. On the CPU, with the artifact's usual runtime.
         backend: an opened backend instead of the bundle's own, for tests (edgeemo.FakeBackend); it
             brings its labels and its input spec, and `model` is not looked at.
 
@@ -63,14 +72,24 @@ class Recognizer:
         threads: int = 1,
         providers: Providers = None,
         prior: Prior = DEFAULT,
+        isolated: bool = False,
         backend: Backend | None = None,
     ) -> None:
+        if isolated and (backend or runtime or providers):
+            raise InvalidInput("expected isolated without backend, runtime and providers")
         self.bundle: Bundle | None = None
+        self.trial: RunningTrial | None = None
         if backend is None:
-            self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
-            backend = open_backend(
-                self.bundle, artifact, runtime=runtime, threads=threads, providers=providers
-            )
+            if model == SLOT:
+                self.bundle, self.trial = begin(Slots())
+            else:
+                self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
+            if isolated:
+                backend = IsolatedBackend(self.bundle, artifact, threads=threads)
+            else:
+                backend = open_backend(
+                    self.bundle, artifact, runtime=runtime, threads=threads, providers=providers
+                )
         self.backend = backend
         self.labels, self.spec = tuple(backend.labels), backend.spec
         self._shift = self._shift_to(prior)
@@ -94,7 +113,11 @@ class Recognizer:
     def close(self) -> None:
         """Let the model go, once no thread runs it; more than once does no harm."""
         with self._inferring:
-            self.__dict__.pop("backend", None)
+            backend = self.__dict__.pop("backend", None)
+            if isinstance(backend, IsolatedBackend):
+                backend.close()
+            if self.trial:
+                self.trial.ended()
 
     def predict(
         self, picture: str | os.PathLike[str] | NDArray[np.uint8], view: View = AS_IT_IS
@@ -160,14 +183,23 @@ class Recognizer:
 
         Raises InvalidInput after `close`.
         """
-        with self._inferring:
-            self._check_open()
-            logits = self.backend.infer(inputs)
-        if not np.isfinite(logits).all():
-            raise BackendError(
-                f"{self.backend.artifact}: gives answers that are no numbers; do not use this model"
-            )
-        return logits if self._shift is None else logits + self._shift
+        try:
+            with self._inferring:
+                self._check_open()
+                logits = self.backend.infer(inputs)
+            if not np.isfinite(logits).all():
+                raise BackendError(
+                    f"{self.backend.artifact}: gives answers that are no numbers; do not use this "
+                    "model"
+                )
+        except BackendError:
+            if self.trial:
+                self.trial.failed()
+            raise
+        logits = logits if self._shift is None else logits + self._shift
+        if self.trial:
+            self.trial.answered(self.labels[answer] for answer in logits.argmax(axis=1))
+        return logits
 
     def _shift_to(self, prior: Prior) -> NDArray[np.float32] | None:
         """float32 (labels,): what logits gain for the prior; None for the bundle's default."""
@@ -187,17 +219,31 @@ class Recognizer:
             raise InvalidInput("the recognizer is closed; open a new one")
 
 
-def load_bundle(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Bundle:
+def load_bundle(
+    name_or_path: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    trusted_keys: Sequence[str | os.PathLike[str]] | None = None,
+) -> Bundle:
     """Read and check a bundle by shipped name or path.
 
-    Raises InvalidInput for what is neither, MissingFile, BundleError.
+    Args:
+        name_or_path: a shipped model's name, a .edgeemo file, or "slot" for the model that
+            `edgeemo install` has put on this device.
+        trusted_keys: public keys' files, or folders of them, in place of those of
+            /etc/edgeemo/keys and $EDGEEMO_TRUSTED_KEYS; where there are any, what they have not
+            signed is refused before it is parsed (docs/trust.md).
+
+    Raises InvalidInput for what is neither, MissingFile, UntrustedModel, BundleError, and
+    MissingDependency where signatures cannot be checked.
     """
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise InvalidInput(
             f"expected a shipped model's name ({', '.join(shipped_models())}) or the path of a "
             f".edgeemo file, received {str(name_or_path)[:40]!r} ({type(name_or_path).__name__})"
         )
-    return read_bundle(find_model(os.fspath(name_or_path)))
+    if name_or_path == SLOT and trusted_keys is None:
+        return Slots().current()
+    return read_bundle(find_model(os.fspath(name_or_path)), trusted_keys)
 
 
 def predict(

@@ -1,3 +1,3 @@
 """The version of edgeemo, here alone."""
 
-__version__ = "0.2.0"
+__version__ = "0.7.0"

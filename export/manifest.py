@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeemo.backends.litert import LiteRtBackend
-from edgeemo.contract.bundle import sha256
+from edgeemo.contract.container import sha256
 from edgeemo.contract.manifest import (
     COMPANIONS,
     OLDEST_READER,

@@ -30,20 +30,30 @@ LAYERS: dict[str, set[str]] = {
     "contract": {"errors"},
     "results": {"contract", "errors"},
     "models": {"errors"},
+    "trust": {"contract", "errors", "models", "optional"},
     "downloads": {"contract", "errors"},
     "data": {"contract", "errors", "optional"},
     "label_layout": {"results"},
     "drawing": {"errors", "label_layout", "optional", "results"},
     "backends": {"cache", "contract", "errors", "optional", "registry"},
     "firmware": {"backends", "contract", "errors", "optional"},
-    "faces": {"cache", "contract", "errors", "optional", "registry", "results"},
+    "faces": {
+        "backends", "cache", "contract", "errors", "models", "optional", "registry", "results",
+        "trust",
+    },
     "cameras": {"contract", "data", "errors", "optional", "registry"},
-    "proof": {"backends", "contract", "errors"},
-    "recognizer": {"backends", "contract", "data", "errors", "faces", "models", "results"},
+    "proof": {"backends", "contract", "errors", "trust"},
+    "isolated": {"backends", "contract", "errors", "trust"},
+    "slots": {"contract", "errors", "proof", "trust"},
+    "recognizer": {
+        "backends", "contract", "data", "errors", "faces", "isolated", "models", "results",
+        "slots", "trust",
+    },
     "live": {
         "backends", "cameras", "contract", "data", "errors", "faces", "models", "optional",
         "recognizer", "results",
     },
+    "updates": {"contract", "errors", "optional", "slots"},
     "serve": {
         "drawing", "cameras", "contract", "data", "errors", "live", "optional", "recognizer",
         "results",
@@ -51,7 +61,7 @@ LAYERS: dict[str, set[str]] = {
     "cli": {
         "drawing", "backends", "cache", "cameras", "contract", "data", "downloads", "errors",
         "faces", "firmware", "live", "models", "optional", "proof", "recognizer", "results",
-        "serve",
+        "serve", "slots", "trust", "updates",
     },
     "__main__": {"cli"},
 }  # fmt: skip
@@ -71,14 +81,18 @@ _ON_ALL_SIDES = (
 WORKSTATION: dict[str, tuple[str, ...]] = {
     "training": (
         "edgeemo.contract", "edgeemo.data", "edgeemo.faces", "edgeemo.models",
-        "edgeemo.proof.evaluation", "edgeemo.registry", "workstation", *_ON_ALL_SIDES,
+        "edgeemo.proof.evaluation", "edgeemo.registry", "edgeemo.trust", "workstation",
+        *_ON_ALL_SIDES,
     ),
     "export": (
         "edgeemo.backends", "edgeemo.contract", "edgeemo.data", "edgeemo.faces",
-        "edgeemo.firmware", "edgeemo.models", "edgeemo.proof", "training.data.duplicates",
-        "training.networks.layers", "workstation", *_ON_ALL_SIDES,
+        "edgeemo.firmware", "edgeemo.models", "edgeemo.proof", "edgeemo.trust", "edgeemo.updates.releases",
+        "training.data.duplicates", "training.networks.layers", "workstation", *_ON_ALL_SIDES,
     ),
-    "workstation": ("edgeemo.contract", "edgeemo.errors", "edgeemo.optional", "edgeemo.cli.shell"),
+    "workstation": (
+        "edgeemo.contract", "edgeemo.data.pictures", "edgeemo.errors", "edgeemo.optional",
+        "edgeemo.cli.shell",
+    ),
 }  # fmt: skip
 
 # Import statements for packages from outside. edgeemo takes optional ones through `need`, which
@@ -132,6 +146,13 @@ SITES: dict[str, set[str]] = {
         "export/adopt/onnx_graph.py",
         "training/runs/from_bundle.py",
     },  # conversion; models from elsewhere; the float weights of a bundle
+    "cryptography": {"edgeemo/trust/ed25519.py"},  # signatures
+    "tuf": {
+        "edgeemo/updates/client.py",
+        "edgeemo/updates/fetching.py",
+        "export/publish/repository.py",
+    },
+    "securesystemslib": {"export/publish/repository.py"},
     "picamera2": {"edgeemo/cameras/picamera2.py"},
     "uvicorn": {"edgeemo/serve/server.py"},
     "wsproto": {"edgeemo/serve/server.py"},
@@ -341,6 +362,25 @@ def site_violations(root: Path) -> list[str]:
     ]
 
 
+def reader_violations(root: Path) -> list[str]:
+    """Bundles are read through `edgeemo.trust`, which asks whose they are; the contract's own
+    readers look at wholeness alone.
+    """
+    readers = {"read_bundle", "read_detector", "parse_bundle", "parse_detector"}
+    return [
+        f"{file}:{node.lineno} reads bundles past edgeemo.trust"
+        for file, tree in sources(root).items()
+        if not file.startswith(("edgeemo/contract/", "edgeemo/trust/"))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").startswith("edgeemo.contract")
+        and (
+            readers & {alias.name for alias in node.names}
+            or {alias.name for alias in node.names} & {"bundle", "detector_bundle"}
+        )
+    ]
+
+
 def cycle_violations(root: Path) -> list[str]:
     """No file needs itself, over others, while it is being loaded."""
     files = sources(root)
@@ -382,6 +422,7 @@ RULES = [
     workstation_violations,
     outside_violations,
     site_violations,
+    reader_violations,
     cycle_violations,
     print_violations,
 ]
@@ -565,6 +606,12 @@ PLANTED = [
         "imports ai_edge_litert",
     ),
     (site_violations, "edgeemo/faces/new.py", "need(f'{name}.x', 'a', 'b')", "a computed name"),
+    (
+        reader_violations,
+        "edgeemo/cli/new.py",
+        "def f():\n    from edgeemo.contract.bundle import Bundle, read_bundle",
+        "new.py:2 reads bundles past edgeemo.trust",
+    ),
     (
         cycle_violations,
         "edgeemo/contract/new.py",

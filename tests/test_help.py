@@ -34,11 +34,11 @@ COMMANDS = dict(found for name, group in PROGRAMS.items() for found in commands(
 
 
 def examples(text: str, words: str) -> list[list[str]]:
-    """What follows `words` in each example of a help, without the remark beside it."""
+    """What follows `words` in each example of a help, without the remark or the pipe beside it."""
     joined = re.sub(r" *\\\n *", " ", text)  # a line that goes on
     lines = [re.sub(r"^[A-Z_]+=\S+ ", "", line.strip()) for line in joined.splitlines()]
     return [
-        shlex.split(re.split(r" {2,}", line)[0].removeprefix(words))
+        shlex.split(re.split(r" {2,}| \| ", line)[0].removeprefix(words))
         for line in lines
         if re.match(rf"{re.escape(words)}( |$)", line)
     ]

@@ -1,5 +1,5 @@
 """python -m training: prepare, stats, leaks, train, family, finetune, evaluate, crossval, sweep,
-review, restore, doctor.
+review, restore, detector, doctor.
 """
 
 import click
@@ -7,6 +7,7 @@ import click
 from edgeemo.cli import shell
 from edgeemo.version import __version__
 from training.cli.crossval import crossval
+from training.cli.detector import detector
 from training.cli.doctor import doctor
 from training.cli.evaluate import evaluate
 from training.cli.family import family
@@ -40,6 +41,7 @@ def main() -> None:
     python -m training sweep --data prepared/ --out sweep/
     python -m training review prepared/ --run runs/small
     python -m training restore small.edgeemo --data prepared/ --out runs/small
+    python -m training detector face --photos A.zip --scenes B.zip --out runs/face
     """
 
 
@@ -55,6 +57,7 @@ for command in (
     sweep,
     review,
     restore,
+    detector,
     doctor,
 ):
     main.add_command(command)

@@ -33,11 +33,11 @@ import cv2
 import numpy as np
 
 from edgeemo.cli.shell import say
-from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.run import CHECKPOINT, WEIGHTS, read_predictions, read_run_config
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import EdgeemoError, MissingFile
 from edgeemo.models import find_model
+from edgeemo.trust import read_bundle
 from tests.support import write_drawn_archive
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -24,11 +24,12 @@ import numpy as np
 from edgeemo.backends.litert import open_interpreter
 from edgeemo.cli.bench import alternate
 from edgeemo.cli.shell import say
-from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.checked import strict
 from edgeemo.contract.quantize import pixels_to_int8
 from edgeemo.firmware.network import integer_artifact
 from edgeemo.models import find_model, shipped_models
+from edgeemo.trust import read_bundle
 from export.firmware.generate import generate
 
 _EXAMPLE = Path(__file__).resolve().parents[2] / "firmware_examples" / "cortex_m"

@@ -68,8 +68,8 @@ class LiteRtBackend:
         self.threads = options.threads
         kernels = "reference" if options.reference_kernels else "default"
         self._interpreter = open_interpreter(model, artifact, threads=self.threads, kernels=kernels)
-        self._input, self._output = _tensors(self._interpreter)
-        self.input_info, self.output_info = _info(self._input), _info(self._output)
+        self._input, self._output = ends(self._interpreter)
+        self.input_info, self.output_info = info(self._input), info(self._output)
         self._to_input = _input_conversion(self.input_info, spec, artifact)
         self._to_logits = _output_conversion(self.output_info, len(labels), artifact)
         self._running = threading.Lock()  # input and output are the interpreter's own memory
@@ -133,8 +133,8 @@ def trace(
     """
     check_inputs(inputs, spec.shape)
     interpreter = open_interpreter(model, artifact, kernels="reference", keep_tensors=True)
-    source, _ = _tensors(interpreter)
-    stored = _input_conversion(_info(source), spec, artifact)(inputs)
+    source, _ = ends(interpreter)
+    stored = _input_conversion(info(source), spec, artifact)(inputs)
     try:
         outputs = _operator_outputs(interpreter)
         digests = [hashlib.sha256() for _ in outputs]
@@ -166,10 +166,10 @@ def tensor_values(
     """
     check_inputs(inputs, spec.shape)
     interpreter = open_interpreter(model, artifact, kernels="reference", keep_tensors=True)
-    source, _ = _tensors(interpreter)
+    source, _ = ends(interpreter)
     values = []
     try:
-        for stored in _input_conversion(_info(source), spec, artifact)(inputs):
+        for stored in _input_conversion(info(source), spec, artifact)(inputs):
             interpreter.set_tensor(source["index"], stored[np.newaxis])
             interpreter.invoke()
             values.append(interpreter.get_tensor(number).ravel())
@@ -202,7 +202,7 @@ def timed_call(model: bytes, name: str, threads: int) -> Callable[[], object]:
     benchmarks.
     """
     interpreter = open_interpreter(model, name, threads=threads)
-    source, target = _tensors(interpreter)
+    source, target = ends(interpreter)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, source["shape"])
     value = (
@@ -339,7 +339,7 @@ def operator_answers(
     builder = flatbuffers.Builder(1024)
     builder.Finish(alone.Pack(builder), b"TFL3")
     interpreter = open_interpreter(bytes(builder.Output()), name, kernels="reference")
-    first, last = _tensors(interpreter)
+    first, last = ends(interpreter)
     try:
         interpreter.set_tensor(first["index"], values[np.newaxis])
         interpreter.invoke()
@@ -438,7 +438,8 @@ def _pass_on(buffer: int) -> None:
             os.write(2, kept)
 
 
-def _tensors(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def ends(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The details of a model's one input and its first output. Raises BackendError."""
     try:
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     except UnicodeDecodeError:
@@ -451,7 +452,8 @@ def _tensors(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return inputs[0], outputs[0]
 
 
-def _info(tensor: dict[str, Any]) -> TensorInfo:
+def info(tensor: dict[str, Any]) -> TensorInfo:
+    """A tensor's details as the manifest has them."""
     shape, dtype = tuple(int(n) for n in tensor["shape"]), np.dtype(tensor["dtype"]).name
     if dtype != "int8":
         return TensorInfo(shape, dtype, None, None)

@@ -162,8 +162,8 @@ def machine() -> str:
 
 def _other(path: Path, threads: int) -> Callable[[], object]:
     from edgeemo.backends.litert import timed_call
-    from edgeemo.contract.bundle import MAX_BUNDLE_BYTES
     from edgeemo.contract.checked.reading import read_regular, why_no_file
+    from edgeemo.contract.container import MAX_BUNDLE_BYTES
     from edgeemo.errors import InvalidInput, MissingFile
 
     if why := why_no_file(path):

@@ -24,6 +24,7 @@ from edgeemo.contract.checked.counts import count_of
 from edgeemo.errors import EdgeemoError
 
 if TYPE_CHECKING:
+    from edgeemo.contract.bundle import Bundle
     from edgeemo.proof.selftest import SelfTestResult
 
 # Instruction sets that decide how fast int8 runs, as /proc/cpuinfo names them.
@@ -91,7 +92,7 @@ def _checks(
     yield from _over_each_other("ONNX Runtime", r"onnxruntime(-gpu)?", "an onnxruntime", "onnx")
     yield from _opencv()
     yield from _cameras()
-    yield _guarded("detector", lambda: _detector(detector, detector_model))
+    yield _guarded("detector", lambda: _detector(detector, detector_model, time_limit))
     yield from _bundle(model, time_limit)
 
 
@@ -243,17 +244,25 @@ def _camera(device: Path) -> Check:
     return Check("camera", "ok", f"{device} may be read, by {by}")
 
 
-def _detector(name: str, model: str | None) -> Check:
+def _detector(name: str, model: str | None, time_limit: float) -> Check:
     from edgeemo.faces import DetectorOptions, open_detector
     from edgeemo.faces.auto import choose_detector
+    from edgeemo.faces.own import OwnDetector
     from edgeemo.faces.yunet import PULL
+    from edgeemo.proof.selftest_faces import fault_apart
 
+    if model and model.endswith(".edgeemo") and (fault := fault_apart(Path(model), time_limit)):
+        return Check("detector", "problem", f"{model}: {fault}")
     if name == "auto":
         detector, reason = choose_detector(DetectorOptions(Path(model) if model else None))
     else:
         detector, reason = open_detector(name, model), "asked for by name"
     if (name, detector.name) == ("auto", "haar"):
         return Check("detector", "note", f"haar, which finds frontal faces only ({reason})", PULL)
+    if isinstance(detector, OwnDetector):
+        if fault := fault_apart(detector.bundle.path, time_limit):
+            return Check("detector", "problem", f"{detector.name}: {fault}")
+        reason += "; its self-test passes"
     return Check("detector", "ok", f"{detector.name} ({reason})")
 
 
@@ -275,6 +284,7 @@ def _bundle(model: str, time_limit: float) -> Iterator[Check]:
         f"{bundle.manifest.name} {bundle.manifest.version}, {len(bundle.files) + 1} entries, every"
         " hash right",
     )
+    yield _whose(bundle)
     faults = [*promise_faults(bundle), *report_faults(bundle)]
     for fault in faults:
         yield Check("report", "problem", fault)
@@ -298,6 +308,21 @@ def _bundle(model: str, time_limit: float) -> Iterator[Check]:
     yield from map(_selftest, ran)
     if not ran:
         yield Check("self-test", "note", "not run: no runtime of its models is installed")
+
+
+def _whose(bundle: "Bundle") -> Check:
+    from edgeemo.trust import configured_keys
+
+    if bundle.vouched.shipped:
+        return Check("signed", "ok", "ships with this edgeemo; other models need a trusted key's")
+    if bundle.vouched.by:
+        keys = configured_keys()
+        return Check("signed", "ok", f"by {', '.join(bundle.vouched.by)}; trusted: {keys}")
+    return Check(
+        "signed",
+        "note",
+        "no key is trusted here, so any whole model runs (docs/trust.md: /etc/edgeemo/keys)",
+    )
 
 
 def _selftest(result: "SelfTestResult") -> Check:

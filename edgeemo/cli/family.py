@@ -41,7 +41,7 @@ class Shipped:
 
 def family() -> list[tuple[Shipped, "Bundle"]]:
     """The models that ship and their bundles, the smallest first."""
-    from edgeemo.contract.bundle import read_bundle
+    from edgeemo.trust import read_bundle
 
     rows = [_row(name, read_bundle(find_model(name))) for name in shipped_models()]
     return sorted(rows, key=lambda row: (row[0].bytes, row[0].name))

@@ -109,17 +109,31 @@ def flash(
 
 def _image(bundle: str) -> bytes:
     """A model.bin as it is, or the image of a bundle."""
-    from edgeemo.contract.bundle import MAX_BUNDLE_BYTES, read_bundle
     from edgeemo.contract.checked.reading import open_regular
+    from edgeemo.contract.container import MAX_BUNDLE_BYTES
     from edgeemo.firmware.image import MAGIC, build_image
     from edgeemo.models import find_model
+    from edgeemo.trust import read_bundle
 
     path = find_model(bundle)
     if path.is_file() and path.stat().st_size <= MAX_BUNDLE_BYTES:
         with open_regular(path) as file:
             if file.read(len(MAGIC)) == MAGIC:
+                _check_untold(bundle)
                 return MAGIC + file.read()
     return build_image(read_bundle(path))
+
+
+def _check_untold(image: str) -> None:
+    """Raise UntrustedModel for a model.bin where keys are trusted: it carries no signature."""
+    from edgeemo.errors import UntrustedModel
+    from edgeemo.trust import configured_keys
+
+    if keys := configured_keys():
+        raise UntrustedModel(
+            f"{image}: expected a bundle signed by {keys}, received an image, which carries no "
+            "signature; flash the signed bundle itself"
+        )
 
 
 def _check_port(port: str) -> None:

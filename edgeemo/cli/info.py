@@ -49,10 +49,19 @@ def _what_it_is(bundle: "Bundle") -> Iterator[str]:
         f"(needs edgeemo {manifest.minimum_edgeemo})"
     )
     yield f"labels       {', '.join(manifest.labels)}"
+    if by := _signed_by(bundle):
+        yield f"signed       {by}"
     yield (
         f"input        {spec.height}x{spec.width}x{spec.channels} uint8 {CHANNELS[spec.channels]}, "
         f"spec {manifest.input_fingerprint}"
     )
+
+
+def _signed_by(bundle: "Bundle") -> str:
+    """Who answers for it where keys are trusted; empty where none are."""
+    if bundle.vouched.shipped:
+        return "ships with this edgeemo"
+    return f"by {', '.join(bundle.vouched.by)}, trusted here" if bundle.vouched.by else ""
 
 
 def _short(text: str) -> str:

@@ -111,8 +111,8 @@ def list_models(as_json: bool) -> None:
 
 
 def _state(bundle: Path) -> str:
-    from edgeemo.contract.bundle import read_bundle
     from edgeemo.errors import EdgeemoError
+    from edgeemo.trust import read_bundle
 
     try:
         read_bundle(bundle)

@@ -72,7 +72,7 @@ def model_option() -> Decorator:
         shell_complete=bundles,
         default=DEFAULT_MODEL,
         metavar="NAME_OR_BUNDLE",
-        help="A shipped model's name or a .edgeemo file.",
+        help="A shipped model's name, a .edgeemo file, or slot: the installed one.",
     )
 
 
@@ -196,3 +196,22 @@ def _region(
             "expected x,y,width,height in shares of the frame, within 0 to 1, such as "
             f"0.25,0,0.5,1; received {value!r}"
         ) from None
+
+
+def isolated_option() -> Decorator:
+    """--isolated, the network in a process of its own."""
+    return click.option(
+        "--isolated",
+        is_flag=True,
+        help="Run the network in a watched process of its own, for models from elsewhere.",
+    )
+
+
+def slots_option() -> Decorator:
+    """--slots, the folder of installed models."""
+    return click.option(
+        "--slots",
+        type=PlainPath(),
+        metavar="DIR",
+        help="Where models are installed [default: $EDGEEMO_SLOTS, then /var/lib/edgeemo].",
+    )

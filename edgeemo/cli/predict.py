@@ -16,6 +16,7 @@ from edgeemo.cli.options import (
     PlainPath,
     artifact_option,
     detector_options,
+    isolated_option,
     language_option,
     model_option,
     prior_option,
@@ -46,6 +47,7 @@ _MANY = 10  # pictures from which on a last line says how many a second it were
 @click.argument("images", nargs=-1, required=True, metavar="PICTURE...")
 @model_option()
 @artifact_option()
+@isolated_option()
 @prior_option()
 @detector_options()
 @view_options()
@@ -85,6 +87,7 @@ def predict(
     images: tuple[str, ...],
     model: str,
     artifact: str | None,
+    isolated: bool,
     prior: Prior,
     detector: str,
     detector_model: str | None,
@@ -128,7 +131,7 @@ def predict(
     pictures = pictures_of(images, (annotate, crops))
     outputs = planned(pictures, annotate, crops, (model, detector_model), language)
     most = pixel_bound(MAX_PIXELS if pictures.one else MAX_PIXELS_OF_MANY)
-    opened = _Model(model, artifact, prior, detector, detector_model)
+    opened = _Model(model, artifact, isolated, prior, detector, detector_model)
     total, form = len(pictures.all), "json" if as_json else "csv" if as_csv else "text"
     with ExitStack() as stack:
         look = _Look(view, most, which == "largest", min_confidence, outputs, SimpleQueue())
@@ -160,6 +163,8 @@ class _Model:
     """Name or path of the bundle."""
     artifact: str | None
     """Model file in it."""
+    isolated: bool
+    """Whether the network has a process of its own."""
     prior: Prior
     """How frequent each emotion is."""
     detector: str
@@ -172,7 +177,13 @@ class _Model:
         from edgeemo.recognizer import Recognizer
 
         finder = open_detector(self.detector, self.detector_model)
-        return Recognizer(self.model, detector=finder, artifact=self.artifact, prior=self.prior)
+        return Recognizer(
+            self.model,
+            detector=finder,
+            artifact=self.artifact,
+            prior=self.prior,
+            isolated=self.isolated,
+        )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from edgeemo.cli.options import (
     Decorator,
     artifact_option,
     detector_options,
+    isolated_option,
     model_option,
     prior_option,
     threads_option,
@@ -50,6 +51,8 @@ class Sensing:
     """Name or path of the bundle."""
     artifact: str | None
     """Model file in it."""
+    isolated: bool
+    """Whether the network has a process of its own."""
     prior: Prior
     """How frequent each emotion is."""
     detector: str
@@ -95,6 +98,7 @@ class Sensing:
             artifact=self.artifact,
             threads=self.threads,
             prior=self.prior,
+            isolated=self.isolated,
         )
 
     @contextmanager
@@ -224,8 +228,8 @@ def sensing_options() -> Decorator:
 
         camera = click.option("--camera", metavar="CAMERA", help=f"{forms()}  [default: auto]")
         shared = (
-            camera, model_option(), artifact_option(), prior_option(), detector_options(),
-            threads_option(), view_options(), *_OWN,
+            camera, model_option(), artifact_option(), isolated_option(), prior_option(),
+            detector_options(), threads_option(), view_options(), *_OWN,
         )  # fmt: skip
         decorated: Any = with_sensing
         for option in reversed(shared):

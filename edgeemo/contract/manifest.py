@@ -14,8 +14,12 @@ from edgeemo.contract.operating_point import OperatingPoint
 from edgeemo.errors import BundleError
 
 SCHEMA_VERSION = 2
-OLDEST_READER = "0.2.0"
-"""The first edgeemo that reads SCHEMA_VERSION: what a bundle of it needs at least."""
+FACE_DETECTOR = "face-detector"
+"""The `kind` in the manifest of a face detector's bundle (edgeemo.contract.detector_bundle)."""
+OLDEST_READER = "0.7.0"
+"""What a bundle that is written now needs at least: the first edgeemo that reads all of
+SCHEMA_VERSION and can tell by its own number (until 0.7.0 the code said 0.2.0, whatever it could
+read)."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[0-9]{1,5}\.[0-9]{1,5}\.[0-9]{1,5}")
@@ -278,6 +282,11 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
         raw = strict.loads(text)
         if not isinstance(raw, dict):
             raise ValueError("manifest: expected an object")
+        if raw.get("kind") == FACE_DETECTOR:
+            raise BundleError(
+                f"{where}: expected a model of emotions, received a face detector's bundle; pass "
+                "it as --detector-model"
+            )
         version = raw.get("schema_version")
         if type(version) is int and version > SCHEMA_VERSION:
             raise BundleError(

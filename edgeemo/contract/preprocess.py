@@ -82,6 +82,14 @@ def is_in_frame(
     return _in_frame(crop.region(box, spec.height, spec.width), *frame_rgb.shape[:2])
 
 
+def whole_frame(width: int, height: int, spec: InputSpec) -> tuple[int, int, int, int]:
+    """The smallest box (x, y, width, height) of the input's shape that holds a frame, in its
+    middle."""
+    across = max(width, -(-height * spec.width // spec.height))
+    down = max(height, -(-width * spec.height // spec.width))
+    return (width - across) >> 1, (height - down) >> 1, across, down
+
+
 def to_grey(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """BT.601 luma of uint8 (H, W, 3) RGB as uint8 (H, W); see the module's formula."""
     cv2 = _cv2()

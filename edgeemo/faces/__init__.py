@@ -64,6 +64,7 @@ DETECTORS: Registry[Opener] = Registry(
     "edgeemo.detectors",
     {
         "auto": "edgeemo.faces.auto:open_auto",
+        "face": "edgeemo.faces.own:open_face",
         "yunet": "edgeemo.faces.yunet:YuNet",
         "haar": "edgeemo.faces.haar:Haar",
         "whole": "edgeemo.faces.whole:Whole",
@@ -75,10 +76,11 @@ DETECTORS: Registry[Opener] = Registry(
 def open_detector(
     name: str = "auto", model: str | Path | None = None, *, smallest_face: float | None = None
 ) -> Detector:
-    """Open a detector of DETECTORS: "yunet", "haar", "whole" (the picture is one face), or "auto".
+    """Open a detector of DETECTORS: "face" (ours), "yunet", "haar", "whole" (the
+    picture is one face), or "auto".
 
-    "auto" takes YuNet when its model file is there (`model`, then $EDGEEMO_YUNET, then the cache
-    folder), else Haar.
+    "auto" takes what `model` or $EDGEEMO_YUNET names, else "face"; without LiteRT, YuNet when its
+    file is in the cache folder, else Haar.
 
     Args:
         name: one of DETECTORS.

@@ -1,26 +1,48 @@
 """The best detector that works here."""
 
+import os
 from dataclasses import replace
 
-from edgeemo.errors import DetectorError
+from edgeemo.errors import DetectorError, MissingDependency, worded
 from edgeemo.faces import Detector, DetectorOptions
 from edgeemo.faces.haar import Haar
-from edgeemo.faces.yunet import PULL, YuNet, find_model
+from edgeemo.faces.own import open_face
+from edgeemo.faces.yunet import ENVIRONMENT, PULL, YuNet, find_model
+
+_BUNDLE = ".edgeemo"
 
 
 def open_auto(options: DetectorOptions) -> Detector:
-    """YuNet where its model file is found, else Haar. Raises DetectorError where neither works."""
+    """The best detector that works here; see `choose_detector`.
+
+    Raises DetectorError where none does.
+    """
     return choose_detector(options)[0]
 
 
 def choose_detector(options: DetectorOptions) -> tuple[Detector, str]:
-    """Like `open_auto`, with the reason for the choice in words."""
+    """A detector, and the reason for the choice in words.
+
+    It is what `options.model` or $EDGEEMO_YUNET names, else `face`; without LiteRT it is YuNet
+    where its file is in the cache folder, else Haar.
+    """
+    if options.model is not None and options.model.suffix == _BUNDLE:
+        named = worded("--detector-model", "the argument model")
+        return open_face(options), f"its bundle is named by {named}"
+    if options.model is None and not os.environ.get(ENVIRONMENT):
+        try:
+            return open_face(options), "it ships with edgeemo"
+        except MissingDependency as error:
+            without = f"{error}"
+    else:
+        without = ""
     path, reason = find_model(options.model)
     if path is not None:
         return YuNet(replace(options, model=path)), reason
     try:
-        return Haar(options), reason
+        return Haar(options), without or reason
     except DetectorError as error:
         raise DetectorError(
-            f"no face detector works here. YuNet: {reason}; run: {PULL}; or, for Haar: {error}"
+            f"no face detector works here. face: {without}; or YuNet: {reason}; run: {PULL}; or, "
+            f"for Haar: {error}"
         ) from None

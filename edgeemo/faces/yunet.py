@@ -17,6 +17,7 @@ from edgeemo.faces import DetectorOptions
 from edgeemo.faces.scaling import Scaling
 from edgeemo.optional import need
 from edgeemo.results import Box
+from edgeemo.trust.reading import check_known
 
 ENVIRONMENT = "EDGEEMO_YUNET"
 PULL = "edgeemo models pull yunet"  # the command that fetches the file below into the cache folder
@@ -83,6 +84,7 @@ class YuNet:
     Raises:
         MissingDependency: OpenCV is not installed.
         DetectorError: no model file, or one that OpenCV cannot load.
+        UntrustedModel: another file, where keys are trusted (`edgeemo.trust`).
     """
 
     name = "yunet"
@@ -97,6 +99,7 @@ class YuNet:
         if path is None:
             other = worded("--detector haar", 'detector="haar"')
             raise DetectorError(f"{reason}; run: {PULL}, or use {other}")
+        check_known(path, MODEL_SHA256, f"YuNet's {MODEL_FILE}", f"run: {PULL}")
         try:
             self._detector = self._cv2.FaceDetectorYN.create(for_c(path), "", (320, 320), _SCORE)
         except (self._cv2.error, AttributeError) as error:

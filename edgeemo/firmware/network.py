@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 from edgeemo.backends.litert import parse_model
 from edgeemo.contract.bundle import Bundle
+from edgeemo.contract.detector_bundle import DetectorBundle
+from edgeemo.contract.face_rows import ROW
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.manifest import Artifact, Format
 from edgeemo.contract.quantize import Quantization, input_table, pixels_to_int8
@@ -45,6 +47,17 @@ def bundle_network(bundle: Bundle) -> Network:
     file = integer_artifact(bundle).file
     where = f"{bundle.path}: {file}"
     return read_network(bundle.files[file], bundle.spec, len(bundle.labels), where)
+
+
+def detector_network(bundle: DetectorBundle) -> Network:
+    """The network of a detector's bundle; its "logits" are the rows.
+
+    Raises:
+        BackendError: a layer that the C kernels do not cover; the message names it.
+    """
+    manifest = bundle.manifest
+    where = f"{bundle.path}: {manifest.artifact.file}"
+    return read_network(bundle.model, manifest.input_spec, manifest.rows.cells * ROW, where)
 
 
 def read_network(

@@ -61,8 +61,8 @@ class EmotionSensor:
             edgeemo.cameras.Camera, such as a FakeCamera.
         recognizer: opened; stays the caller's, who closes it after the sensor. By default one is
             opened for `model` and `detector`, and closed with the sensor.
-        model: name of a shipped bundle, path of a .edgeemo file, or an opened Bundle; by default
-            "small".
+        model: name of a shipped bundle, path of a .edgeemo file, an opened Bundle, or "slot" for
+            the installed one; by default "small".
         detector: its name, or an object (see `Recognizer`); by default "auto". A name is opened for
             faces of a sixth of the frame's shorter side and more (edgeemo.faces.SMALLEST_FACE).
         faces: "largest", or "all" for a reading a face; handlers hear of the largest alone.
@@ -94,8 +94,13 @@ class EmotionSensor:
             raise InvalidInput(f"expected options of SensorOptions, received {options!r}")
         owns_recognizer = recognizer is None
         self._recognizer = _recognizer(recognizer, model, detector)
-        options.smoothing_of(self._recognizer.bundle, hold_time)  # before a camera is opened
-        opened = _opened(camera, options)
+        try:
+            options.smoothing_of(self._recognizer.bundle, hold_time)  # before a camera is opened
+            opened = _opened(camera, options)
+        except BaseException:
+            if owns_recognizer:
+                self._recognizer.close()  # a model on trial is not to blame
+            raise
         stills = is_stills(opened)
         smoothing = options.smoothing_of(self._recognizer.bundle, hold_time, stills=stills)
         heal = opened.live

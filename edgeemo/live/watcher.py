@@ -292,6 +292,7 @@ class Watcher:
                     notifier.status("frames come again")
                 if read:
                     notifier.alive()
+                    self._reader.alive()
                 lost_at = 0.0
             came = feed.counters.frames
             if now - health_at >= _HEALTH_EVERY:

@@ -15,6 +15,7 @@ PURPOSES = {
 }
 """What each bundle that ships is for, in a few words."""
 _FOLDER = Path(__file__).parent
+_DETECTORS = _FOLDER / "detectors"
 
 
 def shipped_models() -> list[str]:
@@ -35,4 +36,25 @@ def find_model(name_or_path: str) -> Path:
     raise MissingFile(
         f"{name_or_path}: no such bundle; expected the path of a .edgeemo file or one of"
         f" {', '.join(shipped_models()) or 'none'}"
+    )
+
+
+def shipped_detectors() -> list[str]:
+    """Names of the face detectors that ship with this install."""
+    return sorted(path.stem for path in _DETECTORS.glob("*.edgeemo"))
+
+
+def find_detector(name_or_path: str) -> Path:
+    """The bundle file of a face detector that a shipped name or a path means.
+
+    Raises:
+        MissingFile: neither; the message lists the shipped names.
+    """
+    if name_or_path in shipped_detectors():
+        return _DETECTORS / f"{name_or_path}.edgeemo"
+    if os.path.exists(name_or_path):
+        return Path(name_or_path)
+    raise MissingFile(
+        f"{name_or_path}: no such face detector; expected the path of a .edgeemo file or one of "
+        f"{', '.join(shipped_detectors()) or 'none'}"
     )

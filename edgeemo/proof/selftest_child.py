@@ -51,9 +51,9 @@ def main(arguments: list[str]) -> NoReturn:
 
 
 def _replay_all(path: str, tell: Callable[[dict[str, object]], None]) -> None:
-    from edgeemo.contract.bundle import read_bundle
     from edgeemo.errors import EdgeemoError
     from edgeemo.proof.selftest import Replay, SelfTestResult, replay, replays
+    from edgeemo.trust import read_bundle
 
     signs = iter(range(1, sys.maxsize))
 

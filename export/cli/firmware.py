@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from edgeemo.cli.shell import say
-from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_output
-from edgeemo.models import find_model
+from edgeemo.models import find_detector, find_model
+from edgeemo.trust import read_bundle, read_detector
 from export.cli.in_c import note_unmeasured
 from export.cli.options import as_json, max_ram, out
 from export.firmware import TARGETS, target_summaries
@@ -32,10 +32,21 @@ from export.firmware import TARGETS, target_summaries
     help="What its functions, types, macros and files begin with: another one for each model of a "
     "program that runs several.",
 )
+@click.option(
+    "--detector",
+    metavar="NAME",
+    help="A face detector beside it: face, or the path of a detector's .edgeemo file.",
+)
 @max_ram
 @as_json("One JSON object on stdout.")
 def firmware(
-    bundle: str, out: Path, target: str, prefix: str, max_ram: int | None, as_json: bool
+    bundle: str,
+    out: Path,
+    target: str,
+    prefix: str,
+    detector: str | None,
+    max_ram: int | None,
+    as_json: bool,
 ) -> None:
     """Write BUNDLE's int8 model (a file, or a shipped name) as plain C99.
 
@@ -43,6 +54,7 @@ def firmware(
 
     \b
     python -m export firmware nano --out firmware/
+    python -m export firmware nano --detector face --out firmware/
 
     \b
     edgeemo_model.c/.h       tables, a static memory plan, edgeemo_init,
@@ -51,6 +63,7 @@ def firmware(
                              reference kernels, bit for bit
     edgeemo_preprocess.c/.h  crop, grey and resize of a camera's frame, with
                              the bytes that training saw
+    edgeemo_find.c/.h        with --detector: edgeemo_find, faces in a frame
     edgeemo_vectors.c        edgeemo_selftest
     model_settings.h         labels, input, scales, smoothing, hashes
     README.md, Makefile      how to build and call it
@@ -68,7 +81,8 @@ def firmware(
     if out.suffix == ".zip":
         check_output(out, (path,))
     opened = read_bundle(path)
-    made = generate(opened, out, target=target, prefix=prefix, max_ram=max_ram)
+    finder = read_detector(find_detector(detector)) if detector else None
+    made = generate(opened, out, target=target, prefix=prefix, max_ram=max_ram, detector=finder)
     note_unmeasured(opened)
     if as_json:
         say(strict.dumps_line({"out": str(out), **asdict(made)}))

@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 
 from edgeemo.cli.shell import say
-from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.checked.outputs import check_output
 from edgeemo.models import find_model
+from edgeemo.trust import read_bundle
 from export.cli.in_c import note_unmeasured
 from export.cli.options import as_json, max_ram, out
 

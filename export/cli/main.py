@@ -13,11 +13,16 @@ _NAME = "python -m export"
 _VERBS = {
     "build": "a trained run as a bundle, in int8, proved",
     "adopt": "a model from elsewhere as a bundle, proved",
+    "detector": "a trained face detector as a bundle, proved",
     "inspect": "where int8 loses what, layer by layer",
     "compare": "two bundles on the same pictures",
     "tensorrt": "engines of a bundle's ONNX files, on a Jetson",
     "firmware": "C99 for microcontrollers, bit for bit",
     "flash-image": "the content of an ESP32's model partition",
+    "keygen": "a pair of keys, to sign bundles and to trust them",
+    "publish": "a bundle into a repository of updates",
+    "repository": "a repository of updates: made, renewed, its keys rotated",
+    "sign": "a signature into a bundle, for devices that trust keys",
 }
 
 
@@ -34,6 +39,8 @@ def main() -> None:
     python -m export tensorrt small.edgeemo --out engines/
     python -m export firmware nano --out firmware/
     python -m export flash-image nano --out model.bin
+    python -m export keygen fleet
+    python -m export sign small.edgeemo --key fleet.key
     """
 
 

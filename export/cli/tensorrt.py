@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 
 from edgeemo.cli.shell import say
-from edgeemo.contract.bundle import read_bundle
 from edgeemo.errors import GateFailed
 from edgeemo.models import find_model
+from edgeemo.trust import read_bundle
 from export.cli.options import out
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.checked.folders import folder_written_beside
+from edgeemo.contract.detector_bundle import DetectorBundle
 from edgeemo.contract.input_spec import CHANNELS
 from edgeemo.errors import InvalidInput
 from edgeemo.firmware.image import vectors
@@ -19,6 +20,7 @@ from edgeemo.firmware.layers import Network
 from edgeemo.firmware.network import bundle_network, integer_artifact
 from edgeemo.firmware.plan import Plan, plan_arena
 from export.firmware import TARGETS
+from export.firmware.find import find_files
 from export.firmware.names import Prefix, c_text
 from export.firmware.pages import filled, manifest_words, readme
 from export.firmware.settings import settings_header
@@ -60,10 +62,11 @@ def generate(
     target: str = "c99",
     prefix: str = "edgeemo",
     max_ram: int | None = None,
+    detector: DetectorBundle | None = None,
 ) -> Firmware:
     """Write the C sources of a bundle's int8 model into the folder `out`, which is made or, if it
     is ours, replaced; or into the archive `out` where that ends in .zip. Functions, types and files
-    begin with `prefix`, macros with it in capitals.
+    begin with `prefix`, macros with it in capitals. With a `detector` there is `edgeemo_find` too.
 
     Raises:
         BundleError: no int8 TFLite model in the bundle.
@@ -75,8 +78,19 @@ def generate(
     kind = TARGETS.get(target)
     called = Prefix(prefix)
     network, plan = check_ram(bundle, max_ram)
+    found: dict[str, str] = {}
+    memory = plan.arena_bytes
+    if detector is not None:
+        found, of_detector = find_files(detector, called)
+        memory = max(memory, of_detector.arena_bytes)
+        if max_ram is not None and memory > max_ram:
+            raise InvalidInput(
+                f"{detector.path}: needs an arena of {memory:,} bytes, and --max-ram allows "
+                f"{max_ram:,}; use a smaller detector"
+            )
     texts = {"README.md": readme(bundle, network, plan, kind, called)}
-    sources = _generated(bundle, network, plan, called)
+    sources = _generated(bundle, network, plan, called, memory, shared=detector is not None)
+    sources |= found
     sources |= {called.named(n): called.named((C / n).read_text("utf-8")) for n in _KERNELS}
     texts |= {str(PurePosixPath(kind.sources, name)): text for name, text in sources.items()}
     texts |= _of_target(bundle, kind, called)
@@ -92,7 +106,7 @@ def generate(
         called.word,
         tuple(sorted(texts)),
         network.weight_bytes,
-        plan.arena_bytes,
+        memory,
         sum(layer.multiply_accumulates for layer in network.layers),
     )
 
@@ -144,14 +158,16 @@ def _write_zip(out: Path, folder: str, texts: Mapping[str, str]) -> None:
             archive.writestr(entry, text)
 
 
-def _generated(bundle: Bundle, network: Network, plan: Plan, prefix: Prefix) -> dict[str, str]:
+def _generated(
+    bundle: Bundle, network: Network, plan: Plan, prefix: Prefix, memory: int, *, shared: bool
+) -> dict[str, str]:
     manifest = bundle.manifest
     model = bundle.files[integer_artifact(bundle).file]
     inputs, logits = vectors(bundle, network)
     title = f"{manifest.name} {manifest.version}"
     ours = {
-        "edgeemo_model.h": _model_header(bundle, plan, len(inputs)),
-        "edgeemo_model.c": model_source(network, plan, title, manifest.licence),
+        "edgeemo_model.h": _model_header(bundle, plan, len(inputs), memory),
+        "edgeemo_model.c": model_source(network, plan, title, manifest.licence, shared=shared),
         "edgeemo_vectors.c": vectors_source(inputs, logits),
     }
     settings = settings_header(
@@ -163,9 +179,10 @@ def _generated(bundle: Bundle, network: Network, plan: Plan, prefix: Prefix) -> 
     }
 
 
-def _model_header(bundle: Bundle, plan: Plan, patterns: int) -> str:
+def _model_header(bundle: Bundle, plan: Plan, patterns: int, memory: int) -> str:
     words = {
         "ARENA_BYTES": plan.arena_bytes,
+        "MEMORY_BYTES": memory,
         "VECTORS": patterns,
         "HEIGHT": bundle.spec.height,
         "WIDTH": bundle.spec.width,

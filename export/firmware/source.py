@@ -16,10 +16,16 @@ _NUMBERS_A_LINE = {1: 16, 2: 13, 4: 7}  # by bytes of a number, for lines of 100
 _MEMORY = """
 /* Kernels keep numbers of 8, 16 and 32 bits in it. */
 static union {
-    int8_t bytes[EDGEEMO_ARENA_BYTES];
+    int8_t bytes[EDGEEMO_MEMORY_BYTES];
     int16_t halves[1];
     int32_t words[1];
 } memory EDGEEMO_ARENA_PLACE;
+"""
+_SHARED = """
+int8_t *edgeemo_memory(void)
+{
+    return memory.bytes;
+}
 """
 _SOFTMAX = """
 void edgeemo_softmax_q15(const int8_t logits[EDGEEMO_LABEL_COUNT],
@@ -41,10 +47,13 @@ int edgeemo_selftest(void)
 }"""
 
 
-def model_source(network: Network, plan: Plan, title: str, licence: str = CODE) -> str:
+def model_source(
+    network: Network, plan: Plan, title: str, licence: str = CODE, *, shared: bool = False
+) -> str:
     """edgeemo_model.c: tables, the memory plan as offsets, and the kernels' calls in order.
 
-    `licence` is what the bundle says of its own.
+    `licence` is what the bundle says of its own; where the memory is `shared` with a detector, a
+    function gives it away.
     """
     lines = [
         spdx(licence),
@@ -52,14 +61,15 @@ def model_source(network: Network, plan: Plan, title: str, licence: str = CODE) 
         f"/* Generated from {c_text(title)} by `python -m export firmware`; do not edit. */",
         '#include "edgeemo_model.h"',
         "",
-        '#include "edgeemo_kernels.h"',
+        f'#include "edgeemo_{"find" if shared else "kernels"}.h"',
         "",
         "#include <string.h>",
         "",
-        *_constants(network),
-        *_layers(network, plan),
-        *_network(network, plan),
+        *constants(network),
+        *layers(network, plan),
+        *network_table(network, plan),
         _MEMORY,
+        *([_SHARED] if shared else []),
         *_check(network),
         *_inference(network, plan),
         _SOFTMAX.replace("@TABLE@", _exponentials(network)),
@@ -94,7 +104,8 @@ def network_crc32(network: Network) -> int:
     return crc
 
 
-def _constants(network: Network) -> Iterator[str]:
+def constants(network: Network) -> Iterator[str]:
+    """The tables of a network's layers, of its scores and of its pixels."""
     for i, layer in enumerate(network.layers):
         yield f"/* {i}: {c_text(layer.name)} */"
         for name, values in layer_tables(layer).items():
@@ -108,7 +119,8 @@ def _constants(network: Network) -> Iterator[str]:
         yield from _array(f"static const int8_t pixel_tables[{size}]", network.pixel_table)
 
 
-def _layers(network: Network, plan: Plan) -> Iterator[str]:
+def layers(network: Network, plan: Plan) -> Iterator[str]:
+    """The layers as the kernels read them."""
     yield f"static const edgeemo_layer layers[{len(network.layers)}] = {{"
     for i, (layer, scratch) in enumerate(zip(network.layers, plan.scratch, strict=True)):
         yield from _layer(i, layer, plan, scratch)
@@ -127,14 +139,22 @@ def _layer(i: int, layer: Layer, plan: Plan, scratch: int) -> Iterator[str]:
     yield f"     EDGEEMO_{layer.op.name}, {', '.join(map(str, bytes_))}}},"
 
 
-def _network(network: Network, plan: Plan) -> Iterator[str]:
+def network_table(
+    network: Network,
+    plan: Plan,
+    name: str = "edgeemo_builtin_network",
+    macros: str = "EDGEEMO",
+    outputs: str = "LABEL_COUNT",
+) -> Iterator[str]:
+    """The network as `edgeemo_run` takes it, called `name`; its sizes are macros that begin with
+    `macros`, its number of outputs the one that ends in `outputs`."""
     ends = f"{plan.offsets[network.input]}, {plan.offsets[network.output]}"
     tables = "pixel_tables" if network.pixel_table.size else "NULL"
     yield ""
-    yield "const edgeemo_network edgeemo_builtin_network = {"
+    yield f"const edgeemo_network {name} = {{"
     softmax = _exponentials(network)
     yield f"    layers, {softmax}, {tables}, {len(network.pixel_table)}, {len(network.layers)},"
-    yield f"    EDGEEMO_ARENA_BYTES, {ends}, EDGEEMO_INPUT_BYTES, EDGEEMO_LABEL_COUNT,"
+    yield f"    {macros}_ARENA_BYTES, {ends}, {macros}_INPUT_BYTES, {macros}_{outputs},"
     yield "};"
 
 

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from edgeemo.backends import open_backend
 from edgeemo.contract.answers import picture_ids
-from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.labels import check_same_labels
 from edgeemo.data.ferplus import ferplus_majority, group_votes
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import DataError, SpecMismatch
 from edgeemo.proof.evaluation import PairedDrop, Scorecard, paired_drop, score
+from edgeemo.trust import read_bundle
 from export.convert.artifacts import infer
 from workstation.seen import unlisted
 

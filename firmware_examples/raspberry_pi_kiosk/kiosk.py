@@ -1,4 +1,4 @@
-"""A lamp that shines while somebody smiles; EDGEEMO_CAMERA, _DETECTOR and _PIN say where."""
+"""A lamp that shines while somebody smiles; EDGEEMO_CAMERA, _DETECTOR, _MODEL, _PIN say how."""
 
 import os
 import signal
@@ -16,13 +16,13 @@ if __name__ == "__main__":
     from lamp import lamp_at
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    pin = os.environ.get("EDGEEMO_PIN", "GPIO17")
     camera = os.environ.get("EDGEEMO_CAMERA", "auto")
     detector = os.environ.get("EDGEEMO_DETECTOR", "auto")
+    model = os.environ.get("EDGEEMO_MODEL", "small")
     try:
         with (
-            lamp_at(pin) as lamp,
-            EmotionSensor(camera, detector=detector, hold_time=0.8) as sensor,
+            lamp_at(os.environ.get("EDGEEMO_PIN", "GPIO17")) as lamp,
+            EmotionSensor(camera, model=model, detector=detector, hold_time=0.8) as sensor,
         ):
             light(sensor, lamp)
     except EdgeemoError as error:

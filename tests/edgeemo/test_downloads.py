@@ -13,14 +13,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeemo.contract.checked.strict import loads
+from edgeemo.contract.container import sha256
+from edgeemo.contract.detector_bundle import (
+    RowsTest,
+    read_detector,
+    selftest_bytes,
+    write_detector,
+)
 from edgeemo.downloads import fetch, holds
 from edgeemo.errors import DownloadError, InvalidInput, StorageError
 from edgeemo.faces import yunet
+from edgeemo.models import find_detector
 from tests import support
 
 CONTENT = bytes(range(256)) * 300
@@ -325,14 +335,15 @@ def test_the_pinned_address_serves_files_and_no_pointers_and_names_a_commit() ->
     )
 
 
-def test_pull_fetches_yunet_once_and_auto_then_takes_it(mirror: str, nobody: str) -> None:
+def test_pull_fetches_yunet_once_and_it_works_then(mirror: str, nobody: str) -> None:
     done = run("models", "pull", "yunet", "--url", mirror)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{cached()}: fetched, its sha256 is right\n"
     again = run("models", "pull", "yunet", "--url", nobody)
     assert (again.returncode, again.stderr) == (0, "")
     assert again.stdout == f"{cached()}: already there, its sha256 is right\n"
-    assert detector_check()["text"] == f"yunet (its model file lies in {cached().parent})"
+    check = detector_check("--detector", "yunet")
+    assert (check["state"], check["text"]) == ("ok", "yunet (asked for by name)")
 
 
 def test_pull_shows_a_bar_on_a_terminal(mirror: str) -> None:
@@ -409,10 +420,27 @@ def detector_check(*options: str) -> dict[str, str]:
     return dict(check)
 
 
-def test_doctor_notes_a_missing_yunet_with_the_command_that_fetches_it() -> None:
+def test_doctor_says_that_ours_is_taken_and_passes_its_self_test() -> None:
     check = detector_check()
-    assert (check["state"], check["fix"]) == ("note", "edgeemo models pull yunet")
-    assert check["text"].startswith("haar, which finds frontal faces only (no YuNet model file")
+    assert (check["state"], check["fix"]) == ("ok", "")
+    assert check["text"] == "face (it ships with edgeemo; its self-test passes)"
+
+
+def test_doctor_tells_a_detector_whose_answers_are_others(tmp_path: Path) -> None:
+    """Hash-consistent, and its model is another: the self-test sees it."""
+    bundle = read_detector(find_detector("face"))
+    test = bundle.selftest()
+    other = RowsTest(test.inputs, (test.rows.astype(np.int16) ^ 1).astype(np.int8))
+    files = dict(bundle.files) | {"selftest.npz": selftest_bytes(other)}
+    companions = tuple(
+        replace(c, bytes=len(files[c.file]), sha256=sha256(files[c.file]))
+        for c in bundle.manifest.companions
+    )
+    path = tmp_path / "other.edgeemo"
+    write_detector(path, replace(bundle.manifest, companions=companions), files)
+    check = detector_check("--detector-model", str(path))
+    assert check["state"] == "problem"
+    assert "rows differ from the bundle's by up to 1 steps with reference kernels" in check["text"]
 
 
 def test_doctor_takes_haar_that_was_asked_for_as_it_is() -> None:

@@ -20,13 +20,14 @@ from edgeemo.contract.answers import (
     encode_labels,
     picture_ids,
 )
-from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.reading import read_regular, why_no_file
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.data.prepared import EXCLUDED, SPLITS
 from edgeemo.errors import BundleError, DataError, MissingFile, SpecMismatch
+from edgeemo.trust import read_bundle
 
 SPLIT_FILE = "split.json"
 PARTS = (*SPLITS, EXCLUDED)

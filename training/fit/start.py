@@ -10,13 +10,15 @@ import keras
 import numpy as np
 
 from edgeemo.contract.answers import picture_ids
-from edgeemo.contract.bundle import Bundle, read_bundle, sha256
+from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.checked.counts import count_of
+from edgeemo.contract.container import sha256
 from edgeemo.contract.labels import match_label_or_none
 from edgeemo.contract.run import SourceRun, has_config
 from edgeemo.data.prepared import Prepared
 from edgeemo.errors import RunError, SpecMismatch
 from edgeemo.models import find_model
+from edgeemo.trust import read_bundle
 from training.fit.distill import common_sets, run_identity, trusted_run
 from training.fit.recipe import Recipe
 from training.networks.qat import simulated

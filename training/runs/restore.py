@@ -6,11 +6,12 @@ from pathlib import Path
 import keras
 
 from edgeemo.contract.answers import picture_ids
-from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.checked.files import make_folder
 from edgeemo.contract.run import Progress, RestoredFrom, write_run_config
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import RunError
+from edgeemo.trust import read_bundle
 from training.fit.recipe import Recipe
 from training.fit.train import run_config
 from training.runs.evaluate import write_split

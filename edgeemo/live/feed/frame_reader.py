@@ -126,6 +126,11 @@ class FrameReader:
         self.cadence.spent(detection, time.perf_counter() - start - (detection or 0.0), interval)
         return self._readings(taken, smoothed, dropped=dropped, wall_time=wall_time)
 
+    def alive(self) -> None:
+        """Readings have come: a model on trial is told. Raises BackendError where that has failed."""
+        if self._recognizer.trial:
+            self._recognizer.trial.alive()
+
     def _readings(
         self,
         taken: Taken,

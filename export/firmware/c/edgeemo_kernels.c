@@ -855,19 +855,38 @@ void edgeemo_run_layer(const edgeemo_layer *layer, int8_t *arena)
     }
 }
 
-void edgeemo_run(const edgeemo_network *network, int8_t *arena, const uint8_t *pixels,
-                 int8_t *logits)
+/* The layers of a network whose input is in its place as int8. */
+static void run_layers(const edgeemo_network *network, int8_t *arena)
 {
-    if (network->pixel_table_count) {
-        edgeemo_pixels_by_table(network->pixel_tables, network->pixel_table_count, pixels,
-                                arena + network->in, network->in_bytes);
-    } else {
-        edgeemo_pixels(pixels, arena + network->in, network->in_bytes);
-    }
     for (uint32_t i = 0; i < network->layer_count; ++i) {
         edgeemo_run_layer(&network->layers[i], arena);
     }
+}
+
+/* Pixels as the network stores them. */
+static void store_pixels(const edgeemo_network *network, const uint8_t *pixels, int8_t *out)
+{
+    if (network->pixel_table_count) {
+        edgeemo_pixels_by_table(network->pixel_tables, network->pixel_table_count, pixels, out,
+                                network->in_bytes);
+    } else {
+        edgeemo_pixels(pixels, out, network->in_bytes);
+    }
+}
+
+void edgeemo_run(const edgeemo_network *network, int8_t *arena, const uint8_t *pixels,
+                 int8_t *logits)
+{
+    store_pixels(network, pixels, arena + network->in);
+    run_layers(network, arena);
     memcpy(logits, arena + network->out, network->out_bytes);
+}
+
+void edgeemo_run_in_place(const edgeemo_network *network, int8_t *arena)
+{
+    int8_t *in = arena + network->in;
+    store_pixels(network, (const uint8_t *)in, in);
+    run_layers(network, arena);
 }
 
 /* What a label has of the sum of all. */

@@ -129,6 +129,10 @@ void edgeemo_run_layer(const edgeemo_layer *layer, int8_t *arena);
 void edgeemo_run(const edgeemo_network *network, int8_t *arena, const uint8_t *pixels,
                  int8_t *logits);
 
+/* The same with the pixels already where the network reads them, at arena + network->in; its answer
+ * stays at arena + network->out. */
+void edgeemo_run_in_place(const edgeemo_network *network, int8_t *arena);
+
 /* Scores of `count` logits in Q15: 32768 is 1. `exponentials` as in edgeemo_network; without them
  * the logits are probabilities in 256ths above -128, and are only brought to a sum of 1. */
 void edgeemo_scores_q15(const uint16_t *exponentials, const int8_t *logits, uint16_t *scores,

@@ -3,9 +3,12 @@
 
 #include <string.h>
 
+#ifndef FACE_TO_INPUT /* edgeemo_find.c compiles it once more, for another input */
 #define HEIGHT EDGEEMO_INPUT_HEIGHT
 #define WIDTH EDGEEMO_INPUT_WIDTH
 #define CHANNELS EDGEEMO_INPUT_CHANNELS
+#define FACE_TO_INPUT int edgeemo_face_to_input
+#endif
 
 /* What is resized: its corner may lie outside of the frame. */
 typedef struct {
@@ -265,8 +268,8 @@ static int find_region(const edgeemo_frame *frame, const edgeemo_box *box, const
            r->top + r->height > 0;
 }
 
-int edgeemo_face_to_input(const edgeemo_frame *frame, const edgeemo_box *box,
-                          const edgeemo_crop *crop, uint8_t out[EDGEEMO_INPUT_BYTES])
+FACE_TO_INPUT(const edgeemo_frame *frame, const edgeemo_box *box, const edgeemo_crop *crop,
+              uint8_t out[HEIGHT * WIDTH * CHANNELS])
 {
     region r;
     if (!is_usable(frame)) {

@@ -22,12 +22,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from edgeemo.contract.bundle import MAX_BUNDLE_BYTES, MAX_ENTRIES, read_bundle, sha256, write_bundle
+from edgeemo.contract.bundle import read_bundle, write_bundle
+from edgeemo.contract.container import MAX_BUNDLE_BYTES, MAX_ENTRIES, sha256
 from edgeemo.errors import BundleError, EdgeemoError, MissingFile, StorageError
+from edgeemo.version import __version__
 from tests.support import rezip
 
 MODELS = ("int8.tflite", "int8.onnx", "fp16.onnx", "fp32.onnx")
 Entries = dict[str, bytes]
+MAJOR, MINOR, PATCH = __version__.split(".")
+NEXT = f"{MAJOR}.{MINOR}.{int(PATCH) + 1}"
 WAYS_OUT = (
     "do not use|copy it again|copy the bundle again|run: pip install|this is no bundle|make it"
     " again"
@@ -115,8 +119,8 @@ def test_bundle_is_read_back_as_written_and_the_same_content_gives_the_same_byte
             "other classes than the labels",
         ),
         (
-            manifest_changed(minimum_edgeemo="0.2.1"),
-            "needs edgeemo 0.2.1, this is 0.2.0; run: pip install --upgrade",
+            manifest_changed(minimum_edgeemo=NEXT),
+            f"needs edgeemo {NEXT}, this is {__version__}; run: pip install --upgrade",
         ),
         (lambda e: e.update({"a\nb.txt": b"x"}), "is no plain file name"),
         (lambda e: e.update({"INT8.onnx": b"x"}), "is no plain file name"),
@@ -167,7 +171,7 @@ def test_a_selftest_that_fits_is_read_with_its_values(tiny_bundle: Path, tmp_pat
         np.testing.assert_array_equal(selftest.logits[name], logits)
 
 
-@pytest.mark.parametrize("minimum", ["0.2.0", "0.1.99999"])
+@pytest.mark.parametrize("minimum", [__version__, "0.6.99999", "0.2.0"])
 def test_a_bundle_for_this_or_an_older_edgeemo_is_read(
     tiny_bundle: Path, tmp_path: Path, minimum: str
 ) -> None:

@@ -30,6 +30,7 @@ from edgeemo.faces.haar import Haar
 from edgeemo.faces.scaling import Scaling, shrink_fast
 from edgeemo.faces.whole import Whole
 from edgeemo.faces.yunet import YuNet, find_model
+from edgeemo.models import find_detector
 from edgeemo.results import Box
 from tests import support
 
@@ -294,14 +295,34 @@ def test_auto_takes_yunet_when_its_file_is_there() -> None:
     assert (opened.name, reason) == ("yunet", "its model file is named by the argument model")
 
 
-def test_auto_takes_haar_without_a_yunet_file_and_says_why(tmp_path: Path) -> None:
-    opened, reason = choose_detector(DetectorOptions())
-    assert opened.name == "haar"
-    assert (
-        reason
-        == f"no YuNet model file (face_detection_yunet*.onnx) in {tmp_path / 'cache' / 'edgeemo'},"
-        " in $EDGEEMO_YUNET or the argument model"
+def test_auto_takes_ours_and_a_bundle_that_is_named(tmp_path: Path) -> None:
+    assert choose_detector(DetectorOptions())[1] == "it ships with edgeemo"
+    bundle = tmp_path / "mine.edgeemo"
+    bundle.write_bytes(find_detector("face").read_bytes())
+    opened, reason = choose_detector(DetectorOptions(bundle))
+    assert (opened.name, reason) == ("face", "its bundle is named by the argument model")
+
+
+WITHOUT_LITERT = """
+from edgeemo.faces import DetectorOptions
+from edgeemo.faces.auto import choose_detector
+opened, reason = choose_detector(DetectorOptions())
+print(opened.name, "|", reason)
+"""
+
+
+def test_auto_without_litert_takes_haar_and_says_why(tmp_path: Path) -> None:
+    environment = support.without(["ai_edge_litert", "tflite_runtime"], tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_LITERT],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
     )
+    name, reason = done.stdout.strip().split(" | ")
+    assert name == "haar"
+    assert reason.startswith("no TFLite interpreter is installed; run: pip install")
 
 
 def test_yunet_file_is_looked_for_in_the_argument_then_the_environment_then_the_cache(
@@ -340,9 +361,8 @@ def test_yunet_file_in_the_cache_is_found_and_works(
     cache = tmp_path / "cache" / "edgeemo"
     cache.mkdir(parents=True)
     (cache / YUNET_FILE).symlink_to(support.shared("models", YUNET_FILE))
-    opened, reason = choose_detector(DetectorOptions())
-    assert (opened.name, reason) == ("yunet", f"its model file lies in {cache}")
-    assert len(opened.detect(astronaut)) == 1
+    assert find_model() == (cache / YUNET_FILE, f"its model file lies in {cache}")
+    assert len(open_detector("yunet").detect(astronaut)) == 1
 
 
 @pytest.mark.parametrize("name", ["auto", "yunet"])
@@ -383,7 +403,7 @@ def test_damaged_yunet_file_in_the_cache_is_fixed_by_pull(tmp_path: Path) -> Non
     with pytest.raises(
         DetectorError, match=r"cannot load it \(.*\); run: edgeemo models pull yunet$"
     ):
-        open_detector()
+        open_detector("yunet")
 
 
 def test_another_onnx_model_is_no_yunet(
@@ -410,9 +430,13 @@ except EdgeemoError as error:
 """
 
 
-def with_opencv_5(*arguments: str) -> str:
+def with_opencv_5(*arguments: str, environment: dict[str, str] | None = None) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", OPENCV_5, *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-c", OPENCV_5, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
     )
     return done.stdout.strip()
 
@@ -425,11 +449,13 @@ def test_haar_under_opencv_5_says_what_has_gone_and_both_ways_out() -> None:
     )
 
 
-def test_auto_under_opencv_5_without_yunet_gives_both_reasons() -> None:
-    printed = with_opencv_5("auto")
+def test_auto_where_nothing_works_gives_all_reasons(tmp_path: Path) -> None:
+    environment = support.without(["ai_edge_litert", "tflite_runtime"], tmp_path)
+    printed = with_opencv_5("auto", environment=environment)
     assert printed.startswith(
-        "DetectorError no face detector works here. YuNet: no YuNet model file"
+        "DetectorError no face detector works here. face: no TFLite interpreter is installed; run: "
     )
+    assert "; or YuNet: no YuNet model file" in printed
     assert (
         "; run: edgeemo models pull yunet; or, for Haar: OpenCV 5.0.0 has dropped the Haar cascades"
         in printed

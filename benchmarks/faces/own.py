@@ -1,0 +1,123 @@
+"""Our face detector beside YuNet and Haar: what they find, what a look takes, and what it does to
+emotions.
+
+    python -m benchmarks.faces.own --photos photos.zip --scenes scenes.zip --yunet FILE
+
+Pictures are those of the test split, which no detector of ours learned from or was chosen on.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeemo.cli.processor import processor_name
+from edgeemo.data.pictures import decode_picture
+from edgeemo.faces import Detector, crop_of, open_detector
+from edgeemo.recognizer import Recognizer
+from edgeemo.results import Box
+from workstation.frames.judge import frames_to_judge, judge
+from workstation.frames.known import read_known, rows_of_split
+from workstation.frames.table import recall_table
+
+_SIZES = ((320, 240), (640, 480), (1280, 720))
+_ROUNDS = 15
+_LEFT_OUT = ("disgust", "?", "contempt")
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--scenes", type=Path, required=True)
+    parser.add_argument("--yunet", type=Path, required=True)
+    parser.add_argument("--model", default="small")
+    given = parser.parse_args()
+    cv2.setNumThreads(1)
+    detectors = {
+        "face": open_detector("face"),
+        "yunet": open_detector("yunet", given.yunet),
+        "haar": open_detector("haar"),
+    }
+    _times(detectors, given.photos)
+    frames = frames_to_judge(
+        read_known(given.photos, "test"), read_known(given.scenes, "test"), 1 / 10
+    )
+    for name, detector in detectors.items():
+        print(f"\n{name}")
+        print("\n".join(recall_table(judge(_find(detector), frames))))
+    _emotions(detectors, given.photos, given.model)
+
+
+def _find(detector: Detector) -> Callable[[NDArray[np.uint8]], list[tuple[int, int, int, int]]]:
+    def find(grey: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
+        rgb = np.ascontiguousarray(np.repeat(grey[..., np.newaxis], 3, axis=2))
+        return [box.as_tuple() for box in detector.detect(rgb)]
+
+    return find
+
+
+def _times(detectors: dict[str, Detector], photos: Path) -> None:
+    """Processor time of a look at one face, one thread, in turns: median of the ratios to YuNet."""
+    photo = read_known(photos, "test")[0].grey
+    print(f"{processor_name()}; ms of processor time, one thread, median of {_ROUNDS} in turns")
+    for width, height in _SIZES:
+        frame = np.zeros((height, width, 3), np.uint8) + np.uint8(90)
+        side = height // 2
+        frame[side // 2 : side // 2 + side, side : 2 * side] = cv2.resize(photo, (side, side))[
+            ..., np.newaxis
+        ]
+        taken: dict[str, list[float]] = {name: [] for name in detectors}
+        for _ in range(_ROUNDS + 1):
+            for name, detector in detectors.items():
+                start = time.process_time()
+                detector.detect(frame)
+                taken[name].append(1000 * (time.process_time() - start))
+        words = [
+            f"{name} {statistics.median(t[1:]):.2f} "
+            f"({statistics.median(a / b for a, b in zip(t[1:], taken['yunet'][1:], strict=True)):.2f})"
+            for name, t in taken.items()
+        ]
+        print(f"{width}x{height}: {', '.join(words)} (of YuNet's)")
+
+
+def _emotions(detectors: dict[str, Detector], photos: Path, model: str) -> None:
+    """Answers on the photos' words by the boxes of each detector, the largest box of each photo."""
+    rows = [row for row in rows_of_split(photos, "test") if row[0]["emotion"] not in _LEFT_OUT]
+    print(f"\n{model} on {len(rows)} photos, mean recall and share right by the boxes of")
+    with Recognizer(model, detector="whole") as recognizer:
+        for name in ("index", *detectors):
+            right: dict[str, list[bool]] = {}
+            missed = 0
+            for row, data in rows:
+                frame = decode_picture(data, row["file"])
+                box = _index_box(row) if name == "index" else _largest(detectors[name], frame)
+                missed += box is None
+                recognizer.crop = crop_of(detectors.get(name, detectors["yunet"]))
+                said = recognizer.classify(frame, [box])[0].emotion if box else ""
+                right.setdefault(row["emotion"], []).append(said == row["emotion"])
+            every = [hit for hits in right.values() for hit in hits]
+            recall = np.mean([np.mean(hits) for hits in right.values()])
+            print(f"{name:10} {recall:.1%}  {np.mean(every):.1%}  {missed} without a face")
+
+
+def _index_box(row: dict[str, Any]) -> Box | None:
+    faces = row["faces"].split()
+    if not faces:
+        return None
+    x, y, width, height = (round(float(v)) for v in faces[0].split(",")[:4])
+    return Box(x, y, width, height)
+
+
+def _largest(detector: Detector, frame: NDArray[np.uint8]) -> Box | None:
+    return next(iter(detector.detect(frame)), None)
+
+
+if __name__ == "__main__":
+    main()

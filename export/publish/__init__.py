@@ -1,0 +1,1 @@
+"""A TUF repository of static files: made, published into, renewed, its keys rotated."""

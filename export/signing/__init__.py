@@ -1,0 +1,1 @@
+"""Keys and signatures of bundles: the private side, which stays off devices."""

@@ -1,0 +1,1 @@
+"""Frames with known faces: what detectors learn from and are judged on."""
