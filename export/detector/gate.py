@@ -4,7 +4,6 @@ The limits of lost faces are those of lost answers (edgeemo.proof.limits); no fl
 Shares are 0..1.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -75,8 +74,7 @@ def judge_detector(
                 f"{kind}: {of_kind.drop:.1%} fewer faces, surely {of_kind.lower95:.1%}, allowed "
                 f"{MAX_KIND_DROP:.0%}"
             )
-    # Rounded up: one in fewer frames than a hundred says nothing against one in a hundred.
-    allowed = max(full[WITHOUT].false, math.ceil(MAX_FALSE * whole[WITHOUT].frames))
+    allowed = max(full[WITHOUT].false, int(MAX_FALSE * whole[WITHOUT].frames))
     if whole[WITHOUT].false > allowed:
         reasons.append(
             f"{whole[WITHOUT].false} false faces in {whole[WITHOUT].frames} {WITHOUT}, allowed "
