@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.cli.processor import processor_name
+from edgeemo.cli.shell import say
 from edgeemo.data.pictures import decode_picture
 from edgeemo.faces import Detector, crop_of, open_detector
 from edgeemo.recognizer import Recognizer
@@ -50,8 +51,9 @@ def main() -> None:
         read_known(given.photos, "test"), read_known(given.scenes, "test"), 1 / 10
     )
     for name, detector in detectors.items():
-        print(f"\n{name}")
-        print("\n".join(recall_table(judge(_find(detector), frames))))
+        say(name)
+        for line in recall_table(judge(_find(detector), frames)):
+            say(line)
     _emotions(detectors, given.photos, given.model)
 
 
@@ -66,7 +68,7 @@ def _find(detector: Detector) -> Callable[[NDArray[np.uint8]], list[tuple[int, i
 def _times(detectors: dict[str, Detector], photos: Path) -> None:
     """Processor time of a look at one face, one thread, in turns: median of the ratios to YuNet."""
     photo = read_known(photos, "test")[0].grey
-    print(f"{processor_name()}; ms of processor time, one thread, median of {_ROUNDS} in turns")
+    say(f"{processor_name()}; ms of processor time, one thread, median of {_ROUNDS} in turns")
     for width, height in _SIZES:
         frame = np.zeros((height, width, 3), np.uint8) + np.uint8(90)
         side = height // 2
@@ -84,13 +86,13 @@ def _times(detectors: dict[str, Detector], photos: Path) -> None:
             f"({statistics.median(a / b for a, b in zip(t[1:], taken['yunet'][1:], strict=True)):.2f})"
             for name, t in taken.items()
         ]
-        print(f"{width}x{height}: {', '.join(words)} (of YuNet's)")
+        say(f"{width}x{height}: {', '.join(words)} (of YuNet's)")
 
 
 def _emotions(detectors: dict[str, Detector], photos: Path, model: str) -> None:
     """Answers on the photos' words by the boxes of each detector, the largest box of each photo."""
     rows = [row for row in rows_of_split(photos, "test") if row[0]["emotion"] not in _LEFT_OUT]
-    print(f"\n{model} on {len(rows)} photos, mean recall and share right by the boxes of")
+    say(f"{model} on {len(rows)} photos, mean recall and share right by the boxes of")
     with Recognizer(model, detector="whole") as recognizer:
         for name in ("index", *detectors):
             right: dict[str, list[bool]] = {}
@@ -104,7 +106,7 @@ def _emotions(detectors: dict[str, Detector], photos: Path, model: str) -> None:
                 right.setdefault(row["emotion"], []).append(said == row["emotion"])
             every = [hit for hits in right.values() for hit in hits]
             recall = np.mean([np.mean(hits) for hits in right.values()])
-            print(f"{name:10} {recall:.1%}  {np.mean(every):.1%}  {missed} without a face")
+            say(f"{name:10} {recall:.1%}  {np.mean(every):.1%}  {missed} without a face")
 
 
 def _index_box(row: dict[str, Any]) -> Box | None:

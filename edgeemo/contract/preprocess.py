@@ -29,6 +29,8 @@ from edgeemo.errors import InvalidInput
 MAX_SIDE_OVER_FRAME = 4
 # cv2.integral sums in int32: 255 * height * width has to stay below 2^31.
 _INTEGRAL_MAX_PIXELS = (2**31 - 1) // 255
+# 255 times the weights of both axes, 4 for each pixel that is made, stays below 2^31.
+_INT32_PIXELS = (2**31 - 1) // (4 * 255)
 _USED_OF_CV2 = ("COLOR_RGB2GRAY", "cvtColor", "integral")
 
 
@@ -115,9 +117,11 @@ def resize_grey(
         if cv2 is not None and source_height * source_width <= _INTEGRAL_MAX_PIXELS:
             return _area_by_integral(cv2, plane, height, width)
         return _area_by_bands(plane, height, width)
-    rows, row_total = _weights(source_height, height)
-    columns, column_total = _weights(source_width, width)
-    return _rounded(rows @ plane.astype(np.int64) @ columns.T, row_total * column_total)
+    if height * width > _INT32_PIXELS:
+        plane = plane.astype(np.int64)
+    rows, row_total = _along(plane, height)
+    both, column_total = _along(np.ascontiguousarray(rows.T), width)
+    return _rounded(both.T, row_total * column_total)
 
 
 def _in_frame(region: Region, height: int, width: int) -> bool:
@@ -156,33 +160,19 @@ def _planes(frame: NDArray[np.uint8], region: Region, channels: int) -> list[NDA
     return [np.ascontiguousarray(plane) for plane in planes]
 
 
-def _weights(side: int, size: int) -> tuple[NDArray[np.int64], int]:
-    """(size, side) weights that take `side` pixels to `size`, and what each row sums to."""
+def _along(values: NDArray[Any], size: int) -> tuple[NDArray[Any], int]:
+    """(size, w) weighted sums of (side, w) values along the first axis, and what their weights sum
+    to: overlaps in 1/size pixels, or linear in 1/(2 size)."""
+    side = len(values)
     if side >= size:
-        return _area_weights(side, size), side
-    return _bilinear_weights(side, size), 2 * size
-
-
-def _area_weights(side: int, size: int) -> NDArray[np.int64]:
-    """Overlaps in 1/size pixels of each output pixel's span with each source pixel; rows sum to
-    side.
-    """
-    starts = np.arange(size, dtype=np.int64)[:, np.newaxis] * side
-    pixels = np.arange(side, dtype=np.int64)[np.newaxis] * size
-    overlap = np.minimum(starts + side, pixels + size) - np.maximum(starts, pixels)
-    return np.asarray(np.maximum(overlap, 0), np.int64)
-
-
-def _bilinear_weights(side: int, size: int) -> NDArray[np.int64]:
-    """(size, side) weights in 1/(2 size); each row sums to 2 size."""
+        edges = np.arange(size + 1, dtype=np.int64) * side
+        return _band_sums(values, edges, size), side
     # Centres of the output pixels, in 1/(2 size), from pixel 0.
-    centre = (2 * np.arange(size, dtype=np.int64) + 1) * side - size
-    first, fraction = centre // (2 * size), centre % (2 * size)
-    weights = np.zeros((size, side), np.int64)
-    rows = np.arange(size)
-    np.add.at(weights, (rows, np.clip(first, 0, side - 1)), 2 * size - fraction)
-    np.add.at(weights, (rows, np.clip(first + 1, 0, side - 1)), fraction)
-    return weights
+    centre = (2 * np.arange(size, dtype=np.int32) + 1) * side - size
+    first, part = centre // (2 * size), (centre % (2 * size))[:, np.newaxis]
+    wide = values.astype(np.promote_types(values.dtype, np.int32), copy=False)
+    before, after = (wide[np.clip(i, 0, side - 1)] for i in (first, first + 1))
+    return before * (2 * size - part) + after * part, 2 * size
 
 
 def _area_by_bands(plane: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -225,7 +215,7 @@ def _edges(side: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], 
     return whole, part, np.minimum(whole + 1, side)
 
 
-def _rounded(sums: NDArray[np.int64], total: int) -> NDArray[np.uint8]:
+def _rounded(sums: NDArray[Any], total: int) -> NDArray[np.uint8]:
     return ((sums + total // 2) // total).astype(np.uint8)
 
 

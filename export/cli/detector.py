@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.checked.outputs import check_output
 
 
@@ -39,4 +40,4 @@ def detector(
     check_output(out, (run, *photos, *scenes))
     named = Named(name or read_detector_run(run).name, version, licence)
     bundle, _ = build_detector(run, photos, scenes, out, named)
-    click.echo(repr(bundle))
+    say(repr(bundle))

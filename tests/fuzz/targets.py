@@ -22,8 +22,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edgeemo.contract.bundle import read_bundle, sha256, write_bundle
+from edgeemo.contract.bundle import read_bundle, write_bundle
 from edgeemo.contract.checked import strict
+from edgeemo.contract.container import sha256
 from edgeemo.contract.input_spec import DEFAULT_SPEC, InputSpec, parse_spec
 from edgeemo.contract.labels import LABELS, check_labels
 from edgeemo.contract.manifest import parse_manifest

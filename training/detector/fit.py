@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from edgeemo.cli.shell import say
 from edgeemo.contract.face_rows import Grid
 from edgeemo.contract.input_spec import InputSpec
 from training.detector.made import Maker
@@ -163,7 +164,7 @@ def fit(
         model.save_weights(backup)
         np.savez(out / "optimizer.npz", *[np.array(v) for v in model.optimizer.variables])
         state.write_text(json.dumps({"epochs": epoch + 1, "recipe": asdict(recipe)} | (logs or {})))
-        print(f"epoch {epoch + 1}/{recipe.epochs} {logs}", flush=True)
+        say(f"epoch {epoch + 1}/{recipe.epochs} {logs}")
 
     model.fit(
         frames,
@@ -192,7 +193,7 @@ def fit_int8(
     maker = Maker(photos, scenes, (kind.width, kind.height), kind.least)
 
     def tell(epoch: int, logs: dict[str, float] | None = None) -> None:
-        print(f"int8 epoch {epoch + 1}/{kind.int8_epochs} {logs}", flush=True)
+        say(f"int8 epoch {epoch + 1}/{kind.int8_epochs} {logs}")
 
     network.fit(
         Frames(maker, kind, recipe, recipe.epochs),

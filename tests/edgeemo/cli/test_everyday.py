@@ -15,6 +15,7 @@ import click
 import pytest
 
 import export.cli.main
+import tests.networks  # noqa: F401  the networks of tests are among the choices of --model
 import training.__main__
 from edgeemo.cli import checkout, main
 from edgeemo.cli import shell as shell_of_programs

@@ -14,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeemo.backends.litert import open_interpreter
-from edgeemo.contract.bundle import Bundle, read_bundle, sha256, write_bundle
+from edgeemo.contract.bundle import Bundle, read_bundle, write_bundle
+from edgeemo.contract.container import sha256
 from edgeemo.contract.input_spec import DEFAULT_SPEC, Arithmetic, InputSpec
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.manifest import TensorInfo
