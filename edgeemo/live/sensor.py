@@ -319,7 +319,12 @@ def _opened(camera: str | os.PathLike[str] | Camera, options: SensorOptions) -> 
     except OSError as error:  # of somebody else's camera
         name = camera if isinstance(camera, str | os.PathLike) else camera.name
         raise as_camera_error(redacted(os.fspath(name)), error) from error
-    sequence = isinstance(opened, Pictures) and not opened.stills
+    if options.fps and isinstance(opened, Pictures) and opened.stills:
+        opened.close()  # stills have no times to sample by
+        raise InvalidInput(
+            f"expected a live camera with fps, or a recording; received the stills of {opened.name}"
+        )
+    sequence = isinstance(opened, Pictures)
     if options.fps and not (opened.live or options.realtime or sequence):
         opened = Sampled(opened, options.fps)
     return turned(opened, options.view)

@@ -16,7 +16,7 @@ _NUMBERS_A_LINE = {1: 16, 2: 13, 4: 7}  # by bytes of a number, for lines of 100
 _MEMORY = """
 /* Kernels keep numbers of 8, 16 and 32 bits in it. */
 static union {
-    int8_t bytes[EDGEEMO_MEMORY_BYTES];
+    int8_t bytes[EDGEEMO_ARENA_BYTES];
     int16_t halves[1];
     int32_t words[1];
 } memory EDGEEMO_ARENA_PLACE;
@@ -68,8 +68,7 @@ def model_source(
         *constants(network),
         *layers(network, plan),
         *network_table(network, plan),
-        _MEMORY,
-        *([_SHARED] if shared else []),
+        _MEMORY.replace("ARENA_BYTES", "MEMORY_BYTES") + _SHARED if shared else _MEMORY,
         *_check(network),
         *_inference(network, plan),
         _SOFTMAX.replace("@TABLE@", _exponentials(network)),
