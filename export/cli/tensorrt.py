@@ -1,6 +1,7 @@
 """python -m export tensorrt."""
 
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -40,14 +41,10 @@ def tensorrt(bundle: str, out: Path, trtexec: str | None) -> None:
     )
 
     opened, program = read_bundle(find_model(bundle)), trtexec or find_trtexec()
-    for file, rules in refused_files(opened).items():
-        more = f" (and {len(rules) - 1} more)" if len(rules) > 1 else ""
-        say(
-            f"{file} is left out, because TensorRT does not take it: {rules[0]}{more}; build the"
-            " bundle with --profile jetson for an int8 engine"
-        )
     if program is None:
-        for plan in write_commands(opened, out):
+        plans = write_commands(opened, out)
+        _tell(refused_files(opened))
+        for plan in plans:
             say(shlex.join(plan.command))
         say(
             f"TensorRT is not installed here; on the device run {out / SCRIPT}, "
@@ -55,6 +52,7 @@ def tensorrt(bundle: str, out: Path, trtexec: str | None) -> None:
         )
         return
     engines = build_engines(opened, out, program)
+    _tell(refused_files(opened))
     for engine in engines:
         say(
             f"{engine.path}: largest difference of a logit {engine.difference:.4g}, "
@@ -63,4 +61,14 @@ def tensorrt(bundle: str, out: Path, trtexec: str | None) -> None:
     if failed := [str(engine.path) for engine in engines if not engine.passed]:
         raise GateFailed(
             f"{', '.join(failed)}: does not answer as the bundle promises; do not use it"
+        )
+
+
+def _tell(refused: Mapping[str, Sequence[str]]) -> None:
+    """Which files were left out, and the first rule that each breaks."""
+    for file, rules in refused.items():
+        more = f" (and {len(rules) - 1} more)" if len(rules) > 1 else ""
+        say(
+            f"{file} is left out, because TensorRT does not take it: {rules[0]}{more}; build the"
+            " bundle with --profile jetson for an int8 engine"
         )
