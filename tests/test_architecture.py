@@ -454,7 +454,7 @@ def test_the_checker_sees_the_imports_that_are_there() -> None:
     }
     assert {i.file for i in found if i.module == "?"} <= set(COMPUTED)
     assert {i.when for i in found if i.file == "edgeemo/backends/__init__.py"} == {"load", "call"}
-    assert "edgeemo.contract.checked.strict" in {
+    assert "edgeemo.contract.checked.npy" in {
         i.module for i in found if i.file == "edgeemo/contract/bundle.py"
     }
 

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.contract.checked import npy, strict
+from edgeemo.contract.checked import npy
 from edgeemo.contract.checked.onnx_guard import check_self_contained
 from edgeemo.contract.container import (
     Accept,
     check_files,
     check_version,
     packed,
+    parsed_report,
     read_whole,
     unpack,
     whoever,
@@ -83,17 +84,7 @@ class Bundle:
 
         Raises BundleError.
         """
-        try:
-            report = strict.loads(self.files[self.manifest.companion(Role.REPORT).file])
-        except ValueError as error:
-            raise BundleError(
-                f"{self.path}: its report.json is not valid ({error}); build or copy it again"
-            ) from None
-        if not isinstance(report, dict):
-            raise BundleError(
-                f"{self.path}: its report.json is not an object; build or copy it again"
-            )
-        return report
+        return parsed_report(self.files[self.manifest.companion(Role.REPORT).file], self.path)
 
     def selftest(self) -> SelfTest:
         """The self-test's arrays, checked.

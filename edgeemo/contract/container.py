@@ -11,8 +11,9 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.checked.reading import read_regular
 from edgeemo.contract.signatures import FILE as SIGNATURES
@@ -148,6 +149,19 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a bundle's bytes in one step. Raises StorageError."""
     with written_beside(path) as part:
         part.write_bytes(data)
+
+
+def parsed_report(data: bytes, path: Path) -> dict[str, Any]:
+    """report.json of the bundle at `path`. Raises BundleError."""
+    try:
+        report = strict.loads(data)
+    except ValueError as error:
+        raise BundleError(
+            f"{path}: its report.json is not valid ({error}); build or copy it again"
+        ) from None
+    if not isinstance(report, dict):
+        raise BundleError(f"{path}: its report.json is not an object; build or copy it again")
+    return report
 
 
 def sha256(data: bytes) -> str:

@@ -6,7 +6,6 @@ model given as a detector.
 
 import io
 import os
-import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from edgeemo.contract.container import (
     check_files,
     check_version,
     packed,
+    parsed_report,
     read_whole,
     unpack,
     whoever,
@@ -38,7 +38,9 @@ from edgeemo.contract.manifest import (
     Companion,
     Format,
     Role,
+    file_faults,
     naming_faults,
+    version_faults,
 )
 from edgeemo.contract.signatures import UNASKED, Vouched
 from edgeemo.errors import BundleError
@@ -50,8 +52,6 @@ OLDEST_READER = "0.7.0"
 _MAX_COUNT = 10**9
 _MAX_LOOKS = 64
 _MAX_SELFTEST_INPUTS = 64
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_FILE = re.compile(r"[a-z0-9]{1,32}\.[a-z]{1,16}")
 
 
 @dataclass(frozen=True)
@@ -162,17 +162,7 @@ class DetectorBundle:
 
     def report(self) -> dict[str, Any]:
         """The parsed report.json. Raises BundleError."""
-        try:
-            report = strict.loads(self.files[self.manifest.companion(Role.REPORT).file])
-        except ValueError as error:
-            raise BundleError(
-                f"{self.path}: its report.json is not valid ({error}); build or copy it again"
-            ) from None
-        if not isinstance(report, dict):
-            raise BundleError(
-                f"{self.path}: its report.json is not an object; build or copy it again"
-            )
-        return report
+        return parsed_report(self.files[self.manifest.companion(Role.REPORT).file], self.path)
 
     def selftest(self) -> RowsTest:
         """The self-test's arrays, checked. Raises BundleError."""
@@ -295,19 +285,14 @@ def _faults(manifest: DetectorManifest) -> Iterator[str]:
     if manifest.schema_version != SCHEMA_VERSION:
         yield f"expected schema {SCHEMA_VERSION}, received {manifest.schema_version}"
     yield from naming_faults(manifest.name, manifest.version)
-    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,5}){2}", manifest.minimum_edgeemo):
-        yield f"expected a version like 1.2.3, received {manifest.minimum_edgeemo[:40]!r}"
+    yield from version_faults(manifest.minimum_edgeemo)
     yield from _artifact_faults(manifest)
     entries: tuple[Artifact | Companion, ...] = (manifest.artifact, *manifest.companions)
     if sorted(c.role for c in manifest.companions) != sorted(COMPANIONS):
         yield f"expected the companions {', '.join(map(str, COMPANIONS))}, each once"
     if len({entry.file for entry in entries}) != len(entries):
         yield "expected each file once"
-    for entry in entries:
-        if not _FILE.fullmatch(entry.file):
-            yield f"expected a plain file name, received {entry.file[:80]!r}"
-        if not _SHA256.fullmatch(entry.sha256) or entry.bytes < 0:
-            yield f"{entry.file}: expected a sha256 of 64 hex digits and a size"
+    yield from file_faults(entries)
     texts = [manifest.licence, manifest.calibration.method, manifest.calibration.split]
     texts += [manifest.calibration.sha256, *(looks.kind for looks in manifest.looks)]
     if not all(text.isprintable() for text in texts):

@@ -1,7 +1,7 @@
 """`manifest.json` of a bundle: strict and versioned. Nobody parses meaning out of a file name."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -358,8 +358,7 @@ def _faults(manifest: Manifest) -> Iterator[str]:
     if manifest.schema_version != SCHEMA_VERSION:
         yield f"expected schema {SCHEMA_VERSION}, received {manifest.schema_version}"
     yield from naming_faults(manifest.name, manifest.version)
-    if not _VERSION.fullmatch(manifest.minimum_edgeemo):
-        yield f"expected a version like 1.2.3, received {manifest.minimum_edgeemo[:40]!r}"
+    yield from version_faults(manifest.minimum_edgeemo)
     yield from _entry_faults(manifest)
     smoothing = manifest.smoothing
     seconds = (smoothing.window, smoothing.hold_time)
@@ -383,12 +382,17 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         yield f"expected a prior of {len(manifest.labels)} shares, received {len(point.prior)}"
 
 
+def version_faults(version: str) -> Iterator[str]:
+    """What is wrong with a version, in words."""
+    if not _VERSION.fullmatch(version):
+        yield f"expected a version like 1.2.3, received {version[:40]!r}"
+
+
 def naming_faults(name: str, version: str) -> Iterator[str]:
     """What is wrong with a bundle's name and version, in words."""
     if not _NAME.fullmatch(name):
         yield f"expected a name of a-z, 0-9, . _ -, received {name[:80]!r}"
-    if not _VERSION.fullmatch(version):
-        yield f"expected a version like 1.2.3, received {version[:40]!r}"
+    yield from version_faults(version)
     if any(int(part) > MAX_VERSION_PART for part in re.findall(r"\d+", version)):
         yield f"expected a version of parts up to {MAX_VERSION_PART}, received {version[:40]!a}"
 
@@ -405,7 +409,12 @@ def _entry_faults(manifest: Manifest) -> Iterator[str]:
         for tensor in (artifact.input, artifact.output):
             if fault := _tensor_fault(tensor):
                 yield f"{artifact.file}: {fault}"
-    for entry in manifest.entries:
+    yield from file_faults(manifest.entries)
+
+
+def file_faults(entries: Sequence[Artifact | Companion]) -> Iterator[str]:
+    """What is wrong with the names, hashes and sizes of a bundle's files, in words."""
+    for entry in entries:
         if not _FILE.fullmatch(entry.file):
             yield f"expected a plain file name, received {entry.file[:80]!r}"
         if not _SHA256.fullmatch(entry.sha256) or entry.bytes < 0:

@@ -43,8 +43,6 @@ from export.convert.graph import activation_bytes
 from export.detector.gate import DetectorVerdict, judge_detector, median_overlap
 from export.manifest import Named
 from export.prove.selftest import selftest_inputs
-from export.prove.steps import TRAINED
-from training.networks.layers import FakeQuantize, without_simulation
 from workstation.frames.canvas import Canvas
 from workstation.frames.finder import Finder, with_limits
 from workstation.frames.judge import frames_to_judge, judge
@@ -73,19 +71,14 @@ def build_detector(
     """
     run = read_detector_run(run_path)
     keras = need("keras", "export", "to read the network")
-    network = keras.saving.load_model(run_path / MODEL_FILE, compile=False)
-    fp32 = tflite.convert_fp32(without_simulation(network))
+    fp32 = tflite.convert_fp32(keras.saving.load_model(run_path / MODEL_FILE, compile=False))
     known = {split: _known(photos, scenes, split) for split in ("train", "validation", "test")}
     calibration = _calibration(frames_to_judge(*known["train"], run.smallest, _OF_A_KIND), run)
     activations = record(fp32, calibration, 1, RAW_PIXELS)
     full = Finder(_float_rows(fp32), run.input_spec, run.rows, 1.0, 0)
     reasons: tuple[str, ...] = ()
-    trained = any(isinstance(layer, FakeQuantize) for layer in network.layers)
-    for step in (TRAINED,) if trained else _STEPS:
-        if trained:
-            int8 = tflite.convert_trained(network)
-        else:
-            int8 = tflite.quantize(fp32, METHODS[step](activations))
+    for step in _STEPS:
+        int8 = tflite.quantize(fp32, METHODS[step](activations))
         # At limits of its own, so that both show as many false faces on validation.
         whole = with_limits(_finder(int8, run), known["validation"][1])
         frames = frames_to_judge(*known["validation"], run.smallest, _FRAMES)

@@ -15,7 +15,6 @@ from edgeemo.contract.input_spec import InputSpec
 from training.detector.made import Maker
 from training.detector.network import detector
 from training.detector.targets import targets
-from training.networks.qat import simulated
 from workstation.frames.known import Known
 
 
@@ -35,8 +34,6 @@ class Kind:
     """Side in pixels of the smallest face that it learns."""
     smallest: float
     """The smallest face that it answers for, as a share of the frame's shorter side."""
-    int8_epochs: int = 0
-    """Epochs in simulated int8 behind the float ones: small networks need them."""
 
     @property
     def spec(self) -> InputSpec:
@@ -127,7 +124,6 @@ def fit(
     scenes: Sequence[Known],
     out: Path,
     recipe: Recipe,
-    start: Path | None = None,
 ) -> keras.Model:
     """Train `name`; checkpoints and the averaged weights go to `out`."""
     out.mkdir(parents=True, exist_ok=True)
@@ -145,8 +141,6 @@ def fit(
         rate, weight_decay=recipe.decay, use_ema=True, ema_momentum=0.998, global_clipnorm=10.0
     )
     model.compile(optimizer, loss=loss)
-    if start:
-        model.load_weights(start)
     maker = Maker(photos, scenes, (kind.width, kind.height), kind.least)
     state = out / "epoch.json"
     first = 0
@@ -175,30 +169,3 @@ def fit(
     )
     model.optimizer.finalize_variable_values(model.trainable_variables)
     return model
-
-
-def fit_int8(
-    name: str,
-    model: keras.Model,
-    photos: Sequence[Known],
-    scenes: Sequence[Known],
-    recipe: Recipe,
-) -> keras.Model:
-    """A trained network, trained on in simulated int8 for as long as its kind asks for."""
-    kind = KINDS[name]
-    network = simulated(model)
-    rate = keras.optimizers.schedules.CosineDecay(recipe.rate / 10, kind.int8_epochs * recipe.steps)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=0.0, global_clipnorm=10.0)
-    network.compile(optimizer, loss=loss)
-    maker = Maker(photos, scenes, (kind.width, kind.height), kind.least)
-
-    def tell(epoch: int, logs: dict[str, float] | None = None) -> None:
-        say(f"int8 epoch {epoch + 1}/{kind.int8_epochs} {logs}")
-
-    network.fit(
-        Frames(maker, kind, recipe, recipe.epochs),
-        epochs=kind.int8_epochs,
-        verbose=0,
-        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=tell)],
-    )
-    return network

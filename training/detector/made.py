@@ -18,7 +18,7 @@ from workstation.frames.canvas import (
 )
 from workstation.frames.known import Known
 
-_STYLES = (("whole", 0.12), ("mosaic", 0.18), ("pasted", 0.4), ("scene", 0.3))
+_STYLES = (("whole", 0.15), ("mosaic", 0.2), ("pasted", 0.4), ("scene", 0.25))
 _MOST_TURN = 32.0  # degrees
 
 
@@ -164,7 +164,7 @@ def _around(grey: Grey, shape: tuple[int, ...], matrix: NDArray[np.float64], bac
 
 def _turn(draw: np.random.Generator) -> float:
     """Degrees: mostly upright, a third anywhere up to _MOST_TURN."""
-    if draw.random() < 0.45:
+    if draw.random() < 0.35:
         return float(draw.uniform(-_MOST_TURN, _MOST_TURN))
     return float(draw.normal(0, 6))
 

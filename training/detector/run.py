@@ -12,8 +12,7 @@ from edgeemo.cli.shell import say
 from edgeemo.contract.checked.files import written_beside
 from edgeemo.contract.detector_run import DETECTOR_FILE, MODEL_FILE, DetectorRun
 from edgeemo.contract.face_rows import FaceRows
-from training.detector.fit import KINDS, Recipe, fit, fit_int8
-from training.networks.layers import without_simulation
+from training.detector.fit import KINDS, Recipe, fit
 from workstation.frames.finder import Finder, with_limits
 from workstation.frames.judge import frames_to_judge, judge
 from workstation.frames.known import Known, read_known
@@ -33,8 +32,6 @@ def train_detector(
     around = {split: _known(scenes, split) for split in ("train", "validation")}
     say(f"{len(learned['train'])} photos and {len(around['train'])} scenes to learn from")
     model = fit(name, learned["train"], around["train"], out, recipe)
-    if KINDS[name].int8_epochs:
-        model = fit_int8(name, model, learned["train"], around["train"], recipe)
     sources = tuple(path.name for path in (*photos, *scenes))
     return write_run(
         name, model, (learned["validation"], around["validation"]), out, recipe, sources
@@ -52,8 +49,7 @@ def write_run(
     """Choose a trained network's threshold on photos and scenes of `validation`, and write the run
     to `out`."""
     kind = KINDS[name]
-    floats = without_simulation(model)
-    finder = Finder(rows_of(floats), kind.spec, FaceRows(kind.grids, 0.0), 1.0, 0)
+    finder = Finder(rows_of(model), kind.spec, FaceRows(kind.grids, 0.0), 1.0, 0)
     finder = with_limits(finder, validation[1])
     reading = finder.reading
     say(f"thresholds {reading.threshold:.2f} and {reading.sure:.2f}, chosen on validation")

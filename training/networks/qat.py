@@ -21,13 +21,7 @@ from training.networks import NETWORKS
 from training.networks.layers import SIMULATED, FakeQuantize, rebuilt, twin
 
 # What comes out of these has the scale of what went in.
-_SAME_SCALE = (
-    layers.MaxPooling2D,
-    layers.Flatten,
-    layers.Dropout,
-    layers.Reshape,
-    layers.Concatenate,
-)
+_SAME_SCALE = (layers.MaxPooling2D, layers.Flatten, layers.Dropout)
 _OWN_SCALE = (*SIMULATED, layers.Add, layers.ReLU, layers.GlobalAveragePooling2D)
 # Nothing is rounded between these and a ReLU: TFLite makes one operator of the two.
 _FUSED = (*SIMULATED, layers.Add)

@@ -25,7 +25,8 @@ SIDE = 48
 def disc(size: int = 120, radius: int = 30, at: tuple[int, int] = (60, 60)) -> Known:
     grey = np.zeros((size, size), np.uint8)
     cv2.circle(grey, at, radius, 255, -1)
-    box = np.array([[at[0] - radius, at[1] - radius, 2 * radius, 2 * radius]], np.float32)
+    side = 2 * radius + 1  # pixels that OpenCV's disc covers, its middle one among them
+    box = np.array([[at[0] - radius, at[1] - radius, side, side]], np.float32)
     return Known("disc", grey, box, np.array([0.9], np.float32))
 
 
