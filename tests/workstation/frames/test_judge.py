@@ -26,7 +26,8 @@ def disc(size: int = 120, radius: int = 30, at: tuple[int, int] = (60, 60)) -> K
     grey = np.zeros((size, size), np.uint8)
     cv2.circle(grey, at, radius, 255, -1)
     side = 2 * radius + 1  # pixels that OpenCV's disc covers, its middle one among them
-    box = np.array([[at[0] - radius, at[1] - radius, side, side]], np.float32)
+    left, top = (middle - side / 2 for middle in at)  # where a pixel's number is its middle
+    box = np.array([[left, top, side, side]], np.float32)
     return Known("disc", grey, box, np.array([0.9], np.float32))
 
 
@@ -47,7 +48,8 @@ def test_a_box_goes_where_its_disc_goes(
     box = tuple(float(v) for v in known.boxes[0])
     left, top, width, height = moved((box[0], box[1], box[2], box[3]), matrix)
     rows, columns = np.nonzero(drawn > 127)
-    seen = (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
+    corner = (columns.min() - 0.5, rows.min() - 0.5)
+    seen = (*corner, np.ptp(columns) + 1, np.ptp(rows) + 1)
     assert np.allclose(seen, (left, top, width, height), atol=2.5)
 
 
