@@ -50,7 +50,7 @@ class Finder:
         """Logits of the candidates of the first look, or of the faces."""
         looker = self._looker
         step = FLOAT_SCALE if looker.scale == 1.0 else looker.scale
-        found = looker.candidates(grey) if first else looker.faces(grey)
+        found = looker.candidates(grey) if first else looker.all_faces(grey)
         return [face.score * step for face in found]
 
     def at(self, **limits: float) -> "Finder":

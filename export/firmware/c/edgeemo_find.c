@@ -148,6 +148,20 @@ static int is_face(const edgeemo_frame *frame, edgeemo_face *candidate, int8_t *
     return 0;
 }
 
+/* Whether the box's middle lies in one of the faces: then it is a part of that face. */
+static int is_part(const edgeemo_box *box, const edgeemo_face *faces, int32_t count)
+{
+    const int32_t x = 2 * box->x + box->width, y = 2 * box->y + box->height;
+    for (int32_t i = 0; i < count; ++i) {
+        const edgeemo_box *whole = &faces[i].box;
+        if (2 * whole->x <= x && x < 2 * (whole->x + whole->width) && 2 * whole->y <= y &&
+            y < 2 * (whole->y + whole->height)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int64_t value_of(const edgeemo_face *face, int by_area)
 {
     return by_area ? (int64_t)face->box.width * face->box.height : face->score;
@@ -199,7 +213,7 @@ int32_t edgeemo_find_in(const edgeemo_frame *frame, edgeemo_face *faces, int32_t
     box = whole_frame(frame);
     count = look(frame, &box, &as_it_is, EDGEEMO_FIND_LEAST, arena, all, EDGEEMO_FIND_MOST);
     for (int32_t i = 0; i < count; ++i) {
-        if (is_face(frame, &all[i], arena)) {
+        if (!is_part(&all[i].box, all, found) && is_face(frame, &all[i], arena)) {
             all[found++] = all[i];
         }
     }
