@@ -1,5 +1,5 @@
 """How a detector's network looks for faces in a frame: once at the whole, and once more at each
-candidate, enlarged. What looks like a face from afar and from near is one.
+candidate that is in doubt, enlarged. What looks like a face from afar and from near is one.
 
 All of it is integer arithmetic around the network, so that C finds the same faces:
 
@@ -7,6 +7,7 @@ All of it is integer arithmetic around the network, so that C finds the same fac
   MOST_CANDIDATES best boxes (`FaceRows.found`) are candidates;
 * a candidate whose middle lies in a face that was found at a better candidate is a part of that
   face, and gets no look;
+* a candidate from `certain` on is a face, and gets no look either;
 * a candidate's region is `Crop(closer_q10).region` of its box; one that `is_in_frame` refuses is no
   face;
 * of the boxes found there from `sure` on, those count that overlap the candidate by more than
@@ -80,7 +81,7 @@ class Looker:
         for candidate in self.candidates(frame):
             if not parts and any(is_part(candidate.place, face.place) for face in confirmed):
                 continue
-            face = self._closer(frame, candidate)
+            face = candidate if self.is_certain(candidate) else self._closer(frame, candidate)
             if face is not None:
                 confirmed.append(face)
         return confirmed
@@ -100,6 +101,10 @@ class Looker:
         """What the first look takes for faces, the surest first."""
         box = whole_frame(frame.shape[1], frame.shape[0], self.spec)
         return self._look(frame, box, BOX, self.reading)[:MOST_CANDIDATES]
+
+    def is_certain(self, candidate: FoundFace) -> bool:
+        """Whether the first look is enough for this candidate."""
+        return candidate.score >= self.reading.least_certain(self.scale)
 
     def _closer(self, frame: NDArray[np.uint8], candidate: FoundFace) -> FoundFace | None:
         crop = Crop(self.reading.closer_q10)

@@ -19,6 +19,7 @@ A float model's rows are taken as integers of scale 2^-8 (round half to even) an
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ from edgeemo.contract.crop import Region
 from edgeemo.errors import InvalidInput
 
 ROW = 5
+NEVER = 20.0
+"""A `certain` that no logit reaches."""
 MAX_FACES = 64
 FLOAT_SCALE = 2.0**-8
 
@@ -60,13 +63,15 @@ class FaceRows:
     """Logit from which on a cell is a candidate, -20 to 20."""
     sure: float = 0.0
     """The same for the second look (edgeemo.contract.face_look), which decides."""
+    certain: float = NEVER
+    """Logit from which on the first look decides alone; by default it never does."""
     closer_q10: int = 3004
     """Longer side of what the second look sees, over the candidate's, in 1/1024: 256 to 4096."""
     overlap: int = 90
     """Of their union, in 1/256: candidates that overlap a better one by more are the same face."""
 
     def __post_init__(self) -> None:
-        right = all(-20 <= limit <= 20 for limit in (self.threshold, self.sure))
+        right = all(-20 <= limit <= 20 for limit in (self.threshold, self.sure, self.certain))
         right = right and 1 <= self.overlap <= 255 and 256 <= self.closer_q10 <= 4096
         if not self.grids or not right:
             raise InvalidInput(
@@ -110,6 +115,10 @@ class FaceRows:
     def least(self, scale: float) -> int:
         """q - Z of the least candidate."""
         return math.ceil(self.threshold / scale)
+
+    def least_certain(self, scale: float) -> int:
+        """q - Z from which on a candidate needs no second look. Scale 1 is a float network's."""
+        return math.ceil(self.certain / (FLOAT_SCALE if scale == 1.0 else scale))
 
     def multipliers(self, scale: float) -> list[int]:
         """M of each grid."""
@@ -157,6 +166,11 @@ def _edges(
     out[:, :2] -= away[:, :2]
     out[:, 2:4] += away[:, 2:]
     return out
+
+
+def completed(rows: Any) -> Any:
+    """Parsed JSON of rows; those of before `certain` was a field get it."""
+    return {"certain": NEVER} | rows if isinstance(rows, dict) else rows
 
 
 def in_frame(

@@ -213,7 +213,8 @@ int32_t edgeemo_find_in(const edgeemo_frame *frame, edgeemo_face *faces, int32_t
     box = whole_frame(frame);
     count = look(frame, &box, &as_it_is, EDGEEMO_FIND_LEAST, arena, all, EDGEEMO_FIND_MOST);
     for (int32_t i = 0; i < count; ++i) {
-        if (!is_part(&all[i].box, all, found) && is_face(frame, &all[i], arena)) {
+        if (!is_part(&all[i].box, all, found) &&
+            (all[i].score >= EDGEEMO_FIND_CERTAIN || is_face(frame, &all[i], arena))) {
             all[found++] = all[i];
         }
     }
