@@ -87,10 +87,12 @@ def firmware(
     if as_json:
         say(strict.dumps_line({"out": str(out), **asdict(made)}))
         return
+    looks = made.detector_multiply_accumulates
+    look = f", {looks:,} a look of the detector" if looks else ""
     say(
         f"wrote {out} for {target}: {made.table_bytes:,} bytes of tables in flash, "
         f"{made.arena_bytes:,} bytes of RAM beside the stack, "
-        f"{made.multiply_accumulates:,} multiply-accumulates an inference"
+        f"{made.multiply_accumulates:,} multiply-accumulates an inference{look}"
     )
     if out.suffix != ".zip":
         check = f"; try it here: make -C {shlex.quote(str(out))} check" if target == "c99" else ""

@@ -15,6 +15,7 @@ from edgeemo.contract.detector_bundle import DetectorBundle, read_detector
 from edgeemo.contract.face_look import Looker
 from edgeemo.contract.preprocess import face_to_input, is_in_frame
 from edgeemo.errors import InvalidInput
+from edgeemo.firmware.network import detector_network
 from edgeemo.models import find_detector, find_model
 from export.firmware.generate import generate
 from tests.objects import compiled
@@ -185,3 +186,21 @@ def test_the_memory_is_shared_and_bounded(
 def _arena(folder: Path) -> int:
     text = (folder / "edgeemo_find_settings.h").read_text()
     return int(text.split("EDGEEMO_FIND_ARENA_BYTES ")[1].split()[0])
+
+
+def test_the_report_and_the_readme_count_both_networks(
+    emotions: Bundle, finder: DetectorBundle, tmp_path: Path
+) -> None:
+    made = generate(emotions, tmp_path / "both", detector=finder, prefix="door")
+    alone = generate(emotions, tmp_path / "alone")
+    layers = detector_network(finder).layers
+    assert made.table_bytes == alone.table_bytes + detector_network(finder).weight_bytes
+    assert made.multiply_accumulates == alone.multiply_accumulates
+    assert made.detector_multiply_accumulates == sum(ly.multiply_accumulates for ly in layers)
+    assert alone.detector_multiply_accumulates == 0
+    readme, without = ((tmp_path / name / "README.md").read_text() for name in ("both", "alone"))
+    assert "door_find(&frame, faces, DOOR_FIND_MOST)" in readme
+    assert f"Arena: {made.arena_bytes:,} bytes" in readme
+    assert "`DOOR_MEMORY_BYTES`" in readme
+    assert "find" not in without
+    assert "`EDGEEMO_ARENA_BYTES`" in without
