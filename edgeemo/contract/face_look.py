@@ -8,6 +8,8 @@ All of it is integer arithmetic around the network, so that C finds the same fac
 * a candidate whose middle lies in a face that was found at a better candidate is a part of that
   face, and gets no look;
 * a candidate from `certain` on is a face, and gets no look either;
+* a candidate whose region is as wide as the whole frame's box or wider was seen from near at once:
+  from `sure` on it is a face, and gets no look either;
 * a candidate's region is `Crop(closer_q10).region` of its box; one that `is_in_frame` refuses is no
   face;
 * of the boxes found there from `sure` on, those count that overlap the candidate by more than
@@ -24,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.crop import BOX, Crop
-from edgeemo.contract.face_rows import FaceRows, in_frame
+from edgeemo.contract.face_rows import FLOAT_SCALE, FaceRows, in_frame
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.contract.preprocess import face_to_input, is_in_frame, to_grey, whole_frame
 
@@ -104,15 +106,29 @@ class Looker:
 
     def is_certain(self, candidate: FoundFace) -> bool:
         """Whether the first look is enough for this candidate."""
-        return candidate.score >= self.reading.least_certain(self.scale)
+        return candidate.score >= self.reading.least_certain(self._step)
 
     def _closer(self, frame: NDArray[np.uint8], candidate: FoundFace) -> FoundFace | None:
         crop = Crop(self.reading.closer_q10)
+        surely = replace(self.reading, threshold=self.reading.sure)
+        sure = candidate.score >= surely.least(self._step)
+        if sure and self._is_close(frame, candidate.place, crop):
+            return candidate
         if not is_in_frame(frame, candidate.place, self.spec, crop):
             return None
-        surely = replace(self.reading, threshold=self.reading.sure)
         found = self._look(frame, candidate.place, crop, surely)
         return next((f for f in found if overlaps(f.place, candidate.place, SAME)), None)
+
+    def _is_close(self, frame: NDArray[np.uint8], place: Place, crop: Crop) -> bool:
+        """Whether the first look showed this place at least as large."""
+        height, width = self.spec.height, self.spec.width
+        whole = whole_frame(frame.shape[1], frame.shape[0], self.spec)
+        return crop.region(place, height, width).width >= BOX.region(whole, height, width).width
+
+    @property
+    def _step(self) -> float:
+        """A step of scores as a logit."""
+        return FLOAT_SCALE if self.scale == 1.0 else self.scale
 
     def _look(
         self, frame: NDArray[np.uint8], box: Place, crop: Crop, reading: FaceRows

@@ -117,8 +117,8 @@ class FaceRows:
         return math.ceil(self.threshold / scale)
 
     def least_certain(self, scale: float) -> int:
-        """q - Z from which on a candidate needs no second look. Scale 1 is a float network's."""
-        return math.ceil(self.certain / (FLOAT_SCALE if scale == 1.0 else scale))
+        """q - Z from which on a candidate needs no second look."""
+        return math.ceil(self.certain / scale)
 
     def multipliers(self, scale: float) -> list[int]:
         """M of each grid."""

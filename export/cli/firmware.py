@@ -78,10 +78,11 @@ def firmware(
     from export.firmware.generate import generate
 
     path = find_model(bundle)
+    of_detector = None if detector is None else find_detector(detector)
     if out.suffix == ".zip":
-        check_output(out, (path,))
+        check_output(out, (path, *([of_detector] if of_detector else ())))
     opened = read_bundle(path)
-    finder = read_detector(find_detector(detector)) if detector else None
+    finder = read_detector(of_detector) if of_detector else None
     made = generate(opened, out, target=target, prefix=prefix, max_ram=max_ram, detector=finder)
     note_unmeasured(opened)
     if as_json:

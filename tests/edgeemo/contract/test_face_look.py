@@ -38,16 +38,16 @@ class Network:
         return rows
 
 
-def found(places: list[Place], *, every: bool = False) -> tuple[list[Place], int]:
+def found(places: list[Place], *, every: bool = False, **limits: float) -> tuple[list[Place], int]:
     network = Network(places)
-    looker = Looker(network.rows, SPEC, FaceRows((GRID,), 0.5), 1 / 8, 0)
+    looker = Looker(network.rows, SPEC, FaceRows((GRID,), 0.5, **limits), 1 / 8, 0)
     frame = np.zeros((64, 64), np.uint8)
     faces = looker.all_faces(frame) if every else looker.faces(frame)
     return [face.place for face in faces], network.looks
 
 
 def test_a_part_of_a_face_gets_no_look_of_its_own() -> None:
-    whole, eye, other = (6, 6, 30, 30), (8, 8, 8, 8), (48, 48, 12, 12)
+    whole, eye, other = (6, 6, 20, 20), (8, 8, 8, 8), (48, 48, 12, 12)
     faces, looks = found([whole, eye, other])
     assert looks == 3, "the frame, the face, the other face"
     assert len(faces) == 2
@@ -55,11 +55,26 @@ def test_a_part_of_a_face_gets_no_look_of_its_own() -> None:
 
 
 def test_a_part_that_is_surer_than_its_face_is_looked_at_and_the_face_too() -> None:
-    whole, eye = (6, 6, 30, 30), (8, 8, 8, 8)
+    whole, eye = (6, 6, 20, 20), (8, 8, 8, 8)
     faces, looks = found([eye, whole])
     assert (len(faces), looks) == (2, 3)
 
 
 def test_all_faces_holds_parts_of_faces_too() -> None:
-    faces, looks = found([(6, 6, 30, 30), (8, 8, 8, 8)], every=True)
+    faces, looks = found([(6, 6, 20, 20), (8, 8, 8, 8)], every=True)
     assert (len(faces), looks) == (2, 3)
+
+
+def test_a_candidate_from_certain_on_is_a_face_at_the_first_look() -> None:
+    faces, looks = found([(6, 6, 16, 16), (40, 40, 16, 16)], certain=FAR / 8)
+    assert looks == 2, "the frame, and the second candidate, whose logit is one lower"
+    assert len(faces) == 2
+    assert (6, 6, 16, 16) in faces
+    assert found([(6, 6, 16, 16)], certain=FAR / 8 + 0.1)[1] == 2
+
+
+def test_a_face_that_fills_the_frame_needs_no_look_from_nearer() -> None:
+    """Its region would be 2.93 times its side, and is as wide as the frame from 22 of 64 pixels."""
+    assert found([(20, 20, 22, 22)], sure=FAR / 8) == ([(20, 20, 22, 22)], 1)
+    assert found([(20, 20, 21, 21)], sure=FAR / 8)[1] == 2
+    assert found([(20, 20, 22, 22)], sure=FAR / 8 + 0.1)[1] == 2
