@@ -98,7 +98,7 @@ def _measure(detector: Detector, pictures: list[Picture]) -> Crop:
             squares.append((scale, shift[0] / ENLARGED, shift[1] / ENLARGED))
     low, middle, high = np.percentile(np.array(squares), [25, 50, 75], axis=0) * 1024
     say(
-        f"\n{detector.name}: found {len(squares) / len(pictures):.1%} of {len(pictures)} training "
+        f"{detector.name}: found {len(squares) / len(pictures):.1%} of {len(pictures)} training "
         "faces"
     )
     for what, *values in zip(
