@@ -146,7 +146,11 @@ SITES: dict[str, set[str]] = {
         "export/adopt/onnx_graph.py",
         "training/runs/from_bundle.py",
     },  # conversion; models from elsewhere; the float weights of a bundle
-    "cryptography": {"edgeemo/trust/ed25519.py"},  # signatures
+    "cryptography": {
+        "edgeemo/trust/ed25519.py",
+        "edgeemo/trust/p256.py",
+        "edgeemo/trust/private_pem.py",
+    },  # signatures
     "tuf": {
         "edgeemo/updates/client.py",
         "edgeemo/updates/fetching.py",
