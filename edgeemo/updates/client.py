@@ -1,16 +1,13 @@
 """`edgeemo update`: what the repository offers this device, verified by python-tuf, installed."""
 
-import logging
 import os
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import make_folder, translated, written_beside
 from edgeemo.contract.checked.reading import read_regular
 from edgeemo.contract.container import MAX_BUNDLE_BYTES, sha256
@@ -25,8 +22,6 @@ _FOLDER, _LAST = "updates", "last"
 _MAX_INDEX = 64 * 1024
 _MAX_ROOT = 512_000
 _PURPOSE = "to fetch updates"
-
-log = logging.getLogger("edgeemo.updates")
 
 
 @dataclass(frozen=True)
@@ -92,27 +87,6 @@ def update(source: Source, slots: Slots, *, check: bool = False, minutes: float 
     with translated(folder, "--slots"), written_beside(folder / _LAST) as part:
         part.write_text(release.sha256)
     return Update(release, True, state.events[-1].text)
-
-
-def report(url: str, device: str, result: Update) -> bool:
-    """POST what an update has come to, as JSON, to an address of http or https that the owner has
-    named; whether it was taken. A report that fails is no failure of the update.
-
-    Raises InvalidInput for another kind of address.
-    """
-    if not url.startswith(("http://", "https://")):
-        raise InvalidInput(f"expected an http(s) address to report to, received {url[:80]!r}")
-    release = asdict(result.release) if result.release else None
-    told = {"device": device, "release": release, "new": result.new, "text": result.text}
-    request = urllib.request.Request(
-        url, strict.dumps_line(told).encode(), {"Content-Type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=15):
-            return True
-    except OSError as error:
-        log.warning("%s: the report was not taken (%s)", url, error)
-        return False
 
 
 def _updater(source: Source, folder: Path, downloads: str) -> Any:

@@ -287,6 +287,14 @@ def test_update_installs_once_and_a_failed_release_is_not_tried_again(fleet: Fle
     )  # fmt: skip
     refused = support.done_here(main, "edgeemo", *words, "--report-to", f"{fleet.url[:-3]}1/x")
     assert refused.returncode == 0  # a report that fails is no failure of the update
+    fleet.forged("timestamp.json", "thief", lambda signed: None)
+    failed = support.done_here(main, "edgeemo", *words, "--report-to", f"{fleet.url}/told")
+    assert failed.returncode == 1
+    report = fleet.server.told[-1]
+    assert (report["ok"], report["release"]) == (False, None)
+    assert "refused (UnsignedMetadataError" in report["text"]
+    wrong = support.done_here(main, "edgeemo", *words, "--report-to", "ftp://x/y")
+    assert (wrong.returncode, "expected an http(s) or mqtt(s) address" in wrong.stderr) == (2, True)
 
 
 def test_rings_are_a_share_of_the_devices_and_only_grow() -> None:
