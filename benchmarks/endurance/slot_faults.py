@@ -5,8 +5,8 @@ python -m benchmarks.endurance.slot_faults                    every call, every 
 python -m benchmarks.endurance.slot_faults --kills 1000       kills at chance moments alone
 python -m benchmarks.endurance.slot_faults --only put:fsync   one step and call
 
-Each case runs in a forked process that strace (Debian package) is attached to. What the disk would
-have lost in a power cut is not simulated: that needs a block device that drops writes.
+Each case runs in a forked process that strace (Debian package) is attached to. What a disk would
+have lost in a power cut is another benchmark's: power_cuts.
 """
 
 import argparse
@@ -78,14 +78,14 @@ yield_to_strace: Callable[[], None] = lambda: None  # noqa: E731  set in the for
 
 
 def prepared(folder: Path, step: str) -> Slots:
-    """Slots as they are before a step: the old model kept, and for all but `put` the new on
-    trial."""
+    """Slots as they are before a step: none before `first`, the old model kept before `put`, two
+    kept ones before `replace`, and before the others the new one on trial."""
     slots = Slots(folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    for name in (OLD, NEW)[: 1 if step == "put" else 2]:
+    for name in (OLD, NEW)[: {"first": 0, "put": 1}.get(step, 2)]:
         path = find_model(name)
-        slots._put(read_bundle(path), path.read_bytes(), 10)
+        slots._put(read_bundle(path), path.read_bytes(), 0 if step == "replace" else 10)
     return slots
 
 
@@ -115,7 +115,7 @@ def forked(step: str, slots: Slots, ready: tuple[int, int]) -> int:
             os.write(ready[1], b"r"),
             select.select([ready[0]], [], []),  # and no read, which would be counted
         )
-        STEPS[step](slots)
+        STEPS.get(step, put)(slots)
         code = 0
     except EdgeemoError:
         code = 1
@@ -144,10 +144,14 @@ class Case:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-def traced(step: str, folder: Path, *options: str) -> tuple[Slots, int, str]:
-    """Run a step under strace; its slots, how it ended, and strace's lines."""
+def traced(
+    step: str, folder: Path, *options: str, before: Callable[[Path], None] = lambda _: None
+) -> tuple[Slots, int, str]:
+    """Run a step under strace; its slots, how it ended, and strace's lines. `before` is called with
+    the folder before it goes."""
     log = folder.with_suffix(".log")
     case = Case(step, folder)
+    before(folder)
     tracer = subprocess.Popen(
         ["strace", "-p", str(case.pid), "-o", str(log), *options],
         stderr=subprocess.PIPE,
