@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import zlib
@@ -21,6 +22,7 @@ from edgeemo.models import find_model, known
 from edgeemo.trust import configured_keys, read_any, read_bundle, read_detector
 from edgeemo.trust.keys import ENVIRONMENT, THRESHOLD, TrustedKey, public_pem, trusted_keys
 from tests import support
+from tests.edgeemo.live.mosquitto import until
 from tests.edgeemo.trust.signing_support import key_pair, signed, unsigned
 
 # RFC 8032, section 7.1, test 3: a public key, a message of two bytes, and its signature.
@@ -88,6 +90,8 @@ def test_an_unsigned_bundle_is_refused_by_every_verb_before_it_is_parsed(
         ("predict", picture, "--detector", "face", "--detector-model", path),
         ("watch", "--camera", picture, "--model", path, "--detector", "whole"),
         ("evaluate", path, tmp_path),
+        ("evaluate", path, tmp_path, "--isolated"),
+        ("install", path, "--slots", tmp_path / "slots"),
         ("info", path),
         ("bench", path),
         ("flash", path, "--port", "/dev/null", "--dry-run"),
@@ -96,6 +100,36 @@ def test_an_unsigned_bundle_is_refused_by_every_verb_before_it_is_parsed(
         done = run(*words)
         assert done.returncode == 1, words
         assert "received an unsigned bundle" in done.stdout + done.stderr, words
+
+
+def test_serve_as_a_process_listens_with_a_signed_bundle_and_never_with_another(
+    keys: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("uvicorn", reason="needs the extra serve")
+    bundle, picture = unsigned(tmp_path / "mine.edgeemo"), support.REPOSITORY / "docs/leaks.png"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "edgeemo", "serve", "--camera", picture, "--detector", "whole",
+             "--model", bundle, "--port", str(port)]  # fmt: skip
+    done = subprocess.run(
+        words, capture_output=True, text=True, cwd=support.REPOSITORY, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "received an unsigned bundle" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    signed(bundle, keys / "fleet.key")
+    process = subprocess.Popen(words, cwd=support.REPOSITORY, stderr=subprocess.PIPE)
+    try:
+        until(lambda: process.poll() is not None or not connect(port))
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def connect(port: int) -> int:
+    with socket.socket() as link:
+        return link.connect_ex(("127.0.0.1", port))
 
 
 def test_an_image_is_flashed_where_keys_are_trusted_only_if_its_own_key_is_named(
