@@ -70,7 +70,7 @@ class Fleet:
         handler = functools.partial(Handler, directory=str(self.folder))
         self.server = Server(("127.0.0.1", 0), handler)
         self.server.asked, self.server.told = [], []
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         self.publish("nano")
 
