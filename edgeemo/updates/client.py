@@ -3,12 +3,18 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeemo.contract.checked.files import make_folder, translated, written_beside
+from edgeemo.contract.checked.files import (
+    make_folder,
+    sync_file,
+    sync_folder,
+    translated,
+    written_beside,
+)
 from edgeemo.contract.checked.reading import read_regular
 from edgeemo.contract.container import MAX_BUNDLE_BYTES, sha256
 from edgeemo.errors import InvalidInput, UpdateError
@@ -19,6 +25,7 @@ from edgeemo.updates.releases import Release, chosen, index_path, parse_index
 
 ROOT = Path("/etc/edgeemo/root.json")
 _FOLDER, _LAST = "updates", "last"
+_ROOTS = "root_history"  # as TUF's client names it
 _MAX_INDEX = 64 * 1024
 _MAX_ROOT = 512_000
 _PURPOSE = "to fetch updates"
@@ -67,8 +74,13 @@ def update(source: Source, slots: Slots, *, check: bool = False, minutes: float 
     folder = slots.folder / _FOLDER
     with translated(folder, "--slots"):
         make_folder(folder)
-    with _translated_tuf(source.place), tempfile.TemporaryDirectory() as downloads:
-        updater = _updater(source, folder, downloads)
+    with ExitStack() as stack:
+        stack.enter_context(translated(folder, "--slots"))  # what TUF's client writes there
+        stack.enter_context(_translated_tuf(source.place))
+        downloads = stack.enter_context(tempfile.TemporaryDirectory())
+        files = stack.enter_context(closing(fetcher(source.seconds)))
+        updater = _updater(source, folder, downloads, files)
+        stack.callback(_sync, folder)
         index_file = _fetched(updater, index_path(source.channel), _MAX_INDEX)
         release = chosen(parse_index(index_file, source.channel), source.device)
         if release is None:
@@ -89,33 +101,72 @@ def update(source: Source, slots: Slots, *, check: bool = False, minutes: float 
     return Update(release, True, state.events[-1].text)
 
 
-def _updater(source: Source, folder: Path, downloads: str) -> Any:
+def _updater(source: Source, folder: Path, downloads: str, files: Any) -> Any:
+    """TUF's client, from the first root that is one."""
     ngclient = need("tuf.ngclient", "update", _PURPOSE)
+    invalid = need("tuf.api.exceptions", "update", _PURPOSE).RepositoryError
     base = base_url(source.place)
-    config = ngclient.UpdaterConfig(max_root_rotations=64, app_user_agent="edgeemo")
-    return ngclient.Updater(
-        str(folder),
-        f"{base}/metadata/",
-        downloads,
-        f"{base}/targets/",
-        fetcher=fetcher(source.seconds),
-        config=config,
-        bootstrap=_root(source, folder),
-    )
+
+    def trusting(root: bytes) -> Any:
+        return ngclient.Updater(
+            str(folder),
+            f"{base}/metadata/",
+            downloads,
+            f"{base}/targets/",
+            fetcher=files,
+            config=ngclient.UpdaterConfig(max_root_rotations=64, app_user_agent="edgeemo"),
+            bootstrap=root,
+        )
+
+    *newer, oldest = _roots(source, folder)
+    for root in newer:
+        with suppress(invalid):
+            return trusting(root)
+    return trusting(oldest)
 
 
-def _root(source: Source, folder: Path) -> bytes:
-    """The root that is trusted: the one given, or ROOT, or the one that led to the last update."""
-    path = source.root
-    if path is None:
-        path = ROOT if ROOT.exists() else folder / "root.json"
-    try:
-        return read_regular(path, _MAX_ROOT)
-    except (OSError, ValueError):
+def _roots(source: Source, folder: Path) -> list[bytes]:
+    """The root that is trusted: the one given, or ROOT, or else those that led to the last update,
+    the newest first: a power cut may have torn that one. Raises InvalidInput.
+    """
+    given = source.root or (ROOT if ROOT.exists() else None)
+    paths = [given] if given else _known_roots(folder)
+    roots = []
+    for path in paths:
+        with suppress(OSError, ValueError):
+            roots.append(read_regular(path, _MAX_ROOT))
+    if not roots:
         raise InvalidInput(
-            f"{path}: no root that is trusted; pass the repository's --root root.json once, over "
-            f"a way that you trust, or put it at {ROOT}"
-        ) from None
+            f"{given or folder / 'root.json'}: no root that is trusted; pass the repository's --root "
+            f"root.json once, over a way that you trust, or put it at {ROOT}"
+        )
+    return roots
+
+
+def _known_roots(folder: Path) -> list[Path]:
+    """The roots that TUF's client has followed, N.root.json, the newest first; none that is newer
+    than its root.json leads to, which may be another repository's.
+    """
+    by_number = {
+        int(path.name.partition(".")[0]): path
+        for path in (folder / _ROOTS).glob("*.root.json")
+        if path.name.partition(".")[0].isdecimal()
+    }
+    newest = max(by_number, default=0)
+    with suppress(OSError, ValueError):
+        newest = int(os.path.basename(os.readlink(folder / "root.json")).partition(".")[0])
+    return [by_number[number] for number in sorted(by_number, reverse=True) if number <= newest]
+
+
+def _sync(folder: Path) -> None:
+    """Have on the disk what TUF's client has written, which does not see to it itself: versions that
+    were seen are never to be forgotten.
+    """
+    for place in (folder, folder / _ROOTS):
+        for path in place.glob("*.json"):
+            if not path.is_symlink():
+                sync_file(path)
+        sync_folder(place)
 
 
 def _fetched(updater: Any, path: str, limit: int) -> bytes:

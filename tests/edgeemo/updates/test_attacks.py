@@ -30,6 +30,7 @@ from export.publish.repository import Repository, signer_of  # noqa: E402
 class Server(http.server.ThreadingHTTPServer):
     """Files of a folder; `strange` answers paths in its own way."""
 
+    daemon_threads = False  # so that `server_close` waits for answers that are on their way
     strange: Callable[[http.server.BaseHTTPRequestHandler], bool] | None = None
     asked: list[str]
     told: list[dict[str, Any]]
@@ -255,6 +256,37 @@ def test_slow_retrieval(fleet: Fleet) -> None:
     with pytest.raises(UpdateError, match="SlowRetrieval"):
         fleet.check(seconds=0.5)
     assert time.monotonic() - began < 10
+
+
+STRANGE = {
+    "no HTTP": b"\0\xff\r\n\r\n",
+    "nothing": b"",
+    "a status that is none": b"HTTP/1.1 abc OK\r\n\r\n",
+    "a length that is none": b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n{}",
+    "chunks that are none": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}",
+    "an end before its length": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}",
+    "headers without end": b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+    "a line without end": b"HTTP/1.1 200 OK\r\nA: " + b"b" * 70_000 + b"\r\n\r\n",
+    "a way in circles": b"HTTP/1.1 302 Found\r\nLocation: /metadata/timestamp.json\r\n\r\n",
+    "a way to a file": b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n",
+    "JSON that is deep": b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 15_000,
+    "no UTF-8": b"HTTP/1.1 200 OK\r\n\r\n\xff\xfe",
+    "an error of its own": b"HTTP/1.1 500 No\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", list(STRANGE))
+def test_whatever_a_server_answers_is_an_update_error(fleet: Fleet, answer: str) -> None:
+    def strange(handler: http.server.BaseHTTPRequestHandler) -> bool:
+        if "timestamp" not in handler.path:
+            return False
+        handler.wfile.write(STRANGE[answer])
+        handler.close_connection = True
+        return True
+
+    fleet.server.strange = strange
+    with pytest.raises(UpdateError, match="nothing changed"):
+        fleet.check()
 
 
 def test_without_a_trusted_root_nothing_is_fetched(fleet: Fleet, tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ installed is not fetched again; test_attacks.py).
 
 import functools
 import json
+import os
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +20,7 @@ from urllib.parse import quote
 
 import pytest
 
-from edgeemo.errors import InvalidInput, UpdateError
+from edgeemo.errors import InvalidInput, StorageError, UpdateError
 from edgeemo.slots import Slots
 from edgeemo.updates.client import Source, update
 from edgeemo.updates.releases import Index
@@ -490,3 +492,61 @@ def test_of_many_changes_the_newest_index_counts(site: Site) -> None:
         if number % 2:
             assert site.refresh()
             assert site.trusted("targets") == number + 2
+
+
+# What a power cut leaves of the client's own files, which TUF's client does not sync.
+
+
+def updated_without_root(site: Site) -> str:
+    source = Source(site.url, "device", seconds=20)
+    return update(source, site.slots, check=True).text
+
+
+@pytest.mark.parametrize("torn", ["empty", "no link", "newest empty", "newest and link gone"])
+def test_a_torn_root_is_no_end_of_updates(site: Site, torn: str) -> None:
+    folder = site.slots.folder / "updates"
+    site.publish("root")
+    assert site.refresh()
+    assert updated_without_root(site) == "stable has nothing for this device"
+    if "newest" in torn:
+        (folder / "root_history" / "2.root.json").write_bytes(b"")
+    if torn == "empty":
+        for role in ("timestamp", "snapshot", "targets"):
+            (folder / f"{role}.json").write_bytes(b"")
+    if "link" in torn:
+        (folder / "root.json").unlink()
+    assert updated_without_root(site) == "stable has nothing for this device"
+    assert site.all_trusted() == [2, 1, 1, 1]
+
+
+def test_a_root_that_was_replaced_by_hand_does_not_come_back(site: Site, tmp_path: Path) -> None:
+    """All root keys were stolen, and the owner has put another repository's root onto the device."""
+    for _ in range(3):
+        site.publish("root")
+    assert site.refresh()
+    (tmp_path / "new").mkdir()
+    other = Site(tmp_path / "new")
+    other.slots = site.slots
+    assert other.refresh()
+    assert updated_without_root(other) == "stable has nothing for this device"
+    (site.slots.folder / "updates" / "root_history" / "1.root.json").write_bytes(b"")
+    with pytest.raises(UpdateError):
+        updated_without_root(site)
+    other.server.shutdown()
+    other.server.server_close()
+
+
+def test_a_disk_that_is_full_is_said_so(site: Site, tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("needs root, to mount a small disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8k,nr_inodes=6", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounts are not allowed here")
+    try:
+        source = Source(site.url, "device", root=site.first, seconds=20)
+        with pytest.raises(StorageError, match="free some space or choose another --slots"):
+            update(source, Slots(disk), check=True)
+    finally:
+        subprocess.run(["umount", disk], check=True)
