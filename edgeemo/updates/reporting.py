@@ -1,5 +1,6 @@
 """What an update has come to, told to an address or a broker that the owner has named."""
 
+import http.client
 import logging
 import secrets
 import urllib.request
@@ -48,7 +49,7 @@ class Reporter:
                 _publish(self.place, self.password, text, self.seconds)
             else:
                 _post(self.place, text, self.seconds)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             where = self.place.host if isinstance(self.place, Broker) else self.place
             log.warning("%s: the report was not taken (%s)", where, error)
             return False

@@ -3,6 +3,7 @@
 import json
 import queue
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -71,3 +72,19 @@ def test_a_broker_that_refuses_is_absent_or_never_answers_is_a_warning(
         assert not Reporter(address, "d", seconds=0.5).tell(DONE)
         assert time.monotonic() - began < 5
     assert "has not acknowledged it in 0.5 s" in caplog.text
+
+
+def test_an_address_that_speaks_no_http_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as strange:
+
+        def answer() -> None:
+            link, _ = strange.accept()
+            with link:
+                link.recv(1 << 16)
+                link.sendall(b"no\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        place = parse_place(f"http://127.0.0.1:{strange.getsockname()[1]}/told")
+        assert not Reporter(place, "d", seconds=5).tell(DONE)
+    assert "the report was not taken" in caplog.text
+    assert not Reporter("http://[::1/told", "d").tell(DONE)
