@@ -36,13 +36,16 @@ def state_of(key: str, right: set[str], names: dict[str, str]) -> str:
 
 
 def check_signed(file: str, image: bytes, keys: Sequence[str]) -> None:
-    """Raise UntrustedModel unless one of `keys` has signed a model.bin.
+    """Raise UntrustedModel unless one of `keys` has signed a model.bin; BundleError where it is
+    damaged, or a signature of it.
 
     Without keys, where the device trusts some: those sign bundles, and no image.
     """
     from edgeemo.errors import UntrustedModel
+    from edgeemo.firmware.image_signature import split_image
     from edgeemo.trust import configured_keys
 
+    split_image(image)
     if keys:
         rows = signature_rows(image, keys)
         if not any(row["state"] == "right" for row in rows):

@@ -17,7 +17,7 @@ from edgeemo.contract.checked.files import (
 )
 from edgeemo.contract.checked.reading import read_regular
 from edgeemo.contract.container import MAX_BUNDLE_BYTES, sha256
-from edgeemo.errors import InvalidInput, UpdateError
+from edgeemo.errors import InvalidInput, StorageError, UpdateError
 from edgeemo.optional import need
 from edgeemo.slots import Slots
 from edgeemo.updates.fetching import SECONDS, base_url, fetcher
@@ -69,11 +69,15 @@ def update(source: Source, slots: Slots, *, check: bool = False, minutes: float 
         UpdateError: metadata or files that are missing, expired, too slow or not what was signed.
         InvalidInput: no root that is trusted, no such place or channel.
         MissingDependency: tuf is not installed.
+        StorageError: the folder of the slots cannot be written, or holds links of somebody else's.
         EdgeemoError: of another kind where the model cannot be installed (see `Slots.install`).
     """
     folder = slots.folder / _FOLDER
     with translated(folder, "--slots"):
         make_folder(folder)
+    for place in (folder, folder / _ROOTS):  # TUF's client writes into whatever a link leads to
+        if place.is_symlink():
+            raise StorageError(f"{place}: expected a folder, received a link; remove it")
     with ExitStack() as stack:
         stack.enter_context(translated(folder, "--slots"))  # what TUF's client writes there
         stack.enter_context(_translated_tuf(source.place))
@@ -96,7 +100,7 @@ def update(source: Source, slots: Slots, *, check: bool = False, minutes: float 
         bundle = Path(downloads, "release.edgeemo")
         bundle.write_bytes(data)
         state = slots.install(bundle, minutes=minutes)
-    with translated(folder, "--slots"), written_beside(folder / _LAST) as part:
+    with translated(folder, "--slots"), written_beside(folder / _LAST, own=True) as part:
         part.write_text(release.sha256)
     return Update(release, True, state.events[-1].text)
 

@@ -46,7 +46,7 @@ def flash_image(
     from export.signing.sign import sign_image
 
     path = find_model(bundle)
-    check_output(out, (path,))
+    check_output(out, (path, key))
     opened = read_bundle(path)
     check_ram(opened, max_ram)
     image = build_image(opened)

@@ -31,11 +31,13 @@ def sign(bundle: Path, key: Path | None, out: Path | None) -> None:
     python -m export sign model.bin --key boards.key
     """
     from edgeemo.contract.checked.files import translated, written_beside
+    from edgeemo.contract.checked.outputs import check_output
     from edgeemo.firmware.image import image_at
     from export.signing.keys import open_image_private, open_private
     from export.signing.sign import sign_bundle, sign_image
 
     target = out or bundle
+    check_output(target, (key,))
     if image := image_at(bundle):
         signed, used, count = sign_image(image, *asked_private(key, open_image_private))
         with translated(target, "--out"), written_beside(target) as part:

@@ -40,6 +40,8 @@ def make_image_key(name: str, password: bytes | None) -> tuple[Path, Path, Image
 
 
 def _public(name: str) -> Path:
+    if not os.path.basename(name):
+        raise InvalidInput(f"expected a name for the key, received {name!r}")
     return Path(f"{name}{SUFFIX}")
 
 

@@ -165,6 +165,10 @@ def test_an_image_is_flashed_where_keys_are_trusted_only_if_its_own_key_is_named
     assert run("verify", image, "--key", other).returncode == 1
     assert "pass the key of its firmware" in run("verify", image).stderr
     changed = bytearray(image.read_bytes())
+    torn = tmp_path / "torn.bin"
+    torn.write_bytes(changed[:-60])
+    done = run("flash", torn, *flash[2:])
+    assert (done.returncode, "a signature behind it is cut off" in done.stderr) == (1, True)
     changed[132:136] = b"evil"  # its name, with hashes that fit
     changed[204:208] = zlib.crc32(changed[:204]).to_bytes(4, "little")
     image.write_bytes(changed)

@@ -536,6 +536,20 @@ def test_a_root_that_was_replaced_by_hand_does_not_come_back(site: Site, tmp_pat
     other.server.server_close()
 
 
+@pytest.mark.parametrize("name", ["updates", "updates/root_history"])
+def test_a_link_in_place_of_a_folder_of_ours_is_not_followed(
+    site: Site, tmp_path: Path, name: str
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    place = site.slots.folder / name
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to(other)
+    with pytest.raises(StorageError, match="received a link"):
+        update(Source(site.url, "device", root=site.first), site.slots, check=True)
+    assert list(other.iterdir()) == []
+
+
 def test_a_disk_that_is_full_is_said_so(site: Site, tmp_path: Path) -> None:
     if os.geteuid():
         pytest.skip("needs root, to mount a small disk")
