@@ -27,7 +27,7 @@ def base_url(place: str) -> str:
     if place.startswith(("http://", "https://", "file:///")):
         return place.rstrip("/")
     folder = Path(place)
-    if "://" in place or not folder.is_dir():
+    if not place or "://" in place or not folder.is_dir():
         raise InvalidInput(f"{place}: expected an http(s) address or a folder that is there")
     return folder.resolve().as_uri()
 

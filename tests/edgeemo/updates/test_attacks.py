@@ -304,6 +304,30 @@ def test_rotated_root_keys_are_followed_from_the_first_root(fleet: Fleet) -> Non
     assert "nano" in fleet.check()
 
 
+def test_no_role_is_left_without_the_keys_that_it_needs(fleet: Fleet) -> None:
+    root = [fleet.keys["a"], fleet.keys["b"]]
+    old, new = (fleet.keys[name].public_key for name in ("targets", "thief"))
+    with pytest.raises(InvalidInput, match="targets would have 0 keys and need 1 of them"):
+        fleet.repository.rotate("targets", [], [old.keyid], root)
+    for threshold in (0, 3):
+        with pytest.raises(InvalidInput, match=f"would have 2 keys and need {threshold}"):
+            fleet.repository.rotate("targets", [new], [], root, threshold)
+    assert not fleet.file("2.root.json").exists()
+
+
+def test_a_damaged_file_of_the_repository_is_named(fleet: Fleet) -> None:
+    fleet.file("x.targets.json").write_text("an editor's")  # no version of ours
+    fleet.publish("nano-fer2013")
+    for text in (b"", b"[", b'{"signed": 1}'):
+        fleet.file("9.targets.json").write_bytes(text)
+        with pytest.raises(UpdateError, match=r"9\.targets\.json: damaged"):
+            fleet.publish("nano")
+    fleet.file("9.targets.json").unlink()
+    fleet.file("timestamp.json").unlink()
+    with pytest.raises(UpdateError, match=r"timestamp\.json: damaged"):
+        fleet.publish("nano")
+
+
 def test_update_installs_once_and_a_failed_release_is_not_tried_again(fleet: Fleet) -> None:
     words = ("update", "--url", fleet.url, "--root", fleet.root, "--device-id", "device-1",
              "--slots", fleet.slots.folder)  # fmt: skip
