@@ -12,6 +12,7 @@
 #define MOST_BLOCKS 4U
 #define ALIGNMENT 16U
 #define SIGNATURE_BYTES 72U
+#define KEY_BYTES 256U /* a P-256 key in PEM has 178 */
 
 static uint32_t u32_at(const uint8_t *p)
 {
@@ -59,21 +60,40 @@ size_t model_signature_end(const uint8_t *data, size_t size)
 #include "mbedtls/pk.h"
 
 /* Put into the firmware by CMakeLists.txt, with a zero behind it. */
-extern const char trusted_keys[] asm("_binary_trusted_keys_pem_start");
+extern const char trusted_keys[] __asm__("_binary_trusted_keys_pem_start");
 
 /* What is signed: these words with their zero, then the header. */
 static const char signed_as[] = "edgeemo model image 1";
 
-static int has_signed(const char *key, const uint8_t *block, const uint8_t hash[32])
+static const char key_begins[] = "-----BEGIN PUBLIC KEY-----";
+static const char key_ends[] = "-----END PUBLIC KEY-----";
+
+/* The key in PEM that `text` begins with, alone, as mbedtls wants it: its bytes with the zero, or 0
+ * for what is no P-256 key by its length. */
+static size_t copy_key(char key[KEY_BYTES], const char *text)
 {
+    const char *end = strstr(text, key_ends);
+    const size_t size = end ? (size_t)(end - text) + sizeof key_ends - 1 : 0;
+    if (!size || size >= KEY_BYTES) {
+        return 0;
+    }
+    memcpy(key, text, size);
+    key[size] = '\0';
+    return size + 1;
+}
+
+static int has_signed(const char *text, const uint8_t *block, const uint8_t hash[32])
+{
+    char key[KEY_BYTES];
+    const size_t size = copy_key(key, text);
     const uint32_t bytes = u32_at(block + 12);
     mbedtls_pk_context context;
     int signed_by_it = 0;
-    if (u32_at(block + 8) != 1 || bytes == 0 || bytes > SIGNATURE_BYTES) {
+    if (!size || u32_at(block + 8) != 1 || bytes == 0 || bytes > SIGNATURE_BYTES) {
         return 0;
     }
     mbedtls_pk_init(&context);
-    if (mbedtls_pk_parse_public_key(&context, (const unsigned char *)key, strlen(key) + 1) == 0) {
+    if (mbedtls_pk_parse_public_key(&context, (const unsigned char *)key, size) == 0) {
         signed_by_it =
             mbedtls_pk_verify(&context, MBEDTLS_MD_SHA256, hash, 32, block + 48, bytes) == 0;
     }
@@ -83,7 +103,6 @@ static int has_signed(const char *key, const uint8_t *block, const uint8_t hash[
 
 const char *model_signature_refusal(const uint8_t *data, size_t size)
 {
-    static const char begin[] = "-----BEGIN PUBLIC KEY-----";
     uint8_t message[sizeof signed_as + EDGEEMO_IMAGE_HEADER_BYTES], hash[32];
     size_t at = blocks_at(data, size);
     const uint8_t *block;
@@ -99,7 +118,8 @@ const char *model_signature_refusal(const uint8_t *data, size_t size)
         return "its signature cannot be checked";
     }
     for (uint32_t i = 0; i < MOST_BLOCKS && (block = block_at(data, size, at)) != NULL; ++i) {
-        for (const char *key = strstr(trusted_keys, begin); key; key = strstr(key + 1, begin)) {
+        for (const char *key = strstr(trusted_keys, key_begins); key;
+             key = strstr(key + 1, key_begins)) {
             if (has_signed(key, block, hash)) {
                 return NULL;
             }
