@@ -13,6 +13,7 @@ loop device, kills at each call, and mounts what the device holds then: ext4's o
 
 import argparse
 import ast
+import contextlib
 import itertools
 import logging
 import re
@@ -218,33 +219,43 @@ def _runs(step: str, slots: Slots, *, done: bool, install: bool) -> str:
 def on_ext4(place: Path) -> Counter[str]:
     """Cut each step at each changing call, on a loop device; which model ran, how often."""
     ran: Counter[str] = Counter()
-    disk, copy, mounted, other = (place / name for name in ("disk", "copy", "mounted", "other"))
-    for folder in (mounted, other):
-        folder.mkdir()
-    with disk.open("wb") as file:
-        file.truncate(32 << 20)
-    _run("mkfs.ext4", "-q", disk)
-    # Nothing is written back early, and no rename is waited for, as careless programs need it.
-    options = "loop,noauto_da_alloc,data=writeback,commit=300"
-    _run("mount", "-o", options, disk, mounted)
-    try:
+    disk, copy = place / "disk", place / "copy"
+    loop_disk(disk)
+    with mounted(disk, place / "mounted", careless=True) as folder:
+        slots = folder / "slots"
         for step in STEPS:
-            for call, count in sorted(calls_of(step, mounted / "slots").items()):
+            for call, count in sorted(calls_of(step, slots).items()):
                 for when in range(1, count + 1) if call in CHANGING else ():
                     kill = ("-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={when}")
-                    traced(step, mounted / "slots", *kill, before=_synced)
+                    traced(step, slots, *kill, before=synced)
                     shutil.copyfile(disk, copy)
-                    _run("mount", "-o", "loop", copy, other)
-                    try:
-                        ran[f"{step}: {check(Slots(other / 'slots'), step)}"] += 1
-                    finally:
-                        _run("umount", other)
-    finally:
-        _run("umount", mounted)
+                    with mounted(copy, place / "other") as left:
+                        ran[f"{step}: {check(Slots(left / 'slots'), step)}"] += 1
     return ran
 
 
-def _synced(folder: Path) -> None:
+def loop_disk(file: Path) -> None:
+    """Make a file of 32 MB that holds an empty ext4."""
+    with file.open("wb") as disk:
+        disk.truncate(32 << 20)
+    _run("mkfs.ext4", "-q", file)
+
+
+@contextlib.contextmanager
+def mounted(disk: Path, folder: Path, *, careless: bool = False) -> Iterator[Path]:
+    """The folder with a disk's file mounted. `careless`: nothing is written back early, and no
+    rename waits for the bytes, as programs need it that do not sync."""
+    options = "loop,noauto_da_alloc,data=writeback,commit=300" if careless else "loop"
+    folder.mkdir(exist_ok=True)
+    _run("mount", "-o", options, disk, folder)
+    try:
+        yield folder
+    finally:
+        _run("umount", folder)
+
+
+def synced(folder: Path) -> None:
+    """Have all on the disk that a folder is on."""
     _run("sync", "-f", folder)
 
 

@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgeemo.errors import EdgeemoError
@@ -103,7 +104,22 @@ def check(slots: Slots, step: str) -> str:
     return bundle.manifest.name
 
 
-def forked(step: str, slots: Slots, ready: tuple[int, int]) -> int:
+@dataclass(frozen=True)
+class Step:
+    """Something that is traced and broken off."""
+
+    prepared: Callable[[Path], Slots]
+    """Makes a folder as it is before."""
+    run: Callable[[Slots], object]
+    """Calls `yield_to_strace` once, before what counts."""
+
+
+def step_of(name: str) -> Step:
+    """One of STEPS, or an install by another name (`prepared`)."""
+    return Step(lambda folder: prepared(folder, name), STEPS.get(name, put))
+
+
+def forked(step: Step, slots: Slots, ready: tuple[int, int]) -> int:
     """The process of one case, which waits for a byte before its step."""
     process = os.fork()
     if process:
@@ -115,7 +131,7 @@ def forked(step: str, slots: Slots, ready: tuple[int, int]) -> int:
             os.write(ready[1], b"r"),
             select.select([ready[0]], [], []),  # and no read, which would be counted
         )
-        STEPS.get(step, put)(slots)
+        step.run(slots)
         code = 0
     except EdgeemoError:
         code = 1
@@ -128,8 +144,8 @@ def forked(step: str, slots: Slots, ready: tuple[int, int]) -> int:
 class Case:
     """A forked step with pipes to it, at the moment before its first call."""
 
-    def __init__(self, step: str, folder: Path) -> None:
-        self.slots = prepared(folder, step)
+    def __init__(self, step: Step, folder: Path) -> None:
+        self.slots = step.prepared(folder)
         (hear, tell_ready), (wait, self.go) = os.pipe(), os.pipe()
         self.pid = forked(step, self.slots, (wait, tell_ready))
         os.close(wait)
@@ -145,12 +161,12 @@ class Case:
 
 
 def traced(
-    step: str, folder: Path, *options: str, before: Callable[[Path], None] = lambda _: None
+    step: str | Step, folder: Path, *options: str, before: Callable[[Path], None] = lambda _: None
 ) -> tuple[Slots, int, str]:
     """Run a step under strace; its slots, how it ended, and strace's lines. `before` is called with
     the folder before it goes."""
     log = folder.with_suffix(".log")
-    case = Case(step, folder)
+    case = Case(step_of(step) if isinstance(step, str) else step, folder)
     before(folder)
     tracer = subprocess.Popen(
         ["strace", "-p", str(case.pid), "-o", str(log), *options],
@@ -209,13 +225,13 @@ def kills(count: int, folder: Path, seed: int = 0) -> Counter[str]:
     ran: Counter[str] = Counter()
     longest: dict[str, float] = {}
     for step in STEPS:
-        case = Case(step, folder)
+        case = Case(step_of(step), folder)
         began = time.perf_counter()
         assert case.run() == 0
         longest[step] = 1.2 * (time.perf_counter() - began)
     for _ in range(count):
         step = rng.choices(list(STEPS), [7, 1, 1, 1])[0]
-        case = Case(step, folder)
+        case = Case(step_of(step), folder)
         os.write(case.go, b"g")
         os.close(case.go)
         time.sleep(rng.uniform(0, longest[step]))

@@ -25,6 +25,7 @@ from edgeemo.updates.releases import Release, chosen, index_path, parse_index
 
 ROOT = Path("/etc/edgeemo/root.json")
 _FOLDER, _LAST = "updates", "last"
+_TRUSTED = "trusted-root.json"
 _ROOTS = "root_history"  # as TUF's client names it
 _MAX_INDEX = 64 * 1024
 _MAX_ROOT = 512_000
@@ -84,7 +85,8 @@ def update(source: Source, slots: Slots, *, check: bool = False, minutes: float 
         downloads = stack.enter_context(tempfile.TemporaryDirectory())
         files = stack.enter_context(closing(fetcher(source.seconds)))
         updater = _updater(source, folder, downloads, files)
-        stack.callback(_sync, folder)
+        updater.refresh()
+        _keep(folder)
         index_file = _fetched(updater, index_path(source.channel), _MAX_INDEX)
         release = chosen(parse_index(index_file, source.channel), source.device)
         if release is None:
@@ -130,47 +132,36 @@ def _updater(source: Source, folder: Path, downloads: str, files: Any) -> Any:
 
 
 def _roots(source: Source, folder: Path) -> list[bytes]:
-    """The root that is trusted: the one given, or ROOT, or else those that led to the last update,
-    the newest first: a power cut may have torn that one. Raises InvalidInput.
+    """The root that is trusted: the one given, or ROOT, or else the one that led to the last update;
+    where that cannot be read, the one that TUF's client has kept. Raises InvalidInput.
     """
     given = source.root or (ROOT if ROOT.exists() else None)
-    paths = [given] if given else _known_roots(folder)
     roots = []
-    for path in paths:
+    for path in [given] if given else [folder / _TRUSTED, folder / "root.json"]:
         with suppress(OSError, ValueError):
             roots.append(read_regular(path, _MAX_ROOT))
     if not roots:
         raise InvalidInput(
-            f"{given or folder / 'root.json'}: no root that is trusted; pass the repository's --root "
+            f"{given or folder / _TRUSTED}: no root that is trusted; pass the repository's --root "
             f"root.json once, over a way that you trust, or put it at {ROOT}"
         )
     return roots
 
 
-def _known_roots(folder: Path) -> list[Path]:
-    """The roots that TUF's client has followed, N.root.json, the newest first; none that is newer
-    than its root.json leads to, which may be another repository's.
-    """
-    by_number = {
-        int(path.name.partition(".")[0]): path
-        for path in (folder / _ROOTS).glob("*.root.json")
-        if path.name.partition(".")[0].isdecimal()
-    }
-    newest = max(by_number, default=0)
-    with suppress(OSError, ValueError):
-        newest = int(os.path.basename(os.readlink(folder / "root.json")).partition(".")[0])
-    return [by_number[number] for number in sorted(by_number, reverse=True) if number <= newest]
+def _keep(folder: Path) -> None:
+    """Have on the disk what TUF's client has learned and written, which does not see to it itself.
 
-
-def _sync(folder: Path) -> None:
-    """Have on the disk what TUF's client has written, which does not see to it itself: versions that
-    were seen are never to be forgotten.
+    It writes its roots anew each time, so a power cut may tear all of them; a copy of the newest is
+    ours, and replaced only where there is another one.
     """
-    for place in (folder, folder / _ROOTS):
-        for path in place.glob("*.json"):
-            if not path.is_symlink():
-                sync_file(path)
-        sync_folder(place)
+    newest = read_regular(folder / "root.json", _MAX_ROOT)
+    kept = folder / _TRUSTED
+    if not (kept.is_file() and kept.read_bytes() == newest):
+        with written_beside(kept, own=True) as part:
+            part.write_bytes(newest)
+    for role in ("timestamp", "snapshot", "targets"):
+        sync_file(folder / f"{role}.json")
+    sync_folder(folder)
 
 
 def _fetched(updater: Any, path: str, limit: int) -> bytes:

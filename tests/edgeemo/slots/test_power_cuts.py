@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.endurance import update_cuts
 from benchmarks.endurance.power_cuts import ALL, Files, cuts, modelled, on_ext4, parse_calls
 
 ROOT = Path("/disk")
@@ -64,9 +65,21 @@ def test_a_cut_behind_any_call_leaves_a_model_and_room_for_the_next(
     assert sum(modelled(step, tmp_path / "slots").values()) > 10
 
 
+def check_loop() -> None:
+    if os.geteuid() or not Path("/dev/loop-control").exists():
+        pytest.skip("needs root and loop devices")
+
+
 @strace
 @pytest.mark.slow
 def test_a_real_ext4_leaves_a_verified_model(tmp_path: Path) -> None:
-    if os.geteuid() or not Path("/dev/loop-control").exists():
-        pytest.skip("needs root and loop devices")
+    check_loop()
     assert sum(on_ext4(tmp_path).values()) > 100
+
+
+@strace
+@pytest.mark.slow
+def test_a_real_ext4_leaves_a_root_for_the_next_update(tmp_path: Path) -> None:
+    pytest.importorskip("tuf", reason="needs the extra update")
+    check_loop()
+    assert sum(update_cuts.cuts(tmp_path).values()) > 20

@@ -502,21 +502,28 @@ def updated_without_root(site: Site) -> str:
     return update(source, site.slots, check=True).text
 
 
-@pytest.mark.parametrize("torn", ["empty", "no link", "newest empty", "newest and link gone"])
-def test_a_torn_root_is_no_end_of_updates(site: Site, torn: str) -> None:
-    folder = site.slots.folder / "updates"
+@pytest.mark.parametrize("torn", ["empty", "gone"])
+def test_whatever_is_torn_of_them_is_no_end_of_updates(site: Site, torn: str) -> None:
     site.publish("root")
     assert site.refresh()
     assert updated_without_root(site) == "stable has nothing for this device"
-    if "newest" in torn:
-        (folder / "root_history" / "2.root.json").write_bytes(b"")
-    if torn == "empty":
-        for role in ("timestamp", "snapshot", "targets"):
-            (folder / f"{role}.json").write_bytes(b"")
-    if "link" in torn:
-        (folder / "root.json").unlink()
+    site.publish("root")
+    folder = site.slots.folder / "updates"
+    theirs = [*(folder / "root_history").iterdir(), *(folder / f"{role}.json" for role in TOP)]
+    assert len(theirs) == 6
+    for path in theirs:
+        if torn == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(b"")
     assert updated_without_root(site) == "stable has nothing for this device"
-    assert site.all_trusted() == [2, 1, 1, 1]
+    assert site.all_trusted() == [3, 1, 1, 1]
+
+
+def test_a_device_of_before_there_was_a_copy_of_the_root_goes_on(site: Site) -> None:
+    assert site.refresh()
+    (site.slots.folder / "updates" / "trusted-root.json").unlink()
+    assert updated_without_root(site) == "stable has nothing for this device"
 
 
 def test_a_root_that_was_replaced_by_hand_does_not_come_back(site: Site, tmp_path: Path) -> None:
@@ -529,9 +536,12 @@ def test_a_root_that_was_replaced_by_hand_does_not_come_back(site: Site, tmp_pat
     other.slots = site.slots
     assert other.refresh()
     assert updated_without_root(other) == "stable has nothing for this device"
-    (site.slots.folder / "updates" / "root_history" / "1.root.json").write_bytes(b"")
+    folder = site.slots.folder / "updates"
+    for path in (folder / "root_history").iterdir():
+        path.write_bytes(b"")
     with pytest.raises(UpdateError):
         updated_without_root(site)
+    assert updated_without_root(other) == "stable has nothing for this device"
     other.server.shutdown()
     other.server.server_close()
 
