@@ -1,6 +1,5 @@
 """`edgeemo update`: what the repository offers this device, verified by python-tuf, installed."""
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -100,7 +99,8 @@ def update(source: Source, slots: Slots, *, check: bool = False, minutes: float 
         if sha256(data) != release.sha256:
             raise UpdateError(f"{release.path}: not the file that its channel names")
         bundle = Path(downloads, "release.edgeemo")
-        bundle.write_bytes(data)
+        with translated(bundle, "$TMPDIR"):
+            bundle.write_bytes(data)
         state = slots.install(bundle, minutes=minutes)
     with translated(folder, "--slots"), written_beside(folder / _LAST, own=True) as part:
         part.write_text(release.sha256)
@@ -135,7 +135,7 @@ def _roots(source: Source, folder: Path) -> list[bytes]:
     """The root that is trusted: the one given, or ROOT, or else the one that led to the last update;
     where that cannot be read, the one that TUF's client has kept. Raises InvalidInput.
     """
-    given = source.root or (ROOT if ROOT.exists() else None)
+    given = source.root or _configured()
     roots = []
     for path in [given] if given else [folder / _TRUSTED, folder / "root.json"]:
         with suppress(OSError, ValueError):
@@ -146,6 +146,17 @@ def _roots(source: Source, folder: Path) -> list[bytes]:
             f"root.json once, over a way that you trust, or put it at {ROOT}"
         )
     return roots
+
+
+def _configured() -> Path | None:
+    """ROOT, also where it may not be looked at: that never means that there is none."""
+    try:
+        ROOT.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        pass
+    return ROOT
 
 
 def _keep(folder: Path) -> None:
@@ -171,8 +182,9 @@ def _fetched(updater: Any, path: str, limit: int) -> bytes:
         raise UpdateError(f"{path}: no signed target of this repository")
     if info.length > limit:
         raise UpdateError(f"{path}: {info.length:,} bytes, expected at most {limit:,}")
-    file = updater.download_target(info, os.path.join(updater.target_dir, "target"))
-    return Path(file).read_bytes()
+    place = Path(updater.target_dir)
+    with translated(place, "$TMPDIR"):
+        return Path(updater.download_target(info, str(place / "target"))).read_bytes()
 
 
 def _last(folder: Path) -> str:

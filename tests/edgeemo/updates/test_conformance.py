@@ -5,11 +5,13 @@ Not here: the static repositories of other projects, and its cache of artifacts 
 installed is not fetched again; test_attacks.py).
 """
 
+import contextlib
 import functools
 import json
 import os
 import re
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -560,17 +562,32 @@ def test_a_link_in_place_of_a_folder_of_ours_is_not_followed(
     assert list(other.iterdir()) == []
 
 
-def test_a_disk_that_is_full_is_said_so(site: Site, tmp_path: Path) -> None:
+@contextlib.contextmanager
+def small_disk(folder: Path, options: str) -> Iterator[Path]:
     if os.geteuid():
         pytest.skip("needs root, to mount a small disk")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8k,nr_inodes=6", "tmpfs", str(disk)]
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounts are not allowed here")
     try:
-        source = Source(site.url, "device", root=site.first, seconds=20)
-        with pytest.raises(StorageError, match="free some space or choose another --slots"):
-            update(source, Slots(disk), check=True)
+        yield folder
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_full_is_said_so(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source(site.url, "device", root=site.first, seconds=20)
+    with (
+        small_disk(tmp_path / "slots-disk", "size=8k,nr_inodes=6") as disk,
+        pytest.raises(StorageError, match="free some space or choose another --slots"),
+    ):
+        update(source, Slots(disk), check=True)
+    site.offer("stable.json", Index(1, ()).to_bytes() + b" " * 60_000)
+    site.publish("targets", "snapshot", "timestamp")
+    with small_disk(tmp_path / "temporary", "size=40k") as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        with pytest.raises(StorageError, match=r"free some space or choose another \$TMPDIR"):
+            update(source, site.slots, check=True)
