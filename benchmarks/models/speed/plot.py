@@ -196,9 +196,9 @@ def _published(panel: Any, cards: Mapping[str, Any]) -> None:
             ha="right" if one.parameters > 2e6 else "left",
         )
     panel.set_title("FER-2013 as published (x), top-1", fontsize=10)
-    panel.set_xlabel("parameters", fontsize=8)
+    panel.set_xlabel("million parameters", fontsize=8)
     _axes(panel, (60, 76))
-    panel.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g} M")
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}")
 
 
 if __name__ == "__main__":
