@@ -47,12 +47,16 @@ ARMS = (
 """A Raspberry Pi 4's, and a Pi 5's with dot products."""
 
 
+class Missing(click.ClickException):
+    """What is not installed."""
+
+
 def avx2(models: Sequence[Path], runs: int) -> list[float]:
     """Instructions of one inference by LiteRT on x86-64 with AVX2, as valgrind shows itself.
 
     A call from Python is in it, some thousand.
     """
-    _need("valgrind")
+    need("valgrind")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "out")
         words = ["--tool=callgrind", "--dump-before=getppid", f"--callgrind-out-file={out}"]
@@ -70,7 +74,7 @@ def aarch64(
 
     `root` is the folder that scripts/aarch64-root made.
     """
-    _need("qemu-aarch64", "gcc")
+    need("qemu-aarch64", "gcc")
     python = root / "usr/bin/python3.11"
     if not python.exists():
         raise click.ClickException(
@@ -108,7 +112,7 @@ def times(models: Sequence[Path], runs: int, *, hidden: bool = False) -> list[li
 
 def _hiding(folder: Path) -> dict[str, str]:
     """What child.py is told to hide AVX-512 and VNNI with."""
-    _need("gcc", "objdump")
+    need("gcc", "objdump")
     package = importlib.util.find_spec("ai_edge_litert")
     library = Path(str(package and package.origin)).parent / _LITERT
     code = _run(["objdump", "-d", "--no-show-raw-insn", library]).stdout
@@ -147,10 +151,11 @@ def _compiled(source: str, folder: Path) -> Path:
     return library
 
 
-def _need(*programs: str) -> None:
+def need(*programs: str) -> None:
+    """Raises Missing where one of these programs is."""
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
-        raise click.ClickException(f"not installed: {', '.join(missing)}")
+        raise Missing(f"not installed: {', '.join(missing)}")
 
 
 def _run(

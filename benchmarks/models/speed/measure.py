@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.models.family import int8_tflite
 from benchmarks.models.firmware import cortex_m
-from benchmarks.models.speed.counters import ARMS, Arm, aarch64, avx2, times
+from benchmarks.models.speed.counters import ARMS, Arm, Missing, aarch64, avx2, need, times
 from edgeemo.cli import shell
 from edgeemo.cli.processor import processor_features, processor_name
 from edgeemo.cli.shell import say
@@ -56,7 +56,7 @@ class Cost(NamedTuple):
 
 
 @click.command()
-@click.argument("peer", type=click.Path(path_type=Path))
+@click.argument("peer", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("models", nargs=-1)
 @click.option(
     "--aarch64", "root", type=click.Path(path_type=Path), help="An aarch64 Python's root."
@@ -82,7 +82,7 @@ def main(
         for key, measured in _measures(files, names, root, counted, timed).items():
             try:
                 costs = measured()
-            except click.ClickException as error:
+            except Missing as error:
                 say(f"{TITLES[key]}: left out, {error.message}", err=True)
                 continue
             for name, cost in costs.items():
@@ -98,6 +98,8 @@ def main(
 def _file(name: str, folder: Path) -> Path:
     """The int8 .tflite of a model, written into `folder` where it lies in a bundle."""
     if name.endswith(".tflite"):
+        if not Path(name).exists():
+            raise click.ClickException(f"{name}: no such file")
         return Path(name)
     bundle = read_bundle(find_model(name))
     path = folder / f"{Path(name).stem}.tflite"
@@ -124,12 +126,14 @@ def _measures(
 
 def _counted(arm: Arm, root: Path, files: Sequence[Path], runs: int) -> dict[str, Cost]:
     instructions, products = aarch64(arm, root, files, runs)
-    assert any(products) == ("asimddp" in arm.features), "XNNPACK took the core for another"
+    if any(products) != ("asimddp" in arm.features):
+        raise click.ClickException(f"LiteRT took the {arm.name} for another core")
     return _beside(files, instructions)
 
 
 def _in_c(names: Sequence[str]) -> dict[str, Cost]:
     """Of the bundles whose tables fit the example's 1 MB of flash."""
+    need("arm-none-eabi-gcc", "qemu-system-arm", "make")
     costs = {}
     for name in names:
         bundle = read_bundle(find_model(name))
