@@ -56,7 +56,7 @@ def avx2(models: Sequence[Path], runs: int) -> list[float]:
 
     A call from Python is in it, some thousand.
     """
-    need("valgrind")
+    require("valgrind")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "out")
         words = ["--tool=callgrind", "--dump-before=getppid", f"--callgrind-out-file={out}"]
@@ -74,7 +74,7 @@ def aarch64(
 
     `root` is the folder that scripts/aarch64-root made.
     """
-    need("qemu-aarch64", "gcc")
+    require("qemu-aarch64", "gcc")
     python = root / "usr/bin/python3.11"
     if not python.exists():
         raise click.ClickException(
@@ -112,7 +112,7 @@ def times(models: Sequence[Path], runs: int, *, hidden: bool = False) -> list[li
 
 def _hiding(folder: Path) -> dict[str, str]:
     """What child.py is told to hide AVX-512 and VNNI with."""
-    need("gcc", "objdump")
+    require("gcc", "objdump")
     package = importlib.util.find_spec("ai_edge_litert")
     library = Path(str(package and package.origin)).parent / _LITERT
     code = _run(["objdump", "-d", "--no-show-raw-insn", library]).stdout
@@ -151,7 +151,7 @@ def _compiled(source: str, folder: Path) -> Path:
     return library
 
 
-def need(*programs: str) -> None:
+def require(*programs: str) -> None:
     """Raises Missing where one of these programs is."""
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:

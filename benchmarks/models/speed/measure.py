@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.models.family import int8_tflite
 from benchmarks.models.firmware import cortex_m
-from benchmarks.models.speed.counters import ARMS, Arm, Missing, aarch64, avx2, need, times
+from benchmarks.models.speed.counters import ARMS, Arm, Missing, aarch64, avx2, require, times
 from edgeemo.cli import shell
 from edgeemo.cli.processor import processor_features, processor_name
 from edgeemo.cli.shell import say
@@ -133,7 +133,7 @@ def _counted(arm: Arm, root: Path, files: Sequence[Path], runs: int) -> dict[str
 
 def _in_c(names: Sequence[str]) -> dict[str, Cost]:
     """Of the bundles whose tables fit the example's 1 MB of flash."""
-    need("arm-none-eabi-gcc", "qemu-system-arm", "make")
+    require("arm-none-eabi-gcc", "qemu-system-arm", "make")
     costs = {}
     for name in names:
         bundle = read_bundle(find_model(name))
