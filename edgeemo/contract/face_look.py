@@ -8,8 +8,8 @@ All of it is integer arithmetic around the network, so that C finds the same fac
 * a candidate whose middle lies in a face that was found at a better candidate is a part of that
   face, and gets no look;
 * a candidate from `certain` on is a face, and gets no look either;
-* a candidate whose region is as wide as the whole frame's box or wider was seen from near at once:
-  from `sure` on it is a face, and gets no look either;
+* where `large_at_once`, a candidate from `sure` on whose region is as wide as the whole frame's box
+  or wider was seen from near at once: it is a face, and gets no look either;
 * a candidate's region is `Crop(closer_q10).region` of its box; one that `is_in_frame` refuses is no
   face;
 * of the boxes found there from `sure` on, those count that overlap the candidate by more than
@@ -111,8 +111,8 @@ class Looker:
     def _closer(self, frame: NDArray[np.uint8], candidate: FoundFace) -> FoundFace | None:
         crop = Crop(self.reading.closer_q10)
         surely = replace(self.reading, threshold=self.reading.sure)
-        sure = candidate.score >= surely.least(self._step)
-        if sure and self._is_close(frame, candidate.place, crop):
+        large = self.reading.large_at_once and candidate.score >= surely.least(self._step)
+        if large and self._is_close(frame, candidate.place, crop):
             return candidate
         if not is_in_frame(frame, candidate.place, self.spec, crop):
             return None

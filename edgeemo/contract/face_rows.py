@@ -65,6 +65,8 @@ class FaceRows:
     """The same for the second look (edgeemo.contract.face_look), which decides."""
     certain: float = NEVER
     """Logit from which on the first look decides alone; by default it never does."""
+    large_at_once: bool = False
+    """Whether from `sure` on it also does where a second one would show the candidate no larger."""
     closer_q10: int = 3004
     """Longer side of what the second look sees, over the candidate's, in 1/1024: 256 to 4096."""
     overlap: int = 90
@@ -169,8 +171,8 @@ def _edges(
 
 
 def completed(rows: Any) -> Any:
-    """Parsed JSON of rows; those of before `certain` was a field get it."""
-    return {"certain": NEVER} | rows if isinstance(rows, dict) else rows
+    """Parsed JSON of rows; those of before the first look could decide alone get what says so."""
+    return {"certain": NEVER, "large_at_once": False} | rows if isinstance(rows, dict) else rows
 
 
 def in_frame(

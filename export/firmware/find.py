@@ -102,6 +102,7 @@ def _values(bundle: DetectorBundle, plan: Plan) -> Iterator[tuple[str, object]]:
     yield "ROWS_BYTES", rows.cells * 5
     yield "LEAST", f"({least})"
     yield "SURE", f"({sure})"
+    yield "LARGE_AT_ONCE", int(rows.large_at_once)
     yield "CERTAIN", rows.least_certain(_scale(bundle))
     yield "CLOSER", rows.closer_q10
     yield "SAME", SAME

@@ -22,7 +22,7 @@ import frames as example
 pytestmark = pytest.mark.skipif(
     bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (./scripts/system-packages)"
 )
-DETECTOR = "face"
+DETECTOR = "face-nano"
 
 
 def seen(rgb: NDArray[np.uint8], kind: str) -> NDArray[np.uint8]:

@@ -26,6 +26,8 @@ from edgeemo.contract.labels import LABELS
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.contract.quantize import Quantization
 from edgeemo.firmware.image import HEADER_BYTES, build_image, read_header
+from edgeemo.firmware.network import detector_network
+from edgeemo.firmware.plan import plan_arena
 from edgeemo.models import find_detector, find_model
 from export.firmware.generate import generate
 from export.firmware.settings import settings_header
@@ -422,7 +424,7 @@ def test_without_a_detector_the_cameras_middle_square_becomes_the_contracts_byte
 
 @pytest.fixture(scope="module")
 def finder() -> DetectorBundle:
-    return read_detector(find_detector("face"))
+    return read_detector(find_detector("face-nano"))
 
 
 @pytest.fixture(scope="module")
@@ -449,7 +451,7 @@ def test_the_face_in_the_cameras_frame_becomes_the_contracts_bytes(
     faces = sorted(looker.faces(rgb), key=lambda face: -face.place[2] * face.place[3])
     assert faces, "no face was found, so nothing is compared"
     frame = packed.astype(">u2").view(np.uint8).copy()
-    out, arena = np.empty((48, 48, 1), np.uint8), np.zeros(1 << 19, np.uint8)
+    out, arena = np.empty((48, 48, 1), np.uint8), np.zeros(1 << 17, np.uint8)
     given = ctypes.c_void_p(out.ctypes.data), ctypes.c_void_p(arena.ctypes.data)
     finding.c.show(ctypes.c_void_p(frame.ctypes.data), 320, 240, 0)
     assert finding.c.camera_provider_read(*given) == 0
@@ -463,6 +465,11 @@ def test_the_face_in_the_cameras_frame_becomes_the_contracts_bytes(
     finding.c.show(None, 320, 240, 0)
     assert finding.c.camera_provider_read(*given) == -1
     assert ctypes.c_int.in_dll(finding.c, "stand_in_frames_out").value == 0
+
+
+def test_the_detector_fits_beside_the_frames(finder: DetectorBundle) -> None:
+    """Of 320 KB of data RAM; frames lie in PSRAM."""
+    assert plan_arena(detector_network(finder)).arena_bytes <= 96 * 1024
 
 
 def test_the_project_names_the_partitions_that_the_code_looks_for() -> None:

@@ -75,7 +75,9 @@ class Finder:
         return other
 
     def _kept(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        key = hashlib.blake2b(pixels, digest_size=16).digest()  # not the pixels: gigabytes
+        key = hashlib.blake2b(
+            pixels.tobytes(), digest_size=16
+        ).digest()  # not the pixels: gigabytes
         if key not in self._answers:
             self._answers[key] = self._run(pixels)
         return self._answers[key]

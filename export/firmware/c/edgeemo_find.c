@@ -147,7 +147,7 @@ static int is_face(const edgeemo_frame *frame, const edgeemo_box *whole, edgeemo
     const edges old = edges_of_box(&candidate->box);
     edgeemo_face found[EDGEEMO_FIND_MOST];
     int32_t count;
-    if (candidate->score >= EDGEEMO_FIND_SURE - EDGEEMO_FIND_ZERO &&
+    if (EDGEEMO_FIND_LARGE_AT_ONCE && candidate->score >= EDGEEMO_FIND_SURE - EDGEEMO_FIND_ZERO &&
         is_close(&candidate->box, whole)) {
         return 1;
     }

@@ -75,6 +75,8 @@ def test_a_candidate_from_certain_on_is_a_face_at_the_first_look() -> None:
 
 def test_a_face_that_fills_the_frame_needs_no_look_from_nearer() -> None:
     """Its region would be 2.93 times its side, and is as wide as the frame from 22 of 64 pixels."""
-    assert found([(20, 20, 22, 22)], sure=FAR / 8) == ([(20, 20, 22, 22)], 1)
-    assert found([(20, 20, 21, 21)], sure=FAR / 8)[1] == 2
-    assert found([(20, 20, 22, 22)], sure=FAR / 8 + 0.1)[1] == 2
+    at_once = {"large_at_once": True}
+    assert found([(20, 20, 22, 22)], sure=FAR / 8, **at_once) == ([(20, 20, 22, 22)], 1)
+    assert found([(20, 20, 21, 21)], sure=FAR / 8, **at_once)[1] == 2
+    assert found([(20, 20, 22, 22)], sure=FAR / 8 + 0.1, **at_once)[1] == 2
+    assert found([(20, 20, 22, 22)], sure=FAR / 8)[1] == 2, "not where the bundle does not say so"
