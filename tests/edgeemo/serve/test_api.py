@@ -19,6 +19,7 @@ from edgeemo import FakeBackend, Recognizer
 from edgeemo.cameras import Frame
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.with_pillow import jpeg
+from edgeemo.drawing import annotate
 from edgeemo.live.readings_queue import Seen
 from edgeemo.results import Reading
 from edgeemo.serve.hub import MOST_CLIENTS, WAITING, Hub
@@ -195,6 +196,21 @@ def test_frames_are_shown_with_their_boxes(showing_server: Server) -> None:
     # Yellow along the box that the detector `whole` gives, grey where nothing was drawn.
     assert np.abs(picture[60, 0].astype(int) - (255, 214, 10)).max() < 60
     assert np.abs(picture[80, 64].astype(int) - 90).max() < 20
+
+
+def test_labels_in_frames_speak_the_servers_language() -> None:
+    with serving(settings=Settings(show_frames=True, language="es")) as server:
+        body = server.ask("/api/frame.jpg")[2]
+        newest = server.service.hub.frame
+    assert newest
+    got = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR_RGB).astype(int)
+    difference = {}
+    for language in ("en", "es"):
+        drawn = jpeg(annotate(newest[1].pixels, newest[2], language), 80)
+        picture = cv2.imdecode(np.frombuffer(drawn, np.uint8), cv2.IMREAD_COLOR_RGB)
+        difference[language] = np.abs(got - picture)[8:].mean()  # below the number of the frame
+    assert difference["es"] < 0.5
+    assert difference["en"] > 1.0
 
 
 def test_a_stream_gives_every_frame_as_a_part_of_its_own(showing_server: Server) -> None:
