@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import paho.mqtt.client as paho
 import pytest
 
+from edgeemo.contract.checked import strict
 from edgeemo.contract.labels import LABELS
 from edgeemo.errors import InvalidInput, ServeError
 from edgeemo.live.mqtt import Broker, MqttPublisher, discovery, parse_broker
@@ -245,6 +247,20 @@ def test_addresses_of_brokers_are_read() -> None:
     with pytest.raises(InvalidInput, match="expected no password") as refused:
         parse_broker("mqtt://me:swordfish@broker/a")
     assert "swordfish" not in str(refused.value)
+
+
+def test_templates_say_what_home_assistant_shows() -> None:
+    parts = discovery(parse_broker("mqtt://broker/kiosk"), LABELS, "small")["components"]
+
+    def shown(what: Seen) -> list[str]:
+        value = json.loads(strict.dumps_line(what.readings[0].to_dict()))
+        templates = [jinja2.Template(part["value_template"]) for part in parts.values()]
+        return [template.render(value_json=value) for template in templates]
+
+    # "None" is what Home Assistant takes for unknown.
+    assert shown(seen("happy")) == ["happy", "90.0", "ON", "0.0"]
+    assert shown(seen(None)) == ["None", "2.0", "ON", "0.0"]
+    assert shown(seen(face=None)) == ["None", "None", "OFF", "0.0"]
 
 
 def test_discovery_has_what_home_assistant_asks_for() -> None:
