@@ -78,7 +78,7 @@ class HomeAssistant:
         http = f"http:\n  server_host: 127.0.0.1\n  server_port: {self.port}\n"
         log = "logger:\n  default: warning\n"
         (self.folder / "configuration.yaml").write_text(f"{http}api:\nfrontend:\n{log}")
-        command = [self.program, "-c", self.folder, "--skip-pip"]
+        command = [str(self.program), "-c", str(self.folder), "--skip-pip"]
         # Nothing of ours is on its path.
         self.process = subprocess.Popen(
             command, cwd=self.folder, env={"PATH": "/usr/bin:/bin", "HOME": str(self.folder)}
