@@ -1,17 +1,21 @@
 """The app on a port, by uvicorn: connections bounded in number, and in the time that they may take."""
 
 import asyncio
+import json
 import logging
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from edgeemo.errors import ServeError
 from edgeemo.optional import need
 from edgeemo.serve.doors import MOST_HEAD
+from edgeemo.serve.request import JSON, SECURITY
 
 if TYPE_CHECKING:
     from edgeemo.serve.app import App
@@ -155,6 +159,16 @@ class Server:
         self._stopped.set()
 
 
+def _no_request(status: int) -> bytes:
+    """The whole answer to what is no request of HTTP/1.1."""
+    words = {431: f"expected at most {MOST_HEAD:,} bytes of address and headers"}
+    body = json.dumps({"error": words.get(status, "expected a request of HTTP/1.1")}).encode()
+    phrase = HTTPStatus(status).phrase
+    headers = {**SECURITY, "content-type": JSON, "content-length": len(body), "connection": "close"}
+    head = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
 def _protocols(bounds: Bounds) -> tuple[Any, Any]:
     """uvicorn's protocols with our bounds, for HTTP and for WebSockets."""
     need("wsproto", "serve", _PURPOSE)
@@ -173,6 +187,12 @@ def _protocols(bounds: Bounds) -> tuple[Any, Any]:
                 transport.write(_FULL)
                 transport.close()
             self.request_timer.start()
+
+        def send_400_response(self, msg: str) -> None:
+            """What is no request, or has too large a head, which h11 says."""
+            status = getattr(sys.exc_info()[1], "error_status_hint", 400)
+            self.transport.write(_no_request(status))
+            self.transport.close()
 
         def handle_events(self) -> None:
             super().handle_events()

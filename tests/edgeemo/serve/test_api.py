@@ -166,8 +166,15 @@ def test_predict_equals_predict_json_on_a_real_picture() -> None:
         ("multipart/form-data; boundary=y", FORM, 400),
         ("multipart/form-data; boundary=x", FORM.replace(b"queue.png", b"\xff"), 200),
         ("multipart/form-data; boundary=x", FORM[:-60], 422),
+        ('MultiPart/Form-Data; charset=utf-8; boundary="x"', FORM, 200),
+        ("multipart/form-data; boundary=x; boundary*=a''b; boundary*0*=c", FORM, 200),
+        ("multipart/form-data; boundary*=a''x; boundary*0*=x", FORM, 415),
+        ("multipart/form-data; boundary=x",
+         FORM.replace(b'filename="queue.png"', b"filename*=UTF-8''qu%C3%A9.png"), 200),
+        ("multipart/form-data; boundary=x", FORM.replace(b"filename=", b"filename*0*=a; b="), 400),
+        ("\xff\xfe;;;==", FORM, 415),
     ],
-)
+)  # fmt: skip
 def test_a_body_without_a_picture_is_refused(
     shared_server: Server, kind: str, body: bytes, status: int
 ) -> None:

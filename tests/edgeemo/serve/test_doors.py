@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import http.client
 import json
 import re
 import socket
@@ -119,6 +120,27 @@ def test_what_is_too_large_gets_431_or_413(open_server: Server, path: str) -> No
         head = f"POST {path} HTTP/1.1\r\nHost: {open_server.host}\r\nContent-Type: image/png\r\n"
         with told(open_server, head + "Content-Length: 99999999999\r\n\r\n") as client:
             assert client.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nX: " + "x" * 200_000, 431),
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("\x16\x03\x01\x02\x00", 400),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n", 400),
+        ("POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+         "Transfer-Encoding: chunked\r\n\r\nZZ\r\n", 400),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+    ],
+)  # fmt: skip
+def test_what_is_no_request_is_told_so(open_server: Server, text: str, status: int) -> None:
+    with told(open_server, text) as client:
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        assert answer.status == status
+        assert "default-src 'none'" in str(answer.getheader("content-security-policy"))
+        assert list(json.loads(answer.read())) == ["error"]
 
 
 @contextlib.contextmanager
