@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.text import is_host
 from edgeemo.errors import InvalidInput, ServeError
 from edgeemo.live.readings_queue import Seen
 from edgeemo.optional import need
@@ -90,7 +91,7 @@ def parse_broker(word: str) -> Broker:
         )
     fits = (
         parts.scheme in _PORTS
-        and parts.hostname
+        and is_host(parts.hostname or "")
         and port != 0
         and topic
         and not re.search(r"[#+\x00-\x1f]|^\$|^/|/$|//", topic)

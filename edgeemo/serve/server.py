@@ -1,6 +1,7 @@
 """The app on a port, by uvicorn: connections bounded in number, and in the time that they may take."""
 
 import asyncio
+import errno
 import json
 import logging
 import signal
@@ -56,7 +57,7 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         opened = socket.socket(family, kind, protocol)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # of a name with an empty part
         raise ServeError(f"{host}: expected an address of this machine ({error})") from None
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -65,9 +66,10 @@ def listen(host: str, port: int) -> socket.socket:
         opened.listen(128)
     except OSError as error:
         opened.close()
+        other = "--host" if error.errno == errno.EADDRNOTAVAIL else "--port, or end what uses it"
         raise ServeError(
             f"{host}:{port} cannot be listened on ({error.strerror or error}); choose another "
-            "--port, or end what uses it"
+            f"{other}"
         ) from None
     opened.setblocking(False)
     return opened

@@ -241,7 +241,8 @@ def test_addresses_of_brokers_are_read() -> None:
     for wrong in ("broker/kiosk", "http://broker/kiosk", "mqtt://broker", "mqtt://broker/",
                   "mqtt://broker/a/#", "mqtt://broker/+/a", "mqtt://broker/$SYS", "mqtt:///a",
                   "mqtt://broker:0/a", "mqtt://broker:x/a", "mqtt://broker/a?b", "mqtt://broker/a/",
-                  "mqtt://broker/a//b", "mqtt://broker/" + "a" * 201):  # fmt: skip
+                  "mqtt://broker/a//b", "mqtt://broker/" + "a" * 201,
+                  "mqtt://a..b/c", f"mqtt://{'a' * 64}/c"):  # fmt: skip
         with pytest.raises(InvalidInput, match="expected mqtt://"):
             parse_broker(wrong)
     with pytest.raises(InvalidInput, match="expected no password") as refused:
