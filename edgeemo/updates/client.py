@@ -1,5 +1,6 @@
 """`edgeemo update`: what the repository offers this device, verified by python-tuf, installed."""
 
+import http.client
 import logging
 import os
 import tempfile
@@ -110,7 +111,7 @@ def report(url: str, device: str, result: Update) -> bool:
     try:
         with urllib.request.urlopen(request, timeout=15):
             return True
-    except OSError as error:
+    except (OSError, UnicodeError, http.client.HTTPException) as error:  # or no host at all
         log.warning("%s: the report was not taken (%s)", url, error)
         return False
 

@@ -1,5 +1,6 @@
 """Files of a repository over HTTP(S) or from a folder, within a time that a trickle cannot stretch."""
 
+import http.client
 import time
 import urllib.error
 import urllib.request
@@ -52,6 +53,8 @@ def fetcher(seconds: float = SECONDS) -> Any:
                 if "No such file" in str(error.reason):  # of a folder
                     raise errors.DownloadHTTPError(f"{url}: not there", 404) from error
                 raise errors.DownloadError(f"{url}: {error.reason}") from error
+            except (UnicodeError, http.client.HTTPException) as error:  # no host, or no HTTP
+                raise errors.DownloadError(f"{url}: {error}") from error
             return self._blocks(response, url, end)
 
         def _blocks(self, response: Any, url: str, end: float) -> Iterator[bytes]:
