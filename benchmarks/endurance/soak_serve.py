@@ -101,7 +101,7 @@ def _soak(seconds: float, broker: Mosquitto) -> tuple[dict[str, Any], list[str]]
         "slow": counts.slow,
         "broker_connects": published.connects,
         "published": published.readings,
-        "memory_mb": [round(mb, 1) for mb, _, _ in samples],
+        "memory_mb_each_minute": [round(mb, 1) for mb, _, _ in samples[::10]],
         "threads": _range(threads for _, threads, _ in samples[len(samples) // 5 :]),
         "descriptors": _range(files for _, _, files in samples[len(samples) // 5 :]),
         "descriptors_each_minute": [files for _, _, files in samples[::10]],
@@ -112,7 +112,7 @@ def _soak(seconds: float, broker: Mosquitto) -> tuple[dict[str, Any], list[str]]
 
 
 def _faults(result: dict[str, Any], heard: dict[str, Any]) -> list[str]:
-    memory = result["memory_mb"]
+    memory = result["memory_mb_each_minute"]
     grown = memory[-1] - memory[len(memory) // 5] if len(memory) > 1 else 0.0
     rules = {
         "memory grows": grown > MOST_MB,
@@ -125,6 +125,10 @@ def _faults(result: dict[str, Any], heard: dict[str, Any]) -> list[str]:
         "the broker was not found again": result["broker_connects"] < result["minutes"],
         "threads or descriptors are left": (
             result["threads_left"] > 0 or result["descriptors_left"] > 0
+        ),
+        # A reconnect may be under way when they are counted.
+        "threads or descriptors grow": any(
+            most - least > 4 for least, most in (result["threads"], result["descriptors"])
         ),
     }
     return [name for name, broken in rules.items() if broken]
