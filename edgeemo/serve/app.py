@@ -123,7 +123,9 @@ class App:
         self.doors.check(request)
         route = self.served.get(request.path)
         if route is None:
-            raise Refusal(404, "no such address; /openapi.json lists those that there are")
+            hidden = any(request.path == route.path for route in ROUTES)
+            why = "frames are not shown; start edgeemo serve with --show-frames" if hidden else ""
+            raise Refusal(404, why or "no such address; /openapi.json lists those that there are")
         if request.method == "OPTIONS":
             await request.answer(200, b"", "text/plain", _preflight(route))
             return

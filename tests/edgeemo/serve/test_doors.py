@@ -169,6 +169,8 @@ def test_frames_are_404_unless_they_are_shown() -> None:
             "/api/frame.jpg": 404,
             "/api/stream.mjpg": 404,
         }
+        assert "--show-frames" in server.json("/api/frame.jpg")["error"]
+        assert "--show-frames" not in server.json("/api/frame.png")["error"]
         assert server.service.hub.frame is None
         assert set(server.json("/openapi.json")["paths"]) == {
             r.path for r in ROUTES if not r.frames
