@@ -24,6 +24,7 @@ python=${PYTHON:-/usr/bin/python3}
 user=edgeemo
 services=(edgeemo-kiosk)
 extras=pi
+pins=gpiozero
 
 from=$(realpath "$here/../..")
 dry=
@@ -31,7 +32,7 @@ uninstall=
 while [ $# -gt 0 ]; do
     case $1 in
     --from) from=${2:?--from needs a checkout, a wheel or a requirement} && shift ;;
-    --page) services=(edgeemo-serve edgeemo-page) && extras=pi,serve,mqtt ;;
+    --page) services=(edgeemo-serve edgeemo-page) && extras=pi,serve,mqtt pins= ;;
     --dry-run) dry=yes ;;
     --uninstall) uninstall=yes ;;
     -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" && exit ;;
@@ -76,7 +77,7 @@ copy_checkout() {
 }
 
 install_packages() {
-    local wanted=("edgeemo[$extras]" gpiozero)
+    local wanted=("edgeemo[$extras]" ${pins:+"$pins"})
     case $from in
     edgeemo | edgeemo[=\<\>~!]*) wanted[0]="edgeemo[$extras]${from#edgeemo}" ;;
     *)
@@ -93,7 +94,7 @@ install_packages() {
         run "$python" -m venv --clear --system-site-packages "$home/venv"
     run "$home/venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade \
         "${wanted[@]}"
-    [ -n "$dry" ] || "$home/venv/bin/python" -c 'import lgpio' 2>/dev/null ||
+    [ -n "$dry" ] || [ -z "$pins" ] || "$home/venv/bin/python" -c 'import lgpio' 2>/dev/null ||
         echo "install.sh: lgpio is missing, without which there are no pins;" \
             "run: sudo apt install python3-lgpio" >&2
     command -v gst-launch-1.0 >/dev/null ||
