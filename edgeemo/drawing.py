@@ -24,7 +24,8 @@ from edgeemo.results import Box, Face, Reading
 _INK, _PAPER = (16, 24, 32), (255, 214, 10)  # RGB; dark on yellow is readable on any face
 _MARGIN = 0.2  # of a text's size, around it
 _STROKE = 9  # a text's size in strokes of its face's box
-_OTHERS = (0xA1, 0xAB, 0xBB, 0xBF, 0x152, 0x153, 0x178, 0x2013, 0x2014, 0x2026)
+_MARKS = (0xA1, 0xA9, 0xAB, 0xB0, 0xB1, 0xB7, 0xBB, 0xBF, *range(0x2018, 0x201A), 0x201C, 0x201D)
+_OTHERS = (*_MARKS, 0x152, 0x153, 0x178, 0x2013, 0x2014, 0x2026)
 DRAWN = frozenset(map(chr, (*range(0x20, 0x7F), *range(0xC0, 0x100), *_OTHERS)))
 """Characters that the font has: those of ASCII and western Europe's letters and marks."""
 

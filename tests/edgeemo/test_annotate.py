@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgeemo.contract.languages import NAMES, PHRASES
 from edgeemo.drawing import DRAWN, annotate, drawable, font
 from edgeemo.errors import InvalidInput
 from edgeemo.results import Box, Face, Reading
@@ -45,6 +46,9 @@ def test_font_has_each_letter_that_is_drawn() -> None:
     drawn = {one: font(24).getmask(one) for one in DRAWN - {" "}}
     assert [one for one, mask in drawn.items() if bytes(mask) == missing] == []
     assert all(mask.getbbox() for mask in drawn.values())
+    words = [*NAMES.values(), *PHRASES.values()]
+    said = {letter for table in words for text in table.values() for letter in text}
+    assert said | set("·…") <= DRAWN  # all that our own pictures say
 
 
 def test_labels_are_named_in_a_language_with_their_accents() -> None:
