@@ -59,7 +59,11 @@ the sensor died.
     "--show-frames", is_flag=True, help="Let clients see the camera's frames, with their boxes."
 )
 @click.option(
-    "--lang", "language", type=click.Choice(LANGUAGES), default=LANGUAGES[0], help="The page's."
+    "--lang",
+    "language",
+    type=click.Choice(LANGUAGES),
+    default=LANGUAGES[0],
+    help="Of the page, and of labels in frames.",
 )
 @click.option(
     "--retain",
