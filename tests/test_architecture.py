@@ -35,7 +35,7 @@ LAYERS: dict[str, set[str]] = {
     "downloads": {"contract", "errors"},
     "data": {"contract", "errors", "optional"},
     "label_layout": {"results"},
-    "drawing": {"errors", "label_layout", "optional", "results"},
+    "drawing": {"contract", "errors", "label_layout", "optional", "results"},
     "backends": {"cache", "contract", "errors", "optional", "registry"},
     "firmware": {"backends", "contract", "errors", "optional"},
     "faces": {

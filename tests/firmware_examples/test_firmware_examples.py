@@ -386,7 +386,7 @@ def wheel(
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheels")
-    says = "import sys\ndef run():\n    sys.exit(f'no internet for {sys.argv[1:]}')\n"
+    says = "import sys\ndef run():\n    sys.exit(f'nobody runs {sys.argv}')\n"
     wheel(folder, "edgeemo", {"edgeemo/__init__.py": says}, "Provides-Extra: pi\n", "edgeemo:run")
     wheel(folder, "gpiozero", {"gpiozero.py": ""})
     return folder
@@ -409,8 +409,7 @@ def installed(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("root")
     done = install(out, wheels, "--from", "edgeemo")
     assert done.returncode == 0, done.stderr
-    assert "no internet for ['models', 'pull', 'yunet']" in done.stderr
-    assert "faces are found with Haar until" in done.stderr
+    assert "nobody runs" not in done.stderr  # the models ship: none is fetched
     return out
 
 
@@ -478,7 +477,6 @@ def test_dry_run_says_all_steps_and_does_none(wheels: Path, tmp_path: Path) -> N
         "-m venv --clear --system-site-packages",
         "[pi] gpiozero",
         "kiosk.service",
-        "models pull yunet",
     ):
         assert step in done.stdout
 
