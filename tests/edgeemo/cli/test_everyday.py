@@ -199,6 +199,49 @@ def test_training_and_export_run_from_any_folder_before_others_of_their_name(
     assert (done.returncode, done.stdout) == (0, f"edgeemo training, version {__version__}\n")
 
 
+def test_modules_of_ours_run_them_beside_others_of_their_name(tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "__init__.py").write_text("raise RuntimeError('of somebody else')")
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    for name in ("training", "export"):
+        done = subprocess.run(
+            [sys.executable, "-m", f"edgeemo.{name}", "-V"],
+            capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment,
+        )  # fmt: skip
+        assert (done.stdout, done.stderr) == (f"edgeemo {name}, version {__version__}\n", "")
+
+
+@pytest.mark.slow
+def test_an_editable_install_runs_them_from_any_folder(tmp_path: Path) -> None:
+    # What the programs import lies beside: this environment's packages, without its edgeemo.
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
+    binaries = tmp_path / "env" / "bin"
+    (site,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
+    ours = Path(pytest.__file__).parents[1]
+    (site / "beside.pth").write_text(f"{ours}\n")
+    subprocess.run(
+        [binaries / "python", "-m", "pip", "install", "--quiet", "--no-deps", "-e", REPOSITORY],
+        check=True,
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {key: x for key, x in os.environ.items() if key != "PYTHONPATH"}
+
+    def said(*words: str | Path) -> str:
+        return subprocess.run(
+            words, capture_output=True, text=True, cwd=elsewhere, env=environment
+        ).stdout
+
+    python = binaries / "python"
+    for name, program in (("training", "edgeemo-train"), ("export", "edgeemo-export")):
+        version = f"edgeemo {name}, version {__version__}\n"
+        assert said(python, "-m", name, "-V") == version
+        (elsewhere / f"{name}.py").write_text("print('of somebody else')")
+        assert said(python, "-m", name, "-V") == "of somebody else\n"
+        assert said(python, "-m", f"edgeemo.{name}", "-V") == version
+        assert said(binaries / program, "-V") == version
+
+
 def test_without_a_checkout_the_workstations_programs_say_how_to_get_one(tmp_path: Path) -> None:
     shutil.copytree(
         REPOSITORY / "edgeemo", tmp_path / "edgeemo",
