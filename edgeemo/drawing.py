@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.errors import MissingDependency
+from edgeemo.errors import InvalidInput, MissingDependency
 from edgeemo.label_layout import Label, placed, text_size
 from edgeemo.optional import install_line, need
 from edgeemo.results import Box, Face, Reading
@@ -27,8 +27,10 @@ def annotate(frame_rgb: NDArray[np.uint8], faces: Sequence[Face | Reading]) -> N
     ASCII: see `drawable`.
 
     Raises:
+        InvalidInput: no such frame, or what is no face and no reading.
         MissingDependency: Pillow is not installed, or older than 10.1.
     """
+    _check(frame_rgb, faces)
     image = need("PIL.Image", "pictures", "to draw", called="Pillow")
     drawing = need("PIL.ImageDraw", "pictures", "to draw", called="Pillow")
     picture = image.fromarray(frame_rgb)
@@ -44,6 +46,20 @@ def annotate(frame_rgb: NDArray[np.uint8], faces: Sequence[Face | Reading]) -> N
         if label is not None:
             _write(canvas, label)
     return np.array(picture, np.uint8)
+
+
+def _check(frame_rgb: object, faces: object) -> None:
+    shape, dtype = getattr(frame_rgb, "shape", None), getattr(frame_rgb, "dtype", None)
+    if dtype != np.uint8 or shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        what = type(frame_rgb).__name__ if shape is None else f"{dtype} {shape}"
+        raise InvalidInput(f"expected a frame of uint8, (H, W, 3) RGB; received {what}")
+    given = faces if isinstance(faces, Sequence) else (faces,)
+    strange = [type(one).__name__ for one in given if not isinstance(one, Face | Reading)]
+    if strange:
+        raise InvalidInput(
+            "expected a list of faces, as Recognizer.predict gives, or of a sensor's readings; "
+            f"received {strange[0]}"
+        )
 
 
 def drawable(label: str, labels: Sequence[str]) -> str:
