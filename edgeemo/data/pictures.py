@@ -70,6 +70,8 @@ def read_picture(path: str | os.PathLike[str], max_pixels: int | None = None) ->
             f"grey), received {type(path).__name__}; decode pictures in memory first, with "
             "Pillow or OpenCV's imdecode"
         )
+    if not os.fspath(path):
+        raise InvalidInput("expected a picture's path, received an empty text")
     try:
         return _decoded_file(path, max_pixels)
     except PictureError:

@@ -29,6 +29,8 @@ def test_an_address_and_a_video_are_told_what_reads_them(tmp_path: Path) -> None
         PictureError, match=r"visit\.mp4: a video, not .* an EmotionSensor reads it"
     ):
         edgeemo.predict(tmp_path / "visit.mp4")
+    with pytest.raises(InvalidInput, match="expected a picture's path, received an empty text"):
+        edgeemo.predict("")
     # A picture is one whatever its file is called.
     write_picture(tmp_path / "drawn.png", np.zeros((8, 8, 3), np.uint8))
     (tmp_path / "drawn.png").rename(tmp_path / "drawn.mp4")

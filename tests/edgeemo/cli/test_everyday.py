@@ -157,6 +157,27 @@ def test_the_script_of_a_shell_is_one_that_it_accepts(shell: str, tmp_path: Path
         subprocess.run([program, "-n"], input=done.stdout, text=True, check=True, timeout=30)
 
 
+@pytest.mark.parametrize(
+    ("program", "words", "after"),
+    [
+        ("edgeemo", ["predict", ""], "predict"),
+        ("edgeemo", ["watch", ""], "watch"),
+        ("edgeemo", ["evaluate", "small", ""], "small"),
+        ("edgeemo", ["predict", "a.png", "--detector-model", ""], "--detector-model"),
+        ("edgeemo", ["predict", "a.png", "--model="], "--model="),
+        ("python -m training", ["stats", ""], "stats"),
+        ("python -m export", ["inspect", "runs/x", "--data", ""], "--data"),
+    ],
+)
+def test_what_a_variable_without_a_value_leaves_is_refused(
+    program: str, words: list[str], after: str
+) -> None:
+    # Taken for a path it was the folder at hand, for a camera the first one.
+    done = support.done_here(PROGRAMS[program], program, *words)
+    assert done.returncode == 2
+    assert f"received an empty word after {after};" in " ".join(done.stderr.split())
+
+
 def test_completion_asks_for_a_shell_where_none_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHELL", "/bin/csh")
     done = support.done_here(main.main, "edgeemo", "completion")
