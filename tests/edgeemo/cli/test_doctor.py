@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from edgeemo.cli import checks
 from edgeemo.cli.doctor import OPENCV, packages_by_folder
 from edgeemo.cli.main import main
 from tests import support
@@ -168,3 +169,21 @@ def test_two_onnx_runtimes_over_each_other_are_noticed(
     checks = [json.loads(line) for line in done.stdout.splitlines()]
     (clash,) = (check for check in checks if "lie over each other" in check["text"])
     assert (clash["name"], clash["state"]) == ("ONNX Runtime", "note")
+
+
+def test_checks_fit_the_terminal_and_fixes_stay_in_one_piece(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "largest difference 3, allowed 16; " * 4 + "/a/path/as/long/as/a/line/" + "x" * 70
+    fix = "pip install " + "--upgrade " * 10 + "edgeemo"
+    shown = {}
+    for columns in ("80", "10000"):
+        monkeypatch.setenv("COLUMNS", columns)
+        checks.show([checks.Check("self-test", "note", words, fix)], "edgeemo", False)
+        shown[columns] = capsys.readouterr().out.splitlines()
+    assert shown["10000"] == [f"note    self-test    {words}", f"{' ' * 21}fix: {fix}"]
+    *narrow, last = shown["80"]
+    assert len(narrow) == 4
+    assert all(len(line) <= 80 for line in narrow[:-1])
+    assert " ".join(line.strip() for line in narrow) == shown["10000"][0]
+    assert last == shown["10000"][1]
