@@ -87,6 +87,8 @@ def _file(word: str) -> Given:
     fault = ""
     if Path(word).suffix.lower() in VIDEO_SUFFIXES and os.path.isfile(word):
         fault = f"{word}: a video, not a picture; run: edgeemo watch {shlex.quote(word)}"
+    elif Path(word).is_fifo():  # of mkfifo, or of a shell's <(...)
+        fault = f"{word}: a pipe; give its picture on standard input: ... | edgeemo predict -"
     return Given(word, Path(Path(word).name or "none"), fault)
 
 
