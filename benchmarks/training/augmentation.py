@@ -64,7 +64,7 @@ def in_opencv(images: Pixels, seed: int) -> NDArray[np.float32]:
 def on_fast_path(images: Pixels, seed: int) -> NDArray[np.float32]:
     """The same by the fast path's."""
     u = fast.draws(jax.random.key(seed), 0, jnp.arange(len(images)))
-    return np.asarray(fast.augment(jnp.asarray(images), u, Augmentation()))[..., 0]
+    return np.asarray(fast.augment(jnp.asarray(images)[..., None], u, Augmentation()))[..., 0]
 
 
 def figures(images: Pixels, variants: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:

@@ -29,7 +29,7 @@ from training.fast.engine import Programs, on_device
 from training.fast.job import Job, Lesson, drawn, fitted
 from training.fast.optimizer import new_state
 from training.fast.xla import check_backend, jax, jnp
-from training.fit.loop import fitted_epochs
+from training.fit.anew import fitted_epochs
 from training.fit.recipe import Recipe
 from training.runs.predict import predict
 

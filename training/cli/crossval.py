@@ -45,10 +45,13 @@ def crossval(data: Path, folds: int, given: Given, out: Path, as_json: bool) -> 
     from training.machines.seen import announce
 
     announce(choose_backend(), err=True)
+    from training.machines.choose import with_pipeline
+    from training.machines.devices import ONE
     from training.studies.crossval import PICTURE, table_lines
     from training.studies.crossval import crossval as run_crossval
 
-    summary = run_crossval(given.recipe(), data, out, folds=folds)
+    recipe = with_pipeline(given.recipe(), ONE, settled=given.pipeline_settled)
+    summary = run_crossval(recipe, data, out, folds=folds)
     if as_json:
         say(strict.dumps(summary, indent=None))
         return

@@ -45,6 +45,8 @@ def finetune(run: str, data: Path, out: Path, resume: bool, given: Given) -> Non
 
     choose_backend()
     from training.fit.train import train as run_train
+    from training.machines.choose import with_pipeline
+    from training.machines.devices import ONE
     from training.networks.qat import finetuning
     from training.runs.evaluate import scorecards
     from training.runs.run import load_run
@@ -52,6 +54,7 @@ def finetune(run: str, data: Path, out: Path, resume: bool, given: Given) -> Non
     check_apart(out, (run, *given.inputs(data)))
     start = load_run(run).recipe
     recipe = given.recipe(load_run(out).recipe if resume else finetuning(start, run))
+    recipe = with_pipeline(recipe, ONE, settled=resume or given.pipeline_settled)
     run_train(
         replace(recipe, qat=True, init=run, model=start.model, precision="float32"),
         data,

@@ -13,7 +13,7 @@ from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.reading import read_regular, why_no_file
 from edgeemo.errors import InvalidInput, MissingFile
 from edgeemo.models import shipped_models
-from training.fit.recipe import LABEL_CHOICES, PRECISIONS, Recipe
+from training.fit.recipe import LABEL_CHOICES, PIPELINES, PRECISIONS, Recipe
 from training.networks import NETWORKS
 from training.runs.seeds import LARGEST_SEED, runs_at
 
@@ -188,6 +188,15 @@ _OPTIONS: dict[str, Callable[[Command], Command]] = {
             "choice is made."
         ),
     ),
+    "pipeline": click.option(
+        "--pipeline",
+        type=click.Choice(PIPELINES),
+        help=(
+            "Where faces are augmented: host, in OpenCV, or device, inside the compiled step, which "
+            "needs KERAS_BACKEND=jax and is what keeps a GPU busy [default: device on one GPU "
+            "under JAX, host elsewhere]."
+        ),
+    ),
     "seed": click.option(
         "--seed",
         type=_SEEDS,
@@ -212,6 +221,11 @@ class Given:
     """Options that were given, by their name in the recipe."""
     file: Path | None
     """The recipe file of `--recipe`; None without."""
+
+    @property
+    def pipeline_settled(self) -> bool:
+        """Whether it was said where faces are augmented, by the option or by the recipe's file."""
+        return "pipeline" in self.choices or self.file is not None
 
     def inputs(self, data: Path) -> tuple[str | Path | None, ...]:
         """All that is read: the data, the recipe's file, runs to start from and to learn from."""

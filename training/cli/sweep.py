@@ -51,10 +51,13 @@ def sweep(data: Path, trials: int, given: Given, out: Path, as_json: bool) -> No
 
     announce(choose_backend(), err=True)
     from training.fit.recipe import Recipe
+    from training.machines.choose import with_pipeline
+    from training.machines.devices import ONE
     from training.studies.sweep import BEST
     from training.studies.sweep import sweep as run_sweep
 
     recipe = given.recipe(Recipe(epochs=10))
+    recipe = with_pipeline(recipe, ONE, settled=given.pipeline_settled)
     result = run_sweep(recipe, data, out, trials=trials, fixed=tuple(given.choices))
     if as_json:
         say(strict.dumps(result, indent=None))

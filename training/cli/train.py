@@ -182,11 +182,12 @@ def _one(
     from training.fit.events import Events
     from training.fit.train import begun
     from training.fit.train import train as run_train
-    from training.machines.choose import choose_devices
+    from training.machines.choose import choose_devices, with_pipeline
     from training.runs.evaluate import scorecards
 
     devices = choose_devices(asked)
     recipe = given.recipe(begun(out, devices).recipe if resume else _under(given))
+    recipe = with_pipeline(recipe, devices, settled=resume or given.pipeline_settled)
     if devices.chief and not resume:
         _say_fine_tuning(recipe)
     run_train(
@@ -222,11 +223,13 @@ def _several(
     """Train a run for each seed, and print how they vary; what results.json says."""
     from training.fit.events import Events
     from training.fit.recipe import Recipe
-    from training.machines.choose import choose_devices, choose_side_by_side
+    from training.machines.choose import choose_devices, choose_side_by_side, with_pipeline
     from training.studies.seeds import RESULTS, table_lines, train_seeds
 
     there = read_seeds(out) if resume and holds_seeds(out) else None
     recipe = given.recipe(Recipe.from_dict(there.recipe) if there else _under(given))
+    devices = choose_devices(1)
+    recipe = with_pipeline(recipe, devices, settled=bool(there) or given.pipeline_settled)
     if not resume:
         _say_fine_tuning(recipe)
     chosen = seeds or (there.seeds if there else ())
@@ -236,7 +239,7 @@ def _several(
         data,
         out,
         resume=resume,
-        devices=choose_devices(1),
+        devices=devices,
         events=Events if tensorboard else None,
         pictures=pictures,
         side_by_side=choose_side_by_side(side_by_side),

@@ -200,7 +200,8 @@ class Programs:
     def _on_batch(self, state: Any, faces: Any, lesson: Any, batch: Any, numbers: Any) -> Any:
         (view, table), (chosen, share) = lesson, batch
         u = draws(jax.random.key(faces["seed"]), view, chosen)
-        x = augment(faces["images"][faces["slots"][chosen]], u, self.shape.augmentation)
+        pictures = faces["images"][faces["slots"][chosen]][..., None]
+        x = augment(pictures, u, self.shape.augmentation)
         x, y = mixed(x, table[chosen].astype(jnp.float32), share, numbers["table"])
         return self._step(state, x, y, numbers)
 
@@ -235,7 +236,7 @@ class Programs:
 
         def score(chosen: Any) -> Any:
             u = draws(key, view, chosen)
-            x = augment(pictures["images"][pictures["slots"][chosen]], u, shape.views)
+            x = augment(pictures["images"][pictures["slots"][chosen]][..., None], u, shape.views)
             return self._logits(network, x)
 
         return _mapped(score, places).reshape(steps * size, -1)[:slots]

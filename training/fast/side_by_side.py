@@ -26,7 +26,7 @@ class SideBySide:
         for model in self.models:
             model.optimizer.build(model.trainable_variables)
         self._states: list[Any] = []
-        self._one = jax.jit(self._train_step, donate_argnums=0)
+        self._one = jax.jit(self.step_of_one, donate_argnums=0)
 
     def gather(self) -> None:
         """Take the networks' variables as they are now."""
@@ -42,9 +42,15 @@ class SideBySide:
         `batches` has for each network pictures (n, H, W, C), targets (n, ...), and weights (n,) or
         None for all the same.
         """
+        return self.advance(self._one, [(batch,) for batch in batches])
+
+    def advance(self, program: Any, given: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Losses, still on the device, of a `program` for each network, called with its state and
+        what is `given` for it; it returns the losses and the new state.
+        """
         losses = []
-        for i, batch in enumerate(batches):
-            loss, self._states[i] = self._one(self._states[i], batch)
+        for i, arguments in enumerate(given):
+            loss, self._states[i] = program(self._states[i], *arguments)
             losses.append(loss)
         return losses
 
@@ -56,7 +62,8 @@ class SideBySide:
                     variable.assign(value)
         self._states = []
 
-    def _train_step(self, state: Any, batch: Any) -> tuple[Any, Any]:
+    def step_of_one(self, state: Any, batch: Any) -> tuple[Any, Any]:
+        """The step as a function that can be compiled: (loss, state) from a state and a batch."""
         model = self.models[0]
         # The mean loss is a metric, which begins anew for each step.
         zeros = [jnp.zeros(v.shape, v.dtype) for v in model.metrics_variables]

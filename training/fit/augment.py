@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 from training.fit.recipe import Augmentation
 
-_CUTOUT_INPUT = 48  # pixels a side of the input that `cutout_side` is meant for
-
 
 def augmented_epoch(
     images: NDArray[np.uint8], choice: Augmentation, rng: np.random.Generator
@@ -123,7 +121,7 @@ def _change_light(
 def _cut_out(images: NDArray[np.float32], choice: Augmentation, rng: np.random.Generator) -> None:
     count, *sides = images.shape[:3]
     chosen = np.flatnonzero(rng.random(count) < choice.cutout)
-    largest = max(4, round(choice.cutout_side * min(sides) / _CUTOUT_INPUT))
+    largest = choice.largest_cutout(sides)
     sizes = rng.integers(4, largest + 1, (len(chosen), 2))
     corners = rng.integers(-2, sides, (len(chosen), 2))
     greys = rng.uniform(0, 255, len(chosen))

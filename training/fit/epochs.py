@@ -2,7 +2,9 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from training.fit.diverged import Diverged
 from training.fit.events import Events
 from training.fit.loop import Faces, averaged_weights, fit_epoch
 from training.fit.recipe import Recipe
+from training.fit.together import Learner, Together, fit_together, named, together_of
 from training.machines.devices import Devices
 from training.runs.predict import predict
 from training.runs.run import write_checkpoint, write_history
@@ -62,6 +65,9 @@ class Fitting:
         Raises:
             RunError: the loss is no number, the memory is full, or another worker was lost.
         """
+        if self.recipe.pipeline == "device":
+            run_together([self])
+            return
         while self.is_ahead():
             start = time.perf_counter()
             with self.devices.scope():
@@ -74,6 +80,11 @@ class Fitting:
                     devices=self.devices,
                 )
             self.keep(loss, time.perf_counter() - start)
+
+    @cached_property
+    def learner(self) -> Learner:
+        """What is fitted, as `run_together` takes it."""
+        return Learner(self.model, self.recipe, self.training, self.title)
 
     def is_ahead(self) -> bool:
         """Whether an epoch is left; says so where there is none because nothing gets better."""
@@ -156,6 +167,33 @@ class Fitting:
         self.history.append(row)
         if self.devices.chief:
             write_history(self.out, self.history)
+
+
+def run_together(fittings: Sequence[Fitting]) -> None:
+    """Fit the epochs that are left of fittings whose recipes differ in their seeds alone, on one
+    device under JAX.
+
+    Each sees the pictures, in the order, that it sees alone, and comes to the same but for
+    rounding. Those with fewer epochs behind them come first.
+
+    Raises:
+        Diverged: the loss of one is no number.
+        RunError: the device's memory is full.
+    """
+    together: Together | None = None
+    ahead = list(fittings)
+    while ahead := [fitting for fitting in ahead if fitting.is_ahead()]:
+        done = min(len(fitting.history) for fitting in ahead)
+        group = [fitting for fitting in ahead if len(fitting.history) == done]
+        learners = [fitting.learner for fitting in group]
+        if together is None or list(together.learners) != learners:
+            together = together_of(learners)  # compiled when it takes its first step
+        start = time.perf_counter()
+        losses = fit_together(together, done, group[0].note())
+        seconds = (time.perf_counter() - start) / len(group)
+        for fitting, loss in zip(group, losses, strict=True):
+            with named(fitting.learner):
+                fitting.keep(loss, seconds)
 
 
 def kept_row(recipe: Recipe, history: list[dict[str, Any]]) -> dict[str, Any]:

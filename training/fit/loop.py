@@ -1,7 +1,6 @@
 """The gradient steps: what they are given, and one seeded pass over the training faces."""
 
 import math
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from training.fit.targets import Targets, targets
 from training.machines.compute import computing_in, fuse_normalization, set_seed
 from training.machines.devices import ONE, Devices
 from training.networks.qat import network
-from workstation.progress import counted, time_left
+from workstation.progress import counted
 
 _OF_VIEWS = 1  # apart from the streams of the epochs
 # How the three backends begin to say that a GPU's memory is full.
@@ -172,41 +171,6 @@ def restart_average(model: keras.Model) -> None:
 def _inner_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
     """The optimizer, which under float16 is wrapped in one that scales the loss."""
     return getattr(model.optimizer, "inner_optimizer", model.optimizer)
-
-
-def fitted_epochs(
-    recipe: Recipe, data: Prepared, rows: NDArray[np.int64], title: str = ""
-) -> Iterator[tuple[keras.Model, float]]:
-    """Fit a network to some rows (n,) of prepared data as `train` does.
-
-    With a `title` it says how far it is. Yields it and its loss after every epoch. Nothing is
-    written and nothing validated, so the result is what the last epoch made.
-
-    Raises:
-        RunError: the recipe is of a run in simulated int8, which starts from a float run that has
-            seen other rows.
-        Diverged: the loss is no number.
-        DataError: labels or balance ask for votes or classes that these rows do not hold.
-    """
-    if recipe.qat:
-        raise RunError(
-            "expected the recipe of a float run to fit anew, received one in simulated int8; take "
-            f"that of {recipe.init}"
-        )
-    faces = training_faces(recipe, data, chosen_targets(recipe, data, rows, fitted=True))
-    classes = len(data.class_names)
-    steps = steps_per_epoch(recipe, len(faces.images), classes)
-    model = new_model(recipe, steps, data.spec, classes)
-    seconds: list[float] = []
-    for epoch in range(recipe.epochs):
-        start = time.monotonic()
-        left = time_left(seconds, recipe.epochs - epoch)
-        loss = fit_epoch(
-            model, recipe, epoch, faces, title=title, note=left and f"all epochs: {left}"
-        )
-        seconds.append(time.monotonic() - start)
-        with averaged_weights(model):
-            yield model, loss
 
 
 def epoch_of(

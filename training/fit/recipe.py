@@ -1,6 +1,7 @@
 """The recipe of a run: every choice that changes the weights, frozen, saved with the run."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,12 +11,14 @@ from edgeemo.errors import InvalidInput
 LABEL_CHOICES = ("fer2013", "ferplus", "mix")
 OPTIMIZERS = ("adamw", "sgd")
 PRECISIONS = ("float32", "bfloat16", "float16")
+PIPELINES = ("host", "device")
+_CUTOUT_INPUT = 48  # pixels a side of the input that `cutout_side` is meant for
 # Fields that came after the first runs, and what such a run was made with.
 _LATER: dict[str, Any] = {
     "mix": 0.5, "balance": 0, "class_weight": False, "focal": 0.0, "optimizer": "adamw",
     "final_rate": 0.0, "ema": 0.0, "cutmix": 0.0, "precision": "float32", "patience": 0, "init": "",
     "teachers": (), "distill": 0.5, "temperature": 2.0, "qat": False, "informed": False,
-    "views": 0, "with_validation": False,
+    "views": 0, "with_validation": False, "pipeline": "host",
 }  # fmt: skip
 _AT_LEAST_0 = ("learning_rate", "warmup_epochs", "weight_decay", "mixup", "cutmix", "patience")
 
@@ -60,6 +63,10 @@ class Augmentation:
             "cutout_side of at least 4",
             self,
         )
+
+    def largest_cutout(self, sides: Sequence[int]) -> int:
+        """The largest side of a patch, in pixels of pictures of these `sides`."""
+        return max(4, round(self.cutout_side * min(sides) / _CUTOUT_INPUT))
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,9 @@ class Recipe:
     They choose nothing any more, and the last epoch's weights are kept."""
     qat: bool = False
     """Whether int8 is simulated while training, as `finetune` does with a finished float run."""
+    pipeline: str = "host"
+    """Where pictures are augmented and mixed: on the "host" in OpenCV, or on the "device" inside the
+    compiled step, under JAX on one device. The same distributions, other draws."""
     seed: int = 1
     """Of weights, order and augmentation."""
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -165,9 +175,12 @@ class Recipe:
             self,
         )
         _expect(
-            self.optimizer in OPTIMIZERS and self.precision in PRECISIONS,
-            f"an optimizer of {', '.join(OPTIMIZERS)} and a precision of {', '.join(PRECISIONS)}",
-            f"{self.optimizer!r} and {self.precision!r}",
+            self.optimizer in OPTIMIZERS
+            and self.precision in PRECISIONS
+            and self.pipeline in PIPELINES,
+            f"an optimizer of {', '.join(OPTIMIZERS)}, a precision of {', '.join(PRECISIONS)} and a "
+            f"pipeline of {', '.join(PIPELINES)}",
+            f"{self.optimizer!r}, {self.precision!r} and {self.pipeline!r}",
         )
         for name in _AT_LEAST_0:
             value = getattr(self, name)

@@ -190,8 +190,19 @@ def _check_resumable(out: Path, data: Prepared, recipe: Recipe) -> None:
 def _check_devices(
     devices: Devices, recipe: Recipe, data: Prepared, faces: int, resume: bool
 ) -> None:
+    _check_pipeline(recipe, devices)
     devices.check(recipe, len(data.class_names) * recipe.balance or faces)
     devices.check_agreement({"arguments": [recipe.to_dict(), resume], "data": data.split_hash})
+
+
+def _check_pipeline(recipe: Recipe, devices: Devices) -> None:
+    backend = keras.backend.backend()
+    if recipe.pipeline == "device" and (backend != "jax" or devices.count > 1):
+        raise RunError(
+            f"a pipeline on the device needs Keras on JAX and one device, received {backend} and "
+            f"{count_of(devices.count, 'device')}; set KERAS_BACKEND=jax and --devices 1, or begin "
+            "anew with --pipeline host"
+        )
 
 
 def _begun_fitting(

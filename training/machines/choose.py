@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import keras
 
 from edgeemo.errors import RunError
+from training.fit.recipe import Recipe
 from training.machines import workers
 from training.machines.devices import ONE, Asked, Devices, taken
 from training.machines.seen import look
@@ -77,3 +79,21 @@ def choose_side_by_side(asked: bool | None) -> bool:
             "KERAS_BACKEND=jax, or leave out --side-by-side"
         )
     return asked
+
+
+def with_pipeline(recipe: Recipe, devices: Devices, *, settled: bool) -> Recipe:
+    """The recipe with its pictures augmented where that pays (`augmented_where`), unless that is
+    `settled`.
+    """
+    if settled:
+        return recipe
+    backend = keras.backend.backend()
+    gpus = len(look(backend).gpus) if backend == "jax" else 0
+    return replace(recipe, pipeline=augmented_where(backend, gpus, devices.count))
+
+
+def augmented_where(backend: str, gpus: int, devices: int) -> str:
+    """ "device" where Keras runs on JAX and on one device, a GPU, which a host could not feed; else
+    "host", whose OpenCV is the faster one where the network has the same cores.
+    """
+    return "device" if backend == "jax" and gpus and devices == 1 else "host"

@@ -14,8 +14,8 @@ from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.data.prepared import EXCLUDED, Prepared
 from edgeemo.errors import DataError, Interrupted, RunError
+from training.fit.anew import fitted_epochs
 from training.fit.diverged import Diverged
-from training.fit.loop import fitted_epochs
 from training.fit.recipe import Recipe
 from training.runs.predict import predict
 from workstation.progress import counted

@@ -25,8 +25,9 @@ from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.files import make_folder, written_beside
 from edgeemo.data.prepared import Prepared, load_prepared
 from edgeemo.errors import Interrupted, InvalidInput, RunError, StorageError
+from training.fit.anew import fitted_epochs
 from training.fit.diverged import Diverged
-from training.fit.loop import Faces, chosen_targets, fitted_epochs
+from training.fit.loop import Faces, chosen_targets
 from training.fit.recipe import Augmentation, Recipe
 from training.fit.start import leaned_on
 from training.runs.predict import predict

@@ -19,11 +19,11 @@ from edgeemo.data.prepared import file_sha256, load_prepared
 from edgeemo.errors import InvalidInput, RunError, SpecMismatch
 from tests.networks import SEED
 from training.__main__ import main
+from training.fit.anew import fitted_epochs
 from training.fit.distill import Teachers, informed
 from training.fit.loop import (
     chosen_targets,
     fit_epoch,
-    fitted_epochs,
     new_model,
     steps_per_epoch,
     training_faces,

@@ -31,7 +31,7 @@ from export.build import Settings, build
 from tests import support
 from tests.networks import KNOWN, interrupted_in_second_epoch, known_run
 from training.__main__ import main
-from training.fit.loop import fitted_epochs
+from training.fit.anew import fitted_epochs
 from training.fit.recipe import Recipe
 from training.networks import NETWORKS
 from training.networks.layers import FakeQuantize, weights_on_grid

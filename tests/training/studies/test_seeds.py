@@ -17,7 +17,8 @@ from tests.networks import KNOWN, CtrlC
 from training.__main__ import main
 from training.fit.events import Events
 from training.fit.train import train
-from training.machines.choose import choose_side_by_side
+from training.machines.choose import augmented_where, choose_side_by_side, with_pipeline
+from training.machines.devices import ONE
 from training.runs.evaluate import scorecards
 from training.runs.run import load_run
 from training.runs.seeds import read_seeds, runs_at, seed_folder
@@ -203,3 +204,31 @@ def test_side_by_side_is_refused_for_one_seed_and_on_other_backends_than_jax(
     assert not (tmp_path / "out").exists()
     assert not choose_side_by_side(None)
     assert not choose_side_by_side(False)
+
+
+def test_a_pipeline_on_the_device_is_refused_on_other_backends_than_jax(
+    voted: Path, tmp_path: Path
+) -> None:
+    words = ("train", "--data", voted, "--out", tmp_path / "out", "--pipeline", "device")
+    done = support.done_here(main, "x", *words)
+    assert done.returncode == 1
+    assert "needs Keras on JAX and one device, received tensorflow and 1 device" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("backend", "gpus", "devices", "where"),
+    [
+        ("jax", 1, 1, "device"),
+        ("jax", 4, 1, "device"),
+        ("jax", 4, 4, "host"),  # Keras' data parallelism takes batches from the host
+        ("jax", 0, 1, "host"),
+        ("tensorflow", 1, 1, "host"),
+        ("torch", 1, 1, "host"),
+    ],
+)
+def test_faces_are_augmented_on_the_device_on_one_gpu_under_jax(
+    backend: str, gpus: int, devices: int, where: str
+) -> None:
+    assert augmented_where(backend, gpus, devices) == where
+    assert with_pipeline(RECIPE, ONE, settled=True) is RECIPE

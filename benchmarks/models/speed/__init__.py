@@ -1,0 +1,1 @@
+"""How fast models are on processors that this machine is not."""
