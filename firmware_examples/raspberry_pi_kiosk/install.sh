@@ -130,13 +130,13 @@ create_user() {
         --home-dir /var/lib/edgeemo-page --shell /bin/bash edgeemo-page
 }
 
-# YuNet finds turned and small faces too; without it the kiosk uses Haar, so a machine without
-# internet is no failure.
+# For EDGEEMO_DETECTOR=yunet, which finds turned and small faces too; the kiosk goes by the detector
+# that ships, so a machine without internet is no failure.
 pull_detector() {
     run install -d "$cache"
     run env XDG_CACHE_HOME="$cache" "$home/venv/bin/edgeemo" models pull yunet ||
-        echo "install.sh: no YuNet model; faces are found with Haar until" \
-            "$home/venv/bin/edgeemo models pull yunet works" >&2
+        echo "install.sh: no YuNet model, which EDGEEMO_DETECTOR=yunet alone needs; later:" \
+            "XDG_CACHE_HOME=$cache $home/venv/bin/edgeemo models pull yunet" >&2
 }
 
 # Of two that need the camera the one that was asked for last goes on.
