@@ -3,7 +3,7 @@
 docs/images/portrait.jpg: NASA's portrait of Eileen Collins (public domain, from scikit-image) as
 `edgeemo predict --annotate` marks it. docs/images/watch.svg: what `edgeemo watch` wrote to a
 terminal for a recording that is made of it, line by line, with the times between the lines: on a
-busy machine with `nice -n -10`, so that they are those of edgeemo.
+busy machine with `nice -n -20`, so that they are those of edgeemo.
 """
 
 import os
