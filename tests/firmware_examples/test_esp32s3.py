@@ -73,7 +73,7 @@ def sealed(image: bytes, **fields: tuple[int, bytes]) -> bytes:
 
 def test_the_led_is_on_a_pin_of_its_own() -> None:
     pins = re.findall(r"^#define SETTINGS_(\w+) (\d+)$", (MAIN / "settings.h").read_text(), re.M)
-    of_the_board = {name: int(pin) for name, pin in pins if name != "ARENA_BYTES"}
+    of_the_board = {name: int(pin) for name, pin in pins if re.match("LED_|PIN_", name)}
     assert of_the_board.pop("LED_GPIO") == 3  # esp-bsp: BSP_LED_GREEN of the ESP32-S3-EYE
     assert len(set(of_the_board.values())) == len(of_the_board) == 14
     assert not {3, 21, 43, 44, 47, 48} & set(of_the_board.values())
@@ -241,7 +241,7 @@ void show(uint8_t *rgb565, int width, int height, int format)
 """
 
 
-def build(component: Path, folder: Path, *flags: str) -> Path:
+def build(component: Path, folder: Path, *flags: str, libraries: tuple[str, ...] = ()) -> Path:
     (folder / "glue.c").write_text(GLUE)
     sources = [
         *sorted(MAIN.glob("*.c")),
@@ -263,6 +263,7 @@ def build(component: Path, folder: Path, *flags: str) -> Path:
         "-o",
         folder / "device.so",
         *sources,
+        *libraries,
     )
     return folder / "device.so"
 

@@ -16,9 +16,10 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 
+from edgeemo.broker import Broker, parse_broker
 from edgeemo.contract.labels import LABELS
 from edgeemo.errors import InvalidInput, ServeError
-from edgeemo.live.mqtt import Broker, MqttPublisher, discovery, parse_broker
+from edgeemo.live.mqtt import MqttPublisher, discovery
 from edgeemo.live.readings_queue import Seen
 from edgeemo.results import Box, Reading
 from tests.edgeemo.live.mosquitto import PATIENCE, Mosquitto, brokering, until
