@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo.contract.languages import label_name, phrase
-from edgeemo.errors import MissingDependency
+from edgeemo.errors import InvalidInput, MissingDependency
 from edgeemo.label_layout import Label, placed, text_size
 from edgeemo.optional import install_line, need
 from edgeemo.results import Box, Face, Reading
@@ -43,9 +43,11 @@ def annotate(
         language: one of edgeemo.contract.languages.LANGUAGES, in which the usual labels are named.
 
     Raises:
-        MissingDependency: Pillow is not installed, or was built without FreeType.
-        InvalidInput: another language.
+        InvalidInput: no such frame, what is no face and no reading, or another language.
+        MissingDependency: Pillow is not installed, is older than 10.1, or was built without
+            FreeType.
     """
+    _check(frame_rgb, faces)
     image = need("PIL.Image", "pictures", "to draw", called="Pillow")
     drawing = need("PIL.ImageDraw", "pictures", "to draw", called="Pillow")
     picture = image.fromarray(frame_rgb)
@@ -61,6 +63,20 @@ def annotate(
         if label is not None:
             _write(canvas, label)
     return np.array(picture, np.uint8)
+
+
+def _check(frame_rgb: object, faces: object) -> None:
+    shape, dtype = getattr(frame_rgb, "shape", None), getattr(frame_rgb, "dtype", None)
+    if dtype != np.uint8 or shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        what = type(frame_rgb).__name__ if shape is None else f"{dtype} {shape}"
+        raise InvalidInput(f"expected a frame of uint8, (H, W, 3) RGB; received {what}")
+    given = faces if isinstance(faces, Sequence) else (faces,)
+    strange = [type(one).__name__ for one in given if not isinstance(one, Face | Reading)]
+    if strange:
+        raise InvalidInput(
+            "expected a list of faces, as Recognizer.predict gives, or of a sensor's readings; "
+            f"received {strange[0]}"
+        )
 
 
 def drawable(label: str, labels: Sequence[str]) -> str:

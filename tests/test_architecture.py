@@ -65,6 +65,8 @@ LAYERS: dict[str, set[str]] = {
         "serve", "slots", "trust", "updates",
     },
     "__main__": {"cli"},
+    "training": {"cli"},
+    "export": {"cli"},
 }  # fmt: skip
 
 # What the workstation packages may import of the project, by the beginning of the module's name.
