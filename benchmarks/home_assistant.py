@@ -28,10 +28,11 @@ from typing import Any
 
 import click
 
+from edgeemo.broker import parse_broker
 from edgeemo.cli.bench import machine
 from edgeemo.cli.shell import say
 from edgeemo.contract.labels import LABELS
-from edgeemo.live.mqtt import MqttPublisher, parse_broker
+from edgeemo.live.mqtt import MqttPublisher
 from edgeemo.live.readings_queue import Seen
 from edgeemo.results import Box, Reading
 from tests.edgeemo.live.mosquitto import Mosquitto, brokering, until

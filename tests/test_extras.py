@@ -54,6 +54,18 @@ def test_every_extra_that_is_named_exists() -> None:
     assert wrong == []
 
 
+def test_pi_takes_the_light_litert_where_it_is_built() -> None:
+    (litert,) = [Requirement(line) for line in EXTRAS["pi"] if "litert<" in line]
+    assert litert.specifier.contains("1.2.0")
+    assert not litert.specifier.contains("2.3.0")
+    marker = litert.marker
+    assert marker is not None
+    assert marker.evaluate({"python_version": "3.11"})
+    assert not marker.evaluate({"python_version": "3.13"})
+    (any_of_them,) = [Requirement(line) for line in EXTRAS["litert"]]
+    assert any_of_them.specifier.contains("1.2.0")
+
+
 def test_extras_parse_and_lead_to_a_backend() -> None:
     parsed = {extra: [Requirement(line) for line in lines] for extra, lines in EXTRAS.items()}
     cpu = {one.name for one in parsed["cpu"]}

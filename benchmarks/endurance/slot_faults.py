@@ -5,8 +5,8 @@ python -m benchmarks.endurance.slot_faults                    every call, every 
 python -m benchmarks.endurance.slot_faults --kills 1000       kills at chance moments alone
 python -m benchmarks.endurance.slot_faults --only put:fsync   one step and call
 
-Each case runs in a forked process that strace (Debian package) is attached to. What the disk would
-have lost in a power cut is not simulated: that needs a block device that drops writes.
+Each case runs in a forked process that strace (Debian package) is attached to. What a disk would
+have lost in a power cut is another benchmark's: power_cuts.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgeemo.errors import EdgeemoError
@@ -78,14 +79,14 @@ yield_to_strace: Callable[[], None] = lambda: None  # noqa: E731  set in the for
 
 
 def prepared(folder: Path, step: str) -> Slots:
-    """Slots as they are before a step: the old model kept, and for all but `put` the new on
-    trial."""
+    """Slots as they are before a step: none before `first`, the old model kept before `put`, two
+    kept ones before `replace`, and before the others the new one on trial."""
     slots = Slots(folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    for name in (OLD, NEW)[: 1 if step == "put" else 2]:
+    for name in (OLD, NEW)[: {"first": 0, "put": 1}.get(step, 2)]:
         path = find_model(name)
-        slots._put(read_bundle(path), path.read_bytes(), 10)
+        slots._put(read_bundle(path), path.read_bytes(), 0 if step == "replace" else 10)
     return slots
 
 
@@ -103,7 +104,22 @@ def check(slots: Slots, step: str) -> str:
     return bundle.manifest.name
 
 
-def forked(step: str, slots: Slots, ready: tuple[int, int]) -> int:
+@dataclass(frozen=True)
+class Step:
+    """Something that is traced and broken off."""
+
+    prepared: Callable[[Path], Slots]
+    """Makes a folder as it is before."""
+    run: Callable[[Slots], object]
+    """Calls `yield_to_strace` once, before what counts."""
+
+
+def step_of(name: str) -> Step:
+    """One of STEPS, or an install by another name (`prepared`)."""
+    return Step(lambda folder: prepared(folder, name), STEPS.get(name, put))
+
+
+def forked(step: Step, slots: Slots, ready: tuple[int, int]) -> int:
     """The process of one case, which waits for a byte before its step."""
     process = os.fork()
     if process:
@@ -115,7 +131,7 @@ def forked(step: str, slots: Slots, ready: tuple[int, int]) -> int:
             os.write(ready[1], b"r"),
             select.select([ready[0]], [], []),  # and no read, which would be counted
         )
-        STEPS[step](slots)
+        step.run(slots)
         code = 0
     except EdgeemoError:
         code = 1
@@ -128,8 +144,8 @@ def forked(step: str, slots: Slots, ready: tuple[int, int]) -> int:
 class Case:
     """A forked step with pipes to it, at the moment before its first call."""
 
-    def __init__(self, step: str, folder: Path) -> None:
-        self.slots = prepared(folder, step)
+    def __init__(self, step: Step, folder: Path) -> None:
+        self.slots = step.prepared(folder)
         (hear, tell_ready), (wait, self.go) = os.pipe(), os.pipe()
         self.pid = forked(step, self.slots, (wait, tell_ready))
         os.close(wait)
@@ -144,10 +160,14 @@ class Case:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-def traced(step: str, folder: Path, *options: str) -> tuple[Slots, int, str]:
-    """Run a step under strace; its slots, how it ended, and strace's lines."""
+def traced(
+    step: str | Step, folder: Path, *options: str, before: Callable[[Path], None] = lambda _: None
+) -> tuple[Slots, int, str]:
+    """Run a step under strace; its slots, how it ended, and strace's lines. `before` is called with
+    the folder before it goes."""
     log = folder.with_suffix(".log")
-    case = Case(step, folder)
+    case = Case(step_of(step) if isinstance(step, str) else step, folder)
+    before(folder)
     tracer = subprocess.Popen(
         ["strace", "-p", str(case.pid), "-o", str(log), *options],
         stderr=subprocess.PIPE,
@@ -205,13 +225,13 @@ def kills(count: int, folder: Path, seed: int = 0) -> Counter[str]:
     ran: Counter[str] = Counter()
     longest: dict[str, float] = {}
     for step in STEPS:
-        case = Case(step, folder)
+        case = Case(step_of(step), folder)
         began = time.perf_counter()
         assert case.run() == 0
         longest[step] = 1.2 * (time.perf_counter() - began)
     for _ in range(count):
         step = rng.choices(list(STEPS), [7, 1, 1, 1])[0]
-        case = Case(step, folder)
+        case = Case(step_of(step), folder)
         os.write(case.go, b"g")
         os.close(case.go)
         time.sleep(rng.uniform(0, longest[step]))

@@ -31,11 +31,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeemo import EmotionSensor, FakeBackend, FakeCamera, Recognizer
+from edgeemo.broker import parse_broker
 from edgeemo.cli.bench import machine
 from edgeemo.cli.shell import say
 from edgeemo.errors import CameraError
 from edgeemo.live.health import rss_mb
-from edgeemo.live.mqtt import MqttPublisher, parse_broker
+from edgeemo.live.mqtt import MqttPublisher
 from edgeemo.serve.server import listen
 from edgeemo.serve.service import Service, Settings
 from tests.edgeemo.live.mosquitto import Mosquitto, brokering

@@ -1,6 +1,6 @@
 """Where detectors put their boxes on faces framed as FER-2013 frames them, and what crops gain.
 
-python -m benchmarks.faces.crop_geometry prepared/ [--yunet FILE]
+python -m benchmarks.faces.crop_geometry prepared/ [--yunet FILE] [--of face]
 
 FER-2013 training faces are enlarged and set into a larger frame; each detector looks for the face,
 and the median scale and shift that turn its box back into the original square are printed, in the
@@ -59,15 +59,26 @@ class Sample:
 @click.option(
     "--model", default="small", show_default=True, help="The network that looks at the crops."
 )
-def main(data: Path, yunet: Path | None, faces: int, model: str) -> None:
+@click.option(
+    "--of",
+    multiple=True,
+    default=("face", "haar", "yunet"),
+    show_default=True,
+    help="A detector, or the file of one of ours.",
+)
+def main(data: Path, yunet: Path | None, faces: int, model: str, of: tuple[str, ...]) -> None:
     """Measure the crop geometry of each detector that opens here, and what it gains."""
     prepared = load_prepared(data)
     rows = np.random.default_rng(0).choice(prepared.indices("train"), faces, replace=False)
     sample, answers = _sample(prepared, yunet), network(model)
     _print_original(sample, model, answers)
-    for name in ("haar", "yunet"):
+    for name in of:
         try:
-            detector = open_detector(name, yunet)
+            detector = (
+                open_detector("face", name)
+                if name.endswith(".edgeemo")
+                else open_detector(name, yunet if name == "yunet" else None)
+            )
         except EdgeemoError as error:
             say(f"{name}: left out, {error}")
             continue
@@ -87,7 +98,7 @@ def _measure(detector: Detector, pictures: list[Picture]) -> Crop:
             squares.append((scale, shift[0] / ENLARGED, shift[1] / ENLARGED))
     low, middle, high = np.percentile(np.array(squares), [25, 50, 75], axis=0) * 1024
     say(
-        f"\n{detector.name}: found {len(squares) / len(pictures):.1%} of {len(pictures)} training "
+        f"{detector.name}: found {len(squares) / len(pictures):.1%} of {len(pictures)} training "
         "faces"
     )
     for what, *values in zip(

@@ -23,12 +23,20 @@ from edgeemo.data.pictures import decode_picture
 from edgeemo.faces import Detector, crop_of, open_detector
 from edgeemo.recognizer import Recognizer
 from edgeemo.results import Box
+from workstation.frames.canvas import Canvas
 from workstation.frames.judge import frames_to_judge, judge
 from workstation.frames.known import read_known, rows_of_split
 from workstation.frames.table import recall_table
 
 _SIZES = ((320, 240), (640, 480), (1280, 720))
-_ROUNDS = 15
+_ROUNDS = 25  # frames of a kind
+_TIMED = (
+    "photos as they are",
+    "1/6 of the side",
+    "1/4 of the side",
+    "1/2 of the side",
+    "scenes without a face",
+)
 _LEFT_OUT = ("disgust", "?", "contempt")
 
 
@@ -39,6 +47,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=Path, required=True)
     parser.add_argument("--yunet", type=Path, required=True)
     parser.add_argument("--model", default="small")
+    parser.add_argument("--most", type=int, default=300, help="frames of a kind")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     detectors = {
@@ -46,15 +55,15 @@ def main() -> None:
         "yunet": open_detector("yunet", given.yunet),
         "haar": open_detector("haar"),
     }
-    _times(detectors, given.photos)
     frames = frames_to_judge(
-        read_known(given.photos, "test"), read_known(given.scenes, "test"), 1 / 10
+        read_known(given.photos, "test"), read_known(given.scenes, "test"), 1 / 10, given.most
     )
+    _times(detectors, frames)
+    _emotions(detectors, given.photos, given.model)
     for name, detector in detectors.items():
         say(name)
         for line in recall_table(judge(_find(detector), frames)):
             say(line)
-    _emotions(detectors, given.photos, given.model)
 
 
 def _find(detector: Detector) -> Callable[[NDArray[np.uint8]], list[tuple[int, int, int, int]]]:
@@ -65,28 +74,32 @@ def _find(detector: Detector) -> Callable[[NDArray[np.uint8]], list[tuple[int, i
     return find
 
 
-def _times(detectors: dict[str, Detector], photos: Path) -> None:
-    """Processor time of a look at one face, one thread, in turns: median of the ratios to YuNet."""
-    photo = read_known(photos, "test")[0].grey
-    say(f"{processor_name()}; ms of processor time, one thread, median of {_ROUNDS} in turns")
+def _times(detectors: dict[str, Detector], frames: dict[str, list[Canvas]]) -> None:
+    """Processor time of a frame, one thread, in turns; and the median of its ratios to YuNet's."""
+    say(f"{processor_name()}; ms of processor time a frame, one thread, median (of YuNet's time)")
     for width, height in _SIZES:
-        frame = np.zeros((height, width, 3), np.uint8) + np.uint8(90)
-        side = height // 2
-        frame[side // 2 : side // 2 + side, side : 2 * side] = cv2.resize(photo, (side, side))[
-            ..., np.newaxis
-        ]
-        taken: dict[str, list[float]] = {name: [] for name in detectors}
-        for _ in range(_ROUNDS + 1):
-            for name, detector in detectors.items():
-                start = time.process_time()
-                detector.detect(frame)
-                taken[name].append(1000 * (time.process_time() - start))
-        words = [
-            f"{name} {statistics.median(t[1:]):.2f} "
-            f"({statistics.median(a / b for a, b in zip(t[1:], taken['yunet'][1:], strict=True)):.2f})"
-            for name, t in taken.items()
-        ]
-        say(f"{width}x{height}: {', '.join(words)} (of YuNet's)")
+        every: dict[str, list[float]] = {name: [] for name in detectors}
+        for kind in _TIMED:
+            taken: dict[str, list[float]] = {name: [] for name in detectors}
+            for canvas in frames[kind][:_ROUNDS]:
+                shown = cv2.resize(canvas.grey, (width, height), interpolation=cv2.INTER_AREA)
+                frame = cv2.cvtColor(shown, cv2.COLOR_GRAY2RGB)
+                for name, detector in detectors.items():
+                    start = time.process_time()
+                    detector.detect(np.asarray(frame, np.uint8))
+                    taken[name].append(1000 * (time.process_time() - start))
+            say(f"{width}x{height} {kind:24} {_in_words(taken)}")
+            for name, times in taken.items():
+                every[name] += times
+        say(f"{width}x{height} {'all':24} {_in_words(every)}")
+
+
+def _in_words(taken: dict[str, list[float]]) -> str:
+    return ", ".join(
+        f"{name} {statistics.median(times):.2f} "
+        f"({statistics.median(a / b for a, b in zip(times, taken['yunet'], strict=True)):.2f})"
+        for name, times in taken.items()
+    )
 
 
 def _emotions(detectors: dict[str, Detector], photos: Path, model: str) -> None:

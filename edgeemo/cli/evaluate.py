@@ -11,6 +11,7 @@ from edgeemo.cli.options import (
     PlainPath,
     artifact_option,
     bundle_argument,
+    isolated_option,
     prior_option,
     threads_option,
 )
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @bundle_argument()
 @click.argument("data")
 @artifact_option()
+@isolated_option()
 @prior_option()
 @click.option(
     "--split",
@@ -65,6 +67,7 @@ def evaluate(
     bundle: str,
     data: str,
     artifact: str | None,
+    isolated: bool,
     prior: Prior,
     split: str,
     threads: int,
@@ -94,7 +97,12 @@ def evaluate(
     if json_path:
         check_output(json_path, (bundle, data, *prepared_files(data), against), option="--json")
     with Recognizer(
-        bundle, detector="whole", artifact=artifact, threads=threads, prior=prior
+        bundle,
+        detector="whole",
+        artifact=artifact,
+        threads=threads,
+        isolated=isolated,
+        prior=prior,
     ) as recognizer:
         labelled, logits = _logits(recognizer, data, split)
         backend, opened = recognizer.backend, recognizer.bundle

@@ -43,6 +43,13 @@ def _offset(context: click.Context, parameter: click.Parameter, text: str | None
 @click.option(
     "--no-reset", is_flag=True, help="The board is in download mode already; leave it there."
 )
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    metavar="NAME.pub",
+    help="A public key that must have signed the model.bin, as the firmware asks for.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and touch nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def flash(
@@ -54,6 +61,7 @@ def flash(
     baud: int,
     no_stub: bool,
     no_reset: bool,
+    keys: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -61,11 +69,13 @@ def flash(
 
     BUNDLE is a file, a shipped name, or a model.bin of `python -m export flash-image`. The firmware
     stays as it is: at its next start it checks the model and takes it, or keeps its old one when
-    anything is wrong, such as other labels than its own.
+    anything is wrong, such as other labels than its own. Firmware that trusts keys takes a signed
+    model.bin alone (`python -m export flash-image --key`).
 
     \b
     edgeemo flash nano --port /dev/ttyACM0
     edgeemo flash mine.edgeemo --port COM3 --partition model
+    edgeemo flash model.bin --port /dev/ttyACM0 --key boards.pub
 
     Needs esptool: pip install 'edgeemo[flash]'.
     """
@@ -73,7 +83,7 @@ def flash(
     from edgeemo.firmware.image import read_header
     from edgeemo.firmware.partitions import TABLE_BYTES, TABLE_OFFSET, model_partition
 
-    image = _image(bundle)
+    image = _image(bundle, keys)
     header = read_header(image)
     device = Device(port, baud, chip, no_stub, reset=not no_reset, show=sys.stderr.isatty())
     facts = {
@@ -107,33 +117,24 @@ def flash(
     )
 
 
-def _image(bundle: str) -> bytes:
+def _image(bundle: str, keys: tuple[str, ...]) -> bytes:
     """A model.bin as it is, or the image of a bundle."""
-    from edgeemo.contract.checked.reading import open_regular
-    from edgeemo.contract.container import MAX_BUNDLE_BYTES
-    from edgeemo.firmware.image import MAGIC, build_image
+    from edgeemo.cli.images import check_signed
+    from edgeemo.errors import InvalidInput
+    from edgeemo.firmware.image import build_image, image_at
     from edgeemo.models import find_model
     from edgeemo.trust import read_bundle
 
     path = find_model(bundle)
-    if path.is_file() and path.stat().st_size <= MAX_BUNDLE_BYTES:
-        with open_regular(path) as file:
-            if file.read(len(MAGIC)) == MAGIC:
-                _check_untold(bundle)
-                return MAGIC + file.read()
-    return build_image(read_bundle(path))
-
-
-def _check_untold(image: str) -> None:
-    """Raise UntrustedModel for a model.bin where keys are trusted: it carries no signature."""
-    from edgeemo.errors import UntrustedModel
-    from edgeemo.trust import configured_keys
-
-    if keys := configured_keys():
-        raise UntrustedModel(
-            f"{image}: expected a bundle signed by {keys}, received an image, which carries no "
-            "signature; flash the signed bundle itself"
+    if (image := image_at(path)) is not None:
+        check_signed(bundle, image, keys)
+        return image
+    if keys:
+        raise InvalidInput(
+            f"{bundle}: expected a signed model.bin with --key, received another file; make one: "
+            "python -m export flash-image BUNDLE --out model.bin --key NAME.key"
         )
+    return build_image(read_bundle(path))
 
 
 def _check_port(port: str) -> None:

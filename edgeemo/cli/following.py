@@ -14,8 +14,9 @@ from edgeemo.cli.options import Decorator, PlainPath
 from edgeemo.errors import InvalidInput, ServeError
 
 if TYPE_CHECKING:
+    from edgeemo.broker import Broker
     from edgeemo.live.hooks import Hooks, Rule
-    from edgeemo.live.mqtt import Broker, MqttPublisher
+    from edgeemo.live.mqtt import MqttPublisher
     from edgeemo.live.readings_queue import Seen
     from edgeemo.live.sensor import EmotionSensor
 
@@ -78,7 +79,7 @@ class Following:
             yield Followers(publisher, stack.enter_context(Hooks(sensor, self.rules)))
 
     def _password(self) -> str:
-        from edgeemo.live.mqtt import PASSWORD
+        from edgeemo.broker import PASSWORD
 
         if not self.password_file:
             return os.environ.get(PASSWORD, "")
@@ -118,7 +119,7 @@ def following_options() -> Decorator:
 
 
 def _broker(ctx: click.Context, param: click.Parameter, value: str | None) -> "Broker | None":
-    from edgeemo.live.mqtt import parse_broker
+    from edgeemo.broker import parse_broker
 
     try:
         return None if value is None else parse_broker(value)

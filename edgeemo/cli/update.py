@@ -1,11 +1,26 @@
 """edgeemo update"""
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgeemo.cli.options import PlainPath, slots_option
 from edgeemo.cli.shell import NumberRange, say
+from edgeemo.errors import EdgeemoError, InvalidInput
+
+if TYPE_CHECKING:
+    from edgeemo.broker import Broker
+
+
+def _place(ctx: click.Context, param: click.Parameter, value: str | None) -> "str | Broker | None":
+    from edgeemo.updates.reporting import parse_place
+
+    try:
+        return None if value is None else parse_place(value)
+    except InvalidInput as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command()
@@ -37,8 +52,12 @@ from edgeemo.cli.shell import NumberRange, say
 )
 @click.option(
     "--report-to",
+    callback=_place,
     metavar="URL",
-    help="POST there what came of it: device id, release, words. Without it nothing is told.",
+    help=(
+        "Tell there what came of it (device id, release, words): by POST, or mqtt(s)://[USER@]HOST"
+        "/TOPIC with $EDGEEMO_MQTT_PASSWORD. Without it nothing is told."
+    ),
 )
 @slots_option()
 def update(
@@ -49,7 +68,7 @@ def update(
     check: bool,
     minutes: float,
     slots: Path | None,
-    report_to: str | None,
+    report_to: "str | Broker | None",
 ) -> None:
     """Install what a repository offers this device, if it is new.
 
@@ -63,13 +82,23 @@ def update(
 
     Needs tuf: pip install 'edgeemo[update]'.
     """
+    from edgeemo.broker import PASSWORD
     from edgeemo.slots import Slots
-    from edgeemo.updates.client import Source, report
+    from edgeemo.updates.client import Source
     from edgeemo.updates.client import update as fetch
     from edgeemo.updates.releases import device_id as device
+    from edgeemo.updates.reporting import Reporter
 
     source = Source(place, device(device_id), channel, root)
-    result = fetch(source, Slots(slots), check=check, minutes=minutes)
+    reporter = (
+        Reporter(report_to, source.device, os.environ.get(PASSWORD, "")) if report_to else None
+    )
+    try:
+        result = fetch(source, Slots(slots), check=check, minutes=minutes)
+    except EdgeemoError as error:
+        if reporter:
+            reporter.tell_failure(error)
+        raise
     say(result.text)
-    if report_to:
-        report(report_to, source.device, result)
+    if reporter:
+        reporter.tell(result)

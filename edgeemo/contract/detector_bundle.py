@@ -28,7 +28,7 @@ from edgeemo.contract.container import (
     write_whole,
 )
 from edgeemo.contract.crop import Crop
-from edgeemo.contract.face_rows import ROW, FaceRows
+from edgeemo.contract.face_rows import ROW, FaceRows, completed
 from edgeemo.contract.input_spec import InputSpec, parse_spec
 from edgeemo.contract.manifest import (
     COMPANIONS,
@@ -269,9 +269,8 @@ def parse_detector_manifest(text: bytes, where: str) -> DetectorManifest:
         spec, old = parse_spec(raw.get("input_spec"), fingerprint, "manifest.input_spec")
         if old:
             raise ValueError("manifest.input_spec: of an old schema")
-        manifest = strict.from_dict(
-            DetectorManifest, raw | {"input_spec": spec.to_dict()}, "manifest"
-        )
+        known = {"input_spec": spec.to_dict(), "rows": completed(raw.get("rows"))}
+        manifest = strict.from_dict(DetectorManifest, raw | known, "manifest")
     except BundleError:
         raise
     except (ValueError, UnicodeDecodeError) as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.reading import read_regular
-from edgeemo.contract.face_rows import FaceRows
+from edgeemo.contract.face_rows import FaceRows, completed
 from edgeemo.contract.input_spec import InputSpec
 from edgeemo.errors import RunError
 
@@ -47,9 +47,10 @@ def read_detector_run(path: Path) -> DetectorRun:
     """
     file = path / DETECTOR_FILE
     try:
-        return strict.from_dict(
-            DetectorRun, strict.loads(read_regular(file, strict.MAX_BYTES)), str(file)
-        )
+        run = strict.loads(read_regular(file, strict.MAX_BYTES))
+        if isinstance(run, dict):
+            run["rows"] = completed(run.get("rows"))
+        return strict.from_dict(DetectorRun, run, str(file))
     except OSError:
         raise RunError(
             f"{path}: no finished run of a detector ({DETECTOR_FILE} is missing); run: "

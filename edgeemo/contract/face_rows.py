@@ -18,6 +18,8 @@ A float model's rows are taken as integers of scale 2^-8 (round half to even) an
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,8 @@ from edgeemo.contract.crop import Region
 from edgeemo.errors import InvalidInput
 
 ROW = 5
+NEVER = 20.0
+"""A `certain` that no logit reaches."""
 MAX_FACES = 64
 FLOAT_SCALE = 2.0**-8
 
@@ -59,13 +63,17 @@ class FaceRows:
     """Logit from which on a cell is a candidate, -20 to 20."""
     sure: float = 0.0
     """The same for the second look (edgeemo.contract.face_look), which decides."""
+    certain: float = NEVER
+    """Logit from which on the first look decides alone; by default it never does."""
+    large_at_once: bool = False
+    """Whether from `sure` on it also does where a second one would show the candidate no larger."""
     closer_q10: int = 3004
     """Longer side of what the second look sees, over the candidate's, in 1/1024: 256 to 4096."""
     overlap: int = 90
     """Of their union, in 1/256: candidates that overlap a better one by more are the same face."""
 
     def __post_init__(self) -> None:
-        right = all(-20 <= limit <= 20 for limit in (self.threshold, self.sure))
+        right = all(-20 <= limit <= 20 for limit in (self.threshold, self.sure, self.certain))
         right = right and 1 <= self.overlap <= 255 and 256 <= self.closer_q10 <= 4096
         if not self.grids or not right:
             raise InvalidInput(
@@ -99,40 +107,24 @@ class FaceRows:
         if rows.dtype.kind == "f":
             if not np.isfinite(rows).all():
                 raise InvalidInput("expected finite numbers from the detector, received NaN or inf")
-            scale = FLOAT_SCALE
-            whole = np.rint(np.clip(rows / FLOAT_SCALE, -(2.0**20), 2.0**20)).astype(np.int64)
-        else:
-            whole = rows.astype(np.int64) - zero_point
-        best = np.flatnonzero(whole[:, 0] >= self.least(scale))
-        best = best[np.argsort(-whole[best, 0], kind="stable")]
-        return self._unlike(self._edges(whole, best, scale))
+            scale, zero_point = FLOAT_SCALE, 0
+            rows = np.rint(np.clip(rows / FLOAT_SCALE, -(2.0**20), 2.0**20)).astype(np.int64)
+        best = np.flatnonzero(rows[:, 0] >= self.least(scale) + zero_point)
+        whole = rows[best].astype(np.int64) - zero_point
+        order = np.argsort(-whole[:, 0], kind="stable")
+        return self._unlike(_edges(self.grids, scale, best[order], whole[order]))
 
     def least(self, scale: float) -> int:
         """q - Z of the least candidate."""
         return math.ceil(self.threshold / scale)
 
+    def least_certain(self, scale: float) -> int:
+        """q - Z from which on a candidate needs no second look."""
+        return math.ceil(self.certain / scale)
+
     def multipliers(self, scale: float) -> list[int]:
         """M of each grid."""
-        return [round(scale * grid.stride * 2**20) for grid in self.grids]
-
-    def _edges(
-        self, whole: NDArray[np.int64], cells: NDArray[np.intp], scale: float
-    ) -> NDArray[np.int64]:
-        """(cells, 5) of the cells that are asked for, in their order."""
-        out = np.empty((len(cells), ROW), np.int64)
-        first = 0
-        for grid, multiplier in zip(self.grids, self.multipliers(scale), strict=True):
-            count = grid.rows * grid.columns
-            here = np.flatnonzero((cells >= first) & (cells < first + count))
-            row, column = np.divmod(cells[here] - first, grid.columns)
-            x, y = ((2 * v + 1) * grid.stride * 8 for v in (column, row))
-            away = np.maximum((whole[cells[here], 1:] * multiplier + 2**15) >> 16, 0)
-            out[here, :4] = np.stack(
-                [x - away[:, 0], y - away[:, 1], x + away[:, 2], y + away[:, 3]], axis=1
-            )
-            out[here, 4] = whole[cells[here], 0]
-            first += count
-        return out
+        return _multipliers(self.grids, scale)
 
     def _unlike(self, faces: NDArray[np.int64]) -> NDArray[np.int64]:
         """The best of each that overlap; `faces` come best first."""
@@ -148,6 +140,39 @@ class FaceRows:
             same[0] = True
             faces = faces[~same]
         return np.array(kept, np.int64).reshape(-1, ROW)
+
+
+def _multipliers(grids: tuple[Grid, ...], scale: float) -> list[int]:
+    return [round(scale * grid.stride * 2**20) for grid in grids]
+
+
+@lru_cache(maxsize=8)
+def _cells(grids: tuple[Grid, ...], scale: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(cells, 4) of the cells' middles in 1/16 pixel, as x, y, x, y, and (cells, 1) of M."""
+    middles, multipliers = [], []
+    for grid, multiplier in zip(grids, _multipliers(grids, scale), strict=True):
+        row, column = np.divmod(np.arange(grid.rows * grid.columns), grid.columns)
+        x, y = ((2 * v + 1) * grid.stride * 8 for v in (column, row))
+        middles.append(np.stack([x, y, x, y], axis=1))
+        multipliers.append(np.full((len(x), 1), multiplier, np.int64))
+    return np.concatenate(middles), np.concatenate(multipliers)
+
+
+def _edges(
+    grids: tuple[Grid, ...], scale: float, cells: NDArray[np.intp], whole: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """(faces, 5) of some cells and their rows, in their order."""
+    middles, multipliers = _cells(grids, scale)
+    away = np.maximum((whole[:, 1:] * multipliers[cells] + 2**15) >> 16, 0)
+    out = np.concatenate([middles[cells], whole[:, :1]], axis=1)
+    out[:, :2] -= away[:, :2]
+    out[:, 2:4] += away[:, 2:]
+    return out
+
+
+def completed(rows: Any) -> Any:
+    """Parsed JSON of rows; those of before the first look could decide alone get what says so."""
+    return {"certain": NEVER, "large_at_once": False} | rows if isinstance(rows, dict) else rows
 
 
 def in_frame(

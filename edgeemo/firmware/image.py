@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 
 from edgeemo.backends.litert import tensor_values
 from edgeemo.contract.bundle import Bundle
+from edgeemo.contract.checked.reading import open_regular
+from edgeemo.contract.container import MAX_BUNDLE_BYTES
 from edgeemo.contract.manifest import Manifest
 from edgeemo.contract.quantize import Quantization
 from edgeemo.errors import BundleError
@@ -147,6 +150,14 @@ def network_image(
         0,
     )[:-4]
     return head + struct.pack("<I", zlib.crc32(head)) + payload
+
+
+def image_at(path: Path) -> bytes | None:
+    """The bytes of a model.bin, unchecked; None where the file is something else. Raises OSError."""
+    if not path.is_file() or path.stat().st_size > MAX_BUNDLE_BYTES:
+        return None
+    with open_regular(path) as file:
+        return MAGIC + file.read() if file.read(len(MAGIC)) == MAGIC else None
 
 
 def read_header(image: bytes) -> ImageHeader:

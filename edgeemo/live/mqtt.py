@@ -7,118 +7,31 @@ is, and a broker that comes back gets the newest reading and none before it.
 """
 
 import contextlib
-import hashlib
 import json
 import logging
-import re
 import secrets
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
+from edgeemo.broker import Broker
 from edgeemo.contract.checked import strict
-from edgeemo.contract.checked.text import is_host
-from edgeemo.errors import InvalidInput, ServeError
+from edgeemo.errors import ServeError
 from edgeemo.live.readings_queue import Seen
 from edgeemo.optional import need
 from edgeemo.results import Reading
 from edgeemo.version import __version__
 
-PASSWORD = "EDGEEMO_MQTT_PASSWORD"
-"""The environment's variable of the password."""
 HEARTBEAT = 30.0
 """Seconds after which a reading is published though nothing has changed, for what is in it."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 1, 60  # seconds until the next attempt to connect
 _KEEP_ALIVE = 30  # seconds; the broker publishes the last will after one and a half times of it
 _END = 2.0  # seconds that the last message has
 _BIRTH = "homeassistant/status"
-_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 log = logging.getLogger("edgeemo.live.mqtt")
-
-
-@dataclass(frozen=True)
-class Broker:
-    """Where readings go."""
-
-    host: str
-    """Name or address."""
-    port: int
-    """TCP port."""
-    topic: str
-    """Of readings; what is available stands below it."""
-    user: str = ""
-    """"" for none."""
-    tls: bool = False
-    """Whether the connection is encrypted, and the broker's certificate checked."""
-
-    @property
-    def availability(self) -> str:
-        """The topic that says "online" while readings come, and "offline"."""
-        return f"{self.topic}/availability"
-
-    @property
-    def device(self) -> str:
-        """The device's name for machines, from the topic: letters, digits and _."""
-        plain = re.sub(r"[^A-Za-z0-9_-]+", "_", self.topic)
-        differs = "" if plain == self.topic else "_" + _digest(self.topic)
-        return f"edgeemo_{plain}{differs}"
-
-    @property
-    def discovery(self) -> str:
-        """The topic of Home Assistant's discovery message."""
-        return f"homeassistant/device/{self.device}/config"
-
-
-def parse_broker(word: str) -> Broker:
-    """A broker from mqtt://[user@]host[:port]/topic, or mqtts:// for TLS.
-
-    Raises:
-        InvalidInput: it is none, or holds a password, which others would see in the process list.
-    """
-    try:
-        parts = urlsplit(word)
-        port = parts.port
-    except ValueError:
-        raise _no_broker(word) from None
-    topic = unquote(parts.path[1:])
-    if parts.password is not None:
-        raise InvalidInput(
-            f"expected no password in the broker's address; put it into ${PASSWORD} or a file"
-        )
-    fits = (
-        parts.scheme in _PORTS
-        and is_host(parts.hostname or "")
-        and port != 0
-        and topic
-        and not re.search(r"[#+\x00-\x1f]|^\$|^/|/$|//", topic)
-        and len(topic.encode()) <= 200
-        and not (parts.query or parts.fragment)
-    )
-    if not fits:
-        raise _no_broker(word)
-    return Broker(
-        str(parts.hostname),
-        port or _PORTS[parts.scheme],
-        topic,
-        unquote(parts.username or ""),
-        parts.scheme == "mqtts",
-    )
-
-
-def _no_broker(word: str) -> InvalidInput:
-    shown = re.sub(r"//[^/]*@", "//***@", word)[:80]
-    return InvalidInput(
-        "expected mqtt://[user@]host[:port]/topic or mqtts://..., with a topic without #, + and "
-        f"empty levels, received {shown!r}"
-    )
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def discovery(broker: Broker, labels: Sequence[str], model: str) -> dict[str, Any]:

@@ -116,5 +116,5 @@ def save(folder: Path, state: State) -> None:
     """Replace the pointer in one step. Raises StorageError."""
     path = folder / FILE
     text = strict.dumps(asdict(state)).encode()
-    with translated(path, "--slots"), written_beside(path) as part:
+    with translated(path, "--slots"), written_beside(path, own=True) as part:
         part.write_bytes(text)

@@ -205,7 +205,7 @@ class Slots:
             # Before the new one is written: there are never three, and the pointer is not on it.
             path.unlink(missing_ok=True)
             sync_folder(self.folder)
-            with written_beside(path) as part:
+            with written_beside(path, own=True) as part:
                 part.write_bytes(data)
         what = f"{bundle.manifest.name} {bundle.manifest.version} installed into slot {target}"
         if state is None or not minutes:
@@ -250,7 +250,7 @@ class Slots:
         descriptor = None
         try:
             with translated(self.folder, "--slots"):
-                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
                 descriptor = os.open(self.folder / "lock", flags, 0o666)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
         except StorageError:

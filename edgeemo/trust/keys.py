@@ -26,6 +26,8 @@ _MAX_FILE = 4096
 _MAX_KEYS = 64
 # What stands before the 32 bytes of an Ed25519 key in its SubjectPublicKeyInfo (RFC 8410).
 _PREFIX = bytes.fromhex("302a300506032b6570032100")
+P256 = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+"""What stands before the 65 bytes of a P-256 key in its own (RFC 5480)."""
 _PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----\s*")
 
 
@@ -121,8 +123,14 @@ def trusted_keys(places: Sequence[str | os.PathLike[str]]) -> TrustedKeys:
 
 def public_pem(raw: bytes) -> bytes:
     """A public key's 32 bytes as the PEM file that `trusted_keys` and openssl read."""
-    text = base64.b64encode(_PREFIX + raw)
-    return b"-----BEGIN PUBLIC KEY-----\n" + text + b"\n-----END PUBLIC KEY-----\n"
+    return pem_of(_PREFIX + raw)
+
+
+def pem_of(der: bytes) -> bytes:
+    """A public key's DER as a PEM file, in lines of 64 letters."""
+    text = base64.b64encode(der)
+    lines = [text[i : i + 64] for i in range(0, len(text), 64)]
+    return b"\n".join([b"-----BEGIN PUBLIC KEY-----", *lines, b"-----END PUBLIC KEY-----", b""])
 
 
 def _files(place: Path) -> tuple[Iterable[Path], int]:
@@ -150,16 +158,29 @@ def _threshold(path: Path) -> int:
 
 
 def _read_key(path: Path) -> TrustedKey:
-    match = _PEM.fullmatch(_bytes_of(path))
-    try:
-        der = base64.b64decode(b"".join(match[1].split()), validate=True) if match else b""
-    except binascii.Error:
-        der = b""
+    der = read_der(path)
+    if der.startswith(P256):
+        raise InvalidInput(
+            f"{path}: a P-256 key, which signs images of microcontrollers and no bundles; pass it to "
+            "edgeemo flash or verify, and put it into the firmware"
+        )
     if len(der) != len(_PREFIX) + 32 or not der.startswith(_PREFIX):
         raise InvalidInput(
             f"{path}: expected an Ed25519 public key in PEM, as `python -m export keygen` writes it"
         )
     return TrustedKey(path.name.removesuffix(SUFFIX), der[len(_PREFIX) :])
+
+
+def read_der(path: Path) -> bytes:
+    """The public key of a PEM file, as DER; b"" where it holds none.
+
+    Raises MissingFile, InvalidInput.
+    """
+    match = _PEM.fullmatch(_bytes_of(path))
+    try:
+        return base64.b64decode(b"".join(match[1].split()), validate=True) if match else b""
+    except binascii.Error:
+        return b""
 
 
 def _bytes_of(path: Path) -> bytes:

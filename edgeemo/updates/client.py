@@ -1,21 +1,22 @@
 """`edgeemo update`: what the repository offers this device, verified by python-tuf, installed."""
 
-import http.client
-import logging
-import os
 import tempfile
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeemo.contract.checked import strict
-from edgeemo.contract.checked.files import make_folder, translated, written_beside
+from edgeemo.contract.checked.files import (
+    make_folder,
+    sync_file,
+    sync_folder,
+    translated,
+    written_beside,
+)
 from edgeemo.contract.checked.reading import read_regular
 from edgeemo.contract.container import MAX_BUNDLE_BYTES, sha256
-from edgeemo.errors import InvalidInput, UpdateError
+from edgeemo.errors import InvalidInput, StorageError, UpdateError
 from edgeemo.optional import need
 from edgeemo.slots import Slots
 from edgeemo.updates.fetching import SECONDS, base_url, fetcher
@@ -23,11 +24,11 @@ from edgeemo.updates.releases import Release, chosen, index_path, parse_index
 
 ROOT = Path("/etc/edgeemo/root.json")
 _FOLDER, _LAST = "updates", "last"
+_TRUSTED = "trusted-root.json"
+_ROOTS = "root_history"  # as TUF's client names it
 _MAX_INDEX = 64 * 1024
 _MAX_ROOT = 512_000
 _PURPOSE = "to fetch updates"
-
-log = logging.getLogger("edgeemo.updates")
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,23 @@ def update(source: Source, slots: Slots, *, check: bool = False, minutes: float 
         UpdateError: metadata or files that are missing, expired, too slow or not what was signed.
         InvalidInput: no root that is trusted, no such place or channel.
         MissingDependency: tuf is not installed.
+        StorageError: the folder of the slots cannot be written, or holds links of somebody else's.
         EdgeemoError: of another kind where the model cannot be installed (see `Slots.install`).
     """
     folder = slots.folder / _FOLDER
     with translated(folder, "--slots"):
         make_folder(folder)
-    with _translated_tuf(source.place), tempfile.TemporaryDirectory() as downloads:
-        updater = _updater(source, folder, downloads)
+    for place in (folder, folder / _ROOTS):  # TUF's client writes into whatever a link leads to
+        if place.is_symlink():
+            raise StorageError(f"{place}: expected a folder, received a link; remove it")
+    with ExitStack() as stack:
+        stack.enter_context(translated(folder, "--slots"))  # what TUF's client writes there
+        stack.enter_context(_translated_tuf(source.place))
+        downloads = stack.enter_context(tempfile.TemporaryDirectory())
+        files = stack.enter_context(closing(fetcher(source.seconds)))
+        updater = _updater(source, folder, downloads, files)
+        updater.refresh()
+        _keep(folder)
         index_file = _fetched(updater, index_path(source.channel), _MAX_INDEX)
         release = chosen(parse_index(index_file, source.channel), source.device)
         if release is None:
@@ -88,61 +99,80 @@ def update(source: Source, slots: Slots, *, check: bool = False, minutes: float 
         if sha256(data) != release.sha256:
             raise UpdateError(f"{release.path}: not the file that its channel names")
         bundle = Path(downloads, "release.edgeemo")
-        bundle.write_bytes(data)
+        with translated(bundle, "$TMPDIR"):
+            bundle.write_bytes(data)
         state = slots.install(bundle, minutes=minutes)
-    with translated(folder, "--slots"), written_beside(folder / _LAST) as part:
+    with translated(folder, "--slots"), written_beside(folder / _LAST, own=True) as part:
         part.write_text(release.sha256)
     return Update(release, True, state.events[-1].text)
 
 
-def report(url: str, device: str, result: Update) -> bool:
-    """POST what an update has come to, as JSON, to an address of http or https that the owner has
-    named; whether it was taken. A report that fails is no failure of the update.
-
-    Raises InvalidInput for another kind of address.
-    """
-    if not url.startswith(("http://", "https://")):
-        raise InvalidInput(f"expected an http(s) address to report to, received {url[:80]!r}")
-    release = asdict(result.release) if result.release else None
-    told = {"device": device, "release": release, "new": result.new, "text": result.text}
-    request = urllib.request.Request(
-        url, strict.dumps_line(told).encode(), {"Content-Type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=15):
-            return True
-    except (OSError, UnicodeError, http.client.HTTPException) as error:  # or no host at all
-        log.warning("%s: the report was not taken (%s)", url, error)
-        return False
-
-
-def _updater(source: Source, folder: Path, downloads: str) -> Any:
+def _updater(source: Source, folder: Path, downloads: str, files: Any) -> Any:
+    """TUF's client, from the first root that is one."""
     ngclient = need("tuf.ngclient", "update", _PURPOSE)
+    invalid = need("tuf.api.exceptions", "update", _PURPOSE).RepositoryError
     base = base_url(source.place)
-    config = ngclient.UpdaterConfig(max_root_rotations=64, app_user_agent="edgeemo")
-    return ngclient.Updater(
-        str(folder),
-        f"{base}/metadata/",
-        downloads,
-        f"{base}/targets/",
-        fetcher=fetcher(source.seconds),
-        config=config,
-        bootstrap=_root(source, folder),
-    )
+
+    def trusting(root: bytes) -> Any:
+        return ngclient.Updater(
+            str(folder),
+            f"{base}/metadata/",
+            downloads,
+            f"{base}/targets/",
+            fetcher=files,
+            config=ngclient.UpdaterConfig(max_root_rotations=64, app_user_agent="edgeemo"),
+            bootstrap=root,
+        )
+
+    *newer, oldest = _roots(source, folder)
+    for root in newer:
+        with suppress(invalid):
+            return trusting(root)
+    return trusting(oldest)
 
 
-def _root(source: Source, folder: Path) -> bytes:
-    """The root that is trusted: the one given, or ROOT, or the one that led to the last update."""
-    path = source.root
-    if path is None:
-        path = ROOT if ROOT.exists() else folder / "root.json"
-    try:
-        return read_regular(path, _MAX_ROOT)
-    except (OSError, ValueError):
+def _roots(source: Source, folder: Path) -> list[bytes]:
+    """The root that is trusted: the one given, or ROOT, or else the one that led to the last update;
+    where that cannot be read, the one that TUF's client has kept. Raises InvalidInput.
+    """
+    given = source.root or _configured()
+    roots = []
+    for path in [given] if given else [folder / _TRUSTED, folder / "root.json"]:
+        with suppress(OSError, ValueError):
+            roots.append(read_regular(path, _MAX_ROOT))
+    if not roots:
         raise InvalidInput(
-            f"{path}: no root that is trusted; pass the repository's --root root.json once, over "
-            f"a way that you trust, or put it at {ROOT}"
-        ) from None
+            f"{given or folder / _TRUSTED}: no root that is trusted; pass the repository's --root "
+            f"root.json once, over a way that you trust, or put it at {ROOT}"
+        )
+    return roots
+
+
+def _configured() -> Path | None:
+    """ROOT, also where it may not be looked at: that never means that there is none."""
+    try:
+        ROOT.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        pass
+    return ROOT
+
+
+def _keep(folder: Path) -> None:
+    """Have on the disk what TUF's client has learned and written, which does not see to it itself.
+
+    It writes its roots anew each time, so a power cut may tear all of them; a copy of the newest is
+    ours, and replaced only where there is another one.
+    """
+    newest = read_regular(folder / "root.json", _MAX_ROOT)
+    kept = folder / _TRUSTED
+    if not (kept.is_file() and kept.read_bytes() == newest):
+        with written_beside(kept, own=True) as part:
+            part.write_bytes(newest)
+    for role in ("timestamp", "snapshot", "targets"):
+        sync_file(folder / f"{role}.json")
+    sync_folder(folder)
 
 
 def _fetched(updater: Any, path: str, limit: int) -> bytes:
@@ -152,8 +182,9 @@ def _fetched(updater: Any, path: str, limit: int) -> bytes:
         raise UpdateError(f"{path}: no signed target of this repository")
     if info.length > limit:
         raise UpdateError(f"{path}: {info.length:,} bytes, expected at most {limit:,}")
-    file = updater.download_target(info, os.path.join(updater.target_dir, "target"))
-    return Path(file).read_bytes()
+    place = Path(updater.target_dir)
+    with translated(place, "$TMPDIR"):
+        return Path(updater.download_target(info, str(place / "target"))).read_bytes()
 
 
 def _last(folder: Path) -> str:

@@ -78,19 +78,22 @@ def firmware(
     from export.firmware.generate import generate
 
     path = find_model(bundle)
+    of_detector = None if detector is None else find_detector(detector)
     if out.suffix == ".zip":
-        check_output(out, (path,))
+        check_output(out, (path, *([of_detector] if of_detector else ())))
     opened = read_bundle(path)
-    finder = read_detector(find_detector(detector)) if detector else None
+    finder = read_detector(of_detector) if of_detector else None
     made = generate(opened, out, target=target, prefix=prefix, max_ram=max_ram, detector=finder)
     note_unmeasured(opened)
     if as_json:
         say(strict.dumps_line({"out": str(out), **asdict(made)}))
         return
+    looks = made.detector_multiply_accumulates
+    look = f", {looks:,} a look of the detector" if looks else ""
     say(
         f"wrote {out} for {target}: {made.table_bytes:,} bytes of tables in flash, "
         f"{made.arena_bytes:,} bytes of RAM beside the stack, "
-        f"{made.multiply_accumulates:,} multiply-accumulates an inference"
+        f"{made.multiply_accumulates:,} multiply-accumulates an inference{look}"
     )
     if out.suffix != ".zip":
         check = f"; try it here: make -C {shlex.quote(str(out))} check" if target == "c99" else ""

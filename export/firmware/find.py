@@ -11,6 +11,7 @@ from edgeemo.firmware.network import detector_network
 from edgeemo.firmware.plan import Plan, plan_arena
 from export.firmware.licence import in_words, spdx
 from export.firmware.names import Prefix, c_string, c_text
+from export.firmware.pages import Beside
 from export.firmware.source import constants, layers, network_crc32, network_table
 from export.firmware.targets import C
 
@@ -31,8 +32,8 @@ int edgeemo_find_init(void)
 """
 
 
-def find_files(bundle: DetectorBundle, prefix: Prefix) -> tuple[dict[str, str], Plan]:
-    """The detector's C by file name, and where its tensors lie.
+def find_files(bundle: DetectorBundle, prefix: Prefix) -> tuple[dict[str, str], Beside]:
+    """The detector's C by file name, and what it takes.
 
     Raises:
         BackendError: a layer that the C kernels do not cover, or a threshold that int8 rows cannot
@@ -44,7 +45,9 @@ def find_files(bundle: DetectorBundle, prefix: Prefix) -> tuple[dict[str, str], 
     texts = {name: (C / name).read_text("utf-8") for name in _HAND_WRITTEN}
     texts["edgeemo_find_model.c"] = _source(bundle, network, plan, title)
     named = {prefix.named(name): prefix.named(text) for name, text in texts.items()}
-    return named | {prefix.named("edgeemo_find_settings.h"): _settings(bundle, plan, prefix)}, plan
+    named[prefix.named("edgeemo_find_settings.h")] = _settings(bundle, plan, prefix)
+    products = sum(layer.multiply_accumulates for layer in network.layers)
+    return named, Beside(network.weight_bytes, plan.arena_bytes, products)
 
 
 def _source(bundle: DetectorBundle, network: Network, plan: Plan, title: str) -> str:
@@ -99,6 +102,8 @@ def _values(bundle: DetectorBundle, plan: Plan) -> Iterator[tuple[str, object]]:
     yield "ROWS_BYTES", rows.cells * 5
     yield "LEAST", f"({least})"
     yield "SURE", f"({sure})"
+    yield "LARGE_AT_ONCE", int(rows.large_at_once)
+    yield "CERTAIN", rows.least_certain(_scale(bundle))
     yield "CLOSER", rows.closer_q10
     yield "SAME", SAME
     yield "ZERO", f"({zero})"

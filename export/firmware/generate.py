@@ -48,11 +48,13 @@ class Firmware:
     files: tuple[str, ...]
     """Paths of the files in the folder."""
     table_bytes: int
-    """Size of the constant tables."""
+    """Size of the constant tables, the detector's too."""
     arena_bytes: int
-    """Size of the arena."""
+    """Size of the arena, which the detector shares."""
     multiply_accumulates: int
     """Products that one inference sums."""
+    detector_multiply_accumulates: int
+    """Products of one look of the detector; 0 without one."""
 
 
 def generate(
@@ -79,16 +81,16 @@ def generate(
     called = Prefix(prefix)
     network, plan = check_ram(bundle, max_ram)
     found: dict[str, str] = {}
-    memory = plan.arena_bytes
+    memory, beside = plan.arena_bytes, None
     if detector is not None:
-        found, of_detector = find_files(detector, called)
-        memory = max(memory, of_detector.arena_bytes)
+        found, beside = find_files(detector, called)
+        memory = max(memory, beside.arena_bytes)
         if max_ram is not None and memory > max_ram:
             raise InvalidInput(
                 f"{detector.path}: needs an arena of {memory:,} bytes, and --max-ram allows "
                 f"{max_ram:,}; use a smaller detector"
             )
-    texts = {"README.md": readme(bundle, network, plan, kind, called)}
+    texts = {"README.md": readme(bundle, network, plan, kind, called, beside)}
     sources = _generated(bundle, network, plan, called, memory, shared=detector is not None)
     sources |= found
     sources |= {called.named(n): called.named((C / n).read_text("utf-8")) for n in _KERNELS}
@@ -105,9 +107,10 @@ def generate(
         target,
         called.word,
         tuple(sorted(texts)),
-        network.weight_bytes,
+        network.weight_bytes + (beside.table_bytes if beside else 0),
         memory,
         sum(layer.multiply_accumulates for layer in network.layers),
+        beside.multiply_accumulates if beside else 0,
     )
 
 

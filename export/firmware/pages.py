@@ -1,6 +1,7 @@
 """Templates and what stands in them: the README beside the generated C, and manifests."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from edgeemo.contract.bundle import Bundle
 from edgeemo.contract.input_spec import CHANNELS
@@ -10,6 +11,18 @@ from edgeemo.firmware.plan import Plan
 from export.firmware.licence import listed
 from export.firmware.names import EDGEEMO, Prefix, c_text
 from export.firmware.targets import C, Target
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a face detector takes beside the emotion network."""
+
+    table_bytes: int
+    """Of flash."""
+    arena_bytes: int
+    """Of the arena that both work in, one after the other."""
+    multiply_accumulates: int
+    """Of one look."""
 
 
 def filled(text: str, words: Mapping[str, object]) -> str:
@@ -33,10 +46,25 @@ def manifest_words(bundle: Bundle, prefix: Prefix) -> dict[str, str]:
     }
 
 
+_FIND = """\
+edgeemo_face faces[EDGEEMO_FIND_MOST]; /* largest first; faces[i].box is a box */
+const edgeemo_crop crop = EDGEEMO_FIND_CROP;
+const int32_t count = edgeemo_find(&frame, faces, EDGEEMO_FIND_MOST);"""
+_FIND_FILES = """\
+| `edgeemo_find.c/.h`, `edgeemo_find_model.c` | `edgeemo_find`: faces in a frame, by the detector |
+| `edgeemo_find_settings.h` | the detector's input, thresholds and crop |"""
+
+
 def readme(
-    bundle: Bundle, network: Network, plan: Plan, target: Target, prefix: Prefix = EDGEEMO
+    bundle: Bundle,
+    network: Network,
+    plan: Plan,
+    target: Target,
+    prefix: Prefix = EDGEEMO,
+    beside: Beside | None = None,
 ) -> str:
-    """What lies in the folder, how it is built and called, and what each layer takes."""
+    """What lies in the folder, how it is built and called, and what each layer takes; `beside` is a
+    face detector that is there too."""
     manifest, spec = bundle.manifest, bundle.spec
     text = prefix.named((C / "README.md.in").read_text(encoding="utf-8"))
     words = {
@@ -45,8 +73,12 @@ def readme(
         "BUILD": prefix.named(target.build),
         "MORE": prefix.named(target.readme) + "\n",
         "INPUT": f"{spec.height}x{spec.width} {CHANNELS[spec.channels]}",
-        "TABLE_BYTES": f"{network.weight_bytes:,}",
-        "ARENA_BYTES": f"{plan.arena_bytes:,}",
+        "INCLUDE_FIND": prefix.named('#include "edgeemo_find.h"') if beside else "",
+        "FIND": prefix.named(_FIND) if beside else "",
+        "FIND_FILES": prefix.named(_FIND_FILES) if beside else "",
+        "TABLE_BYTES": f"{network.weight_bytes + (beside.table_bytes if beside else 0):,}",
+        "ARENA_BYTES": f"{max(plan.arena_bytes, beside.arena_bytes if beside else 0):,}",
+        "ARENA": f"{prefix.macro}_{'MEMORY' if beside else 'ARENA'}_BYTES",
         "LAYERS": "\n".join(_rows(network, plan)),
     }
     return filled(text, words)

@@ -4,23 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
 from edgeemo.trust.keys import trusted_keys
+from export.cli.private import asked_private
 from export.publish.repository import public_key_of, signer_of
-from export.signing.keys import needs_password, open_private, private_text
+from export.signing.keys import open_private
 
 
 def signers(paths: Sequence[Path]) -> list[Any]:
     """The private keys' signers; passwords are asked for."""
-    found = []
-    for path in paths or [None]:  # type: ignore[list-item]
-        pem, where = private_text(path)
-        password = None
-        if needs_password(pem):
-            password = click.prompt(f"password for {where}", hide_input=True, err=True)
-        found.append(signer_of(open_private(pem, password, where)))
-    return found
+    given: Sequence[Path | None] = paths or [None]
+    return [signer_of(asked_private(path, open_private)[0]) for path in given]
 
 
 def public_keys(paths: Sequence[Path]) -> list[Any]:

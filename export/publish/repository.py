@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from edgeemo.contract.checked.counts import count_of
 from edgeemo.contract.checked.files import make_folder, translated, written_beside
 from edgeemo.contract.checked.reading import read_regular
 from edgeemo.contract.container import read_whole, sha256
@@ -47,6 +48,8 @@ class Repository:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._api = need("tuf.api.metadata", "update", _PURPOSE)
+        errors = need("tuf.api.exceptions", "update", _PURPOSE)
+        self._damaged: type[Exception] = errors.RepositoryError
 
     @property
     def root(self) -> Any:
@@ -142,7 +145,7 @@ class Repository:
             threshold: the role's from now on.
 
         Raises:
-            InvalidInput: another role or key.
+            InvalidInput: another role or key, or fewer keys than the role needs.
             UpdateError: too few signers.
         """
         if role not in ROLES:
@@ -156,8 +159,13 @@ class Repository:
                     metadata.signed.revoke_key(key_id, one)
                 except ValueError as error:
                     raise InvalidInput(f"{key_id[:16]}: {error}") from None
-            if threshold is not None:
-                metadata.signed.roles[one].threshold = threshold
+            rule = metadata.signed.roles[one]
+            rule.threshold = rule.threshold if threshold is None else threshold
+            if not 1 <= rule.threshold <= len(rule.keyids):
+                raise InvalidInput(
+                    f"{one} would have {count_of(len(rule.keyids), 'key')} and need "
+                    f"{rule.threshold} of them; add its new key in the same call"
+                )
         metadata.signed.version += 1
         metadata.signed.expires = _expiry("root")
         self._sign(metadata, root)
@@ -191,13 +199,19 @@ class Repository:
             path = self._file(role, 0)
         else:
             found = (self.folder / "metadata").glob(f"*.{role}.json")
-            versions = [int(file.name.partition(".")[0]) for file in found]
+            numbers = (file.name.partition(".")[0] for file in found)
+            versions = [int(number) for number in numbers if number.isdecimal()]
             if not versions:
                 raise MissingFile(
                     f"{self.folder}: no repository; run: python -m export repository init"
                 )
             path = self._file(role, max(versions))
-        return self._api.Metadata.from_bytes(read_regular(path, _MAX))
+        try:
+            return self._api.Metadata.from_bytes(read_regular(path, _MAX))
+        except (OSError, ValueError, self._damaged) as error:
+            raise UpdateError(
+                f"{path}: damaged ({error}); bring it back from the web server or a copy"
+            ) from None
 
     def _next(self, metadata: Any, signers: Sequence[Any]) -> None:
         metadata.signed.version += 1

@@ -7,14 +7,10 @@ from typing import Any
 from edgeemo.contract.checked.files import check_parent, sync_folder, translated, written_beside
 from edgeemo.contract.checked.reading import read_regular
 from edgeemo.errors import InvalidInput, MissingFile
-from edgeemo.trust.ed25519 import (
-    is_encrypted,
-    load_private,
-    new_private,
-    private_pem,
-    public_of,
-)
-from edgeemo.trust.keys import SUFFIX, TrustedKey, public_pem
+from edgeemo.trust import ed25519, p256
+from edgeemo.trust.image_keys import ImageKey
+from edgeemo.trust.keys import SUFFIX, TrustedKey, pem_of, public_pem
+from edgeemo.trust.private_pem import is_encrypted, private_pem
 
 KEY = "EDGEEMO_SIGNING_KEY"
 """The variable that holds a private key's PEM text, for CI."""
@@ -24,16 +20,34 @@ _MAX_FILE = 16 * 1024
 
 
 def make_key(name: str, password: bytes | None) -> tuple[Path, Path, TrustedKey]:
-    """Write a fresh pair, NAME.key (0600) and NAME.pub, and never over a file that is there.
+    """Write a fresh pair for bundles, NAME.key (0600) and NAME.pub, and never over a file that is
+    there.
 
     Raises:
         StorageError: one of them is there, or cannot be written.
         MissingDependency: cryptography is not installed.
     """
-    private = new_private()
-    secret, public = Path(f"{name}.key"), Path(f"{name}{SUFFIX}")
-    key = TrustedKey(public.name.removesuffix(SUFFIX), public_of(private))
-    for path in (secret, public):
+    private = ed25519.new_private()
+    key = TrustedKey(_public(name).name.removesuffix(SUFFIX), ed25519.public_of(private))
+    return *_write_pair(name, private_pem(private, password), public_pem(key.raw)), key
+
+
+def make_image_key(name: str, password: bytes | None) -> tuple[Path, Path, ImageKey]:
+    """As `make_key`, for images of microcontrollers."""
+    private = p256.new_private()
+    key = ImageKey(_public(name).name.removesuffix(SUFFIX), p256.public_of(private))
+    return *_write_pair(name, private_pem(private, password), pem_of(key.der)), key
+
+
+def _public(name: str) -> Path:
+    if not os.path.basename(name):
+        raise InvalidInput(f"expected a name for the key, received {name!r}")
+    return Path(f"{name}{SUFFIX}")
+
+
+def _write_pair(name: str, private: bytes, public: bytes) -> tuple[Path, Path]:
+    secret, shown = Path(f"{name}.key"), _public(name)
+    for path in (secret, shown):
         with translated(path):
             check_parent(path)
             if os.path.lexists(path):
@@ -41,10 +55,10 @@ def make_key(name: str, password: bytes | None) -> tuple[Path, Path, TrustedKey]
                     f"{path}: is there already; a key is never overwritten, choose another name"
                 )
     with translated(secret):
-        _write_secret(secret, private_pem(private, password))
-    with written_beside(public) as part:
-        part.write_bytes(public_pem(key.raw))
-    return secret, public, key
+        _write_secret(secret, private)
+    with written_beside(shown) as part:
+        part.write_bytes(public)
+    return secret, shown
 
 
 def _write_secret(path: Path, pem: bytes) -> None:
@@ -88,9 +102,18 @@ def needs_password(pem: bytes) -> bool:
 
 
 def open_private(pem: bytes, password: str | None, where: str) -> Any:
-    """The private key; without `password` that of $EDGEEMO_KEY_PASSWORD counts.
+    """The private key that signs bundles; without `password` that of $EDGEEMO_KEY_PASSWORD counts.
 
     Raises InvalidInput, MissingDependency.
     """
-    word = os.environ.get(PASSWORD) if password is None else password
-    return load_private(pem, word.encode() if word and is_encrypted(pem) else None, where)
+    return ed25519.load_ed25519(pem, _password(pem, password), where)
+
+
+def open_image_private(pem: bytes, password: str | None, where: str) -> Any:
+    """As `open_private`, of a key that signs images."""
+    return p256.load_p256(pem, _password(pem, password), where)
+
+
+def _password(pem: bytes, given: str | None) -> bytes | None:
+    word = os.environ.get(PASSWORD) if given is None else given
+    return word.encode() if word and is_encrypted(pem) else None

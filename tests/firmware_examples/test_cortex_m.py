@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeemo.contract.bundle import Bundle, read_bundle
+from edgeemo.contract.detector_bundle import DetectorBundle
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.firmware.image import vectors
@@ -40,8 +41,10 @@ pytestmark = pytest.mark.skipif(
 class Board:
     """A copy of the example beside generated C of a bundle; `run` builds it and runs it in QEMU."""
 
-    def __init__(self, bundle: Bundle, folder: Path) -> None:
-        self.bundle, self.folder = bundle, folder
+    def __init__(
+        self, bundle: Bundle, folder: Path, detector: DetectorBundle | None = None
+    ) -> None:
+        self.bundle, self.folder, self.detector = bundle, folder, detector
         shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("build", "*.bin"))
         # The Makefile compiles everything each time.
         compiler = folder / "arm-none-eabi-gcc"
@@ -49,7 +52,9 @@ class Board:
         compiler.write_text(f'#!/bin/sh\nexec {words} {compiler.name} "$@"\n')
         compiler.chmod(0o755)
         self.generated = folder / "generated"
-        self.firmware: Firmware = generate(bundle, self.generated, target="cortex-m")
+        self.firmware: Firmware = generate(
+            bundle, self.generated, target="cortex-m", detector=detector
+        )
 
     def make(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -59,6 +64,7 @@ class Board:
                 self.folder,
                 "GENERATED=generated",
                 "CROSS=./arm-none-eabi-",
+                *(["DETECTOR=generated"] if self.detector else []),
                 *arguments,
             ],
             stdout=subprocess.PIPE,

@@ -14,15 +14,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 from numpy.typing import NDArray
 
+from edgeemo.backends.rows import open_rows
 from edgeemo.contract.bundle import read_bundle
+from edgeemo.contract.detector_bundle import DetectorBundle, read_detector
+from edgeemo.contract.face_look import Looker
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
 from edgeemo.contract.preprocess import face_to_input
 from edgeemo.contract.quantize import Quantization
 from edgeemo.firmware.image import HEADER_BYTES, build_image, read_header
-from edgeemo.models import find_model
+from edgeemo.firmware.network import detector_network
+from edgeemo.firmware.plan import plan_arena
+from edgeemo.models import find_detector, find_model
 from export.firmware.generate import generate
 from export.firmware.settings import settings_header
 from tests.export.firmware.firmware_support import STRICT, Reference, compile_c, run
@@ -73,7 +79,7 @@ def sealed(image: bytes, **fields: tuple[int, bytes]) -> bytes:
 
 def test_the_led_is_on_a_pin_of_its_own() -> None:
     pins = re.findall(r"^#define SETTINGS_(\w+) (\d+)$", (MAIN / "settings.h").read_text(), re.M)
-    of_the_board = {name: int(pin) for name, pin in pins if name != "ARENA_BYTES"}
+    of_the_board = {name: int(pin) for name, pin in pins if re.match("LED_|PIN_", name)}
     assert of_the_board.pop("LED_GPIO") == 3  # esp-bsp: BSP_LED_GREEN of the ESP32-S3-EYE
     assert len(set(of_the_board.values())) == len(of_the_board) == 14
     assert not {3, 21, 43, 44, 47, 48} & set(of_the_board.values())
@@ -241,11 +247,12 @@ void show(uint8_t *rgb565, int width, int height, int format)
 """
 
 
-def build(component: Path, folder: Path, *flags: str) -> Path:
+def build(component: Path, folder: Path, *flags: str, libraries: tuple[str, ...] = ()) -> Path:
     (folder / "glue.c").write_text(GLUE)
     sources = [
         *sorted(MAIN.glob("*.c")),
         *(component / f"{name}.c" for name in GENERATED),
+        *sorted(component.glob("edgeemo_find*.c")),
         STAND_INS / "stand_ins.c",
         folder / "glue.c",
     ]
@@ -263,6 +270,7 @@ def build(component: Path, folder: Path, *flags: str) -> Path:
         "-o",
         folder / "device.so",
         *sources,
+        *libraries,
     )
     return folder / "device.so"
 
@@ -378,9 +386,17 @@ def test_a_change_is_reported_after_the_hold_time_and_lights_the_led(device: Dev
     assert device.c.update(scores(sad), 1300) == happy
     assert device.c.update(scores(sad), 1800) == sad
     assert led.value == 0
+    device.c.update(scores(happy), 1900)
+    assert device.c.update(scores(happy), 2400) == happy
+    assert [device.c.update(None, t) for t in (2500, 2900)] == [happy] * 2
+    assert device.c.update(None, 3000) == -1  # nobody, for as long as an emotion has to last
+    assert led.value == 0
+    assert device.c.update(scores(sad), 3100) == sad  # who comes is seen at once
 
 
-def test_the_cameras_middle_square_becomes_the_contracts_bytes(device: Device) -> None:
+def test_without_a_detector_the_cameras_middle_square_becomes_the_contracts_bytes(
+    device: Device,
+) -> None:
     rng = np.random.default_rng(0)
     packed = rng.integers(0, 1 << 16, (60, 100), dtype=np.uint16)
     five = np.stack([packed >> 11, packed >> 5 & 63, packed & 31], -1).astype(np.uint32)
@@ -394,16 +410,66 @@ def test_the_cameras_middle_square_becomes_the_contracts_bytes(device: Device) -
     )
     frame = packed.astype(">u2").view(np.uint8).copy()
     out = np.empty((48, 48, 1), np.uint8)
-    pointer = ctypes.c_void_p(out.ctypes.data)
+    given = ctypes.c_void_p(out.ctypes.data), None
     assert device.c.camera_provider_start() == 0
     device.c.show(ctypes.c_void_p(frame.ctypes.data), 100, 60, 0)
-    assert device.c.camera_provider_read(pointer) == 0
+    assert device.c.camera_provider_read(*given) == 0
     assert np.array_equal(out, face_to_input(rgb.astype(np.uint8), (20, 0, 60, 60), DEFAULT_SPEC))
     device.c.show(ctypes.c_void_p(frame.ctypes.data), 100, 60, 4)  # JPEG, which was not asked for
-    assert device.c.camera_provider_read(pointer) == -1
+    assert device.c.camera_provider_read(*given) == -1
     device.c.show(None, 100, 60, 0)
-    assert device.c.camera_provider_read(pointer) == -1
+    assert device.c.camera_provider_read(*given) == -1
     assert ctypes.c_int.in_dll(device.c, "stand_in_frames_out").value == 0
+
+
+@pytest.fixture(scope="module")
+def finder() -> DetectorBundle:
+    return read_detector(find_detector("face-nano"))
+
+
+@pytest.fixture(scope="module")
+def finding(finder: DetectorBundle, tmp_path_factory: pytest.TempPathFactory) -> Device:
+    """The example with a face detector beside the network."""
+    folder = tmp_path_factory.mktemp("finding")
+    generate(read_bundle(find_model("nano")), folder / "c", target="esp32", detector=finder)
+    return Device(build(folder / "c", folder))
+
+
+def test_the_face_in_the_cameras_frame_becomes_the_contracts_bytes(
+    finding: Device, finder: DetectorBundle
+) -> None:
+    picture = skimage.data.astronaut()[:240, 80:400]
+    red, green, blue = (picture[..., i].astype(np.uint16) for i in range(3))
+    packed = red >> 3 << 11 | green >> 2 << 5 | blue >> 3
+    five = np.stack([packed >> 11, packed >> 5 & 63, packed & 31], -1).astype(np.uint32)
+    wide = [five[..., 0] * 8 + five[..., 0] // 4, five[..., 1] * 4 + five[..., 1] // 16]
+    rgb = np.stack([*wide, five[..., 2] * 8 + five[..., 2] // 4], -1).astype(np.uint8)
+    model, output = open_rows(finder, reference_kernels=True), finder.manifest.artifact.output
+    looker = Looker(
+        model.rows, model.spec, finder.manifest.rows, output.scale or 1, output.zero_point or 0
+    )
+    faces = sorted(looker.faces(rgb), key=lambda face: -face.place[2] * face.place[3])
+    assert faces, "no face was found, so nothing is compared"
+    frame = packed.astype(">u2").view(np.uint8).copy()
+    out, arena = np.empty((48, 48, 1), np.uint8), np.zeros(1 << 17, np.uint8)
+    given = ctypes.c_void_p(out.ctypes.data), ctypes.c_void_p(arena.ctypes.data)
+    finding.c.show(ctypes.c_void_p(frame.ctypes.data), 320, 240, 0)
+    assert finding.c.camera_provider_read(*given) == 0
+    expected = face_to_input(rgb, faces[0].place, DEFAULT_SPEC, finder.manifest.crop)
+    assert np.array_equal(out, expected)
+    nobody = np.zeros_like(frame)
+    finding.c.show(ctypes.c_void_p(nobody.ctypes.data), 320, 240, 0)
+    assert finding.c.camera_provider_read(*given) == 1
+    finding.c.show(ctypes.c_void_p(frame.ctypes.data), 320, 240, 4)
+    assert finding.c.camera_provider_read(*given) == -1
+    finding.c.show(None, 320, 240, 0)
+    assert finding.c.camera_provider_read(*given) == -1
+    assert ctypes.c_int.in_dll(finding.c, "stand_in_frames_out").value == 0
+
+
+def test_the_detector_fits_beside_the_frames(finder: DetectorBundle) -> None:
+    """Of 320 KB of data RAM; frames lie in PSRAM."""
+    assert plan_arena(detector_network(finder)).arena_bytes <= 96 * 1024
 
 
 def test_the_project_names_the_partitions_that_the_code_looks_for() -> None:

@@ -40,7 +40,7 @@ from edgeemo.contract.run import (
 from edgeemo.data.labelled import PictureArchive
 from edgeemo.data.pictures import decode_picture
 from edgeemo.errors import ArchiveError, BundleError, PictureError, RunError
-from edgeemo.firmware.image import read_header
+from edgeemo.firmware.image_signature import ImageSignature, joined_image, split_image
 from edgeemo.live.tracking import Tracker
 from edgeemo.models import find_model
 from edgeemo.results import Box
@@ -310,7 +310,9 @@ def _tracker(data: bytes) -> None:
 
 
 def _images() -> list[bytes]:
-    return [image_of(network())]
+    image = image_of(network())
+    signatures = [ImageSignature(key * 64, bytes(range(70))) for key in "ab"]
+    return [image, joined_image(image, signatures), joined_image(image, signatures)[len(image) :]]
 
 
 def _sealed(data: bytes) -> bytes:
@@ -322,10 +324,15 @@ def _sealed(data: bytes) -> bytes:
     return bytes(image)
 
 
+@cache
+def _good_image() -> bytes:
+    return image_of(network())
+
+
 def _image(data: bytes) -> None:
-    for content in (data, _sealed(data) if len(data) > 208 else b""):
+    for content in (data, _sealed(data) if len(data) > 208 else b"", _good_image() + data):
         with suppress(BundleError):
-            read_header(content)
+            split_image(content)
 
 
 TARGETS = {
@@ -334,5 +341,5 @@ TARGETS = {
     "archive": Target("PictureArchive: a zip of labelled pictures", _archive, _archives),
     "document": Target("JSON and arrays: manifest, input spec, labels, run", _document, _documents),
     "tracker": Target("Tracker: boxes of a detector in moving frames", _tracker, _tracks),
-    "image": Target("read_header: a flash image, in Python", _image, _images),
+    "image": Target("split_image: a flash image and signatures", _image, _images),
 }

@@ -1,5 +1,6 @@
 """A detector's network as a function from frames to boxes, whatever runs it."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,12 +13,14 @@ from edgeemo.contract.face_rows import FLOAT_SCALE, FaceRows
 from edgeemo.contract.input_spec import InputSpec
 from workstation.frames.known import Known
 
-_LEVELS = np.round(np.arange(-1.5, 3.01, 0.05), 3)
+_LEVELS = np.round(np.arange(-1.5, 6.01, 0.05), 3)
 _PARTS = 30  # of each scene without a face
 _CANDIDATES = 1.0
 """A frame without a face, on average: each costs a second look."""
 _FALSE = 1 / 200
 """A frame without a face: half of what is promised of scenes that nothing was chosen on."""
+_FALSE_AT_ONCE = _FALSE / 4
+"""Of these, what the first look alone may take for faces."""
 
 
 class Finder:
@@ -47,14 +50,19 @@ class Finder:
         return [face.place for face in self._looker.faces(grey)]
 
     def scores(self, grey: NDArray[np.uint8], *, first: bool) -> list[float]:
-        """Logits of the candidates of the first look, or of the faces."""
+        """Logits of the candidates of the first look, or of the faces: infinite where the second
+        look has no say."""
         looker = self._looker
         step = FLOAT_SCALE if looker.scale == 1.0 else looker.scale
-        found = looker.candidates(grey) if first else looker.faces(grey)
-        return [face.score * step for face in found]
+        candidates = looker.candidates(grey)
+        if first:
+            return [candidate.score * step for candidate in candidates]
+        certain = {candidate for candidate in candidates if looker.is_certain(candidate)}
+        faces = looker.all_faces(grey)
+        return [np.inf if face in certain else face.score * step for face in faces]
 
     def at(self, **limits: float) -> "Finder":
-        """The same with another `threshold` or `sure`, and the answers so far."""
+        """The same with another `threshold`, `certain` or `sure`, and the answers so far."""
         looker = self._looker
         other = Finder(
             self._run,
@@ -67,7 +75,9 @@ class Finder:
         return other
 
     def _kept(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        key = pixels.tobytes()
+        key = hashlib.blake2b(
+            pixels.tobytes(), digest_size=16
+        ).digest()  # not the pixels: gigabytes
         if key not in self._answers:
             self._answers[key] = self._run(pixels)
         return self._answers[key]
@@ -77,14 +87,15 @@ def with_limits(finder: Finder, scenes: Sequence[Known]) -> Finder:
     """The finder with thresholds of its two looks, chosen on frames without a face: scenes without
     one and _PARTS parts of each.
 
-    The first is the least at which a frame has at most _CANDIDATES, the second the least at which
-    it has at most _FALSE faces, on average.
+    Each is the least at which a frame has, on average, at most _CANDIDATES, _FALSE_AT_ONCE faces
+    without a second look, and _FALSE faces in all.
     """
     draw = np.random.default_rng(1)
     frames = [part for scene in scenes if not len(scene.boxes) for part in _parts(scene.grey, draw)]
-    for limit, most in (("threshold", _CANDIDATES), ("sure", _FALSE)):
-        lowest, first = finder.at(**{limit: float(_LEVELS[0])}), limit == "threshold"
+    for limit, most in (("threshold", _CANDIDATES), ("certain", _FALSE_AT_ONCE), ("sure", _FALSE)):
         # One pass is enough: what is found from a higher level on is what has that score here.
+        lowest = finder.at(**({} if limit == "certain" else {limit: float(_LEVELS[0])}))
+        first = limit != "sure"
         scores = np.array([s for frame in frames for s in lowest.scores(frame, first=first)])
         enough = (level for level in _LEVELS if (scores >= level).sum() <= most * len(frames))
         finder = finder.at(**{limit: float(next(enough, _LEVELS[-1]))})

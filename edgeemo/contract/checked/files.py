@@ -45,7 +45,7 @@ def for_c(path: str | os.PathLike[str]) -> str | bytes:
 
 
 @contextmanager
-def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
+def written_beside(path: str | os.PathLike[str], *, own: bool = False) -> Iterator[Path]:
     """Yield a temporary path; on success its file replaces that at `path`, on any exception it is
     removed.
 
@@ -53,17 +53,22 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     character device is written through when it is whole. Parts that killed processes have left of
     the same file are swept.
 
+    Args:
+        path: of the final file.
+        own: the file is one of edgeemo's own in a folder of its own: a link or a pipe that lies
+            there, which nobody asked for, is replaced.
+
     Raises:
         StorageError: the parent folder is not there; `path` is a folder, a socket or a disk; the
             file system refuses.
     """
     target = Path(path)
     with translated(target):
-        if is_passed_through(target):
+        if not own and is_passed_through(target):
             with _written_through(target) as part:
                 yield part
             return
-        target = Path(os.path.realpath(target))
+        target = target.absolute() if own else Path(os.path.realpath(target))
         parts.sweep(target.parent, target.name)
         part = parts.part_of(target)
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))

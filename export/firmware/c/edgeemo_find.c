@@ -130,18 +130,47 @@ static edges edges_of_box(const edgeemo_box *box)
     return e;
 }
 
+/* Whether the first look at the whole frame showed the candidate at least as large as a closer one
+ * would. */
+static int is_close(const edgeemo_box *candidate, const edgeemo_box *whole)
+{
+    const int64_t longer = larger(candidate->width, candidate->height);
+    const int32_t side = larger(1, (int32_t)((longer * EDGEEMO_FIND_CLOSER + 512) >> 10));
+    return side_of(side, WIDTH) >= side_of(larger(whole->width, whole->height), WIDTH);
+}
+
 /* A closer look at a candidate, which becomes the surest face in its place: whether there is one. */
-static int is_face(const edgeemo_frame *frame, edgeemo_face *candidate, int8_t *arena)
+static int is_face(const edgeemo_frame *frame, const edgeemo_box *whole, edgeemo_face *candidate,
+                   int8_t *arena)
 {
     const edgeemo_crop closer = {EDGEEMO_FIND_CLOSER, 0, 0};
     const edges old = edges_of_box(&candidate->box);
     edgeemo_face found[EDGEEMO_FIND_MOST];
-    const int32_t count =
+    int32_t count;
+    if (EDGEEMO_FIND_LARGE_AT_ONCE && candidate->score >= EDGEEMO_FIND_SURE - EDGEEMO_FIND_ZERO &&
+        is_close(&candidate->box, whole)) {
+        return 1;
+    }
+    count =
         look(frame, &candidate->box, &closer, EDGEEMO_FIND_SURE, arena, found, EDGEEMO_FIND_MOST);
     for (int32_t i = 0; i < count; ++i) {
         const edges e = edges_of_box(&found[i].box);
         if (is_same(&old, &e, EDGEEMO_FIND_SAME)) {
             *candidate = found[i];
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Whether the box's middle lies in one of the faces: then it is a part of that face. */
+static int is_part(const edgeemo_box *box, const edgeemo_face *faces, int32_t count)
+{
+    const int32_t x = 2 * box->x + box->width, y = 2 * box->y + box->height;
+    for (int32_t i = 0; i < count; ++i) {
+        const edgeemo_box *whole = &faces[i].box;
+        if (2 * whole->x <= x && x < 2 * (whole->x + whole->width) && 2 * whole->y <= y &&
+            y < 2 * (whole->y + whole->height)) {
             return 1;
         }
     }
@@ -199,7 +228,8 @@ int32_t edgeemo_find_in(const edgeemo_frame *frame, edgeemo_face *faces, int32_t
     box = whole_frame(frame);
     count = look(frame, &box, &as_it_is, EDGEEMO_FIND_LEAST, arena, all, EDGEEMO_FIND_MOST);
     for (int32_t i = 0; i < count; ++i) {
-        if (is_face(frame, &all[i], arena)) {
+        if (!is_part(&all[i].box, all, found) &&
+            (all[i].score >= EDGEEMO_FIND_CERTAIN || is_face(frame, &box, &all[i], arena))) {
             all[found++] = all[i];
         }
     }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#define HEADER_BYTES 208U
+#define HEADER_BYTES EDGEEMO_IMAGE_HEADER_BYTES
 #define LAYER_BYTES 64U
 /* What sums may reach: the kernels double them. */
 #define SUM_LIMIT ((int64_t)1 << 30)

@@ -15,6 +15,7 @@ extern "C" {
 #endif
 
 #define EDGEEMO_IMAGE_SCHEMA 1
+#define EDGEEMO_IMAGE_HEADER_BYTES 208U
 #define EDGEEMO_IMAGE_MAX_LAYERS 128
 #define EDGEEMO_IMAGE_NAME_BYTES 64
 /* Larger images are refused; edgeemo/firmware/image_rules.py holds the same numbers. */

@@ -212,19 +212,26 @@ static void shrink(const edgeemo_frame *frame, const region *r, int channel, uin
     }
 }
 
-/* A channel of more rows, linear between the region's. */
+/* A channel of more rows, linear between the region's. Neighbouring output rows lie between the same
+ * two, or the second is the next one's first. */
 static void enlarge(const edgeemo_frame *frame, const region *r, int channel, uint8_t *out)
 {
     const uint32_t total = 2U * HEIGHT * total_weight(r->width, WIDTH);
-    uint32_t first[WIDTH], second[WIDTH];
+    uint32_t rows[2][WIDTH], sums[WIDTH];
+    int32_t held[2] = {-1, -1}; /* which rows they are */
     for (int32_t y = 0; y < HEIGHT; ++y, out += WIDTH * CHANNELS) {
         const neighbours n = neighbours_of(y, r->height, HEIGHT);
-        row_sums(frame, r, n.first, channel, first);
-        row_sums(frame, r, n.second, channel, second);
-        for (int32_t i = 0; i < WIDTH; ++i) {
-            first[i] = first[i] * (2U * HEIGHT - n.part) + second[i] * n.part;
+        const uint32_t *first = rows[n.first & 1], *second = rows[n.second & 1];
+        for (int32_t row = n.first; row <= n.second; ++row) {
+            if (held[row & 1] != row) {
+                row_sums(frame, r, row, channel, rows[row & 1]);
+                held[row & 1] = row;
+            }
         }
-        write_row(first, total, out);
+        for (int32_t i = 0; i < WIDTH; ++i) {
+            sums[i] = first[i] * (2U * HEIGHT - n.part) + second[i] * n.part;
+        }
+        write_row(sums, total, out);
     }
 }
 

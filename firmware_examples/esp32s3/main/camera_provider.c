@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "camera_provider.h"
 
+#if CAMERA_FINDS_FACES
+#include "edgeemo_find.h"
+#else
 #include "edgeemo_preprocess.h"
+#endif
 #include "esp_camera.h"
 #include "esp_log.h"
 #include "settings.h"
@@ -39,22 +43,47 @@ int camera_provider_start(void)
     return esp_camera_init(&config);
 }
 
-int camera_provider_read(uint8_t pixels[EDGEEMO_INPUT_BYTES])
+#if CAMERA_FINDS_FACES
+
+static int face_of(const edgeemo_frame *frame, uint8_t *pixels, int8_t *arena)
+{
+    static const edgeemo_crop crop = EDGEEMO_FIND_CROP;
+    edgeemo_face face;
+    const int32_t faces = edgeemo_find_in(frame, &face, 1, arena);
+    if (faces == 0) {
+        return CAMERA_NOBODY;
+    }
+    return faces > 0 && edgeemo_face_to_input(frame, &face.box, &crop, pixels) == 0
+               ? CAMERA_FACE
+               : CAMERA_FAILED;
+}
+
+#else
+
+static int face_of(const edgeemo_frame *frame, uint8_t *pixels, int8_t *arena)
 {
     static const edgeemo_crop whole = EDGEEMO_CROP_WHOLE;
+    const int32_t side = frame->width < frame->height ? frame->width : frame->height;
+    const edgeemo_box middle = {(frame->width - side) / 2, (frame->height - side) / 2, side, side};
+    (void)arena;
+    return edgeemo_face_to_input(frame, &middle, &whole, pixels) == 0 ? CAMERA_FACE : CAMERA_FAILED;
+}
+
+#endif
+
+int camera_provider_read(uint8_t pixels[EDGEEMO_INPUT_BYTES], int8_t *arena)
+{
     camera_fb_t *taken = esp_camera_fb_get();
-    int failed = -1;
+    int said = CAMERA_FAILED;
     if (!taken) {
         ESP_LOGE(TAG, "no frame; is the ribbon seated?");
-        return -1;
+        return CAMERA_FAILED;
     }
     if (taken->format == PIXFORMAT_RGB565 && taken->len >= taken->width * taken->height * 2) {
         const int32_t width = (int32_t)taken->width, height = (int32_t)taken->height;
-        const int32_t side = width < height ? width : height;
         const edgeemo_frame frame = {taken->buf, width, height, width * 2, EDGEEMO_RGB565_BE};
-        const edgeemo_box middle = {(width - side) / 2, (height - side) / 2, side, side};
-        failed = edgeemo_face_to_input(&frame, &middle, &whole, pixels);
+        said = face_of(&frame, pixels, arena);
     }
     esp_camera_fb_return(taken);
-    return failed ? -1 : 0;
+    return said;
 }

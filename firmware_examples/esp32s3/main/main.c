@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Camera, network, LED and serial port, over and over. */
+/* Camera, face, network, LED and serial port, over and over. */
 #include "camera_provider.h"
 #include "edgeemo_kernels.h"
 #include "esp_log.h"
@@ -10,9 +10,22 @@
 #include "responder.h"
 #include "settings.h"
 
+#include <stddef.h>
+
+#if CAMERA_FINDS_FACES
+#include "edgeemo_find.h"
+#endif
+
+/* What both networks work in, one after the other. */
+#if CAMERA_FINDS_FACES && EDGEEMO_FIND_ARENA_BYTES > SETTINGS_ARENA_BYTES
+#define ARENA_BYTES EDGEEMO_FIND_ARENA_BYTES
+#else
+#define ARENA_BYTES SETTINGS_ARENA_BYTES
+#endif
+
 /* Kernels keep numbers of 8, 16 and 32 bits in it. */
 static union {
-    int8_t bytes[SETTINGS_ARENA_BYTES];
+    int8_t bytes[ARENA_BYTES];
     int16_t halves[1];
     int32_t words[1];
 } arena;
@@ -32,10 +45,14 @@ void app_main(void)
     for (;;) {
         int8_t logits[EDGEEMO_LABEL_COUNT];
         uint16_t scores[EDGEEMO_LABEL_COUNT];
-        if (camera_provider_read(pixels) == 0) {
+        const int seen = camera_provider_read(pixels, arena.bytes);
+        if (seen == CAMERA_FACE) {
             edgeemo_run(store.network, arena.bytes, pixels, logits);
             edgeemo_scores_q15(store.network->exponentials, logits, scores, EDGEEMO_LABEL_COUNT);
-            responder_update(&shown, scores, (uint32_t)(esp_timer_get_time() / 1000));
+        }
+        if (seen != CAMERA_FAILED) {
+            responder_update(&shown, seen == CAMERA_FACE ? scores : NULL,
+                             (uint32_t)(esp_timer_get_time() / 1000));
         }
         vTaskDelay(1); /* lets the idle task feed the watchdog */
     }

@@ -19,10 +19,15 @@ static void print_escaped(const char *text)
     }
 }
 
+/* A label and its score, or that nobody is seen. */
 static void report(int label, uint32_t score, uint32_t now)
 {
     const unsigned per_mille = (unsigned)(score * 1000U / 32768U);
     gpio_set_level(SETTINGS_LED_GPIO, label == SETTINGS_EMOTION);
+    if (label < 0) {
+        printf("{\"ms\": %lu, \"emotion\": null}\n", (unsigned long)now);
+        return;
+    }
     printf("{\"ms\": %lu, \"emotion\": \"", (unsigned long)now);
     print_escaped(labels[label]);
     printf("\", \"confidence\": %u.%03u}\n", per_mille / 1000, per_mille % 1000);
@@ -38,10 +43,10 @@ void responder_start(responder *r, uint32_t hold_ms)
     gpio_set_level(SETTINGS_LED_GPIO, 0);
 }
 
-int responder_update(responder *r, const uint16_t scores[EDGEEMO_LABEL_COUNT], uint32_t now)
+int responder_update(responder *r, const uint16_t *scores, uint32_t now)
 {
-    int best = 0;
-    for (int i = 1; i < EDGEEMO_LABEL_COUNT; ++i) {
+    int best = scores ? 0 : -1;
+    for (int i = 1; scores && i < EDGEEMO_LABEL_COUNT; ++i) {
         best = scores[i] > scores[best] ? i : best;
     }
     if (best != r->leading) {
@@ -50,7 +55,7 @@ int responder_update(responder *r, const uint16_t scores[EDGEEMO_LABEL_COUNT], u
     }
     if (best != r->shown && (r->shown < 0 || now - r->since >= r->hold_ms)) {
         r->shown = best;
-        report(best, scores[best], now);
+        report(best, scores ? scores[best] : 0, now);
     }
     return r->shown;
 }

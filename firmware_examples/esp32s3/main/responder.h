@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 typedef struct {
-    int shown;        /* the label that is reported, or -1 before the first scores */
+    int shown;        /* the label that is reported; -1: nobody */
     int leading;      /* the one that is ahead now */
     uint32_t since;   /* when it took the lead, ms */
     uint32_t hold_ms; /* how long another must lead before it is reported */
@@ -17,7 +17,8 @@ typedef struct {
 
 void responder_start(responder *r, uint32_t hold_ms);
 
-/* The label to report at `now` (ms, may wrap) after scores in Q15; reports it when it changes. */
-int responder_update(responder *r, const uint16_t scores[EDGEEMO_LABEL_COUNT], uint32_t now);
+/* The label to report at `now` (ms, may wrap) after scores in Q15, NULL while nobody is seen, which
+ * is -1; reports it when it changes. */
+int responder_update(responder *r, const uint16_t *scores, uint32_t now);
 
 #endif

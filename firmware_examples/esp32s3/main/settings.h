@@ -13,6 +13,12 @@
  * 56,704. */
 #define SETTINGS_ARENA_BYTES 65536
 
+/* 1: a model runs only if a key of main/trusted_keys.pem has signed it (README.md); the one that is
+ * built in always may. */
+#ifndef SETTINGS_SIGNED_MODELS
+#define SETTINGS_SIGNED_MODELS 0
+#endif
+
 /* The camera's pins. */
 #define SETTINGS_PIN_XCLK 15
 #define SETTINGS_PIN_SIOD 4

@@ -21,6 +21,8 @@ from edgeemo.errors import BundleError, FlashError
 from edgeemo.firmware.image import HEADER_BYTES, build_image, labels_crc32, read_header
 from edgeemo.firmware.partitions import model_partition, parse_partitions
 from edgeemo.models import find_model
+from export.signing.keys import make_image_key, open_image_private
+from export.signing.sign import sign_image
 from tests.edgeemo.cli.esp_chip import EspChip
 from tests.support import REPOSITORY
 
@@ -91,12 +93,16 @@ def test_the_partition_holds_the_image_and_nothing_else_has_changed(nano_image: 
 
 
 def test_a_model_bin_is_written_as_it_is_at_an_offset(nano_image: bytes, tmp_path: Path) -> None:
-    (tmp_path / "model.bin").write_bytes(nano_image)
+    secret, public, _ = make_image_key(str(tmp_path / "boards"), None)
+    private = open_image_private(secret.read_bytes(), None, "boards")
+    signed, _, _ = sign_image(nano_image, private, "boards")
+    (tmp_path / "model.bin").write_bytes(signed)
     flash = flash_with(b"\xff" * 0xC00)
+    words = (str(tmp_path / "model.bin"), "--offset", "0x200000", "--key", str(public))
     with EspChip(flash) as chip:
-        done = on(chip, str(tmp_path / "model.bin"), "--offset", "0x200000")
+        done = on(chip, *words)
     assert done.returncode == 0, done.stderr
-    assert flash[0x200000 : 0x200000 + len(nano_image)] == nano_image
+    assert flash[0x200000 : 0x200000 + len(signed)] == signed
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from edgeemo.contract.bundle import read_bundle
 from edgeemo.contract.container import packed
 from edgeemo.contract.detector_bundle import DetectorBundle, read_detector, write_detector
+from edgeemo.contract.face_rows import NEVER
 from edgeemo.errors import BundleError, MissingFile
 from edgeemo.models import find_detector, find_model, shipped_detectors
 
@@ -30,13 +31,13 @@ def changed(bundle: DetectorBundle, path: Path, change: Callable[[dict[str, Any]
 
 
 def test_those_that_ship_are_as_small_as_promised_and_learned_what_they_say() -> None:
-    assert shipped_detectors() == ["face"]
-    for name, most in (("face", 150 * KB),):
+    assert shipped_detectors() == ["face", "face-nano"]
+    for name, most in (("face", 150 * KB), ("face-nano", 64 * KB)):
         shipped = read_detector(find_detector(name))
         assert shipped.manifest.name == name
         assert shipped.manifest.artifact.bytes <= most
         assert shipped.manifest.training["sources"] == ["photos.zip", "scenes.zip"]
-        assert shipped.manifest.tensor_arena_bytes > 0
+        assert 0 < shipped.manifest.tensor_arena_bytes <= (96 * KB if "nano" in name else 400 * KB)
         assert repr(shipped).count("\n") == 0
 
 
@@ -102,3 +103,10 @@ def test_a_selftest_of_other_rows_is_refused(bundle: DetectorBundle, tmp_path: P
             tmp_path / "x.edgeemo", replace(bundle.manifest, companions=companions), files
         )
     assert not (tmp_path / "x.edgeemo").exists()
+
+
+def test_rows_of_before_certain_was_a_field_never_are_certain(
+    bundle: DetectorBundle, tmp_path: Path
+) -> None:
+    path = changed(bundle, tmp_path / "old.edgeemo", lambda m: m["rows"].pop("certain"))
+    assert read_detector(path).manifest.rows.certain == NEVER

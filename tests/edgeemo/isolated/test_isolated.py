@@ -88,6 +88,19 @@ def test_predict_isolated_says_the_same(tmp_path: Path) -> None:
     assert emotions[0] == emotions[1] != ""
 
 
+def test_evaluate_isolated_counts_the_same(tmp_path: Path) -> None:
+    archive = support.write_drawn_archive(tmp_path / "drawn.zip", train=0, test=4)
+    words = ("evaluate", "nano", archive, "--json")
+    for name, more in (("here", ()), ("apart", ("--isolated",))):
+        done = support.done_here(main, "edgeemo", *words, tmp_path / name, *more)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "here").read_bytes() == (tmp_path / "apart").read_bytes()
+    done = support.done_here(
+        main, "edgeemo", *words, tmp_path / "no", "--isolated", "--artifact", "x"
+    )
+    assert (done.returncode, (tmp_path / "no").exists()) == (1, False)
+
+
 def test_the_child_ends_with_a_parent_that_is_killed() -> None:
     code = (
         "import os, sys, edgeemo\n"

@@ -18,10 +18,11 @@ import jinja2
 import paho.mqtt.client as paho
 import pytest
 
+from edgeemo.broker import Broker, parse_broker
 from edgeemo.contract.checked import strict
 from edgeemo.contract.labels import LABELS
 from edgeemo.errors import InvalidInput, ServeError
-from edgeemo.live.mqtt import Broker, MqttPublisher, discovery, parse_broker
+from edgeemo.live.mqtt import MqttPublisher, discovery
 from edgeemo.live.readings_queue import Seen
 from edgeemo.results import Box, Reading
 from tests.edgeemo.live.mosquitto import PATIENCE, Mosquitto, brokering, until

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -250,6 +251,40 @@ def test_a_torn_or_missing_pointer_is_survived(slots: Slots, text: bytes | None)
     assert "was missing or damaged" in slots.state().events[-1].text
     put(slots, THIRD)
     assert runs(slots) == THIRD
+
+
+@pytest.mark.parametrize("planted", ["link", "fifo"])
+def test_what_is_planted_in_place_of_a_file_of_ours_is_replaced(
+    slots: Slots, tmp_path: Path, planted: str
+) -> None:
+    """Links are for users' own files: here they would lead an installing root elsewhere."""
+    put(slots, OLD)
+    put(slots, NEW)
+    other = tmp_path / "shadow"
+    other.write_text("secret")
+    for name in ("state.json", "a.edgeemo"):
+        path = slots.folder / name
+        path.unlink()
+        if planted == "link":
+            path.symlink_to(other)
+        else:
+            os.mkfifo(path)
+    put(slots, OLD)
+    assert other.read_text() == "secret"
+    assert runs(slots) == OLD
+    assert all(stat.S_ISREG(path.lstat().st_mode) for path in slots.folder.iterdir())
+
+
+def test_a_lock_that_leads_elsewhere_is_refused_and_the_model_runs(
+    slots: Slots, tmp_path: Path
+) -> None:
+    put(slots, OLD)
+    put(slots, NEW)
+    (slots.folder / "lock").symlink_to(tmp_path / "made")
+    with pytest.raises(StorageError):
+        slots.rollback()
+    assert runs(slots) == NEW
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_damaged_model_gives_way_to_the_other(slots: Slots) -> None:

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from edgeemo.models import find_model, known
 from edgeemo.trust import configured_keys, read_any, read_bundle, read_detector
 from edgeemo.trust.keys import ENVIRONMENT, THRESHOLD, TrustedKey, public_pem, trusted_keys
 from tests import support
+from tests.edgeemo.live.mosquitto import until
 from tests.edgeemo.trust.signing_support import key_pair, signed, unsigned
 
 # RFC 8032, section 7.1, test 3: a public key, a message of two bytes, and its signature.
@@ -87,6 +90,8 @@ def test_an_unsigned_bundle_is_refused_by_every_verb_before_it_is_parsed(
         ("predict", picture, "--detector", "face", "--detector-model", path),
         ("watch", "--camera", picture, "--model", path, "--detector", "whole"),
         ("evaluate", path, tmp_path),
+        ("evaluate", path, tmp_path, "--isolated"),
+        ("install", path, "--slots", tmp_path / "slots"),
         ("info", path),
         ("bench", path),
         ("flash", path, "--port", "/dev/null", "--dry-run"),
@@ -97,13 +102,100 @@ def test_an_unsigned_bundle_is_refused_by_every_verb_before_it_is_parsed(
         assert "received an unsigned bundle" in done.stdout + done.stderr, words
 
 
-def test_an_image_without_a_signature_is_not_flashed(keys: Path, tmp_path: Path) -> None:
-    from edgeemo.firmware.image import build_image
+def test_serve_as_a_process_listens_with_a_signed_bundle_and_never_with_another(
+    keys: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("uvicorn", reason="needs the extra serve")
+    bundle, picture = unsigned(tmp_path / "mine.edgeemo"), support.REPOSITORY / "docs/leaks.png"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "edgeemo", "serve", "--camera", picture, "--detector", "whole",
+             "--model", bundle, "--port", str(port)]  # fmt: skip
+    done = subprocess.run(
+        words, capture_output=True, text=True, cwd=support.REPOSITORY, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "received an unsigned bundle" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    signed(bundle, keys / "fleet.key")
+    process = subprocess.Popen(words, cwd=support.REPOSITORY, stderr=subprocess.PIPE)
+    try:
+        until(lambda: process.poll() is not None or not connect(port))
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        process.communicate()
 
-    image = tmp_path / "model.bin"
-    image.write_bytes(build_image(edgeemo.load_bundle("nano")))
-    done = run("flash", image, "--port", "/dev/null", "--dry-run")
-    assert (done.returncode, "carries no signature" in done.stderr) == (1, True)
+
+def connect(port: int) -> int:
+    with socket.socket() as link:
+        return link.connect_ex(("127.0.0.1", port))
+
+
+def test_an_image_is_flashed_where_keys_are_trusted_only_if_its_own_key_is_named(
+    keys: Path, tmp_path: Path
+) -> None:
+    from export.cli.main import main as export
+
+    image, bundle = tmp_path / "model.bin", unsigned(tmp_path / "mine.edgeemo")
+    flash = ("flash", image, "--port", "/dev/null", "--dry-run")
+    for name in ("boards", "other"):
+        words = ("keygen", tmp_path / name, "--for-images", "--no-password")
+        assert support.done_here(export, "python -m export", *words).returncode == 0
+    signed(bundle, keys / "fleet.key")
+    words = ("flash-image", bundle, "--out", image)
+    assert support.done_here(export, "python -m export", *words).returncode == 0
+    boards, other = tmp_path / "boards.pub", tmp_path / "other.pub"
+    unsigned_image = image.read_bytes()
+    done = run(*flash)
+    assert (done.returncode, "which their keys cannot sign" in done.stderr) == (1, True)
+    done = run(*flash, "--key", boards)
+    assert (done.returncode, "received none" in done.stderr) == (1, True)
+    words = ("sign", image, "--key", tmp_path / "boards.key")
+    assert support.done_here(export, "python -m export", *words).returncode == 0
+    assert run(*flash).returncode == 1  # the device's keys say nothing of it
+    done = run(*flash, "--key", other)
+    assert (done.returncode, "not trusted here" in done.stderr) == (1, True)
+    done = run(*flash, "--key", other, "--key", boards)
+    assert (done.returncode, "would write nano" in done.stdout) == (0, True)
+    done = run("flash", bundle, *flash[2:], "--key", boards)
+    assert (done.returncode, "expected a signed model.bin" in done.stderr) == (1, True)
+    row = json.loads(run("verify", image, "--key", boards, "--json").stdout)
+    assert (row["ok"], [one["state"] for one in row["signatures"]]) == (True, ["right"])
+    assert run("verify", image, "--key", other).returncode == 1
+    assert "pass the key of its firmware" in run("verify", image).stderr
+    changed = bytearray(image.read_bytes())
+    torn = tmp_path / "torn.bin"
+    torn.write_bytes(changed[:-60])
+    done = run("flash", torn, *flash[2:])
+    assert (done.returncode, "a signature behind it is cut off" in done.stderr) == (1, True)
+    changed[132:136] = b"evil"  # its name, with hashes that fit
+    changed[204:208] = zlib.crc32(changed[:204]).to_bytes(4, "little")
+    image.write_bytes(changed)
+    done = run("verify", image, "--key", boards)
+    assert (done.returncode, "boards              wrong" in done.stdout) == (1, True)
+    assert len(unsigned_image) + 128 <= len(changed)
+
+
+def test_each_kind_of_key_signs_its_own_kind_of_file(keys: Path, tmp_path: Path) -> None:
+    from export.cli.main import main as export
+
+    def said(*words: object) -> tuple[int, str]:
+        done = support.done_here(export, "python -m export", *words)
+        return done.returncode, done.stderr
+
+    said("keygen", tmp_path / "boards", "--for-images", "--no-password")
+    boards = tmp_path / "boards.key"
+    image, bundle = tmp_path / "model.bin", unsigned(tmp_path / "mine.edgeemo")
+    said("flash-image", "nano", "--out", image)
+    code, text = said("sign", bundle, "--key", boards)
+    assert (code, "expected an Ed25519 key" in text) == (1, True)
+    code, text = said("sign", image, "--key", keys / "fleet.key")
+    assert (code, "expected a P-256 key" in text) == (1, True)
+    with pytest.raises(InvalidInput, match="signs images of microcontrollers and no bundles"):
+        read_bundle(bundle, [boards.with_suffix(".pub")])
+    done = run("verify", image, "--key", keys / "fleet.pub")
+    assert (done.returncode, "expected a P-256 public key" in done.stderr) == (1, True)
 
 
 def test_another_yunet_is_refused_where_keys_are_trusted(keys: Path, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from export.publish.repository import Repository, signer_of  # noqa: E402
 class Server(http.server.ThreadingHTTPServer):
     """Files of a folder; `strange` answers paths in its own way."""
 
+    daemon_threads = False  # so that `server_close` waits for answers that are on their way
     strange: Callable[[http.server.BaseHTTPRequestHandler], bool] | None = None
     asked: list[str]
     told: list[dict[str, Any]]
@@ -70,7 +71,7 @@ class Fleet:
         handler = functools.partial(Handler, directory=str(self.folder))
         self.server = Server(("127.0.0.1", 0), handler)
         self.server.asked, self.server.told = [], []
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         self.publish("nano")
 
@@ -257,6 +258,37 @@ def test_slow_retrieval(fleet: Fleet) -> None:
     assert time.monotonic() - began < 10
 
 
+STRANGE = {
+    "no HTTP": b"\0\xff\r\n\r\n",
+    "nothing": b"",
+    "a status that is none": b"HTTP/1.1 abc OK\r\n\r\n",
+    "a length that is none": b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n{}",
+    "chunks that are none": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}",
+    "an end before its length": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}",
+    "headers without end": b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+    "a line without end": b"HTTP/1.1 200 OK\r\nA: " + b"b" * 70_000 + b"\r\n\r\n",
+    "a way in circles": b"HTTP/1.1 302 Found\r\nLocation: /metadata/timestamp.json\r\n\r\n",
+    "a way to a file": b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n",
+    "JSON that is deep": b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 15_000,
+    "no UTF-8": b"HTTP/1.1 200 OK\r\n\r\n\xff\xfe",
+    "an error of its own": b"HTTP/1.1 500 No\r\n\r\n",
+}
+
+
+def test_whatever_a_server_answers_is_an_update_error(fleet: Fleet) -> None:
+    def strange(answer: bytes, handler: http.server.BaseHTTPRequestHandler) -> bool:
+        if "timestamp" not in handler.path:
+            return False
+        handler.wfile.write(answer)
+        handler.close_connection = True
+        return True
+
+    for what, answer in STRANGE.items():
+        fleet.server.strange = functools.partial(strange, answer)
+        with pytest.raises(UpdateError, match="nothing changed"):
+            pytest.fail(f"{what}: {fleet.check()}")
+
+
 def test_without_a_trusted_root_nothing_is_fetched(fleet: Fleet, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="no root that is trusted"):
         fleet.check(root=tmp_path / "absent.json")
@@ -270,6 +302,30 @@ def test_rotated_root_keys_are_followed_from_the_first_root(fleet: Fleet) -> Non
     signers = [fleet.keys["a"], fleet.keys["b"], fleet.keys["c"]]
     fleet.repository.rotate("root", [fleet.keys["c"].public_key], [old], signers)
     assert "nano" in fleet.check()
+
+
+def test_no_role_is_left_without_the_keys_that_it_needs(fleet: Fleet) -> None:
+    root = [fleet.keys["a"], fleet.keys["b"]]
+    old, new = (fleet.keys[name].public_key for name in ("targets", "thief"))
+    with pytest.raises(InvalidInput, match="targets would have 0 keys and need 1 of them"):
+        fleet.repository.rotate("targets", [], [old.keyid], root)
+    for threshold in (0, 3):
+        with pytest.raises(InvalidInput, match=f"would have 2 keys and need {threshold}"):
+            fleet.repository.rotate("targets", [new], [], root, threshold)
+    assert not fleet.file("2.root.json").exists()
+
+
+def test_a_damaged_file_of_the_repository_is_named(fleet: Fleet) -> None:
+    fleet.file("x.targets.json").write_text("an editor's")  # no version of ours
+    fleet.publish("nano-fer2013")
+    for text in (b"", b"[", b'{"signed": 1}'):
+        fleet.file("9.targets.json").write_bytes(text)
+        with pytest.raises(UpdateError, match=r"9\.targets\.json: damaged"):
+            fleet.publish("nano")
+    fleet.file("9.targets.json").unlink()
+    fleet.file("timestamp.json").unlink()
+    with pytest.raises(UpdateError, match=r"timestamp\.json: damaged"):
+        fleet.publish("nano")
 
 
 def test_update_installs_once_and_a_failed_release_is_not_tried_again(fleet: Fleet) -> None:
@@ -288,6 +344,14 @@ def test_update_installs_once_and_a_failed_release_is_not_tried_again(fleet: Fle
     for nowhere in (f"{fleet.url[:-3]}1/x", "http://a..b/x", "http://a b/x"):
         refused = support.done_here(main, "edgeemo", *words, "--report-to", nowhere)
         assert refused.returncode == 0  # a report that fails is no failure of the update
+    fleet.forged("timestamp.json", "thief", lambda signed: None)
+    failed = support.done_here(main, "edgeemo", *words, "--report-to", f"{fleet.url}/told")
+    assert failed.returncode == 1
+    report = fleet.server.told[-1]
+    assert (report["ok"], report["release"]) == (False, None)
+    assert "refused (UnsignedMetadataError" in report["text"]
+    wrong = support.done_here(main, "edgeemo", *words, "--report-to", "ftp://x/y")
+    assert (wrong.returncode, "expected an http(s) or mqtt(s) address" in wrong.stderr) == (2, True)
 
 
 def test_an_address_without_a_host_is_told_on_one_line(fleet: Fleet) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from edgeemo.models import find_detector
 from export.cli.main import main
 from tests.support import REPOSITORY
 
@@ -52,3 +53,16 @@ def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "c" / "edgeemo_model.h").is_file()
+
+
+def test_a_detector_that_is_none_or_the_output_is_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["firmware", "nano", "--detector", "", "--out", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "no such face detector" in str(done.exception)
+    mine = tmp_path / "mine.zip"
+    content = find_detector("face").read_bytes()
+    mine.write_bytes(content)
+    words = ["firmware", "nano", "--detector", str(mine), "--out", str(mine)]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 1
+    assert mine.read_bytes() == content

@@ -1,6 +1,7 @@
 """Faces found in C: the boxes of the Python detector and the logits behind them, bit for bit."""
 
 import subprocess
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from edgeemo.backends.rows import open_rows
 from edgeemo.contract.bundle import Bundle, read_bundle
 from edgeemo.contract.detector_bundle import DetectorBundle, read_detector
 from edgeemo.contract.face_look import Looker
-from edgeemo.contract.preprocess import face_to_input, is_in_frame
+from edgeemo.contract.preprocess import face_to_input, is_in_frame, to_grey
+from edgeemo.data.pictures import decode_picture
 from edgeemo.errors import InvalidInput
-from edgeemo.models import find_detector, find_model
+from edgeemo.firmware.network import detector_network
+from edgeemo.models import find_detector, find_model, shipped_detectors
 from export.firmware.generate import generate
+from tests import support
 from tests.objects import compiled
 
 DRIVER = r"""
@@ -71,7 +75,11 @@ def finder() -> DetectorBundle:
 def program(
     emotions: Bundle, finder: DetectorBundle, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    folder = tmp_path_factory.mktemp("find")
+    return built(emotions, finder, tmp_path_factory.mktemp("find"))
+
+
+def built(emotions: Bundle, finder: DetectorBundle, folder: Path) -> Path:
+    """The driver with the generated C of both."""
     generate(emotions, folder / "c", detector=finder)
     (folder / "driver.c").write_text(DRIVER)
     sources = sorted(map(str, (folder / "c").glob("edgeemo_*.c")))
@@ -157,6 +165,37 @@ def test_boxes_and_logits_are_pythons(
     assert sum(map(len, expected[60:])) >= len(face_frames), "no faces, so nothing was compared"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", shipped_detectors())
+def test_boxes_and_logits_of_a_thousand_pictures_are_pythons(
+    emotions: Bundle, name: str, tmp_path: Path
+) -> None:
+    of_bundle = read_detector(find_detector(name))
+    program = built(emotions, of_bundle, tmp_path)
+    frames = pictures(1000)
+    assert len(frames) == 1000
+    faces = 0
+    for start in range(0, len(frames), 50):  # a few at a time, so that memory stays small
+        some = frames[start : start + 50]
+        expected = in_python(emotions, of_bundle, some)
+        assert in_c(program, some) == expected, start
+        faces += sum(map(len, expected))
+    assert faces > 500
+
+
+def pictures(count: int) -> list[NDArray[np.uint8]]:
+    """Photos and scenes in turns, every second one grey."""
+    archives = [zipfile.ZipFile(support.shared("data", f"{n}.zip")) for n in ("photos", "scenes")]
+    names = [sorted(n for n in a.namelist() if n.endswith((".jpg", ".png"))) for a in archives]
+    frames = []
+    for number in range(count):
+        archive, of_archive = archives[number % 2], names[number % 2]
+        name = of_archive[number // 2 * (len(of_archive) // (count // 2))]
+        frame = decode_picture(archive.read(name), name)
+        frames.append(to_grey(frame) if number % 4 < 2 else frame)
+    return frames
+
+
 @pytest.fixture(scope="module")
 def face_frames() -> list[NDArray[np.uint8]]:
     """The astronaut at several sizes and places in a frame of 320x240."""
@@ -185,3 +224,21 @@ def test_the_memory_is_shared_and_bounded(
 def _arena(folder: Path) -> int:
     text = (folder / "edgeemo_find_settings.h").read_text()
     return int(text.split("EDGEEMO_FIND_ARENA_BYTES ")[1].split()[0])
+
+
+def test_the_report_and_the_readme_count_both_networks(
+    emotions: Bundle, finder: DetectorBundle, tmp_path: Path
+) -> None:
+    made = generate(emotions, tmp_path / "both", detector=finder, prefix="door")
+    alone = generate(emotions, tmp_path / "alone")
+    layers = detector_network(finder).layers
+    assert made.table_bytes == alone.table_bytes + detector_network(finder).weight_bytes
+    assert made.multiply_accumulates == alone.multiply_accumulates
+    assert made.detector_multiply_accumulates == sum(ly.multiply_accumulates for ly in layers)
+    assert alone.detector_multiply_accumulates == 0
+    readme, without = ((tmp_path / name / "README.md").read_text() for name in ("both", "alone"))
+    assert "door_find(&frame, faces, DOOR_FIND_MOST)" in readme
+    assert f"Arena: {made.arena_bytes:,} bytes" in readme
+    assert "`DOOR_MEMORY_BYTES`" in readme
+    assert "find" not in without
+    assert "`EDGEEMO_ARENA_BYTES`" in without

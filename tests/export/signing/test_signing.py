@@ -93,3 +93,24 @@ def test_what_is_no_bundle_or_no_key_is_not_signed(
     assert (done.returncode, "no private key in PEM" in done.stderr) == (1, True)
     done = run("sign", "mine.edgeemo", "--key", tmp_path / "absent.key")
     assert "no such key" in done.stderr
+
+
+def test_no_key_is_written_over_by_what_it_signs_and_a_name_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (("fleet",), ("boards", "--for-images")):
+        assert run("keygen", *words, "--no-password").returncode == 0
+    bundle = unsigned(tmp_path / "mine.edgeemo")
+    assert run("flash-image", bundle, "--out", "model.bin").returncode == 0
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.key")}
+    for words in (
+        ("flash-image", bundle, "--key", "boards.key", "--out", "boards.key"),
+        ("sign", "model.bin", "--key", "boards.key", "--out", "boards.key"),
+        ("sign", bundle, "--key", "fleet.key", "--out", "fleet.key"),
+    ):
+        assert run(*words).returncode == 1, words
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.key")} == before
+    for name in ("", "folder/"):
+        done = run("keygen", name, "--no-password")
+        assert (done.returncode, "expected a name for the key" in done.stderr) == (1, True)

@@ -117,5 +117,6 @@ def test_limits_are_the_least_that_keep_scenes_clean() -> None:
     finder = with_limits(Finder(rows, spec, FaceRows(grids, 0.0, closer_q10=1024), 1.0, 0), scenes)
     assert finder.reading.threshold == pytest.approx(-1.5)  # one candidate a frame is allowed
     assert finder.reading.sure == pytest.approx(1.05)  # 1.0 is what the scenes reach
+    assert finder.reading.certain == pytest.approx(1.05)
     assert finder.find(np.full((60, 60), 100, np.uint8)) == []
     assert len(finder.find(np.full((60, 60), 200, np.uint8))) == 1
