@@ -24,7 +24,7 @@ LAYERS: dict[str, set[str]] = {
     "": {"version"},
     "version": set(),
     "errors": set(),
-    "broker": {"errors"},
+    "broker": {"contract", "errors"},
     "cache": set(),
     "optional": {"errors"},
     "registry": {"errors", "optional"},
