@@ -117,7 +117,7 @@ def main(into_page: bool) -> None:
         "",
         *table(answers),
     ]
-    say("\n".join(lines))
+    say(*lines)
     if into_page:
         write(lines)
 

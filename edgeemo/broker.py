@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from edgeemo.contract.checked.text import is_host
 from edgeemo.errors import InvalidInput
 
 PASSWORD = "EDGEEMO_MQTT_PASSWORD"
@@ -63,7 +64,7 @@ def parse_broker(word: str) -> Broker:
         )
     fits = (
         parts.scheme in _PORTS
-        and parts.hostname
+        and is_host(parts.hostname or "")
         and port != 0
         and topic
         and not re.search(r"[#+\x00-\x1f]|^\$|^/|/$|//", topic)

@@ -35,7 +35,7 @@ LAYERS: dict[str, set[str]] = {
     "downloads": {"contract", "errors"},
     "data": {"contract", "errors", "optional"},
     "label_layout": {"results"},
-    "drawing": {"errors", "label_layout", "optional", "results"},
+    "drawing": {"contract", "errors", "label_layout", "optional", "results"},
     "backends": {"cache", "contract", "errors", "optional", "registry"},
     "firmware": {"backends", "contract", "errors", "optional"},
     "faces": {
@@ -65,6 +65,8 @@ LAYERS: dict[str, set[str]] = {
         "serve", "slots", "trust", "updates",
     },
     "__main__": {"cli"},
+    "training": {"cli"},
+    "export": {"cli"},
 }  # fmt: skip
 
 # What the workstation packages may import of the project, by the beginning of the module's name.

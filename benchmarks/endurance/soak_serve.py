@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def _soak(seconds: float, broker: Mosquitto) -> tuple[dict[str, Any], list[str]]
         serving.start()
         command = [sys.executable, "-m", "benchmarks.endurance.soak_serve", "--clients-of", port]
         clients = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
-        memory = _disturb(begun, seconds, broker)
+        samples = _disturb(begun, seconds, broker)
         health = sensor.health()
         service.stop()
         serving.join()
@@ -102,7 +102,10 @@ def _soak(seconds: float, broker: Mosquitto) -> tuple[dict[str, Any], list[str]]
         "slow": counts.slow,
         "broker_connects": published.connects,
         "published": published.readings,
-        "memory_mb": [round(mb, 1) for mb in memory],
+        "memory_mb_each_minute": [round(mb, 1) for mb, _, _ in samples[::10]],
+        "threads": _range(threads for _, threads, _ in samples[len(samples) // 5 :]),
+        "descriptors": _range(files for _, _, files in samples[len(samples) // 5 :]),
+        "descriptors_each_minute": [files for _, _, files in samples[::10]],
         "threads_left": after[0] - before[0],
         "descriptors_left": after[1] - before[1],
     }
@@ -110,7 +113,7 @@ def _soak(seconds: float, broker: Mosquitto) -> tuple[dict[str, Any], list[str]]
 
 
 def _faults(result: dict[str, Any], heard: dict[str, Any]) -> list[str]:
-    memory = result["memory_mb"]
+    memory = result["memory_mb_each_minute"]
     grown = memory[-1] - memory[len(memory) // 5] if len(memory) > 1 else 0.0
     rules = {
         "memory grows": grown > MOST_MB,
@@ -123,6 +126,10 @@ def _faults(result: dict[str, Any], heard: dict[str, Any]) -> list[str]:
         "the broker was not found again": result["broker_connects"] < result["minutes"],
         "threads or descriptors are left": (
             result["threads_left"] > 0 or result["descriptors_left"] > 0
+        ),
+        # A reconnect may be under way when they are counted.
+        "threads or descriptors grow": any(
+            most - least > 4 for least, most in (result["threads"], result["descriptors"])
         ),
     }
     return [name for name, broken in rules.items() if broken]
@@ -140,9 +147,17 @@ def _frames(begun: float, backend: FakeBackend) -> Iterator[NDArray[np.uint8] | 
         yield np.full((240, 320, 3), number % 256, np.uint8)
 
 
-def _disturb(begun: float, seconds: float, broker: Mosquitto) -> list[float]:
-    """Kill the broker and start it again each minute; the memory at each tenth of a minute."""
-    memory: list[float] = []
+def _range(values: Iterable[int]) -> tuple[int, int]:
+    listed = list(values)
+    return min(listed), max(listed)
+
+
+def _disturb(begun: float, seconds: float, broker: Mosquitto) -> list[tuple[float, int, int]]:
+    """Kill the broker and start it again each minute.
+
+    What this process holds at each tenth of a minute: memory in MB, threads and descriptors.
+    """
+    samples: list[tuple[float, int, int]] = []
     killed = 0
     while (at := time.monotonic() - begun) < seconds:
         if at > 40 + _EVERY * killed:
@@ -150,9 +165,10 @@ def _disturb(begun: float, seconds: float, broker: Mosquitto) -> list[float]:
             broker.kill()
             time.sleep(3)
             broker.start()
-        time.sleep(max(0.0, 6 * (len(memory) + 1) - (time.monotonic() - begun)))
-        memory.append(rss_mb() or 0.0)
-    return memory
+        time.sleep(max(0.0, 6 * (len(samples) + 1) - (time.monotonic() - begun)))
+        files = len(os.listdir("/proc/self/fd"))
+        samples.append((rss_mb() or 0.0, threading.active_count(), files))
+    return samples
 
 
 async def _clients(port: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ latter. Accuracy is of PublicTest's cropped faces against FER-2013's labels.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from typing import Any
 import click
 import numpy as np
 
+from benchmarks.peers.stand_in import write_deepface
 from edgeemo.cli.shell import say
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import LABELS
@@ -44,26 +46,32 @@ class Peer:
     """As the table has it."""
     heavy: bool = False
     """Whether it is left out unless named: gigabytes of CUDA."""
+    forced: tuple[str, ...] = ()
+    """What must be asked for beside it, or it cannot be imported today (docs/help/others.md)."""
     model: str = ""
     """Which of the given model files it needs: "mini_xception" or "yunet"."""
 
 
 _OPENCV = "opencv-python-headless<5"
+_CONTRIB = "opencv-contrib-python-headless<5"
 PEERS = (
-    Peer("edgeemo", (f"{ROOT}[litert,opencv]",), "edgeemo, `small`, Haar"),
+    Peer("edgeemo", (f"{ROOT}[pi]",), "edgeemo, `small`"),
     Peer(
         "mini_xception",
         ("ai-edge-litert", _OPENCV),
         "face_classification's network, Haar",
         model="mini_xception",
     ),
-    Peer("deepface", ("deepface",), "DeepFace"),
+    # From 0.0.103 on it imports werkzeug without asking for it; OpenCV 5 has no cascade files.
+    Peer("deepface", ("deepface",), "DeepFace, drawn weights", forced=("werkzeug", _CONTRIB)),
     Peer("emotiefflib", ("emotiefflib",), "EmotiEffLib (ONNX)"),
     Peer("hsemotion_onnx", ("hsemotion-onnx",), "hsemotion-onnx"),
-    Peer("mediapipe", ("mediapipe",), "mediapipe, faces alone"),
+    # The last line whose wheels hold a model of faces; from 0.10.30 on it is a download.
+    Peer("mediapipe", ("mediapipe<0.10.30",), "mediapipe, faces alone"),
     Peer("opencv_haar", (_OPENCV,), "OpenCV's Haar, faces alone"),
     Peer("opencv_yunet", (_OPENCV,), "OpenCV's YuNet, faces alone", model="yunet"),
-    Peer("fer", ("fer",), "fer", heavy=True),
+    # facenet-pytorch and moviepy 1 ask for what newer setuptools and OpenCV no longer have.
+    Peer("fer", ("fer",), "fer", heavy=True, forced=("setuptools<81", "opencv-contrib-python<5")),
 )
 
 
@@ -78,6 +86,14 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def version_of(peer: Peer, frozen: str) -> str:
+    """The version of the package that the peer is named after, of pip's list; empty where it is
+    none of its own.
+    """
+    found = re.search(rf"^{peer.name.replace('_', '-')}==(\S+)$", frozen, re.MULTILINE)
+    return found[1] if found else ""
+
+
 def install(peer: Peer, work: Path, limit: float) -> dict[str, Any]:
     """Make the peer's environment, or find it made: seconds, megabytes, versions."""
     folder, said = work / peer.name, work / f"{peer.name}.install.json"
@@ -87,7 +103,7 @@ def install(peer: Peer, work: Path, limit: float) -> dict[str, Any]:
     empty, start = size_of(folder), time.perf_counter()
     pip = [str(folder / "bin" / "python"), "-m", "pip"]
     done = subprocess.run(
-        [*pip, "install", "--quiet", "--no-compile", *peer.requirements],
+        [*pip, "install", "--quiet", "--no-compile", *peer.requirements, *peer.forced],
         capture_output=True,
         text=True,
         timeout=limit,
@@ -101,6 +117,7 @@ def install(peer: Peer, work: Path, limit: float) -> dict[str, Any]:
         "install_mb": (size_of(folder) - empty) / 1e6,
         "packages": len(frozen.splitlines()),
         "versions": frozen.splitlines(),
+        "version": version_of(peer, frozen),
     }
     said.write_text(json.dumps(result))
     return result
@@ -116,9 +133,9 @@ def probe(peer: Peer, work: Path, picture: Path, models: dict[str, Path]) -> dic
             *(str(picture), str(work / "faces.npz"), str(out)),
         ],
         cwd=work,
-        env=clean_environment() | model,
+        env=clean_environment() | model | {"DEEPFACE_HOME": str(work / "deepface-home")},
         capture_output=True,
-        timeout=300,
+        timeout=900,
         check=True,
     )
     return dict(json.loads(out.read_text()))
@@ -132,7 +149,7 @@ def row(peer: Peer, result: dict[str, Any]) -> str:
 
     accuracy = f"{100 * result['accuracy']:.1f} %" if "accuracy" in result else ""
     cells = [
-        peer.title,
+        f"{peer.title} {result.get('version', '')}".strip(),
         *(cell("packages", "d"), cell("install_mb", ".0f"), cell("install_s", ".0f")),
         *(cell("import_cpu_s", ".2f"), cell("first_cpu_s", ".2f")),
         *(cell("cpu_ms", ".1f"), cell("wall_ms", ".1f"), cell("memory_mb", ".0f"), accuracy),
@@ -183,6 +200,7 @@ def main(
     if yunet is not None:
         models["yunet"] = yunet.resolve()
     write_faces(data, work / "faces.npz")
+    write_deepface(work / "deepface-home")
     say(HEAD, f"|{'---|' * HEAD[:-1].count('|')}")
     for peer in PEERS:
         wanted = peer.name in only.split(",") if only else not peer.heavy

@@ -24,6 +24,16 @@ SECONDS, MOST = 15.0, 60
 THEIRS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 
+def read_picture(path: str) -> Any:
+    """uint8 (height, width, 3) RGB, by whichever of OpenCV and Pillow the peer brought."""
+    import numpy as np
+
+    try:
+        return np.ascontiguousarray(importlib.import_module("cv2").imread(path)[..., ::-1])
+    except ModuleNotFoundError:
+        return np.asarray(importlib.import_module("PIL.Image").open(path).convert("RGB"))
+
+
 def opencv_with_haar() -> tuple[Any, Any]:
     """OpenCV, and its cascade of frontal faces."""
     cv2 = importlib.import_module("cv2")
@@ -32,7 +42,7 @@ def opencv_with_haar() -> tuple[Any, Any]:
 
 
 def open_edgeemo() -> Opened:
-    """The default: auto detector (Haar without YuNet's file) and `small`."""
+    """The default: the detector `face` and `small`, on LiteRT, without OpenCV."""
     import edgeemo
 
     recognizer = edgeemo.Recognizer()
@@ -72,7 +82,7 @@ def open_mini_xception() -> Opened:
 
 
 def open_deepface() -> Opened:
-    """DeepFace.analyze with OpenCV's detector, the default."""
+    """DeepFace.analyze with OpenCV's detector, the default; weights as stand_in.py draws them."""
     from deepface import DeepFace
 
     def look(rgb: Any) -> Answer:
@@ -99,7 +109,11 @@ def open_emotiefflib() -> Opened:
 
 
 def open_hsemotion_onnx() -> Opened:
-    """Its default network; no detector either."""
+    """Its default network; no detector either. It uses urllib.request without importing it
+    (https://github.com/av-savchenko/hsemotion-onnx/issues/1, merged and never released).
+    """
+    import urllib.request  # noqa: F401
+
     from hsemotion_onnx.facial_emotions import HSEmotionRecognizer
 
     recognizer = HSEmotionRecognizer(model_name="enet_b0_8_best_vgaf")
@@ -107,21 +121,14 @@ def open_hsemotion_onnx() -> Opened:
 
 
 def open_mediapipe() -> Opened:
-    """Its face detector, with a model file of its own wheel."""
+    """Its face detector for near faces, with the model file of its own wheel."""
     import mediapipe as mp
 
-    folder = Path(mp.__file__).parent
-    models = sorted(path for path in folder.rglob("*.tflite") if "face_detection" in path.name)
-    if not models:
-        raise FileNotFoundError("the wheel holds no face detection model; it is a download")
-    options = mp.tasks.vision.FaceDetectorOptions(
-        base_options=mp.tasks.BaseOptions(model_asset_path=str(models[0]))
-    )
-    detector = mp.tasks.vision.FaceDetector.create_from_options(options)
+    detector = mp.solutions.face_detection.FaceDetection(model_selection=0)
 
     def look(rgb: Any) -> Answer:
-        picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb)
-        return [(found.bounding_box, "") for found in detector.detect(picture).detections]
+        found = detector.process(rgb).detections or ()
+        return [(face.location_data.relative_bounding_box, "") for face in found]
 
     return look, None
 
@@ -152,7 +159,11 @@ def open_opencv_yunet() -> Opened:
 
 
 def open_fer() -> Opened:
-    """FER with OpenCV's detector, the default."""
+    """FER with OpenCV's detector, the default; faces that are cut out already go past it, as its
+    own detect_emotions prepares them.
+    """
+    import cv2
+    import numpy as np
     from fer.fer import FER
 
     detector = FER(mtcnn=False)
@@ -161,7 +172,15 @@ def open_fer() -> Opened:
         found = detector.detect_emotions(rgb[..., ::-1])
         return [(face["box"], max(face["emotions"], key=face["emotions"].get)) for face in found]
 
-    return look, None
+    def name(images: Any) -> list[str]:
+        faces = np.array([cv2.resize(image, (64, 64)) for image in images], np.float32)
+        scores = [
+            np.asarray(detector._classify_emotions((part / 255 - 0.5) * 2))
+            for part in np.array_split(faces, 1 + len(faces) // 256)
+        ]
+        return [THEIRS[i] for i in np.concatenate(scores).argmax(axis=1)]
+
+    return look, name
 
 
 MODULES = {"opencv_haar": "cv2", "opencv_yunet": "cv2", "mini_xception": "ai_edge_litert"}
@@ -207,7 +226,7 @@ def measure(peer: str, picture: str, faces: str) -> dict[str, Any]:
         result["import_cpu_s"] = time.process_time() - used
         import numpy as np
 
-        rgb = np.ascontiguousarray(importlib.import_module("cv2").imread(picture)[..., ::-1])
+        rgb = read_picture(picture)
         start, used = time.perf_counter(), time.process_time()
         look, name = OPEN[peer]()
         answer = look(rgb)

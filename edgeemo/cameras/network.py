@@ -127,7 +127,7 @@ class NetworkCamera(Source[Capture | HttpPictures]):
             )
         try:
             socket.create_connection((host, port), timeout=_ASK).close()
-        except socket.gaierror:
+        except (socket.gaierror, UnicodeError):  # or a name with an empty part
             return f"the host {host} is not known; check the name, or use its address"
         except TimeoutError:
             return (

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from edgeemo.cli.shell import say
+from edgeemo.cli.tables import wrapped
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.counts import count_of
 
@@ -38,9 +39,11 @@ def show(checks: Iterable[Check], program: str, as_json: bool) -> None:
             fields = {name: value for name, value in asdict(check).items() if value is not None}
             say(strict.dumps_line(fields))
             continue
-        say(f"{check.state:<8}", colour=_COLOURS[check.state], end="")
-        say(f"{check.name:<13}{check.text}")
-        if check.fix:
+        state = f"{check.state:<8}"
+        first, *more = wrapped(f"{state}{check.name:<13}{check.text}")
+        say(state, colour=_COLOURS[check.state], end="")
+        say(first.removeprefix(state), *more)
+        if check.fix:  # in one piece, to be copied
             say(" " * 21 + f"fix: {check.fix}")
     if problems:
         say(f"{program}: {count_of(problems, 'problem')}", err=True)

@@ -104,14 +104,14 @@ def _python() -> Iterator[Check]:
         f"{platform.python_version()}, ABI {sysconfig.get_config_var('SOABI')}, {libc}, NumPy"
         f" {numpy.__version__}"
     )
-    if (3, 10) <= sys.version_info[:2] <= (3, 13):
+    if (3, 10) <= sys.version_info[:2] <= (3, 14):
         yield Check("Python", "ok", text)
     else:
         yield Check(
             "Python",
             "note",
-            f"{text}; tested on 3.10 to 3.13",
-            "install Python 3.10 to 3.13 and make a new environment",
+            f"{text}; tested on 3.10 to 3.14",
+            "install Python 3.10 to 3.14 and make a new environment",
         )
     system, machine = platform.system(), platform.machine()
     if system == "Linux" and machine in ("x86_64", "aarch64"):
@@ -159,6 +159,13 @@ def _packages() -> Iterator[Check]:
     if missing:
         line = install_line("jetson" if machine() == "jetson" else "pi")
         yield Check("packages", "problem", f"not installed: {', '.join(missing)}", line)
+
+
+def _runs_models() -> bool:
+    """Whether anything is installed that could; if not, one check says so for all."""
+    from edgeemo.optional import is_installed
+
+    return is_installed("onnxruntime") or _interpreter() is not None
 
 
 def _interpreter() -> Check | None:
@@ -253,6 +260,8 @@ def _detector(name: str, model: str | None, time_limit: float) -> Check:
 
     if model and model.endswith(".edgeemo") and (fault := fault_apart(Path(model), time_limit)):
         return Check("detector", "problem", f"{model}: {fault}")
+    if not _runs_models() and name in ("auto", "face"):
+        return Check("detector", "note", "not tried: no interpreter of models is installed")
     if name == "auto":
         detector, reason = choose_detector(DetectorOptions(Path(model) if model else None))
     else:

@@ -10,30 +10,9 @@ from pathlib import Path
 import click
 
 from edgeemo.cameras.files import natural
-from edgeemo.data.pictures import SUFFIXES
+from edgeemo.data.pictures import SUFFIXES, VIDEO_SUFFIXES
 
 STANDARD_INPUT = "-"
-VIDEOS = frozenset(
-    [
-        ".3gp",
-        ".avi",
-        ".flv",
-        ".m2ts",
-        ".m4v",
-        ".mjpeg",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".ogv",
-        ".webm",
-        ".wmv",
-        ".y4m",
-    ]
-)
-"""Endings of files that `watch` reads."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +85,10 @@ def _file(word: str) -> Given:
     if word == STANDARD_INPUT:
         return Given(word, Path("standard-input"))
     fault = ""
-    if Path(word).suffix.lower() in VIDEOS and os.path.isfile(word):
+    if Path(word).suffix.lower() in VIDEO_SUFFIXES and os.path.isfile(word):
         fault = f"{word}: a video, not a picture; run: edgeemo watch {shlex.quote(word)}"
+    elif Path(word).is_fifo():  # of mkfifo, or of a shell's <(...)
+        fault = f"{word}: a pipe; give its picture on standard input: ... | edgeemo predict -"
     return Given(word, Path(Path(word).name or "none"), fault)
 
 
@@ -117,7 +98,7 @@ def _in_folder(word: str, out: list[os.stat_result], videos: list[str]) -> list[
     for path in _files_below(word, out, faults):
         if path.suffix.lower() in SUFFIXES:
             found.append(Given(str(path), path.relative_to(word)))
-        elif path.suffix.lower() in VIDEOS:
+        elif path.suffix.lower() in VIDEO_SUFFIXES:
             videos.append(str(path))
     found += faults
     if not found:
@@ -152,7 +133,7 @@ def _matching(word: str, out: list[os.stat_result], videos: list[str]) -> list[G
         if os.path.isdir(name):
             if "**" not in word and not _is_one_of(Path(name), out):
                 found |= {given.name: given for given in _in_folder(name, out, videos)}
-        elif Path(name).suffix.lower() in VIDEOS:
+        elif Path(name).suffix.lower() in VIDEO_SUFFIXES:
             videos.append(name)
         elif Path(name).suffix.lower() in SUFFIXES and not _lies_in(Path(name), out):
             found[name] = Given(name, Path(Path(name).name))

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from edgeemo.cli.marked import in_language
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked.counts import count_of
 from edgeemo.errors import EdgeemoError
@@ -78,9 +77,9 @@ class Kept:
         if self._video and seen.frame:
             from edgeemo.drawing import annotate
 
-            readings = in_language(seen.readings, self._wanted.language)
             at = seen.readings[0].monotonic if self._live else seen.readings[0].time
-            self._video.add(annotate(seen.frame.pixels, readings), at)
+            marked = annotate(seen.frame.pixels, seen.readings, self._wanted.language)
+            self._video.add(marked, at)
 
     def _finish_summary(self) -> None:
         summary = self._summary.finish() if self._summary else None

@@ -29,11 +29,10 @@ _VERBS = {
 
 class _Program(shell.LazyVerbs):
     def meant(self, ctx: click.Context, word: str) -> str:
-        from edgeemo.cli.given import VIDEOS
-        from edgeemo.data.pictures import SUFFIXES
+        from edgeemo.data.pictures import SUFFIXES, VIDEO_SUFFIXES
 
         ending = os.path.splitext(word)[1].lower()
-        if ending in VIDEOS or "://" in word:
+        if ending in VIDEO_SUFFIXES or "://" in word:
             return f"Did you mean: edgeemo watch {shlex.quote(word)}"
         if ending in SUFFIXES or os.path.isdir(word):
             return f"Did you mean: edgeemo predict {shlex.quote(word)}"

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -13,16 +13,12 @@ from numpy.typing import NDArray
 from edgeemo.cli.given import Given, Pictures
 from edgeemo.contract.checked.files import make_folder, translated
 from edgeemo.contract.checked.outputs import Words, check_all_apart, check_output
-from edgeemo.contract.languages import label_name
 from edgeemo.data.pictures import COMMON_SUFFIXES, write_picture
 from edgeemo.errors import PictureError
-from edgeemo.results import Face, Reading
+from edgeemo.results import Face
 
 if TYPE_CHECKING:
     from edgeemo.recognizer import Recognizer
-
-
-_Drawn = TypeVar("_Drawn", Face, Reading)
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class Outputs:
 
             with translated(path := self.annotated[given], "--annotate"):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_picture(path, annotate(frame, in_language(faces, self.language)))
+                write_picture(path, annotate(frame, faces, self.language))
             written.append(path)
         if given in self.crops:
             stem = self.crops[given]
@@ -94,23 +90,6 @@ def planned(
         check_all_apart(annotated.values(), inputs)
     stems = _in_folder(crops, pictures, "--crops") if crops else {}
     return Outputs(annotated, {k: p.with_suffix("") for k, p in stems.items()}, inputs, language)
-
-
-def in_language(faces: Sequence[_Drawn], language: str) -> Sequence[_Drawn]:
-    """Faces or readings with their labels as people call them, to be drawn."""
-    if language == "en":
-        return faces
-    return [_renamed(face, language) for face in faces]
-
-
-def _renamed(face: _Drawn, language: str) -> _Drawn:
-    labels = list(face.scores)
-    names = {label: label_name(label, language, labels) for label in labels}
-    if len(set(names.values())) < len(names):
-        return face  # one label is called as another one is translated
-    scores = {names[label]: score for label, score in face.scores.items()}
-    emotion = names[face.emotion] if face.emotion else face.emotion
-    return replace(face, emotion=emotion, scores=scores)
 
 
 def _in_folder(folder: Path, pictures: Pictures, option: str) -> dict[Given, Path]:

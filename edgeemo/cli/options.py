@@ -137,8 +137,8 @@ def detector_options() -> Decorator:
             "--detector-model",
             metavar="FILE",
             help=(
-                "The detector's model file, such as YuNet's ONNX one [default: $EDGEEMO_YUNET, then"
-                " the cache folder]."
+                "The detector's model file: YuNet's ONNX one, or a detector's bundle [default:"
+                " $EDGEEMO_YUNET, else what ships]."
             ),
         )(command)
         return click.option(
@@ -146,8 +146,8 @@ def detector_options() -> Decorator:
             type=click.Choice(tuple(DETECTORS)),
             default="auto",
             help=(
-                "auto: YuNet where its model file is found, else Haar; whole: each picture is one "
-                "face; others come with other packages."
+                "auto: face, which ships, or what --detector-model names; without LiteRT YuNet or "
+                "Haar. whole: each picture is one face. Others come with other packages."
             ),
         )(command)
 

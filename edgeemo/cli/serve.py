@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -58,7 +59,11 @@ the sensor died.
     "--show-frames", is_flag=True, help="Let clients see the camera's frames, with their boxes."
 )
 @click.option(
-    "--lang", "language", type=click.Choice(LANGUAGES), default=LANGUAGES[0], help="The page's."
+    "--lang",
+    "language",
+    type=click.Choice(LANGUAGES),
+    default=LANGUAGES[0],
+    help="Of the page, and of labels in frames.",
 )
 @click.option(
     "--retain",
@@ -151,7 +156,7 @@ def _token(file: Path) -> str:
     """The token in a file, which is made where it is not there.
 
     Raises:
-        ServeError: a file that cannot be read or made, that others can read, or a short token.
+        ServeError: a file that cannot be read or made, that is none, that others can read, or a short token.
     """
     from edgeemo.serve.doors import SHORTEST_TOKEN
 
@@ -164,7 +169,10 @@ def _token(file: Path) -> str:
             with os.fdopen(made, "w") as new:
                 new.write(secrets.token_urlsafe(32) + "\n")
             say(f"edgeemo: made {file}, which clients have to show", err=True)
-        if file.stat().st_mode & 0o077:
+        state = file.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise ServeError(f"{file}: expected a file of a token, received a folder or a device")
+        if state.st_mode & 0o077:
             raise ServeError(f"{file}: others can read it; run: chmod 600 {file}")
         token = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:

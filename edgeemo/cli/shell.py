@@ -7,6 +7,7 @@ import importlib
 import logging
 import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,12 +20,29 @@ from edgeemo.contract.checked.text import printable
 from edgeemo.errors import EdgeemoError, Interrupted, StorageError, speaking_of_options
 from edgeemo.optional import install_line, is_installed, send_nothing
 
+_NO_VALUE = re.compile(r"--[a-z0-9-]+=")
+
 SPOKEN: dict[str, str] = {}
 """Programs as messages name them, and what each was started as (`edgeemo.cli.checkout`)."""
 
 
 class Verbs(click.Group):
     """A program of verbs that knows what a slip of the pen meant."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse an empty word, which is what `"$NAME"` gives where nothing is named: as a path it
+        would be the folder at hand, and as an option's value often what nobody chose.
+        """
+        empty = [i for i, word in enumerate(args) if not word or _NO_VALUE.fullmatch(word)]
+        if empty and not ctx.resilient_parsing:
+            first = args[empty[0]] or (args[empty[0] - 1] if empty[0] else "")
+            after = f" after {first}" if first else ""
+            raise click.UsageError(
+                f"expected a path or a value, received an empty word{after}; does a variable of the"
+                " shell have none?",
+                ctx,
+            )
+        return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeemo.cli.following import Following, following_options
-from edgeemo.cli.marked import in_language
 from edgeemo.cli.options import PlainPath, language_option
 from edgeemo.cli.progress import on_terminal, progress
 from edgeemo.cli.sensing import Sensing, sensing_options
@@ -219,7 +218,7 @@ def _run(
             if recorder:
                 stack.callback(lambda: _say_lost(recorder.recorded))
                 stack.enter_context(recorder)
-            window = stack.enter_context(Window()) if output.show else None
+            window = stack.enter_context(Window(output.language)) if output.show else None
             sensor = stack.enter_context(sensing.open(source, realtime=realtime))
             stack.callback(lambda: say(f"edgeemo: {summary(sensor.health())}", err=True))
             camera = sensing.camera or source
@@ -236,10 +235,8 @@ def _run(
                 followers.tell(seen)
                 _say_readings(seen, output, recorder, live)
                 how_far.show(seen.readings[0].time)
-                if window and seen.frame:
-                    readings = in_language(seen.readings, output.language)
-                    if not window.show(seen.frame.pixels, readings):
-                        break
+                if window and seen.frame and not window.show(seen.frame.pixels, seen.readings):
+                    break
         _check_end(sensor.health(), live=sensor.live)
     except KeyboardInterrupt:
         pass  # Ctrl-C, SIGTERM and SIGHUP are how this usually ends

@@ -17,12 +17,15 @@ from edgeemo.results import Reading
 class Window:
     """Opened on the screen that $DISPLAY names; a context manager, for the main thread.
 
+    Args:
+        language: in which the usual labels are named.
+
     Raises:
         MissingDependency: Python without Tkinter.
         ScreenError: no screen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, language: str = "en") -> None:
         try:
             import tkinter
         except ImportError:
@@ -39,6 +42,7 @@ class Window:
         self._label = tkinter.Label(self._root)
         self._label.pack()
         self._picture: Any = None
+        self._language = language
         self._open = True
         self._root.protocol("WM_DELETE_WINDOW", self._shut)
         for key in ("<Escape>", "q"):
@@ -64,7 +68,7 @@ class Window:
 
         from edgeemo.drawing import annotate
 
-        picture = annotate(frame_rgb, readings)
+        picture = annotate(frame_rgb, readings, self._language)
         height, width = picture.shape[:2]
         self._picture = tkinter.PhotoImage(
             data=b"P6 %d %d 255 " % (width, height) + picture.tobytes(), format="ppm"

@@ -44,6 +44,13 @@ COMMON_SUFFIXES = frozenset(
 same whichever decoder a machine has."""
 SUFFIXES = COMMON_SUFFIXES | {".gif", ".avif", ".heic", ".heif"}
 """Endings by which a file is taken for a picture; what it is, its first bytes say."""
+VIDEO_SUFFIXES = frozenset(
+    {
+        ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg",
+        ".mts", ".ogv", ".webm", ".wmv", ".y4m"
+    }
+)  # fmt: skip
+"""Endings of what `watch` and an EmotionSensor read."""
 
 
 def read_picture(path: str | os.PathLike[str], max_pixels: int | None = None) -> NDArray[np.uint8]:
@@ -63,7 +70,26 @@ def read_picture(path: str | os.PathLike[str], max_pixels: int | None = None) ->
             f"grey), received {type(path).__name__}; decode pictures in memory first, with "
             "Pillow or OpenCV's imdecode"
         )
+    if not os.fspath(path):
+        raise InvalidInput("expected a picture's path, received an empty text")
+    try:
+        return _decoded_file(path, max_pixels)
+    except PictureError:
+        if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
+            raise
+        raise PictureError(
+            f"{path}: a video, not a picture; an EmotionSensor reads it, and on the command line"
+            " edgeemo watch"
+        ) from None
+
+
+def _decoded_file(path: str | os.PathLike[str], max_pixels: int | None) -> NDArray[np.uint8]:
     file = Path(path)
+    if "://" in os.fspath(path) and not file.exists():
+        raise PictureError(
+            f"{path}: nothing is fetched from a network here; download it, or give an EmotionSensor"
+            " the address of a camera or stream"
+        )
     try:
         data = read_regular(file, MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeemo.data.with_pillow import stretched
+from edgeemo.data.with_pillow import stretched, to_8_bits
 from edgeemo.optional import is_installed, need
 
 KINDS = frozenset({"PNG", "JPEG", "BMP", "WebP", "TIFF"})
@@ -57,5 +57,8 @@ def _to_8_bit(picture: NDArray[Any]) -> NDArray[np.uint8]:
     if picture.dtype == np.uint8:
         return picture
     if picture.dtype == np.uint16:
+        grey = picture[..., :1]
+        if (picture == grey).all():  # Pillow keeps no more of colours than their upper bytes
+            return np.repeat(to_8_bits(grey), 3, axis=2)
         return (picture >> 8).astype(np.uint8)
     return stretched(picture)

@@ -151,11 +151,11 @@ def _heic(data: io.BytesIO) -> Any:
 def _rgb(picture: Any) -> NDArray[np.uint8]:
     """uint8 (H, W, 3) RGB of an image that is loaded."""
     if picture.mode.startswith("I;16"):
-        grey = (np.asarray(picture) >> 8).astype(np.uint8)
+        grey = to_8_bits(np.asarray(picture).astype(np.uint16))
     elif picture.mode == "F":
         grey = stretched(np.asarray(picture))
     elif picture.mode == "I" and picture.format == "PNG":  # of 16 bits, before Pillow 10.3
-        grey = (np.asarray(picture) >> 8).astype(np.uint8)
+        grey = to_8_bits(np.asarray(picture).astype(np.uint16))
     elif picture.mode in ("I", "LAB", "HSV") or picture.mode.startswith("I;"):
         raise UnknownPixels(f"its pixels are of Pillow's kind {picture.mode}")
     else:
@@ -164,6 +164,15 @@ def _rgb(picture: Any) -> NDArray[np.uint8]:
             picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[picture.mode])
         return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"), np.uint8)
     return np.repeat(grey[..., np.newaxis], 3, axis=2)
+
+
+def to_8_bits(grey: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Grey of up to 16 bits as its upper 8: of 16, or of the 10 or 12 that cameras of so many put
+    into a file of 16 without a word. As 16 bits such a picture would be black, 15 at the most.
+    """
+    brightest = int(grey.max(initial=0))
+    shift = 2 if 0xFF < brightest <= 0x3FF else 4 if 0xFF < brightest <= 0xFFF else 8
+    return (grey >> shift).astype(np.uint8)
 
 
 def stretched(picture: NDArray[Any]) -> NDArray[np.uint8]:

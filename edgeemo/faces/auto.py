@@ -15,7 +15,7 @@ _BUNDLE = ".edgeemo"
 def open_auto(options: DetectorOptions) -> Detector:
     """The best detector that works here; see `choose_detector`.
 
-    Raises DetectorError where none does.
+    Raises DetectorError where none does, MissingDependency where what one needs is not installed.
     """
     return choose_detector(options)[0]
 
@@ -29,16 +29,24 @@ def choose_detector(options: DetectorOptions) -> tuple[Detector, str]:
     if options.model is not None and options.model.suffix == _BUNDLE:
         named = worded("--detector-model", "the argument model")
         return open_face(options), f"its bundle is named by {named}"
+    lacking: MissingDependency | None = None
     if options.model is None and not os.environ.get(ENVIRONMENT):
         try:
             return open_face(options), "it ships with edgeemo"
         except MissingDependency as error:
-            without = f"{error}"
-    else:
-        without = ""
+            lacking = error
     path, reason = find_model(options.model)
-    if path is not None:
-        return YuNet(replace(options, model=path)), reason
+    try:
+        if path is not None:
+            return YuNet(replace(options, model=path)), reason
+        return _haar(options, f"{lacking or ''}", reason)
+    except MissingDependency:  # of OpenCV: where `face` lacks LiteRT, that is what to install
+        if lacking is None:
+            raise
+        raise lacking from None
+
+
+def _haar(options: DetectorOptions, without: str, reason: str) -> tuple[Detector, str]:
     try:
         return Haar(options), without or reason
     except DetectorError as error:

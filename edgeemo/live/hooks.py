@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.text import is_host
 from edgeemo.contract.labels import match_label
 from edgeemo.errors import InvalidInput
 from edgeemo.live.sensor import EmotionSensor
@@ -70,6 +71,8 @@ def parse_rule(word: str) -> Rule:
         program = shlex.split(call)
     except ValueError as error:
         raise InvalidInput(f"expected a command after {event}= ({error})") from None
+    if not program[0]:
+        raise InvalidInput(f"expected EVENT=URL or EVENT=COMMAND, received {word[:80]!r}")
     if shutil.which(program[0]) is None:
         raise InvalidInput(f"{program[0]}: no such program; give its path")
     return Rule(event, program=tuple(program))
@@ -78,9 +81,10 @@ def parse_rule(word: str) -> Rule:
 def _url(word: str) -> str:
     try:
         parts = urlsplit(word)
-        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        named = is_host(parts.hostname or "")
+        fits = parts.scheme in ("http", "https") and named and parts.port != 0
     except ValueError:
-        fits = ""
+        fits = False
     if not fits or not word.isascii() or any(char.isspace() for char in word):
         raise InvalidInput("expected an address of http:// or https:// without blanks for a hook")
     return word

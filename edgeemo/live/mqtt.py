@@ -57,7 +57,8 @@ def discovery(broker: Broker, labels: Sequence[str], model: str) -> dict[str, An
             "name": "Confidence",
             "unit_of_measurement": "%",
             "state_class": "measurement",
-            "value_template": "{{ (value_json.confidence * 100) | round(0) }}",
+            "value_template": "{{ (value_json.confidence * 100) | round(0) "
+            "if value_json.face_id is not none else none }}",
         },
         "presence": {
             "platform": "binary_sensor",

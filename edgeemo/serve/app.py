@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edgeemo.cameras import Frame
 from edgeemo.data.pictures import MAX_PIXELS_OF_MANY, decode_picture, pixel_bound
 from edgeemo.data.with_pillow import jpeg
 from edgeemo.drawing import annotate
@@ -60,18 +60,28 @@ class App:
         doors: who may ask.
         page: what a person sees.
         show_frames: whether frames may be seen.
+        language: in which the usual labels are named in frames.
 
     Raises:
         MissingDependency: they may, and Pillow, which draws them, is not installed.
     """
 
     def __init__(
-        self, served: Served, hub: Hub, doors: Doors, page: Page, *, show_frames: bool = False
+        self,
+        served: Served,
+        hub: Hub,
+        doors: Doors,
+        page: Page,
+        *,
+        show_frames: bool = False,
+        language: str = "en",
     ) -> None:
         self.hub, self.doors = hub, doors
         self._served, self._page, self._show_frames = served, page, show_frames
+        self._language = language
         if show_frames:
-            jpeg(np.zeros((1, 1, 3), np.uint8), _QUALITY)  # rather now than at the first request
+            # What is missing shows now rather than at the first request.
+            _draw(np.zeros((1, 1, 3), np.uint8), (), language)
         self.served = {route.path: route for route in ROUTES if show_frames or not route.frames}
         """The routes that there are, by path."""
         self._handlers: dict[str, Callable[[Request], Awaitable[None]]] = {
@@ -113,7 +123,9 @@ class App:
         self.doors.check(request)
         route = self.served.get(request.path)
         if route is None:
-            raise Refusal(404, "no such address; /openapi.json lists those that there are")
+            hidden = any(request.path == route.path for route in ROUTES)
+            why = "frames are not shown; start edgeemo serve with --show-frames" if hidden else ""
+            raise Refusal(404, why or "no such address; /openapi.json lists those that there are")
         if request.method == "OPTIONS":
             await request.answer(200, b"", "text/plain", _preflight(route))
             return
@@ -260,7 +272,8 @@ class App:
                 return None
             number, frame, readings = newest
             if self._jpeg[0] != number:
-                self._jpeg = (number, await asyncio.to_thread(_draw, frame, readings))
+                drawn = asyncio.to_thread(_draw, frame.pixels, readings, self._language)
+                self._jpeg = (number, await drawn)
             return self._jpeg[1]
 
     def health(self) -> Health:
@@ -271,8 +284,8 @@ class App:
         return self._health_now[1]
 
 
-def _draw(frame: Frame, readings: Sequence[Reading]) -> bytes:
-    return jpeg(annotate(frame.pixels, readings), _QUALITY)
+def _draw(pixels: NDArray[np.uint8], readings: Sequence[Reading], language: str) -> bytes:
+    return jpeg(annotate(pixels, readings, language), _QUALITY)
 
 
 def _wants_changes(request: Request) -> bool:

@@ -1,17 +1,22 @@
 """The app on a port, by uvicorn: connections bounded in number, and in the time that they may take."""
 
 import asyncio
+import errno
+import json
 import logging
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from edgeemo.errors import ServeError
 from edgeemo.optional import need
 from edgeemo.serve.doors import MOST_HEAD
+from edgeemo.serve.request import JSON, SECURITY
 
 if TYPE_CHECKING:
     from edgeemo.serve.app import App
@@ -20,10 +25,7 @@ _MESSAGE_BYTES = 4096  # of a WebSocket's client, which has nothing to say
 _SEND_BUFFER = 64 * 1024  # the kernel's, a connection; Linux takes twice as much
 _END_SECONDS = 2  # that clients have to go at the end
 _PURPOSE = "to serve a page"
-_FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n"
-    b"retry-after: 5\r\n\r\n"
-)
+_LEAVE_SECONDS = 1.0  # that a client has to read why it is sent away
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         opened = socket.socket(family, kind, protocol)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # of a name with an empty part
         raise ServeError(f"{host}: expected an address of this machine ({error})") from None
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -61,9 +63,10 @@ def listen(host: str, port: int) -> socket.socket:
         opened.listen(128)
     except OSError as error:
         opened.close()
+        other = "--host" if error.errno == errno.EADDRNOTAVAIL else "--port, or end what uses it"
         raise ServeError(
             f"{host}:{port} cannot be listened on ({error.strerror or error}); choose another "
-            "--port, or end what uses it"
+            f"{other}"
         ) from None
     opened.setblocking(False)
     return opened
@@ -155,6 +158,21 @@ class Server:
         self._stopped.set()
 
 
+def _sent_away(status: int) -> bytes:
+    """The whole answer to what is no request of HTTP/1.1, or comes where there are too many."""
+    words = {
+        431: f"expected at most {MOST_HEAD:,} bytes of address and headers",
+        503: "too many connections are open; try again",
+    }
+    body = json.dumps({"error": words.get(status, "expected a request of HTTP/1.1")}).encode()
+    phrase = HTTPStatus(status).phrase
+    headers = {**SECURITY, "content-type": JSON, "content-length": len(body), "connection": "close"}
+    if status == 503:
+        headers["retry-after"] = "5"
+    head = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
 def _protocols(bounds: Bounds) -> tuple[Any, Any]:
     """uvicorn's protocols with our bounds, for HTTP and for WebSockets."""
     need("wsproto", "serve", _PURPOSE)
@@ -169,10 +187,35 @@ def _protocols(bounds: Bounds) -> tuple[Any, Any]:
             super().connection_made(transport)
             self.request_timer = _Timer(bounds.request, transport.abort)
             self.stuck_timer = _Timer(bounds.stuck, transport.abort)
-            if len(self.connections) > bounds.connections:
-                transport.write(_FULL)
-                transport.close()
-            self.request_timer.start()
+            self.leave_timer = _Timer(_LEAVE_SECONDS, transport.abort)
+            self.left = False
+            if len(self.connections) > 2 * bounds.connections:
+                transport.abort()
+            elif len(self.connections) > bounds.connections:
+                self.send_away(503)
+            else:
+                self.request_timer.start()
+
+        def send_away(self, status: int) -> None:
+            """Answer, and close when the client has: where it closes a connection of which bytes
+            are unread, the system takes the answer back.
+            """
+            self.left = True
+            self.request_timer.stop()
+            if self.cycle is not None and not self.cycle.response_complete:
+                self.cycle.disconnected = True  # what the app still says goes nowhere
+                self.cycle.message_event.set()
+            self.transport.write(_sent_away(status))
+            self.transport.write_eof()
+            self.leave_timer.start()
+
+        def data_received(self, data: bytes) -> None:
+            if not self.left:
+                super().data_received(data)
+
+        def send_400_response(self, msg: str) -> None:
+            """What is no request, or has too large a head, which h11 says."""
+            self.send_away(getattr(sys.exc_info()[1], "error_status_hint", 400))
 
         def handle_events(self) -> None:
             super().handle_events()
@@ -196,8 +239,8 @@ def _protocols(bounds: Bounds) -> tuple[Any, Any]:
             self.stuck_timer.stop()
 
         def connection_lost(self, error: Exception | None) -> None:
-            self.request_timer.stop()
-            self.stuck_timer.stop()
+            for timer in (self.request_timer, self.stuck_timer, self.leave_timer):
+                timer.stop()
             super().connection_lost(error)
 
     class WebSocket(websocket.WSProtocol):  # type: ignore[misc]

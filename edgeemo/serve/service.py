@@ -33,7 +33,7 @@ class Settings:
     show_frames: bool = False
     """Whether frames may be seen."""
     language: str = "en"
-    """The page's."""
+    """The page's, and that of labels in frames."""
     retain: float = 0.0
     """Seconds that readings are kept in memory."""
 
@@ -68,14 +68,15 @@ class Service:
     ) -> None:
         self.hub = Hub(frames=settings.show_frames, retain=settings.retain)
         self.doors = Doors(settings.host, settings.origins, settings.token)
-        page = Page(sensor.labels, language=settings.language, show_frames=settings.show_frames)
         served = Served(
             sensor.health,
             sensor.recognizer,
             predictor or (lambda: sensor.recognizer),
             lambda: chain(self._figures(), *(other() for other in others)),
         )
-        self.app = App(served, self.hub, self.doors, page, show_frames=settings.show_frames)
+        frames, language = settings.show_frames, settings.language
+        page = Page(sensor.labels, language=language, show_frames=frames)
+        self.app = App(served, self.hub, self.doors, page, show_frames=frames, language=language)
         self.server = Server(self.app, listening, bounds)
         self._sensor, self._followers = sensor, tuple(followers)
         self._failure: BaseException | None = None

@@ -20,11 +20,11 @@ root=${DESTDIR:-}
 home=$root/opt/edgeemo-kiosk
 units=$root/etc/systemd/system
 settings=$root/etc/default/edgeemo-kiosk
-cache=$root/var/cache
 python=${PYTHON:-/usr/bin/python3}
 user=edgeemo
 services=(edgeemo-kiosk)
 extras=pi
+pins=gpiozero
 
 from=$(realpath "$here/../..")
 dry=
@@ -32,7 +32,7 @@ uninstall=
 while [ $# -gt 0 ]; do
     case $1 in
     --from) from=${2:?--from needs a checkout, a wheel or a requirement} && shift ;;
-    --page) services=(edgeemo-serve edgeemo-page) && extras=pi,opencv,serve,mqtt ;;
+    --page) services=(edgeemo-serve edgeemo-page) && extras=pi,serve,mqtt pins= ;;
     --dry-run) dry=yes ;;
     --uninstall) uninstall=yes ;;
     -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" && exit ;;
@@ -77,7 +77,7 @@ copy_checkout() {
 }
 
 install_packages() {
-    local wanted=("edgeemo[$extras]" gpiozero)
+    local wanted=("edgeemo[$extras]" ${pins:+"$pins"})
     case $from in
     edgeemo | edgeemo[=\<\>~!]*) wanted[0]="edgeemo[$extras]${from#edgeemo}" ;;
     *)
@@ -94,9 +94,12 @@ install_packages() {
         run "$python" -m venv --clear --system-site-packages "$home/venv"
     run "$home/venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade \
         "${wanted[@]}"
-    [ -n "$dry" ] || "$home/venv/bin/python" -c 'import lgpio' 2>/dev/null ||
+    [ -n "$dry" ] || [ -z "$pins" ] || "$home/venv/bin/python" -c 'import lgpio' 2>/dev/null ||
         echo "install.sh: lgpio is missing, without which there are no pins;" \
             "run: sudo apt install python3-lgpio" >&2
+    command -v gst-launch-1.0 >/dev/null ||
+        echo "install.sh: a USB camera needs GStreamer; run: sudo apt install gstreamer1.0-tools" \
+            "gstreamer1.0-plugins-base gstreamer1.0-plugins-good" >&2
 }
 
 install_files() {
@@ -130,15 +133,6 @@ create_user() {
         --home-dir /var/lib/edgeemo-page --shell /bin/bash edgeemo-page
 }
 
-# YuNet finds turned and small faces too; without it the kiosk uses Haar, so a machine without
-# internet is no failure.
-pull_detector() {
-    run install -d "$cache"
-    run env XDG_CACHE_HOME="$cache" "$home/venv/bin/edgeemo" models pull yunet ||
-        echo "install.sh: no YuNet model; faces are found with Haar until" \
-            "$home/venv/bin/edgeemo models pull yunet works" >&2
-}
-
 # Of two that need the camera the one that was asked for last goes on.
 start() {
     booted || {
@@ -168,7 +162,7 @@ remove() {
         if booted; then run systemctl disable --now "$service.service" || true; fi
         run rm -f "$units/$service.service"
     done
-    run rm -rf "$home" "$cache/edgeemo" "$root/var/lib/edgeemo" "$root/var/lib/edgeemo-page"
+    run rm -rf "$home" "$root/var/cache/edgeemo" "$root/var/lib/edgeemo" "$root/var/lib/edgeemo-page"
     if booted; then run systemctl daemon-reload; fi
     if on_system; then
         for service in "$user" edgeemo-page; do
@@ -186,5 +180,4 @@ fi
 install_packages
 install_files
 if on_system; then create_user; fi
-pull_detector
 start

@@ -2,16 +2,19 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from edgeemo.drawing import annotate, drawable
+from edgeemo.contract.languages import NAMES, PHRASES
+from edgeemo.drawing import DRAWN, annotate, drawable, font
+from edgeemo.errors import InvalidInput
 from edgeemo.results import Box, Face, Reading
 
 BLANK = np.full((120, 240, 3), 90, np.uint8)
-LABELS = ("ärger", "neutral", "радость", "喜び", "cafe", "café")
+LABELS = ("ärger", "neutral", "радость", "喜び", "cafe", "café", "žal", "gość", "zlost", "zlosť")
 
 
 def face(label: str) -> Face:
-    scores = {name: 0.75 if name == label else 0.05 for name in LABELS}
+    scores = {name: 0.75 if name == label else 0.25 / (len(LABELS) - 1) for name in LABELS}
     return Face(Box(60, 50, 60, 60), label, 0.75, scores)
 
 
@@ -19,19 +22,58 @@ def face(label: str) -> Face:
     ("label", "drawn"),
     [
         ("neutral", "neutral"),
-        ("ärger", "arger"),
+        ("ärger", "ärger"),
+        ("žal", "zal"),
+        ("gość", "gosc"),
+        ("zlost", "label 8"),
+        ("zlosť", "label 9"),
         ("радость", "label 2"),
         ("喜び", "label 3"),
-        ("cafe", "label 4"),
-        ("café", "label 5"),
+        ("cafe", "cafe"),
+        ("café", "café"),
     ],
 )
-def test_label_is_drawn_in_ascii_or_by_its_number(label: str, drawn: str) -> None:
+def test_label_is_drawn_in_letters_that_the_font_has_or_by_its_number(
+    label: str, drawn: str
+) -> None:
     assert drawable(label, LABELS) == drawn
-    named = (drawn, *(f"other {i}" for i in range(5)))
-    scores = {name: 0.75 if name == drawn else 0.05 for name in named}
-    plain = Face(Box(60, 50, 60, 60), drawn, 0.75, scores)
+    plain = Face(Box(60, 50, 60, 60), drawn, 0.75, {drawn: 0.75, "other": 0.25})
     np.testing.assert_array_equal(annotate(BLANK, [face(label)]), annotate(BLANK, [plain]))
+
+
+def test_font_has_each_letter_that_is_drawn() -> None:
+    missing = bytes(font(24).getmask("\ufffe"))
+    drawn = {one: font(24).getmask(one) for one in DRAWN - {" "}}
+    assert [one for one, mask in drawn.items() if bytes(mask) == missing] == []
+    assert all(mask.getbbox() for mask in drawn.values())
+    words = [*NAMES.values(), *PHRASES.values()]
+    said = {letter for table in words for text in table.values() for letter in text}
+    assert said | set("·…") <= DRAWN  # all that our own pictures say
+
+
+def test_labels_are_named_in_a_language_with_their_accents() -> None:
+    usual = ("angry", "neutral", "disgust", "fear", "happy", "sad", "surprise")
+
+    def named(emotion: str | None, labels: tuple[str, ...]) -> Reading:
+        rest = 0.25 / (len(labels) - 1) if emotion else 1 / len(labels)
+        scores = {label: 0.75 if label == emotion else rest for label in labels}
+        return Reading(0.0, 0, 1, emotion, 0.75, scores, box=Box(60, 50, 60, 60))
+
+    def drawn(word: str) -> NDArray[np.uint8]:
+        return annotate(BLANK, [named(word, (word, "other"))])
+
+    spanish = annotate(BLANK, [named("happy", usual)], "es")
+    np.testing.assert_array_equal(spanish, drawn("alegría"))
+    rows, columns = np.nonzero((spanish != drawn("alegria")).any(axis=2))
+    assert rows.max() < 50
+    assert 1 <= len(set(columns)) <= 5  # the accent of one letter
+    unsure = annotate(BLANK, [named(None, usual)], "es")
+    np.testing.assert_array_equal(unsure, drawn("dudoso"))
+    # A bundle whose labels would be called alike keeps its own words.
+    alike = ("happy", "alegría", "sad")
+    np.testing.assert_array_equal(annotate(BLANK, [named("happy", alike)], "es"), drawn("happy"))
+    with pytest.raises(InvalidInput):
+        annotate(BLANK, [named("sad", usual)], "fr")
 
 
 def test_frame_itself_stays_and_a_reading_without_a_face_draws_nothing() -> None:

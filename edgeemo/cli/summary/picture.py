@@ -1,15 +1,13 @@
 """Emotion over time as a picture, drawn with Pillow."""
 
-import functools
 import io
-import unicodedata
 from typing import Any
 
 from edgeemo.cli.summary.drawn import charts, clock, colours, name_of, ticks, used
 from edgeemo.cli.summary.page import counted
 from edgeemo.contract.checked.text import printable
 from edgeemo.contract.languages import phrase
-from edgeemo.drawing import drawable
+from edgeemo.drawing import drawable, drawable_text, font
 from edgeemo.live.summary import Summary
 from edgeemo.optional import need
 
@@ -54,7 +52,7 @@ def _legend(pen: Any, summary: Summary, language: str) -> None:
         name = _short(drawable(names[emotion], list(names.values())), 24)
         pen.rectangle((x, y + 4, x + 13, y + 17), fill=palette[emotion])
         _write(pen, (x + 20, y), name, _WORDS, _INK)
-        x += 44 + round(pen.textlength(name, font=_font(_WORDS)))
+        x += 44 + round(pen.textlength(name, font=font(_WORDS)))
         if x > _WIDTH - 200:
             break  # more labels than a line takes; the page and the table have them all
 
@@ -86,20 +84,7 @@ def _bars(pen: Any, columns: Any, summary: Summary, top: int) -> None:
 def _write(
     pen: Any, at: tuple[int, int], text: str, size: int, colour: str, anchor: str = "la"
 ) -> None:
-    pen.text(at, _plain(text), font=_font(size), fill=colour, anchor=anchor)
-
-
-@functools.lru_cache(maxsize=8)
-def _font(size: int) -> Any:
-    return need("PIL.ImageFont", "pictures", "to draw a summary", called="Pillow").load_default(
-        size
-    )
-
-
-def _plain(text: str) -> str:
-    """Without accents, which Pillow's font lacks some of."""
-    parts = unicodedata.normalize("NFKD", printable(text))
-    return "".join(letter for letter in parts if not unicodedata.combining(letter))
+    pen.text(at, drawable_text(printable(text)), font=font(size), fill=colour, anchor=anchor)
 
 
 def _short(text: str, most: int) -> str:

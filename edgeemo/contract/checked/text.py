@@ -33,3 +33,13 @@ def _shown(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # how Python holds a byte that is no UTF-8 (PEP 383)
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
+
+
+def is_host(name: str) -> bool:
+    """Whether a name or address can be looked up: Python raises UnicodeError, which is no OSError,
+    where a part of it is empty or has more than 63 characters.
+    """
+    try:
+        return bool(name.encode("idna"))
+    except UnicodeError:
+        return False

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from edgeemo.cli import checks
 from edgeemo.cli.doctor import OPENCV, packages_by_folder
 from edgeemo.cli.main import main
 from tests import support
@@ -18,20 +19,23 @@ from tests.support import done_here
 
 
 def checks_without(
-    modules: tuple[str, ...], bundle: Path, folder: Path
+    modules: tuple[str, ...], bundle: Path, folder: Path, detector: str = "whole"
 ) -> tuple[int, list[dict[str, Any]]]:
-    """Exit code and checks of a doctor of whole faces, where these modules are not installed."""
+    """Exit code and checks of a doctor, where these modules are not installed."""
     done = subprocess.run(
         [sys.executable, "-m", "edgeemo", "doctor", "--json", "--model", str(bundle),
-         "--detector", "whole"],
+         "--detector", detector],
         capture_output=True, text=True, timeout=120, env=support.without(modules, folder),
     )  # fmt: skip
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_all_that_is_missing_is_one_line_to_install(tiny_bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("detector", ["whole", "auto"])
+def test_all_that_is_missing_is_one_line_to_install(
+    detector: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
     hidden = ("ai_edge_litert", "tflite_runtime", "onnxruntime", "PIL", "cv2")
-    code, checks = checks_without(hidden, tiny_bundle, tmp_path)
+    code, checks = checks_without(hidden, tiny_bundle, tmp_path, detector)
     assert code == 1
     (packages,) = (check for check in checks if check["name"] == "packages")
     assert packages["state"] == "problem"
@@ -42,6 +46,16 @@ def test_all_that_is_missing_is_one_line_to_install(tiny_bundle: Path, tmp_path:
     assert packages["fix"].endswith("[pi]'")
     assert [check["fix"] for check in checks if "pip" in check["fix"]] == [packages["fix"]]
     assert not {"OpenCV", "Pillow", "TFLite", "ONNX Runtime"} & {check["name"] for check in checks}
+
+
+def test_a_network_without_a_detector_is_told_which_interpreter_is_missing(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    hidden = ("ai_edge_litert", "tflite_runtime", "cv2")
+    code, checks = checks_without(hidden, tiny_bundle, tmp_path, "auto")
+    assert code == 1
+    (found,) = (check for check in checks if check["name"] == "detector")
+    assert (found["state"], found["fix"][-9:]) == ("problem", "[litert]'")
 
 
 def test_nothing_is_said_of_what_is_not_needed(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -168,3 +182,21 @@ def test_two_onnx_runtimes_over_each_other_are_noticed(
     checks = [json.loads(line) for line in done.stdout.splitlines()]
     (clash,) = (check for check in checks if "lie over each other" in check["text"])
     assert (clash["name"], clash["state"]) == ("ONNX Runtime", "note")
+
+
+def test_checks_fit_the_terminal_and_fixes_stay_in_one_piece(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "largest difference 3, allowed 16; " * 4 + "/a/path/as/long/as/a/line/" + "x" * 70
+    fix = "pip install " + "--upgrade " * 10 + "edgeemo"
+    shown = {}
+    for columns in ("80", "10000"):
+        monkeypatch.setenv("COLUMNS", columns)
+        checks.show([checks.Check("self-test", "note", words, fix)], "edgeemo", False)
+        shown[columns] = capsys.readouterr().out.splitlines()
+    assert shown["10000"] == [f"note    self-test    {words}", f"{' ' * 21}fix: {fix}"]
+    *narrow, last = shown["80"]
+    assert len(narrow) == 4
+    assert all(len(line) <= 80 for line in narrow[:-1])
+    assert " ".join(line.strip() for line in narrow) == shown["10000"][0]
+    assert last == shown["10000"][1]

@@ -157,6 +157,27 @@ def test_the_script_of_a_shell_is_one_that_it_accepts(shell: str, tmp_path: Path
         subprocess.run([program, "-n"], input=done.stdout, text=True, check=True, timeout=30)
 
 
+@pytest.mark.parametrize(
+    ("program", "words", "after"),
+    [
+        ("edgeemo", ["predict", ""], "predict"),
+        ("edgeemo", ["watch", ""], "watch"),
+        ("edgeemo", ["evaluate", "small", ""], "small"),
+        ("edgeemo", ["predict", "a.png", "--detector-model", ""], "--detector-model"),
+        ("edgeemo", ["predict", "a.png", "--model="], "--model="),
+        ("python -m training", ["stats", ""], "stats"),
+        ("python -m export", ["inspect", "runs/x", "--data", ""], "--data"),
+    ],
+)
+def test_what_a_variable_without_a_value_leaves_is_refused(
+    program: str, words: list[str], after: str
+) -> None:
+    # Taken for a path it was the folder at hand, for a camera the first one.
+    done = support.done_here(PROGRAMS[program], program, *words)
+    assert done.returncode == 2
+    assert f"received an empty word after {after};" in " ".join(done.stderr.split())
+
+
 def test_completion_asks_for_a_shell_where_none_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHELL", "/bin/csh")
     done = support.done_here(main.main, "edgeemo", "completion")
@@ -197,6 +218,49 @@ def test_training_and_export_run_from_any_folder_before_others_of_their_name(
     )
     done = from_elsewhere("edgeemo-train", "-V", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, f"edgeemo training, version {__version__}\n")
+
+
+def test_modules_of_ours_run_them_beside_others_of_their_name(tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "__init__.py").write_text("raise RuntimeError('of somebody else')")
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    for name in ("training", "export"):
+        done = subprocess.run(
+            [sys.executable, "-m", f"edgeemo.{name}", "-V"],
+            capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment,
+        )  # fmt: skip
+        assert (done.stdout, done.stderr) == (f"edgeemo {name}, version {__version__}\n", "")
+
+
+@pytest.mark.slow
+def test_an_editable_install_runs_them_from_any_folder(tmp_path: Path) -> None:
+    # What the programs import lies beside: this environment's packages, without its edgeemo.
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
+    binaries = tmp_path / "env" / "bin"
+    (site,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
+    ours = Path(pytest.__file__).parents[1]
+    (site / "beside.pth").write_text(f"{ours}\n")
+    subprocess.run(
+        [binaries / "python", "-m", "pip", "install", "--quiet", "--no-deps", "-e", REPOSITORY],
+        check=True,
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {key: x for key, x in os.environ.items() if key != "PYTHONPATH"}
+
+    def said(*words: str | Path) -> str:
+        return subprocess.run(
+            words, capture_output=True, text=True, cwd=elsewhere, env=environment
+        ).stdout
+
+    python = binaries / "python"
+    for name, program in (("training", "edgeemo-train"), ("export", "edgeemo-export")):
+        version = f"edgeemo {name}, version {__version__}\n"
+        assert said(python, "-m", name, "-V") == version
+        (elsewhere / f"{name}.py").write_text("print('of somebody else')")
+        assert said(python, "-m", name, "-V") == "of somebody else\n"
+        assert said(python, "-m", f"edgeemo.{name}", "-V") == version
+        assert said(binaries / program, "-V") == version
 
 
 def test_without_a_checkout_the_workstations_programs_say_how_to_get_one(tmp_path: Path) -> None:

@@ -86,12 +86,14 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(folder: Path, at: P
         ("empty", "empty: no pictures in this folder or below it; expected ."),
         ("photos/sub/visit.mp4", "a video, not a picture; run: edgeemo watch photos/sub/visit.mp4"),
         ("photos/note.txt", "photos/note.txt: not a picture that can be read"),
+        ("pipe", "pipe: a pipe; give its picture on standard input: ... | edgeemo predict -"),
     ],
 )
 def test_what_holds_no_picture_is_said_and_counted_and_the_others_are_done(
     folder: Path, at: Path, word: str, says: str
 ) -> None:
     (at / "empty").mkdir()
+    os.mkfifo(at / "pipe")
     alone = predict(word)
     assert (alone.returncode, alone.stdout) == (1, "")
     assert says in alone.stderr

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import os
 import shlex
 import signal
 import socket
@@ -111,7 +112,10 @@ def test_wrong_words_are_told(tmp_path: Path) -> None:
     fails("--on", "happy", says="expected EVENT=URL", code=2)
     fails("--retain", "-1", says="--retain", code=2)
     fails("--lang", "xx", says="--lang", code=2)
-    fails("--host", "no such host", "--token-file", tmp_path / "t", says="an address of this")
+    for host in ("no such host", "a..b", "a" * 64):
+        fails("--host", host, "--token-file", tmp_path / "t", says="an address of this")
+    # Of TEST-NET-3 (RFC 5737), which no machine has.
+    fails("--host", "203.0.113.5", "--token-file", tmp_path / "t", says="choose another --host")
     picture = shared("media", "justin.jpg")
     fails("--camera", picture, "--port", 0, "--on", "bored=http://x", says="bored")
 
@@ -126,14 +130,23 @@ def test_token_files_are_checked(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("a-token-of-25-characters.\n")
     token.chmod(0o644)
-    fails("--token-file", token, says="others can read it; run: chmod 600")
+    fails("--port", 0, "--token-file", token, says="others can read it; run: chmod 600")
     token.chmod(0o600)
     token.write_text("short")
-    fails("--token-file", token, says="expected a token of 16 or more")
+    fails("--port", 0, "--token-file", token, says="expected a token of 16 or more")
     token.write_bytes(b"\xff" * 40)
-    fails("--token-file", token, says="it is no text in ASCII")
-    fails("--token-file", tmp_path, says="cannot be used as token file")
-    fails("--token-file", tmp_path / "none" / "token", says="cannot be used as token file")
+    fails("--port", 0, "--token-file", token, says="it is no text in ASCII")
+    for none in (tmp_path, "/dev/null"):
+        fails("--port", 0, "--token-file", none, says="expected a file of a token")
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    fails("--port", 0, "--token-file", tmp_path / "pipe", says="expected a file of a token")
+    fails(
+        "--port",
+        0,
+        "--token-file",
+        tmp_path / "none" / "token",
+        says="cannot be used as token file",
+    )
 
 
 def test_a_camera_that_is_not_there_is_told() -> None:

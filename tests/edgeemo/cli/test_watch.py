@@ -265,7 +265,7 @@ def test_two_sources_are_wrong_usage(video: Path) -> None:
         (["--record", "x", "--record-rotate", "1000"], "expected daily, or a size of 1K or more"),
         (["--record", "x", "--record-keep", "3"], "--record-keep needs --record-rotate"),
         (["--record-rotate", "daily"], "needs --record"),
-        (["--record", ""], "expected a path, received an empty word"),
+        (["--record", ""], "received an empty word after --record"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str], says: str) -> None:

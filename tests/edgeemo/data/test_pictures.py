@@ -146,6 +146,17 @@ def test_16_bit_grey_picture_keeps_its_upper_byte() -> None:
     assert np.array_equal(decoded, np.repeat((grey >> 8).astype(np.uint8)[..., np.newaxis], 3, 2))
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_grey_of_10_and_12_bits_in_a_file_of_16_is_as_bright_as_it_was(suffix: str) -> None:
+    shown = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    expected = np.repeat(shown.astype(np.uint8)[..., np.newaxis], 3, 2)
+    for bits in (10, 12, 16):
+        grey = shown << (bits - 8) | (1 << (bits - 8)) - 1
+        assert np.array_equal(decode_picture(support.encoded(grey, suffix), f"{bits}"), expected)
+    # What fits into 8 bits is a black picture of 16, as ever.
+    assert not decode_picture(support.encoded(shown, suffix), "8").any()
+
+
 def test_float_tiff_is_stretched_to_the_whole_range() -> None:
     ramp = np.linspace(-3, 5, 64 * 4).reshape(4, 64).astype(np.float32)
     decoded = decode_picture(
@@ -822,6 +833,10 @@ def of_many_kinds() -> dict[str, bytes]:
         add(f"{kind} RGBA", shown, kind, **({"lossless": True} if kind == "WEBP" else {}))
     for bits in (2, 4):
         add(f"PNG of {bits} bits", colours.quantize(2**bits), "PNG", bits=bits)
+    for most in (1023, 4095):
+        grey = rng.integers(0, most, (23, 19), np.uint16, endpoint=True)
+        files[f"PNG up to {most}"] = support.encoded(grey)
+        files[f"TIFF up to {most}"] = support.encoded(grey, ".tiff")
     for depth in (np.uint8, np.uint16):
         for channels in (1, 3, 4):
             deep = rng.integers(0, np.iinfo(depth).max, (23, 19, channels), depth, endpoint=True)

@@ -462,6 +462,18 @@ def test_auto_where_nothing_works_gives_all_reasons(tmp_path: Path) -> None:
     )
 
 
+def test_auto_without_interpreter_and_opencv_asks_for_the_interpreter(tmp_path: Path) -> None:
+    # What a profile without LiteRT gave: advice to install OpenCV, though `face` was at hand.
+    code = OPENCV_5[OPENCV_5.index("from edgeemo") :]
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}", "auto"],
+        capture_output=True, text=True, check=True,
+        env=support.without(["ai_edge_litert", "tflite_runtime", "cv2"], tmp_path),
+    )  # fmt: skip
+    assert done.stdout.startswith("MissingDependency no TFLite interpreter is installed; run: pip")
+    assert "[litert]" in done.stdout
+
+
 def test_yunet_works_under_opencv_5() -> None:
     assert with_opencv_5("auto", str(support.shared("models", YUNET_FILE))) == "yunet"
 

@@ -209,6 +209,7 @@ def test_rules_are_read() -> None:
     assert parse_rule("no-face = sh -c 'echo $1'") == Rule("no-face", "", ("sh", "-c", "echo $1"))
     for wrong in ("happy", "=x", "happy=", "happy=ftp://x", "happy=file:///etc/passwd",
                   "happy=http://", "happy=http://x y", "happy=sh 'open",
-                  "happy=no-such-program-here"):  # fmt: skip
+                  "happy=no-such-program-here", "happy=''",
+                  "happy=http://a..b/"):  # fmt: skip
         with pytest.raises(InvalidInput):
             parse_rule(wrong)

@@ -1,6 +1,7 @@
 """Readings at a real broker, Debian's mosquitto, which is killed and started again."""
 
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -13,10 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import paho.mqtt.client as paho
 import pytest
 
 from edgeemo.broker import Broker, parse_broker
+from edgeemo.contract.checked import strict
 from edgeemo.contract.labels import LABELS
 from edgeemo.errors import InvalidInput, ServeError
 from edgeemo.live.mqtt import MqttPublisher, discovery
@@ -175,6 +178,7 @@ with MqttPublisher(parse_broker("mqtt://127.0.0.1:{mosquitto.port}/kiosk/door"),
 
 
 def test_a_broker_that_is_not_there_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    gc.collect()  # what other tests have left
     descriptors = len(os.listdir("/proc/self/fd"))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -240,12 +244,27 @@ def test_addresses_of_brokers_are_read() -> None:
     for wrong in ("broker/kiosk", "http://broker/kiosk", "mqtt://broker", "mqtt://broker/",
                   "mqtt://broker/a/#", "mqtt://broker/+/a", "mqtt://broker/$SYS", "mqtt:///a",
                   "mqtt://broker:0/a", "mqtt://broker:x/a", "mqtt://broker/a?b", "mqtt://broker/a/",
-                  "mqtt://broker/a//b", "mqtt://broker/" + "a" * 201):  # fmt: skip
+                  "mqtt://broker/a//b", "mqtt://broker/" + "a" * 201,
+                  "mqtt://a..b/c", f"mqtt://{'a' * 64}/c"):  # fmt: skip
         with pytest.raises(InvalidInput, match="expected mqtt://"):
             parse_broker(wrong)
     with pytest.raises(InvalidInput, match="expected no password") as refused:
         parse_broker("mqtt://me:swordfish@broker/a")
     assert "swordfish" not in str(refused.value)
+
+
+def test_templates_say_what_home_assistant_shows() -> None:
+    parts = discovery(parse_broker("mqtt://broker/kiosk"), LABELS, "small")["components"]
+
+    def shown(what: Seen) -> list[str]:
+        value = json.loads(strict.dumps_line(what.readings[0].to_dict()))
+        templates = [jinja2.Template(part["value_template"]) for part in parts.values()]
+        return [template.render(value_json=value) for template in templates]
+
+    # "None" is what Home Assistant takes for unknown.
+    assert shown(seen("happy")) == ["happy", "90.0", "ON", "0.0"]
+    assert shown(seen(None)) == ["None", "2.0", "ON", "0.0"]
+    assert shown(seen(face=None)) == ["None", "None", "OFF", "0.0"]
 
 
 def test_discovery_has_what_home_assistant_asks_for() -> None:

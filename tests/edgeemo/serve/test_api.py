@@ -19,6 +19,7 @@ from edgeemo import FakeBackend, Recognizer
 from edgeemo.cameras import Frame
 from edgeemo.contract.labels import LABELS
 from edgeemo.data.with_pillow import jpeg
+from edgeemo.drawing import annotate
 from edgeemo.live.readings_queue import Seen
 from edgeemo.results import Reading
 from edgeemo.serve.hub import MOST_CLIENTS, WAITING, Hub
@@ -165,8 +166,15 @@ def test_predict_equals_predict_json_on_a_real_picture() -> None:
         ("multipart/form-data; boundary=y", FORM, 400),
         ("multipart/form-data; boundary=x", FORM.replace(b"queue.png", b"\xff"), 200),
         ("multipart/form-data; boundary=x", FORM[:-60], 422),
+        ('MultiPart/Form-Data; charset=utf-8; boundary="x"', FORM, 200),
+        ("multipart/form-data; boundary=x; boundary*=a''b; boundary*0*=c", FORM, 200),
+        ("multipart/form-data; boundary*=a''x; boundary*0*=x", FORM, 415),
+        ("multipart/form-data; boundary=x",
+         FORM.replace(b'filename="queue.png"', b"filename*=UTF-8''qu%C3%A9.png"), 200),
+        ("multipart/form-data; boundary=x", FORM.replace(b"filename=", b"filename*0*=a; b="), 400),
+        ("\xff\xfe;;;==", FORM, 415),
     ],
-)
+)  # fmt: skip
 def test_a_body_without_a_picture_is_refused(
     shared_server: Server, kind: str, body: bytes, status: int
 ) -> None:
@@ -195,6 +203,21 @@ def test_frames_are_shown_with_their_boxes(showing_server: Server) -> None:
     # Yellow along the box that the detector `whole` gives, grey where nothing was drawn.
     assert np.abs(picture[60, 0].astype(int) - (255, 214, 10)).max() < 60
     assert np.abs(picture[80, 64].astype(int) - 90).max() < 20
+
+
+def test_labels_in_frames_speak_the_servers_language() -> None:
+    with serving(settings=Settings(show_frames=True, language="es")) as server:
+        body = server.ask("/api/frame.jpg")[2]
+        newest = server.service.hub.frame
+    assert newest
+    got = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR_RGB).astype(int)
+    difference = {}
+    for language in ("en", "es"):
+        drawn = jpeg(annotate(newest[1].pixels, newest[2], language), 80)
+        picture = cv2.imdecode(np.frombuffer(drawn, np.uint8), cv2.IMREAD_COLOR_RGB)
+        difference[language] = np.abs(got - picture)[8:].mean()  # below the number of the frame
+    assert difference["es"] < 0.5
+    assert difference["en"] > 1.0
 
 
 def test_a_stream_gives_every_frame_as_a_part_of_its_own(showing_server: Server) -> None:

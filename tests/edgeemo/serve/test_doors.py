@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import http.client
 import json
 import re
 import socket
@@ -121,6 +122,27 @@ def test_what_is_too_large_gets_431_or_413(open_server: Server, path: str) -> No
             assert client.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nX: " + "x" * 200_000, 431),
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("\x16\x03\x01\x02\x00", 400),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n", 400),
+        ("POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+         "Transfer-Encoding: chunked\r\n\r\nZZ\r\n", 400),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+    ],
+)  # fmt: skip
+def test_what_is_no_request_is_told_so(open_server: Server, text: str, status: int) -> None:
+    with told(open_server, text) as client:
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        assert answer.status == status
+        assert "default-src 'none'" in str(answer.getheader("content-security-policy"))
+        assert list(json.loads(answer.read())) == ["error"]
+
+
 @contextlib.contextmanager
 def told(server: Server, text: str) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
@@ -147,6 +169,8 @@ def test_frames_are_404_unless_they_are_shown() -> None:
             "/api/frame.jpg": 404,
             "/api/stream.mjpg": 404,
         }
+        assert "--show-frames" in server.json("/api/frame.jpg")["error"]
+        assert "--show-frames" not in server.json("/api/frame.png")["error"]
         assert server.service.hub.frame is None
         assert set(server.json("/openapi.json")["paths"]) == {
             r.path for r in ROUTES if not r.frames
@@ -210,8 +234,15 @@ def test_there_is_a_bound_on_connections() -> None:
         for _ in range(3):
             stack.enter_context(told(server, "GET"))
         wait_until(lambda: server.service.server.connections == 3)
-        with told(server, "GET /api/state HTTP/1.1\r\nHost: localhost\r\n\r\n") as client:
-            assert client.recv(100).startswith(b"HTTP/1.1 503 ")
+        for _ in range(3):
+            status, headers, body = server.ask("/api/state", X_Long="x" * 50_000)
+            assert (status, headers["retry-after"]) == (503, "5")
+            assert "too many connections" in json.loads(body)["error"]
+        # Those that do not leave by themselves are left soon; of very many, at once.
+        for _ in range(20):
+            stack.enter_context(told(server, "GET"))
+        wait_until(lambda: server.service.server.connections <= 6)
+        wait_until(lambda: server.service.server.connections == 3)
         stack.close()
         wait_until(lambda: server.ask("/api/state")[0] == 200)
 

@@ -163,3 +163,37 @@ def test_page_fits_a_phone_and_reads_without_a_screen(tab: Tab) -> None:
                 tab.call("Input.dispatchKeyEvent", type=kind, key="Tab", windowsVirtualKeyCode=9)
             order.append(tab.value("document.activeElement.id"))
         assert order == ["language", "full"]
+
+
+_CUT_OFF = """[...document.querySelectorAll("section, #consent, #camera, #advice, #reason, #private,"
+    + "#ticks, #line, #bars tr:last-child")].filter(e => {
+    const box = e.getBoundingClientRect(), inside = e.closest("section, footer");
+    const around = inside.getBoundingClientRect();
+    return box.bottom > around.bottom + 1 || around.bottom > innerHeight + 1
+        || box.right > around.right + 1 || around.right > innerWidth + 1;
+}).map(e => e.id || e.tagName)"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frames", [True, False])
+def test_a_kiosks_screen_shows_all_of_the_page(tab: Tab, frames: bool) -> None:
+    scene = Scene()
+    with serving(scene, Settings(show_frames=frames, language="es")) as server:
+        for lost in (False, True):
+            opened(tab, server, "?kiosk")
+            if lost:
+                scene.lost.set()
+                tab.until("document.getElementById('reason').textContent.includes('plug')")
+            elif frames:
+                tab.until("document.getElementById('frame').naturalWidth === 128")
+            for width, height in (
+                (480, 320), (800, 480), (1024, 600), (1920, 1080), (3840, 2160),
+                (480, 800), (1080, 1920),
+            ):  # fmt: skip
+                tab.look(width, height)
+                tab.until(f"innerWidth === {width}")
+                assert tab.value(_CUT_OFF) == [], (width, height, lost)
+                if frames and not lost:
+                    share = "document.getElementById('frame').clientHeight / innerHeight"
+                    assert tab.value(share) >= min(0.15, 96 / height)
+        scene.lost.clear()

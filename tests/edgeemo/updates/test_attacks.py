@@ -341,8 +341,9 @@ def test_update_installs_once_and_a_failed_release_is_not_tried_again(fleet: Fle
     assert (report["device"], report["release"]["name"], report["new"]) == (
         "device-1", "nano", False,
     )  # fmt: skip
-    refused = support.done_here(main, "edgeemo", *words, "--report-to", f"{fleet.url[:-3]}1/x")
-    assert refused.returncode == 0  # a report that fails is no failure of the update
+    for nowhere in (f"{fleet.url[:-3]}1/x", "http://a..b/x", "http://a b/x"):
+        refused = support.done_here(main, "edgeemo", *words, "--report-to", nowhere)
+        assert refused.returncode == 0  # a report that fails is no failure of the update
     fleet.forged("timestamp.json", "thief", lambda signed: None)
     failed = support.done_here(main, "edgeemo", *words, "--report-to", f"{fleet.url}/told")
     assert failed.returncode == 1
@@ -351,6 +352,15 @@ def test_update_installs_once_and_a_failed_release_is_not_tried_again(fleet: Fle
     assert "refused (UnsignedMetadataError" in report["text"]
     wrong = support.done_here(main, "edgeemo", *words, "--report-to", "ftp://x/y")
     assert (wrong.returncode, "expected an http(s) or mqtt(s) address" in wrong.stderr) == (2, True)
+
+
+def test_an_address_without_a_host_is_told_on_one_line(fleet: Fleet) -> None:
+    words = ("update", "--url", "http://a..b", "--root", fleet.root, "--slots", fleet.slots.folder)
+    done = support.done_here(main, "edgeemo", *words)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "http://a..b" in done.stderr
+    assert "unexpected" not in done.stderr
 
 
 def test_rings_are_a_share_of_the_devices_and_only_grow() -> None:
