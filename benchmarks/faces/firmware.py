@@ -1,4 +1,4 @@
-"""The whole pipeline in C, from a camera's frame to an emotion: flash, RAM and instructions in QEMU.
+"""The whole pipeline in C, from a camera's frame to an emotion: flash, RAM, instructions in QEMU.
 
     python -m benchmarks.faces.firmware --picture photo.jpg [--detector face-nano] [--model nano]
 

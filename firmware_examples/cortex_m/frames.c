@@ -10,7 +10,7 @@
 #include "semihosting.h"
 
 #ifndef FRAME_BYTES
-#define FRAME_BYTES (320 * 240 * 2) /* the largest frame that may come */
+#define FRAME_BYTES (320 * 240 * 3) /* the largest frame that may come */
 #endif
 #define FACES 8
 

