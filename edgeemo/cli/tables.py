@@ -1,6 +1,7 @@
 """Scorecards as lines of text."""
 
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
 
 _NARROWEST = 40
-_UNWRAPPED = 10_000  # columns where there is no terminal: a line is a line for grep
 
 
 def say_wrapped(*lines: str) -> None:
@@ -23,10 +23,11 @@ def say_wrapped(*lines: str) -> None:
 
 def wrapped(line: str) -> list[str]:
     """The line as lines of the terminal's width; what continues one is indented. A table's rows, of
-    which each fits by itself or not at all, and words such as paths are left as they are.
+    which each fits by itself or not at all, and words such as paths are left as they are. Where
+    there is no terminal a line is a line, for grep, whatever COLUMNS says.
     """
-    width = max(_NARROWEST, shutil.get_terminal_size((_UNWRAPPED, 24)).columns)
-    if line.startswith("  ") or len(line) <= width:
+    width = max(_NARROWEST, shutil.get_terminal_size().columns)
+    if line.startswith("  ") or len(line) <= width or not sys.stdout.isatty():
         return [line]
     return textwrap.wrap(
         line, width, subsequent_indent=" " * 4, break_on_hyphens=False, break_long_words=False

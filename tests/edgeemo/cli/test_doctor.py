@@ -190,13 +190,15 @@ def test_checks_fit_the_terminal_and_fixes_stay_in_one_piece(
     words = "largest difference 3, allowed 16; " * 4 + "/a/path/as/long/as/a/line/" + "x" * 70
     fix = "pip install " + "--upgrade " * 10 + "edgeemo"
     shown = {}
-    for columns in ("80", "10000"):
-        monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("COLUMNS", "80")
+    for terminal in (True, False):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda terminal=terminal: terminal)
         checks.show([checks.Check("self-test", "note", words, fix)], "edgeemo", False)
-        shown[columns] = capsys.readouterr().out.splitlines()
-    assert shown["10000"] == [f"note    self-test    {words}", f"{' ' * 21}fix: {fix}"]
-    *narrow, last = shown["80"]
+        shown[terminal] = capsys.readouterr().out.splitlines()
+    # in a pipe a line is a line
+    assert shown[False] == [f"note    self-test    {words}", f"{' ' * 21}fix: {fix}"]
+    *narrow, last = shown[True]
     assert len(narrow) == 4
     assert all(len(line) <= 80 for line in narrow[:-1])
-    assert " ".join(line.strip() for line in narrow) == shown["10000"][0]
-    assert last == shown["10000"][1]
+    assert " ".join(line.strip() for line in narrow) == shown[False][0]
+    assert last == shown[False][1]

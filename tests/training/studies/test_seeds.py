@@ -144,7 +144,7 @@ def test_json_is_all_that_is_on_stdout(two: Path, voted: Path) -> None:
         (["--resume", "--epochs", "5"], 1, r"another recipe \(epochs 2 there and 5 here\)"),
         (["--resume", "--devices", "1"], 2, "leave out --devices"),
         (["--seeds", "1,2", "--seed", "3"], 2, "leave out --seed"),
-        (["--seeds", ""], 2, "expected seeds like 1,2,3, received ''"),
+        (["--seeds", ""], 2, "an empty word after --seeds"),
         (["--seeds", "1,1"], 2, "expected each seed once, received 1 twice"),
         (["--seeds", "1,two"], 2, "expected seeds like 1,2,3, received '1,two'"),
         (["--seeds", "-1"], 2, "expected seeds like 1,2,3, received '-1'"),
