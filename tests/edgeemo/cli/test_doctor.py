@@ -191,6 +191,7 @@ def test_checks_fit_the_terminal_and_fixes_stay_in_one_piece(
     fix = "pip install " + "--upgrade " * 10 + "edgeemo"
     shown = {}
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
     for terminal in (True, False):
         monkeypatch.setattr(sys.stdout, "isatty", lambda terminal=terminal: terminal)
         checks.show([checks.Check("self-test", "note", words, fix)], "edgeemo", False)

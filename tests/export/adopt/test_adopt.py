@@ -186,7 +186,7 @@ def test_a_command_line_that_does_not_fit(faces: Path, tmp_path: Path) -> None:
         (["--labels", "1,2,3,4,5,6,7,8", "--data", faces], "not a single usable picture"),
         (["--labels", LABELS, "--data", faces, "--scale", "x"], "--scale: expected a number"),
         (["--labels", LABELS, "--data", faces, "--scale", ""], "an empty word after --scale"),
-        (["--labels", LABELS, "--data", faces, "--input", ""], "expected an input as HEIGHTx"),
+        (["--labels", LABELS, "--data", faces, "--input", ""], "an empty word after --input"),
         (["--labels", LABELS, "--data", faces, "--name", "../x"], "expected a name of a-z"),
         (["--labels", LABELS, "--data", faces, "--version", "x"], "expected a version like 1.2.3"),
         (["--labels", LABELS, "--data", faces, "--licence", "\x1b[1m"], "expected printable text"),
