@@ -38,7 +38,7 @@ class Recognizer:
     Args:
         model: name of a shipped bundle, path of a .edgeemo file, an opened Bundle, or "slot" for
             the model that `edgeemo install` has put on this device.
-        detector: a name of edgeemo.faces.DETECTORS ("auto", "yunet", "haar", "whole" and what other
+        detector: a name of edgeemo.faces.DETECTORS ("auto", "face", "yunet", "haar" and what other
             packages bring), or any object with `name` and `detect` (see edgeemo.faces.Detector),
             such as `edgeemo.faces.open_detector("yunet", "yunet.onnx", smallest_face=1 / 6)`.
         artifact: which model file of the bundle; by default the quantized TFLite one, or the

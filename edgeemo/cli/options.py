@@ -147,7 +147,8 @@ def detector_options() -> Decorator:
             default="auto",
             help=(
                 "auto: face, which ships, or what --detector-model names; without LiteRT YuNet or "
-                "Haar. whole: each picture is one face. Others come with other packages."
+                "Haar. face-nano: what microcontrollers run. whole: each picture is one face. "
+                "Others come with other packages."
             ),
         )(command)
 

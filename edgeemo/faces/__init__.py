@@ -65,6 +65,7 @@ DETECTORS: Registry[Opener] = Registry(
     {
         "auto": "edgeemo.faces.auto:open_auto",
         "face": "edgeemo.faces.own:open_face",
+        "face-nano": "edgeemo.faces.own:open_face_nano",
         "yunet": "edgeemo.faces.yunet:YuNet",
         "haar": "edgeemo.faces.haar:Haar",
         "whole": "edgeemo.faces.whole:Whole",
@@ -76,7 +77,7 @@ DETECTORS: Registry[Opener] = Registry(
 def open_detector(
     name: str = "auto", model: str | Path | None = None, *, smallest_face: float | None = None
 ) -> Detector:
-    """Open a detector of DETECTORS: "face" (ours), "yunet", "haar", "whole" (the
+    """Open a detector of DETECTORS: "face" or "face-nano" (ours), "yunet", "haar", "whole" (the
     picture is one face), or "auto".
 
     "auto" takes what `model` or $EDGEEMO_YUNET names, else "face"; without LiteRT, YuNet when its

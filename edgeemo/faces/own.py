@@ -53,3 +53,8 @@ class OwnDetector:
 def open_face(options: DetectorOptions) -> OwnDetector:
     """`face`, or the bundle that `options.model` names."""
     return OwnDetector(read_detector(find_detector(str(options.model or "face"))))
+
+
+def open_face_nano(options: DetectorOptions) -> OwnDetector:
+    """`face-nano`, the microcontrollers' detector, so that a PC sees what they will."""
+    return OwnDetector(read_detector(find_detector(str(options.model or "face-nano"))))

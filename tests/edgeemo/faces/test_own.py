@@ -23,11 +23,16 @@ def astronaut() -> NDArray[np.uint8]:
     return read_picture(Path(skimage.__file__).parent / "data" / "astronaut.png")
 
 
-def test_the_face_is_found_where_yunet_and_haar_find_it(astronaut: NDArray[np.uint8]) -> None:
-    (box,) = open_detector("face").detect(astronaut)
+@pytest.mark.parametrize("name", ["face", "face-nano"])
+def test_the_face_is_found_where_yunet_and_haar_find_it(
+    astronaut: NDArray[np.uint8], name: str
+) -> None:
+    detector = open_detector(name)
+    assert detector.name == name
+    (box,) = detector.detect(astronaut)
     assert overlap(box, ASTRONAUT_FACE) > 0.5
     justin = read_picture(support.shared("media", "justin.jpg"))
-    (box,) = open_detector("face").detect(justin)
+    (box,) = detector.detect(justin)
     assert overlap(box, JUSTIN_FACE) > 0.5
 
 
