@@ -85,9 +85,10 @@ def need(module: str, extra: str, purpose: str, *, called: str = "") -> ModuleTy
         MissingDependency: not installed; the message names the command that installs it.
         BrokenDependency: installed, but its import fails; the message carries the reason.
     """
+    called = called or module.partition(".")[0]
     if not is_installed(module):
         raise MissingDependency(
-            f"{called or module} is needed {purpose} and is not installed; run: {install_line(extra)}"
+            f"{called} is needed {purpose} and is not installed; run: {install_line(extra)}"
         )
     send_nothing()
     try:
@@ -95,7 +96,7 @@ def need(module: str, extra: str, purpose: str, *, called: str = "") -> ModuleTy
             return importlib.import_module(module)
     except Exception as error:
         raise BrokenDependency(
-            f"{called or module} is installed but does not import ({type(error).__name__}:"
+            f"{called} is installed but does not import ({type(error).__name__}:"
             f" {str(error).splitlines()[0] if str(error) else ''}); run:"
             f" {install_line(extra, anew=True)}"
         ) from error

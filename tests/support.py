@@ -235,18 +235,25 @@ def zip_bytes(entries: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+class _Terminal(io.StringIO):
+    """Text that says of itself that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def done_here(
-    group: "click.Command", name: str, *words: object
+    group: "click.Command", name: str, *words: object, terminal: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """What a command line of the project does and says, as a process of its own would, but in this
-    one.
+    one; its standard output may be a `terminal`.
 
     Another process would import TensorFlow again, for ten seconds.
     """
     from edgeemo.cli import shell
 
     arguments = list(map(str, words))
-    out, errors = io.StringIO(), io.StringIO()
+    out, errors = _Terminal() if terminal else io.StringIO(), io.StringIO()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):

@@ -22,6 +22,7 @@ from edgeemo.optional import install_line, is_installed, send_nothing
 
 _NO_VALUE = re.compile(r"--[a-z0-9-]+=")
 
+_BARE: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # click from 8.2 on
 SPOKEN: dict[str, str] = {}
 """Programs as messages name them, and what each was started as (`edgeemo.cli.checkout`)."""
 
@@ -205,7 +206,10 @@ def run(
     except click.exceptions.Exit as ended:
         sys.exit(ended.exit_code)
     except click.UsageError as error:
-        _usage_of(error).show()
+        if isinstance(error, _BARE):
+            say(*_spoken(error.format_message()).splitlines(), err=True)  # the help
+        else:
+            _usage_of(error).show()
         sys.exit(2)
     except click.ClickException as error:
         _fail(name, error.format_message())
@@ -255,7 +259,10 @@ def _missing_package(error: Exception, extra: str) -> str:
 
 def _usage_of(error: click.UsageError) -> click.UsageError:
     """The same error with what was typed in printable characters."""
-    return click.UsageError(printable(_spoken(error.format_message())), error.ctx)
+    text = _spoken(error.format_message())
+    if isinstance(error, click.MissingParameter):
+        return click.UsageError(" ".join(text.split()), error.ctx)  # nothing in it was typed
+    return click.UsageError(printable(text), error.ctx)
 
 
 def _fail(name: str, message: str, code: int = 1) -> None:

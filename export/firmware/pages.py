@@ -47,9 +47,23 @@ def manifest_words(bundle: Bundle, prefix: Prefix) -> dict[str, str]:
 
 
 _FIND = """\
+if (edgeemo_find_init() != 0) { /* the detector's part of flash is damaged */ }
 edgeemo_face faces[EDGEEMO_FIND_MOST]; /* largest first; faces[i].box is a box */
 const edgeemo_crop crop = EDGEEMO_FIND_CROP;
 const int32_t count = edgeemo_find(&frame, faces, EDGEEMO_FIND_MOST);"""
+_EACH_FACE = """\
+for (int32_t i = 0; i < count; ++i) {
+    if (edgeemo_face_to_input(&frame, &faces[i].box, &crop, pixels) != 0) {
+        continue; /* its box lies outside of the frame */
+    }
+    edgeemo_infer(pixels, logits);
+    edgeemo_softmax_q15(logits, scores);
+}"""
+_FACE = """\
+if (edgeemo_face_to_input(&frame, &box, &crop, pixels) == 0) {
+    edgeemo_infer(pixels, logits);
+    edgeemo_softmax_q15(logits, scores);
+}"""
 _FIND_FILES = """\
 | `edgeemo_find.c/.h`, `edgeemo_find_model.c` | `edgeemo_find`: faces in a frame, by the detector |
 | `edgeemo_find_settings.h` | the detector's input, thresholds and crop |"""
@@ -75,6 +89,7 @@ def readme(
         "INPUT": f"{spec.height}x{spec.width} {CHANNELS[spec.channels]}",
         "INCLUDE_FIND": prefix.named('#include "edgeemo_find.h"') if beside else "",
         "FIND": prefix.named(_FIND) if beside else "",
+        "FACE": prefix.named(_EACH_FACE if beside else _FACE),
         "FIND_FILES": prefix.named(_FIND_FILES) if beside else "",
         "TABLE_BYTES": f"{network.weight_bytes + (beside.table_bytes if beside else 0):,}",
         "ARENA_BYTES": f"{max(plan.arena_bytes, beside.arena_bytes if beside else 0):,}",

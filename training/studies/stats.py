@@ -147,7 +147,7 @@ def count_lines(
     counts: dict[str, dict[str, dict[str, int]]], class_names: Sequence[str]
 ) -> Iterator[str]:
     """A table of pictures by source, split and class."""
-    width = max(map(len, counts)) + 2
+    width = max(len("source"), *map(len, counts)) + 2
     columns = [max(10, len(name) + 1) for name in class_names]
     heads = "".join(name.rjust(n) for name, n in zip(class_names, columns, strict=True))
     yield "source".ljust(width) + "split".ljust(11) + heads + "all".rjust(10)

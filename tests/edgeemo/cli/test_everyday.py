@@ -68,7 +68,8 @@ def test_help_fits_80_columns_and_has_an_example(context: click.Context) -> None
 )
 def test_tables_fit_80_columns(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    done = support.done_here(main.main, "edgeemo", *words)
+    monkeypatch.setenv("NO_COLOR", "1")
+    done = support.done_here(main.main, "edgeemo", *words, terminal=True)
     assert done.returncode == 0, done.stderr
     # A path is one word, which stays whole so that it can be copied.
     wide = [line for line in done.stdout.splitlines() if len(line) > 80 and " " in line.strip()]
@@ -100,6 +101,22 @@ def test_what_a_slip_of_the_pen_meant_is_said(program: str, words: list[str], sa
     done = support.done_here(PROGRAMS[program], program, *words)
     assert done.returncode == 2
     assert says in done.stderr
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_alone_shows_its_help(program: str) -> None:
+    bare, asked = (
+        support.done_here(PROGRAMS[program], program, *words) for words in ([], ["--help"])
+    )
+    assert (bare.returncode, asked.returncode) == (2, 0)
+    assert bare.stderr.split() == asked.stdout.split()
+    assert bare.stderr.count("\n") > 10
+
+
+def test_a_choice_that_is_missing_is_told_on_one_line() -> None:
+    done = support.done_here(main.main, "edgeemo", "models", "pull")
+    assert done.returncode == 2
+    assert "Missing argument '{yunet}'. Choose from: yunet" in done.stderr
 
 
 def test_nonsense_is_told_as_such() -> None:

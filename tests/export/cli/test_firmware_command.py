@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -53,6 +54,20 @@ def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "c" / "edgeemo_model.h").is_file()
+
+
+def test_the_check_sees_damage_in_the_detectors_tables_too(tmp_path: Path) -> None:
+    out = tmp_path / "fw"
+    words = ["firmware", "nano", "--detector", "face-nano", "--out", str(out)]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    model = out / "edgeemo_find_model.c"
+    text = model.read_text()
+    promised = re.search(r"promised = 0x([0-9A-F]+)U", text, re.IGNORECASE)
+    assert promised is not None
+    model.write_text(text.replace(promised[1], f"{int(promised[1], 16) ^ 1:08X}"))
+    done = subprocess.run(["make", "-sC", out, "check"], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert done.stdout == "the tables are damaged\n"
 
 
 def test_a_detector_that_is_none_or_the_output_is_refused(tmp_path: Path) -> None:
