@@ -70,8 +70,9 @@ def _check(frame_rgb: object, faces: object) -> None:
     if dtype != np.uint8 or shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape:
         what = type(frame_rgb).__name__ if shape is None else f"{dtype} {shape}"
         raise InvalidInput(f"expected a frame of uint8, (H, W, 3) RGB; received {what}")
-    given = faces if isinstance(faces, Sequence) else (faces,)
+    given = faces if isinstance(faces, Sequence) else ()
     strange = [type(one).__name__ for one in given if not isinstance(one, Face | Reading)]
+    strange += [] if isinstance(faces, Sequence) else [type(faces).__name__]
     if strange:
         raise InvalidInput(
             "expected a list of faces, as Recognizer.predict gives, or of a sensor's readings; "

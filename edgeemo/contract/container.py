@@ -35,6 +35,8 @@ MAX_MANIFEST_BYTES = 1024 * 1024
 # Opening a zip builds an object for each entry, of which a hostile file may list a million: its
 # signatures are counted first. They stand before the entries of the bundle and of its selftest.npz,
 # and by chance inside a model.
+ZIP = b"PK\x03\x04"
+"""What a bundle begins with, as any archive that holds something."""
 _ENTRY_SIGNATURE, _MAX_SIGNATURES = b"PK\x01\x02", 4 * MAX_ENTRIES
 
 

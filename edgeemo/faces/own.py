@@ -45,8 +45,11 @@ class OwnDetector:
         )
 
     def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Box]:
-        """Boxes of the faces in uint8 (H, W, 3) RGB, largest first."""
-        boxes = [Box(*face.place) for face in self._looker.faces(frame_rgb)]
+        """Boxes of the faces in uint8 (H, W, 3) RGB, largest first; those that have nothing of the
+        frame in them, as a hostile model may give, are left out."""
+        height, width = frame_rgb.shape[:2]
+        places = [face.place for face in self._looker.faces(frame_rgb)]
+        boxes = [Box(x, y, w, h) for x, y, w, h in places if -w < x < width and -h < y < height]
         return sorted(boxes, key=lambda box: -box.width * box.height)
 
 

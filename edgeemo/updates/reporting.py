@@ -2,14 +2,17 @@
 
 import http.client
 import logging
+import re
 import secrets
 import urllib.request
 from dataclasses import asdict, dataclass
 from threading import Event
 from typing import Any
+from urllib.parse import urlsplit
 
 from edgeemo.broker import Broker, parse_broker
 from edgeemo.contract.checked import strict
+from edgeemo.contract.checked.text import is_host
 from edgeemo.errors import InvalidInput
 from edgeemo.optional import need
 from edgeemo.updates.client import Update
@@ -67,7 +70,18 @@ def parse_place(word: str) -> str | Broker:
         broker = parse_broker(word)
         need("paho.mqtt.client", "mqtt", "to report to a broker")
         return broker
-    if not word.startswith(("http://", "https://")):
+    try:
+        parts = urlsplit(word)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), 0
+    if "@" in parts.netloc:
+        raise InvalidInput(
+            "expected an address to report to without a user or password, which logs would show; "
+            "report to an address that needs none"
+        )
+    fits = parts.scheme in ("http", "https") and is_host(parts.hostname or "") and port != 0
+    if not fits or not re.fullmatch(r"[!-~]+", word):
         raise InvalidInput(
             f"expected an http(s) or mqtt(s) address to report to, received {word[:80]!r}"
         )

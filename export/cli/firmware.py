@@ -9,11 +9,15 @@ import click
 from edgeemo.cli.shell import say
 from edgeemo.contract.checked import strict
 from edgeemo.contract.checked.outputs import check_output
+from edgeemo.contract.container import ZIP
+from edgeemo.errors import BundleError
 from edgeemo.models import find_detector, find_model
 from edgeemo.trust import read_bundle, read_detector
 from export.cli.in_c import note_unmeasured
 from export.cli.options import as_json, max_ram, out
 from export.firmware import TARGETS, target_summaries
+
+_SELF_TEST = 60.0  # seconds that a detector's may take
 
 
 @click.command()
@@ -75,14 +79,17 @@ def firmware(
     A layer that the kernels do not cover (floats, 16-bit activations) is refused by name.
     docs/microcontrollers.md has sizes and speeds.
     """
+    from edgeemo.proof.selftest_faces import fault_apart
     from export.firmware.generate import generate
 
     path = find_model(bundle)
     of_detector = None if detector is None else find_detector(detector)
     if out.suffix == ".zip":
-        check_output(out, (path, *([of_detector] if of_detector else ())))
+        check_output(out, (path, *([of_detector] if of_detector else ())), ours=(ZIP,))
     opened = read_bundle(path)
     finder = read_detector(of_detector) if of_detector else None
+    if of_detector and (fault := fault_apart(of_detector, _SELF_TEST)):
+        raise BundleError(f"{of_detector}: {fault}")
     made = generate(opened, out, target=target, prefix=prefix, max_ram=max_ram, detector=finder)
     note_unmeasured(opened)
     if as_json:

@@ -40,13 +40,13 @@ def flash_image(
     header, SHA-256, label order, input and layers, runs the self-test, and keeps its old model when
     anything is wrong. `edgeemo flash` writes it to a device.
     """
-    from edgeemo.firmware.image import build_image, read_header
+    from edgeemo.firmware.image import MAGIC, build_image, read_header
     from export.firmware.generate import check_ram
     from export.signing.keys import open_image_private
     from export.signing.sign import sign_image
 
     path = find_model(bundle)
-    check_output(out, (path, key))
+    check_output(out, (path, key), ours=(MAGIC,))
     opened = read_bundle(path)
     check_ram(opened, max_ram)
     image = build_image(opened)

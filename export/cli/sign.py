@@ -32,12 +32,13 @@ def sign(bundle: Path, key: Path | None, out: Path | None) -> None:
     """
     from edgeemo.contract.checked.files import translated, written_beside
     from edgeemo.contract.checked.outputs import check_output
-    from edgeemo.firmware.image import image_at
+    from edgeemo.contract.container import ZIP
+    from edgeemo.firmware.image import MAGIC, image_at
     from export.signing.keys import open_image_private, open_private
     from export.signing.sign import sign_bundle, sign_image
 
     target = out or bundle
-    check_output(target, (key,))
+    check_output(target, (key,), ours=(MAGIC, ZIP) if out else ())
     if image := image_at(bundle):
         signed, used, count = sign_image(image, *asked_private(key, open_image_private))
         with translated(target, "--out"), written_beside(target) as part:

@@ -13,24 +13,33 @@ from edgeemo.errors import InvalidInput
 _READ_NOT = {".json", ".jsonl"}
 """Endings of results; from a folder of pictures nobody reads such files."""
 
+_KEY, _LOOKED_AT = b"-----BEGIN ", 64
 Words = Iterable[str | os.PathLike[str] | None]
 """Paths as a command line gives them; None and what is no path on this disk are passed over."""
 
 
-def check_output(out: str | os.PathLike[str], inputs: Words = (), *, option: str = "--out") -> None:
-    """Refuse a file to write that is one of the inputs, under whatever name, or cannot be written;
-    and sweep the parts that a killed call has left of it.
+def check_output(
+    out: str | os.PathLike[str],
+    inputs: Words = (),
+    *,
+    option: str = "--out",
+    ours: tuple[bytes, ...] = (),
+) -> None:
+    """Refuse a file to write that is one of the inputs, under whatever name, holds a key, or cannot
+    be written; and sweep the parts that a killed call has left of it.
 
     An input that is a folder stands for every file in it but results (.json, .jsonl). `option` is
-    what names `out` on the command line.
+    what names `out` on the command line. With `ours` a file that is there must be empty or begin
+    with one of them, as what is written does.
 
     Raises:
-        InvalidInput: `out` is an input.
+        InvalidInput: `out` is an input, or another's file.
         StorageError: its parent folder is not there or takes no files, or it is a folder, a socket
             or a disk.
     """
     path = Path(out)
     check_apart(path, inputs)
+    _check_ours(path, ours)
     with translated(path, option):
         if not is_passed_through(path):
             real = Path(os.path.realpath(path))
@@ -38,6 +47,22 @@ def check_output(out: str | os.PathLike[str], inputs: Words = (), *, option: str
             part = parts.part_of(real)
             os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
             part.unlink()
+
+
+def _check_ours(path: Path, ours: tuple[bytes, ...]) -> None:
+    """Raise InvalidInput where a key, or what does not begin with `ours`, would be replaced."""
+    state = _state(path)
+    if state is None or not stat.S_ISREG(state.st_mode):
+        return
+    with suppress(OSError):  # what cannot be read is for those who write
+        with path.open("rb") as file:
+            begins = file.read(_LOOKED_AT)
+        if begins.startswith(_KEY) or (ours and begins and not begins.startswith(ours)):
+            what = "a key" if begins.startswith(_KEY) else "something else"
+            raise InvalidInput(
+                f"{path}: holds {what}, which would be replaced; choose another output, or remove "
+                "it first"
+            )
 
 
 def check_apart(out: str | os.PathLike[str], inputs: Words) -> None:

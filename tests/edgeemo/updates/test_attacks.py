@@ -341,9 +341,12 @@ def test_update_installs_once_and_a_failed_release_is_not_tried_again(fleet: Fle
     assert (report["device"], report["release"]["name"], report["new"]) == (
         "device-1", "nano", False,
     )  # fmt: skip
-    for nowhere in (f"{fleet.url[:-3]}1/x", "http://a..b/x", "http://a b/x"):
-        refused = support.done_here(main, "edgeemo", *words, "--report-to", nowhere)
-        assert refused.returncode == 0  # a report that fails is no failure of the update
+    refused = support.done_here(main, "edgeemo", *words, "--report-to", f"{fleet.url[:-3]}1/x")
+    assert refused.returncode == 0  # a report that fails is no failure of the update
+    for nowhere in ("http://a..b/x", "http://a b/x", "http://", "http://[::1", "http://:99999/"):
+        assert support.done_here(main, "edgeemo", *words, "--report-to", nowhere).returncode == 2
+    secret = support.done_here(main, "edgeemo", *words, "--report-to", "http://me:word@h/x")
+    assert (secret.returncode, "word@" in secret.stderr) == (2, False)
     fleet.forged("timestamp.json", "thief", lambda signed: None)
     failed = support.done_here(main, "edgeemo", *words, "--report-to", f"{fleet.url}/told")
     assert failed.returncode == 1

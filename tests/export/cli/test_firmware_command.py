@@ -6,12 +6,18 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from edgeemo.contract.container import sha256
+from edgeemo.contract.detector_bundle import RowsTest, selftest_bytes, write_detector
+from edgeemo.contract.manifest import COMPANIONS, Role
 from edgeemo.models import find_detector
+from edgeemo.trust import read_detector
 from export.cli.main import main
 from tests.support import REPOSITORY
 
@@ -56,6 +62,24 @@ def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
     assert (tmp_path / "c" / "edgeemo_model.h").is_file()
 
 
+def test_a_detector_whose_self_test_it_does_not_pass_becomes_no_c(tmp_path: Path) -> None:
+    bundle = read_detector(find_detector("face-nano"))
+    test = bundle.selftest()
+    other = RowsTest(test.inputs, (test.rows.astype(np.int16) ^ 1).astype(np.int8))
+    files = dict(bundle.files) | {COMPANIONS[Role.SELFTEST]: selftest_bytes(other)}
+    companions = tuple(
+        replace(one, bytes=len(files[one.file]), sha256=sha256(files[one.file]))
+        for one in bundle.manifest.companions
+    )
+    path = tmp_path / "other.edgeemo"
+    write_detector(path, replace(bundle.manifest, companions=companions), files)
+    words = ["firmware", "nano", "--detector", str(path), "--out", str(tmp_path / "fw")]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 1
+    assert "its rows differ from the bundle's by up to 1 steps" in str(done.exception)
+    assert not (tmp_path / "fw").exists()
+
+
 def test_the_check_sees_damage_in_the_detectors_tables_too(tmp_path: Path) -> None:
     out = tmp_path / "fw"
     words = ["firmware", "nano", "--detector", "face-nano", "--out", str(out)]
@@ -74,6 +98,11 @@ def test_a_detector_that_is_none_or_the_output_is_refused(tmp_path: Path) -> Non
     done = CliRunner().invoke(main, ["firmware", "nano", "--detector", "", "--out", str(tmp_path)])
     assert done.exit_code == 2
     assert "an empty word after --detector" in done.output
+    theirs = tmp_path / "photo.zip"
+    theirs.write_bytes(b"theirs")
+    words = ["firmware", "nano", "--target", "library", "--out", str(theirs)]
+    assert CliRunner().invoke(main, words).exit_code == 1
+    assert theirs.read_bytes() == b"theirs"
     mine = tmp_path / "mine.zip"
     content = find_detector("face").read_bytes()
     mine.write_bytes(content)

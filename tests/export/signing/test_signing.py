@@ -110,6 +110,19 @@ def test_no_key_is_written_over_by_what_it_signs_and_a_name_is_none(
         ("sign", bundle, "--key", "fleet.key", "--out", "fleet.key"),
     ):
         assert run(*words).returncode == 1, words
+    picture = tmp_path / "keep.jpg"
+    picture.write_bytes(b"\xff\xd8 mine")
+    for words in (  # nor another's key, nor what is no file of ours
+        ("flash-image", bundle, "--out", "fleet.key"),
+        ("flash-image", bundle, "--out", "fleet.pub"),
+        ("flash-image", bundle, "--out", picture),
+        ("sign", bundle, "--key", "fleet.key", "--out", "boards.pub"),
+        ("sign", "model.bin", "--key", "boards.key", "--out", picture),
+    ):
+        assert run(*words).returncode == 1, words
+    assert picture.read_bytes() == b"\xff\xd8 mine"
+    assert (tmp_path / "fleet.pub").read_bytes().startswith(b"-----BEGIN ")
+    assert run("flash-image", bundle, "--out", "model.bin").returncode == 0  # its own, again
     assert {path: path.read_bytes() for path in tmp_path.glob("*.key")} == before
     done = run("keygen", "folder/", "--no-password")
     assert (done.returncode, "expected a name for the key" in done.stderr) == (1, True)
