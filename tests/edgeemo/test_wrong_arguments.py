@@ -11,7 +11,9 @@ import pytest
 import edgeemo
 from edgeemo.data.pictures import read_picture, write_picture
 from edgeemo.errors import InvalidInput, PictureError
-from edgeemo.results import Box
+from edgeemo.results import Box, Face
+
+ALONE = Face(Box(0, 0, 4, 4), "happy", 1.0, {"happy": 1.0})
 
 
 @pytest.mark.parametrize("picture", [None, b"x", 7, ["a.png"]])
@@ -45,7 +47,7 @@ def test_what_is_no_frame_is_told_what_can_be_drawn_on(frame: Any) -> None:
         edgeemo.annotate(frame, [])
 
 
-@pytest.mark.parametrize("faces", [None, 3, [1], ["happy"], "happy", [Box(0, 0, 4, 4)]])
+@pytest.mark.parametrize("faces", [None, 3, [1], ["happy"], "happy", [Box(0, 0, 4, 4)], ALONE])
 def test_what_are_no_faces_is_told_what_are(faces: Any) -> None:
     with pytest.raises(InvalidInput, match=r"expected a list of faces, .* received \w+$"):
         edgeemo.annotate(np.zeros((9, 9, 3), np.uint8), faces)
