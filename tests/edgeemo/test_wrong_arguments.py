@@ -13,7 +13,7 @@ from edgeemo.data.pictures import read_picture, write_picture
 from edgeemo.errors import InvalidInput, PictureError
 from edgeemo.results import Box, Face
 
-ALONE = Face(Box(0, 0, 4, 4), "happy", 1.0, {"happy": 1.0})
+ALONE = Face(Box(0, 0, 4, 4), "happy", 0.75, {"happy": 0.75, "sad": 0.25})
 
 
 @pytest.mark.parametrize("picture", [None, b"x", 7, ["a.png"]])
