@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
+from edgeemo.cli.main import main
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.contract.labels import FERPLUS_COLUMNS, LABELS
 from edgeemo.contract.preprocess import face_to_input
@@ -534,14 +535,18 @@ def test_info_prints_the_matrix_under_the_labels_that_it_is_of() -> None:
         assert row[-1] == f"{confusion[i] / sum(confusion):.1%}"
 
 
-def test_info_wraps_at_the_terminals_width_and_cuts_long_texts(tmp_path: Path) -> None:
+def test_info_wraps_at_the_terminals_width_and_cuts_long_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def change(entries: dict[str, bytes]) -> None:
         manifest = json.loads(entries["manifest.json"])
         manifest["licence"] = "MIT " * 5_000 + "MIT"
         support.matching_hashes(entries, manifest)
 
     path = support.rezip(find_model("base"), tmp_path / "long.edgeemo", change)
-    shown = run("info", path, COLUMNS="80").stdout
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = support.done_here(main, "edgeemo", "info", path, terminal=True).stdout
     assert len(shown) < 3_000
     assert "\ncalibration  504 pictures of train and 2 flat ones, " in shown
     assert "... (20,003 characters)" in " ".join(shown.split())
