@@ -487,7 +487,7 @@ def test_broken_litert_raises_and_does_not_fall_through_to_onnx(
     )
     printed = opened_elsewhere(tiny_bundle, fakes=fakes)
     assert printed.startswith(
-        "BrokenDependency ai_edge_litert.interpreter is installed but does not import"
+        "BrokenDependency ai_edge_litert is installed but does not import"
     )
     assert f"({error}: built for another processor)" in printed
 
