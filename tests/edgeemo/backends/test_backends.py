@@ -486,9 +486,7 @@ def test_broken_litert_raises_and_does_not_fall_through_to_onnx(
         tmp_path, "ai_edge_litert", f"raise {error}('built for another processor')"
     )
     printed = opened_elsewhere(tiny_bundle, fakes=fakes)
-    assert printed.startswith(
-        "BrokenDependency ai_edge_litert is installed but does not import"
-    )
+    assert printed.startswith("BrokenDependency ai_edge_litert is installed but does not import")
     assert f"({error}: built for another processor)" in printed
 
 
