@@ -69,7 +69,7 @@ def parse_broker(word: str) -> Broker:
         and topic
         and not re.search(r"[#+\x00-\x1f]|^\$|^/|/$|//", topic)
         and len(topic.encode()) <= 200
-        and not (parts.query or parts.fragment)
+        and not re.search("[?#]", word)
     )
     if not fits:
         raise _no_broker(word)
@@ -82,11 +82,15 @@ def parse_broker(word: str) -> Broker:
     )
 
 
+def without_user(address: str) -> str:
+    """The beginning of an address, for messages: user and password, if any, are not in it."""
+    return re.sub(r"//.*@", "//***@", address)[:80]
+
+
 def _no_broker(word: str) -> InvalidInput:
-    shown = re.sub(r"//[^/]*@", "//***@", word)[:80]
     return InvalidInput(
         "expected mqtt://[user@]host[:port]/topic or mqtts://..., with a topic without #, + and "
-        f"empty levels, received {shown!r}"
+        f"empty levels, received {without_user(word)!r}"
     )
 
 

@@ -12,7 +12,7 @@ def signature_rows(image: bytes, keys: Sequence[str]) -> Rows:
 
     Args:
         image: with its signatures.
-        keys: files of public keys, NAME.pub.
+        keys: files of public keys, NAME.pub, or folders of them.
 
     Raises BundleError, InvalidInput, MissingFile, MissingDependency.
     """

@@ -87,12 +87,7 @@ def _of_image(file: str, image: bytes, keys: tuple[str, ...]) -> _Found:
     header = read_header(image)
     if not keys:
         raise InvalidInput(f"{file}: whole; pass the key of its firmware with --key NAME.pub")
-    files = [file for key in keys for file in _key_files(Path(key))]
-    return _Found(header.name, header.version, signature_rows(image, files), 1)
-
-
-def _key_files(place: Path) -> list[str]:
-    return sorted(map(str, place.glob("*.pub"))) if place.is_dir() else [str(place)]
+    return _Found(header.name, header.version, signature_rows(image, keys), 1)
 
 
 def _of_bundle(bundle: str, path: Path, keys: tuple[str, ...]) -> _Found:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeemo.errors import InvalidInput
-from edgeemo.trust.keys import P256, SUFFIX, read_der
+from edgeemo.trust.keys import P256, SUFFIX, key_files, read_der
 from edgeemo.trust.p256 import is_signed
 
 
@@ -30,8 +30,8 @@ class ImageKey:
 
 
 def image_keys(paths: Sequence[str | os.PathLike[str]]) -> tuple[ImageKey, ...]:
-    """The P-256 keys of these files. Raises InvalidInput, MissingFile."""
-    return tuple(_image_key(Path(path)) for path in paths)
+    """The P-256 keys of these files and folders. Raises InvalidInput, MissingFile."""
+    return tuple(_image_key(file) for path in paths for file in key_files(Path(path))[0])
 
 
 def signers_of_image(

@@ -106,7 +106,7 @@ def trusted_keys(places: Sequence[str | os.PathLike[str]]) -> TrustedKeys:
     keys: dict[str, TrustedKey] = {}
     threshold = 1
     for place in map(Path, places):
-        files, least = _files(place)
+        files, least = key_files(place)
         threshold = max(threshold, least)
         for file in files:
             key = _read_key(file)
@@ -133,8 +133,10 @@ def pem_of(der: bytes) -> bytes:
     return b"\n".join([b"-----BEGIN PUBLIC KEY-----", *lines, b"-----END PUBLIC KEY-----", b""])
 
 
-def _files(place: Path) -> tuple[Iterable[Path], int]:
-    """The keys' files that `place` means, and how many signatures it asks for."""
+def key_files(place: Path) -> tuple[Iterable[Path], int]:
+    """The keys' files that `place`, a file or a folder of them, means, and how many signatures it
+    asks for. Raises MissingFile, InvalidInput.
+    """
     try:
         names = sorted(os.listdir(place))
     except NotADirectoryError:

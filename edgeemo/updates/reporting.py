@@ -70,22 +70,25 @@ def parse_place(word: str) -> str | Broker:
         broker = parse_broker(word)
         need("paho.mqtt.client", "mqtt", "to report to a broker")
         return broker
-    try:
-        parts = urlsplit(word)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), 0
-    if "@" in parts.netloc:
+    if "@" in word:
         raise InvalidInput(
             "expected an address to report to without a user or password, which logs would show; "
             "report to an address that needs none"
         )
-    fits = parts.scheme in ("http", "https") and is_host(parts.hostname or "") and port != 0
-    if not fits or not re.fullmatch(r"[!-~]+", word):
+    if not _is_web(word):
         raise InvalidInput(
             f"expected an http(s) or mqtt(s) address to report to, received {word[:80]!r}"
         )
     return word
+
+
+def _is_web(word: str) -> bool:
+    try:
+        parts = urlsplit(word)
+        web = parts.scheme in ("http", "https") and is_host(parts.hostname or "")
+        return web and parts.port != 0 and re.fullmatch(r"[!-~]+", word) is not None
+    except ValueError:
+        return False
 
 
 def _post(url: str, text: str, seconds: float) -> None:

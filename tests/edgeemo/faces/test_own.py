@@ -2,6 +2,7 @@
 is."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 
 from edgeemo.data.pictures import read_picture
 from edgeemo.faces import DetectorOptions, open_detector
-from edgeemo.faces.own import open_face
+from edgeemo.faces.own import OwnDetector, open_face
+from edgeemo.models import find_detector
 from edgeemo.results import Box
+from edgeemo.trust import read_detector
 from tests import support
 from tests.edgeemo.faces.test_faces import ASTRONAUT_FACE, JUSTIN_FACE, overlap
 
@@ -34,6 +37,23 @@ def test_the_face_is_found_where_yunet_and_haar_find_it(
     justin = read_picture(support.shared("media", "justin.jpg"))
     (box,) = detector.detect(justin)
     assert overlap(box, JUSTIN_FACE) > 0.5
+
+
+def test_boxes_that_have_nothing_of_the_frame_in_them_are_left_out(
+    astronaut: NDArray[np.uint8],
+) -> None:
+    """A hostile manifest: its grids are eight times as wide as the input."""
+    bundle = read_detector(find_detector("face-nano"))
+    rows = bundle.manifest.rows
+    wide = tuple(replace(grid, stride=128) for grid in rows.grids)
+    hostile = replace(rows, grids=wide, threshold=-20.0, sure=-20.0, certain=-20.0)
+    detector = OwnDetector(replace(bundle, manifest=replace(bundle.manifest, rows=hostile)))
+    height, width = astronaut.shape[:2]
+    places = [face.place for face in detector._looker.faces(astronaut)]
+    assert any(x >= width or y >= height for x, y, _, _ in places)
+    boxes = detector.detect(astronaut)
+    assert boxes
+    assert all(-b.width < b.x < width and -b.height < b.y < height for b in boxes)
 
 
 def test_there_is_no_face_where_none_is() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -163,6 +164,11 @@ def test_an_image_is_flashed_where_keys_are_trusted_only_if_its_own_key_is_named
     row = json.loads(run("verify", image, "--key", boards, "--json").stdout)
     assert (row["ok"], [one["state"] for one in row["signatures"]]) == (True, ["right"])
     assert run("verify", image, "--key", other).returncode == 1
+    folder = tmp_path / "keys of boards"
+    folder.mkdir(mode=0o755)
+    for key in (boards, other):
+        shutil.copy(key, folder)
+    assert run("verify", image, "--key", folder).returncode == 0  # one of its keys suffices
     assert "pass the key of its firmware" in run("verify", image).stderr
     changed = bytearray(image.read_bytes())
     torn = tmp_path / "torn.bin"

@@ -345,8 +345,14 @@ def test_update_installs_once_and_a_failed_release_is_not_tried_again(fleet: Fle
     assert refused.returncode == 0  # a report that fails is no failure of the update
     for nowhere in ("http://a..b/x", "http://a b/x", "http://", "http://[::1", "http://:99999/"):
         assert support.done_here(main, "edgeemo", *words, "--report-to", nowhere).returncode == 2
-    secret = support.done_here(main, "edgeemo", *words, "--report-to", "http://me:word@h/x")
-    assert (secret.returncode, "word@" in secret.stderr) == (2, False)
+    for secret in (
+        "http://me:word@h/x",
+        "http://me:word@[::1",
+        "mqtt://me:word@h",
+        "ftp://me:word@h",
+    ):
+        told = support.done_here(main, "edgeemo", *words, "--report-to", secret)
+        assert (told.returncode, "word@" in told.stderr) == (2, False), secret
     fleet.forged("timestamp.json", "thief", lambda signed: None)
     failed = support.done_here(main, "edgeemo", *words, "--report-to", f"{fleet.url}/told")
     assert failed.returncode == 1

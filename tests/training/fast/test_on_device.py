@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from edgeemo.contract.input_spec import DEFAULT_SPEC
 from edgeemo.data.prepared import load_prepared
 from edgeemo.errors import Interrupted
-from tests.networks import KNOWN, STILL, CtrlC
+from tests.networks import STILL, CtrlC
+from tests.training.fast.test_seeds import RECIPE as SEEDS_RECIPE
 from training.fast import augment as fast
 from training.fast import on_device
 from training.fast.xla import jax, jnp
@@ -24,18 +25,7 @@ from training.fit.together import Learner, fit_together, order_of, together_of
 from training.fit.train import train
 from training.runs.run import load_run
 
-RECIPE = replace(
-    KNOWN,
-    model="quick",
-    epochs=2,
-    batch_size=16,
-    learning_rate=0.01,
-    warmup_epochs=1,
-    ema=0.9,
-    mixup=0.2,
-    augmentation=Augmentation(),
-    pipeline="device",
-)
+RECIPE = replace(SEEDS_RECIPE, batch_size=16, pipeline="device")
 
 
 def drawn_faces(weights: bool = False) -> Faces:
